@@ -1,0 +1,2 @@
+//! A generic Kubernetes API server: storage, watch, patch, tables, streams.
+#![forbid(unsafe_code)]

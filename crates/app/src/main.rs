@@ -1,0 +1,4 @@
+//! Wires everything; the command line.
+#![forbid(unsafe_code)]
+
+fn main() {}

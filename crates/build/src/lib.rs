@@ -1,0 +1,2 @@
+//! Dockerfile build graph, cache keys, solve, export.
+#![forbid(unsafe_code)]

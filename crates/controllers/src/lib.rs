@@ -1,0 +1,2 @@
+//! Workload controllers and the scheduler, as Kubernetes clients.
+#![forbid(unsafe_code)]

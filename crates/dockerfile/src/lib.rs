@@ -1,0 +1,2 @@
+//! Text to spanned Dockerfile instructions.
+#![forbid(unsafe_code)]

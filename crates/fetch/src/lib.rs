@@ -1,0 +1,2 @@
+//! HTTP for everything that downloads: proxy, host CA, budgets, retry.
+#![forbid(unsafe_code)]

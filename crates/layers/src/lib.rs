@@ -1,0 +1,2 @@
+//! Layers as mountable trees: import, commit, export, prepare.
+#![forbid(unsafe_code)]

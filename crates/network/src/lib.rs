@@ -1,0 +1,2 @@
+//! Network namespaces, addresses, published ports, firewall rules.
+#![forbid(unsafe_code)]

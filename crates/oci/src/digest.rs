@@ -1,0 +1,148 @@
+//! Content digests.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+/// A `sha256` content digest in the OCI form `sha256:<64 lower-case hex digits>`.
+///
+/// A value of this type is always well formed, so it is safe to use as a file name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest([u8; 32]);
+
+/// Why a string isn't a [`Digest`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseDigestError {
+    /// The part before the colon names an algorithm this program does not support.
+    #[error("unsupported digest algorithm `{0}`")]
+    Algorithm(String),
+    /// The part after the colon isn't 64 lower-case hex digits.
+    #[error("digest is not 64 lower-case hex digits")]
+    Hex,
+}
+
+impl Digest {
+    /// Returns the digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// Returns the first twelve hex digits, the form that listings show.
+    pub fn short(&self) -> String {
+        self.hex().chars().take(12).collect()
+    }
+
+    /// Returns the hex part, as used in `blobs/sha256/<hex>`.
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl FromStr for Digest {
+    type Err = ParseDigestError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let (algorithm, hex) = s.split_once(':').ok_or_else(|| ParseDigestError::Algorithm(s.to_owned()))?;
+        if algorithm != "sha256" {
+            return Err(ParseDigestError::Algorithm(algorithm.to_owned()));
+        }
+        let digits = hex.as_bytes();
+        if digits.len() != 64 {
+            return Err(ParseDigestError::Hex);
+        }
+        let mut out = [0; 32];
+        for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = (nibble(pair[0])? << 4) | nibble(pair[1])?;
+        }
+        Ok(Self(out))
+    }
+}
+
+/// A running SHA-256 that ends in a [`Digest`]; also a writer, so that streams can pass through it.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(sha2::Sha256);
+
+impl Hasher {
+    /// Adds `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Returns the digest of everything added.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+impl std::io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn nibble(digit: u8) -> Result<u8, ParseDigestError> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(ParseDigestError::Hex),
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = ParseDigestError;
+
+    fn try_from(s: String) -> Result<Self, Self::Error> {
+        s.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_accepts_only_the_canonical_form() {
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let upper = format!("sha256:{}", hex.to_uppercase());
+        let cases = [
+            ("empty", "", Err(ParseDigestError::Algorithm(String::new()))),
+            ("no algorithm", hex, Err(ParseDigestError::Algorithm(hex.to_owned()))),
+            ("sha512", "sha512:00", Err(ParseDigestError::Algorithm("sha512".to_owned()))),
+            ("short", "sha256:00", Err(ParseDigestError::Hex)),
+            ("upper case", &upper, Err(ParseDigestError::Hex)),
+            ("traversal", "sha256:../../etc/passwd", Err(ParseDigestError::Hex)),
+        ];
+        for (name, input, want) in cases {
+            assert_eq!(input.parse::<Digest>(), want, "case {name}");
+        }
+        let good = format!("sha256:{hex}");
+        assert_eq!(good.parse::<Digest>().unwrap(), Digest::of(b""));
+        assert_eq!(good.parse::<Digest>().unwrap().to_string(), good);
+    }
+}

@@ -1,0 +1,27 @@
+//! OCI and Docker documents and names; no I/O.
+//!
+//! Everything here is a value: parsed once, valid afterwards. The crate does not read files, does not talk
+//! to registries and does not decide policy. Documents keep the fields that they do not know, so that a
+//! manifest or config written by another tool survives a round trip.
+//!
+//! Specs: image-spec v1.1 (`manifest.md`, `image-index.md`, `config.md`, `descriptor.md`), the Docker image
+//! spec v1.3 for the fields that Docker adds, and `distribution/reference` for names.
+#![forbid(unsafe_code)]
+
+mod chain;
+mod config;
+mod descriptor;
+mod digest;
+mod manifest;
+mod media_type;
+mod platform;
+mod reference;
+
+pub use chain::{ChainId, DiffId, chain_id};
+pub use config::{ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, RootFs};
+pub use descriptor::Descriptor;
+pub use digest::{Digest, Hasher, ParseDigestError};
+pub use manifest::{Index, Manifest};
+pub use media_type::MediaType;
+pub use platform::{ParsePlatformError, Platform};
+pub use reference::{ParseReferenceError, Reference};

@@ -1,0 +1,2 @@
+//! OCI bundle to process; the shim; exec; logs.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Blobs, image records, leases and garbage collection on disk.
+#![forbid(unsafe_code)]

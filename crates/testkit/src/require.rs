@@ -1,0 +1,72 @@
+//! Requirements of privileged tests.
+
+use std::fmt;
+use std::path::Path;
+
+/// Something a test cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Effective user 0.
+    Root,
+    /// The overlay file system.
+    Overlay,
+    /// A cgroup hierarchy with the pids controller, version 1 or 2.
+    Cgroups,
+    /// The host's package mirrors and indexes answer.
+    Registries,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::Overlay => "overlayfs",
+            Self::Cgroups => "cgroup controllers",
+            Self::Registries => "the host's package mirrors",
+        })
+    }
+}
+
+/// Returns whether the machine has everything a test needs; the test returns at once where it does not.
+///
+/// # Panics
+///
+/// With `CI` set, when something is missing: a skipped test must not look like a passed one.
+pub fn require(needs: &[Need]) -> bool {
+    let missing: Vec<String> = needs.iter().filter(|need| !met(**need)).map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let reason = format!("skipped: this machine lacks {}", missing.join(", "));
+    assert!(std::env::var_os("CI").is_none(), "{reason}");
+    #[expect(clippy::print_stderr, reason = "a skip is seen by the person who runs the test")]
+    {
+        eprintln!("{reason}");
+    }
+    false
+}
+
+fn met(need: Need) -> bool {
+    let contains = |file: &str, text: &str| fs_err::read_to_string(file).is_ok_and(|found| found.contains(text));
+    match need {
+        Need::Root => fs_err::read_to_string("/proc/self/status")
+            .is_ok_and(|status| status.lines().any(|line| line.starts_with("Uid:\t0\t0"))),
+        Need::Overlay => contains("/proc/filesystems", "overlay"),
+        Need::Cgroups => {
+            Path::new("/sys/fs/cgroup/pids").exists() || contains("/sys/fs/cgroup/cgroup.controllers", "pids")
+        }
+        Need::Registries => {
+            Path::new("/etc/apt/sources.list").exists() || Path::new("/etc/apt/sources.list.d").exists()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_needs_are_always_met() {
+        assert!(require(&[]));
+    }
+}

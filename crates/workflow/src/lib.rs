@@ -1,0 +1,2 @@
+//! From a directory to running pods: up and down.
+#![forbid(unsafe_code)]

@@ -1,0 +1,4 @@
+//! Checks of this repository.
+#![forbid(unsafe_code)]
+
+fn main() {}
