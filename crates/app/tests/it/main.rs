@@ -1,0 +1,4 @@
+//! Tests of the whole program.
+#![forbid(unsafe_code)]
+
+mod layers;
