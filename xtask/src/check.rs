@@ -18,7 +18,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     } else {
         step("tests", &["test", "--workspace", "--locked", "--no-fail-fast"], &[])?;
     }
-    step("documentation", &["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])?;
+    step(
+        "documentation",
+        &["doc", "--workspace", "--no-deps", "--locked"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )?;
     println!("all checks passed");
     Ok(())
 }
@@ -37,6 +41,10 @@ fn step(name: &str, args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<()> {
 }
 
 fn nextest_is_installed() -> bool {
-    let asked = Command::new("cargo").args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let asked = Command::new("cargo")
+        .args(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     asked.is_ok_and(|status| status.success())
 }

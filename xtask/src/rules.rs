@@ -37,7 +37,8 @@ fn too_long(file: &str) -> anyhow::Result<Option<String>> {
         .and_then(std::io::read_to_string)
         .with_context(|| format!("could not read {file}"))?;
     let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
-    Ok((lines > LIMIT).then(|| format!("{file}: {lines} lines without its tests, {LIMIT} are allowed: split it")))
+    Ok((lines > LIMIT)
+        .then(|| format!("{file}: {lines} lines without its tests, {LIMIT} are allowed: split it")))
 }
 
 fn misplaced_module(file: &str) -> Option<String> {

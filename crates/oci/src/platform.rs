@@ -90,7 +90,11 @@ mod tests {
             ("upper case", "Linux/amd64", false),
         ] {
             let got = input.parse::<Platform>();
-            assert_eq!(got.as_ref().map(ToString::to_string).ok().as_deref(), good.then_some(input), "case {name}");
+            assert_eq!(
+                got.as_ref().map(ToString::to_string).ok().as_deref(),
+                good.then_some(input),
+                "case {name}"
+            );
         }
     }
 }

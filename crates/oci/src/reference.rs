@@ -35,7 +35,9 @@ pub enum ParseReferenceError {
     #[error("invalid tag `{0}`")]
     #[diagnostic(
         code(oci::reference::tag),
-        help("a tag has letters, digits, `_`, `.` and `-`, starts with none of `.` and `-`, and is at most 128 long")
+        help(
+            "a tag has letters, digits, `_`, `.` and `-`, starts with none of `.` and `-`, and is at most 128 long"
+        )
     )]
     Tag(String),
     /// The part after `@` is no digest.
@@ -213,9 +215,9 @@ fn component_is_valid(component: &str) -> bool {
     if !alphanumeric(*first) || !alphanumeric(*last) {
         return false;
     }
-    bytes
-        .split(|byte| alphanumeric(*byte))
-        .all(|separator| matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-'))
+    bytes.split(|byte| alphanumeric(*byte)).all(|separator| {
+        matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-')
+    })
 }
 
 fn check_tag(tag: &str) -> Result<(), ParseReferenceError> {
@@ -238,14 +240,28 @@ mod tests {
             ("tag", "alpine:3.20".to_owned(), "docker.io/library/alpine:3.20", "alpine:3.20"),
             ("namespace", "acme/web".to_owned(), "docker.io/acme/web:latest", "acme/web:latest"),
             ("registry", "quay.io/acme/web:1".to_owned(), "quay.io/acme/web:1", "quay.io/acme/web:1"),
-            ("port", "localhost:5000/web".to_owned(), "localhost:5000/web:latest", "localhost:5000/web:latest"),
+            (
+                "port",
+                "localhost:5000/web".to_owned(),
+                "localhost:5000/web:latest",
+                "localhost:5000/web:latest",
+            ),
             ("localhost", "localhost/web".to_owned(), "localhost/web:latest", "localhost/web:latest"),
-            ("old hub name", "index.docker.io/library/a".to_owned(), "docker.io/library/a:latest", "a:latest"),
+            (
+                "old hub name",
+                "index.docker.io/library/a".to_owned(),
+                "docker.io/library/a:latest",
+                "a:latest",
+            ),
             ("separators", "a__b/c-_d".replace("-_", "--"), "docker.io/a__b/c--d:latest", "a__b/c--d:latest"),
         ];
         for (name, input, full, familiar) in cases {
             let reference: Reference = input.parse().unwrap();
-            assert_eq!((reference.to_string().as_str(), reference.familiar().as_str()), (full, familiar), "case {name}");
+            assert_eq!(
+                (reference.to_string().as_str(), reference.familiar().as_str()),
+                (full, familiar),
+                "case {name}"
+            );
         }
         let pinned: Reference = format!("web@{digest}").parse().unwrap();
         assert_eq!(pinned.tag(), None);

@@ -1,0 +1,51 @@
+//! Telling the cluster what should run.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, Patch, PatchParams};
+
+use crate::Project;
+use crate::manifest::{FIELD_MANAGER, deployment};
+
+/// A Deployment as the API server stored it.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    /// Namespace of the Deployment.
+    pub namespace: String,
+    /// Name of the Deployment.
+    pub name: String,
+    /// Its generation: a rollout is over once the controller has observed this one.
+    pub generation: i64,
+}
+
+/// The cluster did not take the Deployment.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("the cluster refused a change of the Deployment `{name}`")]
+#[diagnostic(code(up::apply), help("run `shipway cluster status`"))]
+pub struct DeployError {
+    name: String,
+    source: kube::Error,
+}
+
+impl DeployError {
+    pub(crate) fn of(name: &str, source: kube::Error) -> Self {
+        Self { name: name.to_owned(), source }
+    }
+}
+
+impl Deployed {
+    /// Applies the Deployment of `project` running `image` (server-side apply); applying it twice changes nothing.
+    pub async fn apply(client: &kube::Client, project: &Project, image: &str) -> Result<Self, DeployError> {
+        let deployments: Api<Deployment> = Api::namespaced(client.clone(), &project.namespace);
+        let manifest = deployment(project, image);
+        let how = PatchParams::apply(FIELD_MANAGER).force();
+        let stored = deployments
+            .patch(&project.name, &how, &Patch::Apply(&manifest))
+            .await
+            .map_err(|source| DeployError::of(&project.name, source))?;
+        Ok(Self {
+            namespace: project.namespace.clone(),
+            name: project.name.clone(),
+            generation: stored.metadata.generation.unwrap_or(0),
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! A local port that leads to whichever pod is ready.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Deployed;
+use crate::manifest::selector;
+
+/// Listening sockets on 127.0.0.1 and, where the machine has IPv6, on [::1].
+///
+/// Made before the image is built, so that a port in use is known at once and not after minutes.
+#[derive(Debug)]
+pub struct Forward {
+    port: u16,
+    listeners: Vec<TcpListener>,
+}
+
+/// The local port could not be had.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ForwardError {
+    /// Somebody else listens there.
+    #[error("port {port} is in use on {address}")]
+    #[diagnostic(
+        code(forward::in_use),
+        help("stop what listens there, or choose another: `shipway up --port <LOCAL>`")
+    )]
+    InUse {
+        /// The port.
+        port: u16,
+        /// The address.
+        address: IpAddr,
+    },
+    /// The kernel refused for another reason.
+    #[error("could not listen on {address} port {port}")]
+    #[diagnostic(code(forward::listen), help("choose another port: `shipway up --port <LOCAL>`"))]
+    Listen {
+        /// The port.
+        port: u16,
+        /// The address.
+        address: IpAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl Forward {
+    /// Listens on `port` of both loopback addresses.
+    pub async fn listen(port: u16) -> Result<Self, ForwardError> {
+        let mut listeners = vec![bind(IpAddr::V4(Ipv4Addr::LOCALHOST), port).await?];
+        match bind(IpAddr::V6(Ipv6Addr::LOCALHOST), port).await {
+            Ok(listener) => listeners.push(listener),
+            // A machine without IPv6 has no such address.
+            Err(ForwardError::Listen { source, .. })
+                if matches!(source.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self { port, listeners })
+    }
+
+    /// Returns the local addresses.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Returns the local port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Serves connections until `stop`: each one is connected to `port` of a pod of `deployed` that is ready then.
+    pub async fn serve(self, client: kube::Client, deployed: Deployed, port: u16, stop: CancellationToken) {
+        let target = Arc::new(Target { client, deployed, port });
+        let tracker = TaskTracker::new();
+        for listener in self.listeners {
+            tracker.spawn(accept(listener, Arc::clone(&target), tracker.clone(), stop.clone()));
+        }
+        tracker.close();
+        tracker.wait().await;
+    }
+}
+
+async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, ForwardError> {
+    TcpListener::bind((address, port)).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => ForwardError::InUse { port, address },
+        _ => ForwardError::Listen { port, address, source },
+    })
+}
+
+struct Target {
+    client: kube::Client,
+    deployed: Deployed,
+    port: u16,
+}
+
+async fn accept(listener: TcpListener, target: Arc<Target>, tracker: TaskTracker, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((connection, _peer)) => {
+                let (target, stop) = (Arc::clone(&target), stop.clone());
+                tracker.spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        done = target.carry(connection) => if let Err(error) = done {
+                            tracing::warn!(%error, "a forwarded connection failed");
+                        },
+                    }
+                });
+            }
+            Err(error) => tracing::warn!(%error, "could not accept a connection"),
+        }
+    }
+}
+
+impl Target {
+    async fn carry(&self, mut connection: TcpStream) -> io::Result<()> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.deployed.namespace);
+        let listed = pods.list(&ListParams::default().labels(&selector(&self.deployed.name))).await;
+        let pod = listed
+            .map_err(io::Error::other)?
+            .items
+            .into_iter()
+            .filter(is_ready)
+            // The newest: during a rollout that is the new template.
+            .max_by_key(|pod| pod.metadata.creation_timestamp.clone())
+            .and_then(|pod| pod.metadata.name)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "no pod is ready"))?;
+        let mut forwarder = pods.portforward(&pod, &[self.port]).await.map_err(io::Error::other)?;
+        let mut stream = forwarder.take_stream(self.port).ok_or(io::ErrorKind::NotConnected)?;
+        tokio::io::copy_bidirectional(&mut connection, &mut stream).await.map(|_bytes| ())
+    }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_said_before_anything_else() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        assert!(
+            matches!(Forward::listen(port).await, Err(ForwardError::InUse { port: named, .. }) if named == port)
+        );
+    }
+}
