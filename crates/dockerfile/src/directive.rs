@@ -1,0 +1,73 @@
+//! `# syntax=`, `# escape=` and `# check=` at the top of the file.
+
+use crate::error::{Located, Problem};
+use crate::source::Span;
+
+/// The directives of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directives {
+    /// `# syntax=`: the frontend that the author wants. It is not fetched; the built-in one is used.
+    pub syntax: Option<String>,
+    /// `# check=`: options of the lint.
+    pub check: Option<String>,
+    /// `# escape=`: the escape and continuation character.
+    pub escape: char,
+}
+
+impl Default for Directives {
+    fn default() -> Self {
+        Self { syntax: None, check: None, escape: '\\' }
+    }
+}
+
+/// Reads directives until the first line that is none.
+#[derive(Debug, Default)]
+pub(crate) struct DirectiveReader {
+    done: bool,
+    escape_seen: bool,
+}
+
+impl DirectiveReader {
+    /// Reads one line; returns whether it is a directive.
+    pub(crate) fn read(&mut self, line: &str, span: Span, into: &mut Directives) -> Result<bool, Located> {
+        if self.done {
+            return Ok(false);
+        }
+        let Some((name, value)) = split(line) else {
+            self.done = true;
+            return Ok(false);
+        };
+        let twice = |name| Problem::BadDirective { name, problem: "is given twice" }.at(span);
+        match name.to_ascii_lowercase().as_str() {
+            "syntax" if into.syntax.is_some() => return Err(twice("syntax")),
+            "check" if into.check.is_some() => return Err(twice("check")),
+            "escape" if self.escape_seen => return Err(twice("escape")),
+            "syntax" => into.syntax = Some(value.to_owned()),
+            "check" => into.check = Some(value.to_owned()),
+            "escape" => {
+                self.escape_seen = true;
+                into.escape = match value {
+                    "\\" => '\\',
+                    "`" => '`',
+                    _ => {
+                        let problem = "takes only \\ or `";
+                        return Err(Problem::BadDirective { name: "escape", problem }.at(span));
+                    }
+                };
+            }
+            _ => {
+                self.done = true;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn split(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.strip_prefix('#')?.trim_start().split_once('=')?;
+    let (name, value) = (name.trim_end(), value.trim());
+    let named = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric());
+    (named && !value.is_empty()).then_some((name, value))
+}

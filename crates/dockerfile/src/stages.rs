@@ -1,0 +1,133 @@
+//! A whole file: directives, global ARGs, stages.
+
+use crate::directive::Directives;
+use crate::error::{Located, ParseDockerfileError, Problem};
+use crate::instruction::{ArgDeclaration, Instruction, InstructionKind, Word};
+use crate::lines::{LineReader, Logical};
+use crate::parse::{Parsed, accepts_heredocs, parse_line};
+use crate::source::{Source, Span};
+
+/// A parsed Dockerfile.
+#[derive(Clone, Debug)]
+pub struct Dockerfile {
+    /// The text, for messages.
+    pub source: Source,
+    /// Directives at the top.
+    pub directives: Directives,
+    /// ARGs before the first FROM, with the place of their instruction.
+    pub global_args: Vec<(ArgDeclaration, Span)>,
+    /// At least one.
+    pub stages: Vec<Stage>,
+    /// What is odd but allowed.
+    pub warnings: Vec<Warning>,
+}
+
+/// FROM and what follows.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// `AS name`, in lower case.
+    pub name: Option<String>,
+    /// The image, another stage, or `scratch`; variables not expanded.
+    pub image: Word,
+    /// `--platform=`
+    pub platform: Option<Word>,
+    /// The FROM line, joined.
+    pub text: String,
+    /// Where FROM stands.
+    pub span: Span,
+    /// The instructions after it.
+    pub instructions: Vec<Instruction>,
+}
+
+/// Something odd that does not stop a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// What.
+    pub message: &'static str,
+    /// Where.
+    pub span: Span,
+}
+
+/// Parses a Dockerfile; `name` is how messages call it.
+pub fn parse(name: &str, bytes: &[u8]) -> Result<Dockerfile, ParseDockerfileError> {
+    let source = decode(name, bytes)?;
+    parse_source(&source).map_err(|error| error.in_source(&source))
+}
+
+/// Parses the text of an ONBUILD trigger: one instruction, which is blamed on `span` of `source`.
+pub fn parse_trigger(text: &str, source: &Source, span: Span) -> Result<Instruction, ParseDockerfileError> {
+    let one = |text: &str| -> Result<Instruction, Located> {
+        let mut reader = LineReader::new(text);
+        let Some(line) = reader.next_line()? else { return Err(Problem::NoStages.at(span)) };
+        let mut line = Logical::of_text(&line.text, span);
+        let heredocs =
+            if accepts_heredocs(&line, '\\') { reader.read_heredocs(&mut line)? } else { Vec::new() };
+        match parse_line(&line, &heredocs, '\\')? {
+            Parsed::Instruction(instruction) => Ok(instruction),
+            Parsed::From { .. } => Err(Problem::BeforeFrom { instruction: "FROM" }.at(span)),
+        }
+    };
+    let parsed = one(text).map_err(|error| error.problem.at(span).in_source(source))?;
+    Ok(Instruction { span, ..parsed })
+}
+
+fn parse_source(source: &Source) -> Result<Dockerfile, Located> {
+    let mut reader = LineReader::new(source.text());
+    let mut global_args = Vec::new();
+    let mut stages: Vec<Stage> = Vec::new();
+    let mut warnings = Vec::new();
+    while let Some(mut line) = reader.next_line()? {
+        let escape = reader.directives.escape;
+        let heredocs =
+            if accepts_heredocs(&line, escape) { reader.read_heredocs(&mut line)? } else { Vec::new() };
+        if line.has_empty_continuation {
+            warnings.push(Warning { message: "an empty line inside of an instruction", span: line.span });
+        }
+        let instruction = match parse_line(&line, &heredocs, escape)? {
+            Parsed::From { image, platform, name, span, text } => {
+                stages.push(Stage { name, image, platform, text, span, instructions: Vec::new() });
+                continue;
+            }
+            Parsed::Instruction(instruction) => instruction,
+        };
+        match (stages.last_mut(), instruction.kind) {
+            (Some(stage), kind) => stage.instructions.push(Instruction { kind, ..instruction }),
+            (None, InstructionKind::Arg(args)) => {
+                global_args.extend(args.into_iter().map(|arg| (arg, instruction.span)));
+            }
+            (None, kind) => {
+                return Err(Problem::BeforeFrom { instruction: kind.keyword() }.at(line.span));
+            }
+        }
+    }
+    if stages.is_empty() {
+        return Err(Problem::NoStages.at(Span::new(source.text().len(), source.text().len())));
+    }
+    Ok(Dockerfile { source: source.clone(), directives: reader.directives, global_args, stages, warnings })
+}
+
+/// Decodes UTF-8; comments may hold anything.
+fn decode(name: &str, bytes: &[u8]) -> Result<Source, ParseDockerfileError> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Ok(Source::new(name, text));
+    }
+    let mut text = String::with_capacity(bytes.len());
+    let mut bad = None;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let start = text.len();
+        let decoded = String::from_utf8_lossy(line);
+        let is_comment = decoded.trim_start().starts_with('#');
+        if matches!(decoded, std::borrow::Cow::Owned(_)) && !is_comment && bad.is_none() {
+            bad = decoded.find(char::REPLACEMENT_CHARACTER).map(|at| start + at);
+        }
+        text.push_str(&decoded);
+    }
+    let source = Source::new(name, text);
+    match bad {
+        Some(at) => Err(Problem::NotUtf8.at(Span::new(at, at + 1)).in_source(&source)),
+        None => Ok(source),
+    }
+}
+
+#[cfg(test)]
+mod tests;

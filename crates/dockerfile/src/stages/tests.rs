@@ -1,0 +1,289 @@
+//! Tables of whole files, good and bad.
+
+use super::*;
+use crate::{CommandLine, CopySource, RunNetwork, excerpt};
+
+fn first(line: &str) -> InstructionKind {
+    let file = parse("Dockerfile", format!("FROM scratch\n{line}\n").as_bytes()).unwrap();
+    file.stages[0].instructions[0].kind.clone()
+}
+
+fn render(text: &str) -> String {
+    use miette::Diagnostic as _;
+    let error = parse("Dockerfile", text.as_bytes()).unwrap_err();
+    let help = error.help().map(|help| format!("hint: {help}\n")).unwrap_or_default();
+    format!("error: {error}\n{}{help}", excerpt(&error).unwrap())
+}
+
+#[test]
+fn a_mistyped_instruction_shows_its_line_a_caret_and_the_right_word() {
+    insta::assert_snapshot!(render("FROM debian\n\nRNU apt-get update \\\n && true\n"), @r"
+    error: Dockerfile:3:1: unknown instruction `RNU`
+    Dockerfile:3:1
+      3 | RNU apt-get update \
+        | ^^^
+    hint: did you mean RUN?
+    ");
+}
+
+#[test]
+fn errors_point_at_the_word_that_is_wrong() {
+    for (name, text, want) in [
+        ("empty", "", "Dockerfile:1:1: the file has no stage to build"),
+        ("only comments", "# x\n", "Dockerfile:2:1: the file has no stage to build"),
+        ("run before from", "RUN x", "Dockerfile:1:1: RUN before the first FROM"),
+        ("from without image", "FROM", "Dockerfile:1:1: FROM needs an image, or `image AS name`"),
+        ("from with two words", "FROM a b", "Dockerfile:1:6: FROM needs an image, or `image AS name`"),
+        ("bad stage name", "FROM a AS 1x", "Dockerfile:1:11: FROM: `1x` cannot name a stage"),
+        ("unknown flag", "FROM --plattform=x a", "Dockerfile:1:6: FROM has no flag `--plattform`"),
+        ("flag twice", "FROM a\nCOPY --from=a --from=b x y", "Dockerfile:2:15: flag `--from` is given twice"),
+        ("flag without value", "FROM a\nCOPY --chown x y", "Dockerfile:2:6: flag `--chown` needs a value"),
+        (
+            "flag not boolean",
+            "FROM a\nCOPY --link=x x y",
+            "Dockerfile:2:6: flag `--link` is true or false, not `x`",
+        ),
+        (
+            "variable in --from",
+            "FROM a\nCOPY --from=$x x y",
+            "Dockerfile:2:6: flag `--from` takes no variables",
+        ),
+        ("copy with one path", "FROM a\nCOPY x", "Dockerfile:2:6: COPY needs a source and a destination"),
+        (
+            "heredoc as destination",
+            "FROM a\nCOPY x <<E\nE\n",
+            "Dockerfile:2:6: COPY: a heredoc cannot be the destination",
+        ),
+        ("open heredoc", "FROM a\nRUN cat <<EOF\nx\n", "Dockerfile:2:9: heredoc `EOF` has no end"),
+        (
+            "json with numbers",
+            "FROM a\nCMD [\"a\", 1]",
+            "Dockerfile:2:5: CMD: a JSON array here holds only strings",
+        ),
+        ("shell form of SHELL", "FROM a\nSHELL /bin/sh", "Dockerfile:2:7: SHELL: takes a JSON array"),
+        ("env without value", "FROM a\nENV A", "Dockerfile:2:5: ENV needs a name and a value"),
+        ("env with a stray word", "FROM a\nENV A=b c", "Dockerfile:2:9: ENV: no `=` in `c`"),
+        ("env without name", "FROM a\nENV =b", "Dockerfile:2:5: ENV: a name cannot be empty"),
+        ("arg without name", "FROM a\nARG", "Dockerfile:2:1: ARG needs a name"),
+        ("workdir without path", "FROM a\nWORKDIR", "Dockerfile:2:1: WORKDIR needs an argument"),
+        (
+            "onbuild chain",
+            "FROM a\nONBUILD ONBUILD RUN x",
+            "Dockerfile:2:9: ONBUILD: ONBUILD cannot be a trigger",
+        ),
+        ("onbuild of nothing", "FROM a\nONBUILD FOO x", "Dockerfile:2:9: unknown instruction `FOO`"),
+        (
+            "unknown mount option",
+            "FROM a\nRUN --mount=taget=/x y",
+            "Dockerfile:2:5: a mount has no option `taget`",
+        ),
+        (
+            "unknown network",
+            "FROM a\nRUN --network=x y",
+            "Dockerfile:2:5: flag `--network` is default, none or host, not `x`",
+        ),
+        (
+            "health without command",
+            "FROM a\nHEALTHCHECK CMD",
+            "Dockerfile:2:13: HEALTHCHECK needs a command after CMD",
+        ),
+        (
+            "health interval",
+            "FROM a\nHEALTHCHECK --interval=5 CMD x",
+            "Dockerfile:2:13: flag `--interval` is a duration such as 30s, not `5`",
+        ),
+        ("bad escape", "# escape=x\nFROM a", "Dockerfile:1:1: directive `escape` takes only \\ or `"),
+        (
+            "directive twice",
+            "# escape=`\n# escape=`\nFROM a",
+            "Dockerfile:2:1: directive `escape` is given twice",
+        ),
+        (
+            "error on a later physical line",
+            "FROM a\nENV A=1 \\\n    # c\n    B",
+            "Dockerfile:4:5: ENV: no `=` in `B`",
+        ),
+        ("windows ends", "FROM a\r\nFOO\r\n", "Dockerfile:2:1: unknown instruction `FOO`"),
+    ] {
+        let got = parse("Dockerfile", text.as_bytes()).map(|_| ()).unwrap_err().to_string();
+        assert_eq!(got, want, "case {name}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused_except_in_comments() {
+    assert!(parse("f", b"# caf\xe9\nFROM a\n").is_ok());
+    let error = parse("f", b"# caf\xe9\nFROM a\nRUN caf\xe9\n").unwrap_err();
+    assert_eq!(error.to_string(), "f:3:8: the file is not UTF-8 text");
+}
+
+#[test]
+fn no_input_panics() {
+    let words = [
+        "FROM",
+        "a",
+        "\\\n",
+        "\n",
+        "RUN",
+        "<<E",
+        "E",
+        "--mount=",
+        "${",
+        "'",
+        "\"",
+        "[",
+        "\"]",
+        "ONBUILD",
+        "#",
+        "`",
+        "=",
+        "\u{feff}",
+        "ü",
+        "COPY",
+        "HEALTHCHECK",
+        "CMD",
+        " ",
+        "ENV",
+        "--",
+        "escape=`",
+        "\t",
+        "\0",
+    ];
+    // A fixed pseudo-random walk over short files.
+    let mut state = 1u64;
+    for _ in 0..20_000 {
+        let mut text = String::new();
+        for _ in 0..12 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            text.push_str(words[(state >> 33) as usize % words.len()]);
+            if state >> 63 == 1 {
+                text.push(' ');
+            }
+        }
+        if let Err(error) = parse("f", text.as_bytes()) {
+            excerpt(&error);
+        }
+    }
+}
+
+#[test]
+fn stages_names_and_global_arguments() {
+    let text = "# syntax=docker/dockerfile:1\nARG V=1 W\nFROM --platform=$BUILDPLATFORM go:$V AS Build\nRUN x\nFROM build\n";
+    let file = parse("f", text.as_bytes()).unwrap();
+    assert_eq!(file.directives.syntax.as_deref(), Some("docker/dockerfile:1"));
+    let args: Vec<_> =
+        file.global_args.iter().map(|(arg, _)| (arg.name.as_str(), arg.default.as_deref())).collect();
+    assert_eq!(args, [("V", Some("1")), ("W", None)]);
+    let stages: Vec<_> = file.stages.iter().map(|s| (s.name.as_deref(), s.image.text.as_str())).collect();
+    assert_eq!(stages, [(Some("build"), "go:$V"), (None, "build")]);
+    assert_eq!(file.stages[0].platform.as_ref().unwrap().text, "$BUILDPLATFORM");
+}
+
+#[test]
+fn commands_have_two_forms() {
+    let exec = |words: &[&str]| CommandLine::Exec(words.iter().map(ToString::to_string).collect());
+    let shell = |line: &str| CommandLine::Shell(line.to_owned());
+    for (name, line, want) in [
+        ("exec", "CMD [\"a\", \"b c\"]", exec(&["a", "b c"])),
+        ("shell", "CMD a  b", shell("a  b")),
+        ("broken json is shell", "CMD [\"a\" b]", shell("[\"a\" b]")),
+        ("single quotes are shell", "CMD ['a']", shell("['a']")),
+        ("empty json", "CMD []", exec(&[])),
+        ("empty", "CMD", shell("")),
+        ("lower case", "cmd a", shell("a")),
+        ("joined", "CMD a \\\n  && b", shell("a   && b")),
+    ] {
+        assert_eq!(first(line), InstructionKind::Cmd(want), "case {name}");
+    }
+}
+
+#[test]
+fn run_has_flags_and_heredocs() {
+    let InstructionKind::Run(run) =
+        first("RUN --network=none --mount=type=cache,target=/c <<EOF bash\n\techo $x\nEOF")
+    else {
+        panic!("not a RUN")
+    };
+    assert_eq!((run.network, run.mounts.len()), (RunNetwork::None, 1));
+    assert_eq!(run.command, CommandLine::Shell("<<EOF bash".to_owned()));
+    assert_eq!(run.heredocs[0].content, "\techo $x\n");
+    // A heredoc belongs to its instruction: what follows it is the next one.
+    let text = "FROM a\nRUN <<-A cat && <<B cat\n\ta\n\tA\nb\nB\nUSER x\n";
+    let file = parse("f", text.as_bytes()).unwrap();
+    let instructions = &file.stages[0].instructions;
+    assert_eq!(instructions[1].kind, InstructionKind::User("x".to_owned()));
+    let InstructionKind::Run(run) = &instructions[0].kind else { panic!("not a RUN") };
+    assert_eq!(run.heredocs.iter().map(crate::Heredoc::text).collect::<Vec<_>>(), ["a\n", "b\n"]);
+    assert_eq!(
+        &text[instructions[0].span.start..instructions[0].span.end],
+        &text[7..text.find("\nUSER").unwrap()]
+    );
+}
+
+#[test]
+fn copy_has_sources_and_flags() {
+    let InstructionKind::Copy(copy) =
+        first("COPY --from=b --chown=1:2 --exclude=a --exclude=b --link x* y/ /z/")
+    else {
+        panic!("not a COPY")
+    };
+    assert_eq!(copy.from.unwrap().text, "b");
+    assert_eq!(copy.exclude, ["a", "b"]);
+    assert!(copy.link);
+    assert_eq!(copy.destination.text, "/z/");
+    assert_eq!(copy.sources.len(), 2);
+    let InstructionKind::Copy(copy) = first("COPY [\"a b\", \"/c d/\"]") else { panic!("not a COPY") };
+    assert!(matches!(&copy.sources[0], CopySource::Path(word) if word.text == "a b"));
+    let InstructionKind::Copy(copy) = first("COPY <<\"a.txt\" b /x/\n$y\na.txt") else {
+        panic!("not a COPY")
+    };
+    assert!(
+        matches!(&copy.sources[0], CopySource::Heredoc(h) if h.name == "a.txt" && !h.expand && h.content == "$y\n")
+    );
+}
+
+#[test]
+fn pairs_and_the_rest() {
+    let pair =
+        |key: &str, value: &str, legacy| crate::KeyValue { key: key.into(), value: value.into(), legacy };
+    for (name, line, want) in [
+        ("one", "ENV A=b", InstructionKind::Env(vec![pair("A", "b", false)])),
+        (
+            "quoted",
+            "ENV A=\"b c\" D=e",
+            InstructionKind::Env(vec![pair("A", "\"b c\"", false), pair("D", "e", false)]),
+        ),
+        ("legacy", "ENV A b  c", InstructionKind::Env(vec![pair("A", "b  c", true)])),
+        ("legacy with equals", "ENV A b=c", InstructionKind::Env(vec![pair("A", "b=c", true)])),
+        ("label", "LABEL a=b", InstructionKind::Label(vec![pair("a", "b", false)])),
+        ("maintainer", "MAINTAINER A <a@b>", InstructionKind::Maintainer("A <a@b>".to_owned())),
+        ("volumes", "VOLUME /a /b", InstructionKind::Volume(vec!["/a".into(), "/b".into()])),
+        ("json volumes", "VOLUME [\"/a b\"]", InstructionKind::Volume(vec!["/a b".into()])),
+        ("trigger", "ONBUILD  copy . /x", InstructionKind::Onbuild("copy . /x".to_owned())),
+        (
+            "trigger with heredoc",
+            "ONBUILD RUN <<E\nx\nE",
+            InstructionKind::Onbuild("RUN <<E\nx\nE".to_owned()),
+        ),
+        ("signal", "STOPSIGNAL 9", InstructionKind::StopSignal("9".to_owned())),
+        ("shell", "SHELL [\"a\", \"-c\"]", InstructionKind::Shell(vec!["a".into(), "-c".into()])),
+    ] {
+        assert_eq!(first(line), want, "case {name}");
+    }
+    let InstructionKind::Healthcheck(health) = first("HEALTHCHECK --interval=5s --retries=3 CMD curl x")
+    else {
+        panic!("not a HEALTHCHECK")
+    };
+    assert_eq!((health.interval, health.retries), (5_000_000_000, 3));
+    assert_eq!(health.test, ["CMD-SHELL", "curl x"]);
+}
+
+#[test]
+fn triggers_parse_to_one_instruction_and_blame_their_from() {
+    let source = Source::new("Dockerfile", "FROM base\n");
+    let span = Span::new(0, 9);
+    let good = parse_trigger("RUN <<E\nx\nE", &source, span).unwrap();
+    assert_eq!(good.span, span);
+    let error = parse_trigger("NOPE x", &source, span).unwrap_err();
+    assert_eq!(error.to_string(), "Dockerfile:1:1: unknown instruction `NOPE`");
+}
