@@ -1,0 +1,36 @@
+//! Making what was written outlast a power cut.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// Writes everything of the file system that `fd` is on to the disk.
+pub fn sync_filesystem(fd: impl AsFd) -> io::Result<()> {
+    rustix::fs::syncfs(fd)?;
+    Ok(())
+}
+
+/// Writes a directory's entries to the disk: a rename or creation in it is lasting afterwards.
+pub fn sync_directory(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Returns the free bytes that an unprivileged writer has on the file system of `path`.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_can_be_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        sync_directory(dir.path()).unwrap();
+        sync_filesystem(File::open(dir.path()).unwrap()).unwrap();
+        assert!(free_bytes(dir.path()).unwrap() > 0);
+    }
+}
