@@ -1,2 +1,28 @@
-//! Blobs, image records, leases and garbage collection on disk.
+//! Blobs, image names, layer and build-cache records on disk.
+//!
+//! Several processes use one store at the same time: records change in short SQLite transactions (`BEGIN IMMEDIATE`, no
+//! file is touched inside one), files appear by rename. The order is always: data synced, named, directory synced,
+//! recorded. What was never finished lies below `tmp/` and means nothing.
+//!
+//! The store does not know what is in a layer's tree (that is `layers`) and does not talk to registries.
+//!
+//! Specs: image-spec image-layout.md for `blobs/` and `oci-layout`.
 #![forbid(unsafe_code)]
+
+mod atomic;
+mod blobs;
+mod cache;
+mod database;
+mod error;
+mod images;
+mod layer_rows;
+mod names;
+
+pub use atomic::atomic_write;
+pub use blobs::Ingest;
+pub use cache::CachedStep;
+pub use database::Store;
+pub use error::StoreError;
+pub use images::{ImageRecord, Removal};
+pub use layer_rows::{LayerId, LayerRow};
+pub use names::Found;

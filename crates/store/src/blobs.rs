@@ -1,0 +1,152 @@
+//! Content under its digest.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write};
+use std::path::PathBuf;
+
+use shipway_oci::{Digest, Hasher};
+
+use crate::atomic::unique_name;
+use crate::{Store, StoreError};
+
+/// Content on its way into the store. Dropping it leaves nothing behind.
+#[derive(Debug)]
+pub struct Ingest {
+    store: Store,
+    path: PathBuf,
+    file: File,
+    hasher: Hasher,
+}
+
+impl Store {
+    /// Starts to take content in.
+    pub fn ingest(&self) -> Result<Ingest, StoreError> {
+        let path = self.tmp().join(format!("ingest-{}", unique_name()));
+        let file = create_private(&path).map_err(StoreError::io("create", &path))?;
+        Ok(Ingest { store: self.clone(), path, file, hasher: Hasher::default() })
+    }
+
+    /// Stores a small document and returns its digest.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        if self.has_blob(&digest) {
+            return Ok(digest);
+        }
+        let mut ingest = self.ingest()?;
+        ingest.write_all(bytes).map_err(StoreError::io("write", &ingest.path))?;
+        ingest.commit(Some(digest))
+    }
+
+    /// Returns where a blob is or would be.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root().join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Returns whether the blob is there.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).exists()
+    }
+
+    /// Opens a blob for reading.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
+        let path = self.blob_path(digest);
+        File::open(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => StoreError::NoBlob(*digest),
+            _ => StoreError::io("open", &path)(source),
+        })
+    }
+
+    /// Reads a document of at most `limit` bytes and checks that it is what its digest says.
+    pub fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        let read = self.open_blob(digest)?.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(StoreError::io("read", &self.blob_path(digest)))?;
+        if bytes.len() as u64 > limit {
+            return Err(StoreError::TooLarge { digest: *digest, limit });
+        }
+        let found = Digest::of(&bytes);
+        if found == *digest { Ok(bytes) } else { Err(StoreError::Mismatch { wanted: *digest, found }) }
+    }
+}
+
+impl Ingest {
+    /// Names the content by its digest, which must be `wanted` if given. Everything is on the disk afterwards.
+    pub fn commit(self, wanted: Option<Digest>) -> Result<Digest, StoreError> {
+        let found = self.hasher.clone().finish();
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+            return Err(StoreError::Mismatch { wanted, found });
+        }
+        let path = self.store.blob_path(&found);
+        self.file.sync_all().map_err(StoreError::io("sync", &self.path))?;
+        fs_err::rename(&self.path, &path).map_err(StoreError::io("name", &path))?;
+        let dir = self.store.root().join("blobs/sha256");
+        shipway_linux::sync_directory(&dir).map_err(StoreError::io("sync", &dir))?;
+        Ok(found)
+    }
+}
+
+impl Write for Ingest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        // After a commit the name is gone already, and a left-over in `tmp` is harmless.
+        drop(fs_err::remove_file(&self.path));
+    }
+}
+
+fn create_private(path: &std::path::Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn a_dropped_ingest_leaves_no_file() {
+        let (_dir, store) = store();
+        let mut ingest = store.ingest().unwrap();
+        ingest.write_all(b"half").unwrap();
+        drop(ingest);
+        assert_eq!(fs_err::read_dir(store.tmp()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn content_that_is_not_what_was_expected_is_not_kept() {
+        let (_dir, store) = store();
+        let mut ingest = store.ingest().unwrap();
+        ingest.write_all(b"other").unwrap();
+        let wanted = Digest::of(b"this");
+        assert!(matches!(ingest.commit(Some(wanted)), Err(StoreError::Mismatch { .. })));
+        assert!(!store.has_blob(&wanted) && !store.has_blob(&Digest::of(b"other")));
+        assert_eq!(fs_err::read_dir(store.tmp()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn blobs_come_back_and_damage_is_seen() {
+        let (_dir, store) = store();
+        let digest = store.put_blob(b"text").unwrap();
+        assert_eq!(store.read_blob(&digest, 10).unwrap(), b"text");
+        assert!(matches!(store.read_blob(&digest, 3), Err(StoreError::TooLarge { .. })));
+        fs_err::write(store.blob_path(&digest), "tex!").unwrap();
+        assert!(matches!(store.read_blob(&digest, 10), Err(StoreError::Mismatch { .. })));
+        assert!(matches!(store.open_blob(&Digest::of(b"no")), Err(StoreError::NoBlob(_))));
+    }
+}

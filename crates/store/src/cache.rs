@@ -1,0 +1,82 @@
+//! Results of build steps under their keys.
+
+use rusqlite::{OptionalExtension as _, params};
+use shipway_oci::Digest;
+
+use crate::{LayerId, Store, StoreError};
+
+/// A finished step of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedStep {
+    /// Digest over everything that can change the result.
+    pub key: Digest,
+    /// Where in which build the step stood; steps of one position explain each other's misses.
+    pub position: String,
+    /// What went into the key, as a JSON document.
+    pub inputs: String,
+    /// The result, as a JSON document that the builder reads.
+    pub result: String,
+    /// The layer that the step made, if it made one.
+    pub layer: Option<LayerId>,
+}
+
+impl Store {
+    /// Remembers a finished step. `now` is seconds since the epoch.
+    pub fn cache_put(&self, step: &CachedStep, now: i64) -> Result<(), StoreError> {
+        self.write("record a build step", |transaction| {
+            let sql = "INSERT OR REPLACE INTO steps (key, position, inputs, result, layer, used) VALUES (?1,?2,?3,?4,?5,?6)";
+            let layer = step.layer.as_ref().map(LayerId::as_str);
+            let values = params![step.key.to_string(), step.position, step.inputs, step.result, layer, now];
+            transaction.execute(sql, values).map(drop)
+        })
+    }
+
+    /// Returns the step with a key.
+    pub fn cache_get(&self, key: &Digest) -> Result<Option<CachedStep>, StoreError> {
+        self.read("find a build step", |connection| {
+            let sql = "SELECT position, inputs, result, layer FROM steps WHERE key = ?1";
+            let step = |row: &rusqlite::Row<'_>| {
+                Ok(CachedStep {
+                    key: *key,
+                    position: row.get(0)?,
+                    inputs: row.get(1)?,
+                    result: row.get(2)?,
+                    layer: row.get::<_, Option<String>>(3)?.map(LayerId::from_database),
+                })
+            };
+            connection.query_row(sql, [key.to_string()], step).optional()
+        })
+    }
+
+    /// Returns the inputs of the newest step at a position, to explain why another one missed.
+    pub fn cache_last_inputs(&self, position: &str) -> Result<Option<String>, StoreError> {
+        self.read("find a build step", |connection| {
+            let sql = "SELECT inputs FROM steps WHERE position = ?1 ORDER BY used DESC, rowid DESC LIMIT 1";
+            connection.query_row(sql, [position], |row| row.get(0)).optional()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_come_back_and_the_newest_inputs_explain() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let step = |text: &str| CachedStep {
+            key: Digest::of(text.as_bytes()),
+            position: "web/0/3".to_owned(),
+            inputs: text.to_owned(),
+            result: "{}".to_owned(),
+            layer: Some(LayerId::unique(1)),
+        };
+        let (old, new) = (step("old"), step("new"));
+        store.cache_put(&old, 1).unwrap();
+        store.cache_put(&new, 2).unwrap();
+        assert_eq!(store.cache_get(&old.key).unwrap().unwrap(), old);
+        assert_eq!(store.cache_last_inputs("web/0/3").unwrap().unwrap(), "new");
+        assert_eq!(store.cache_get(&Digest::of(b"no")).unwrap(), None);
+    }
+}

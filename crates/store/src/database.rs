@@ -1,0 +1,164 @@
+//! The store itself: its directories and its database.
+
+use std::fmt;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::StoreError;
+use crate::atomic::atomic_write;
+
+/// Version of the tables below.
+const SCHEMA: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE images (
+    name TEXT PRIMARY KEY,
+    image_id TEXT NOT NULL,
+    manifest TEXT NOT NULL,
+    created INTEGER NOT NULL
+) STRICT;
+CREATE INDEX images_by_id ON images (image_id);
+CREATE TABLE layers (
+    id TEXT PRIMARY KEY,
+    diff_id TEXT UNIQUE,
+    size INTEGER NOT NULL
+) STRICT;
+CREATE TABLE steps (
+    key TEXT PRIMARY KEY,
+    position TEXT NOT NULL,
+    inputs TEXT NOT NULL,
+    result TEXT NOT NULL,
+    layer TEXT,
+    used INTEGER NOT NULL
+) STRICT;
+CREATE INDEX steps_by_position ON steps (position, used);
+";
+
+/// One store: a directory that several processes share.
+#[derive(Clone)]
+pub struct Store {
+    root: Arc<PathBuf>,
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store below `root` and makes what is missing of it.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        for dir in ["", "blobs/sha256", "layers", "active", "tmp"] {
+            let path = root.join(dir);
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
+                .map_err(StoreError::io("make the directory", &path))?;
+        }
+        let layout = root.join("oci-layout");
+        if !layout.exists() {
+            atomic_write(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#, 0o600)
+                .map_err(StoreError::io("write", &layout))?;
+        }
+        let path = root.join("store.db");
+        let mut connection = Connection::open(&path).map_err(StoreError::database("open the tables"))?;
+        prepare(&mut connection, &path)?;
+        Ok(Self { root: Arc::new(root.to_owned()), connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    /// Returns the directory of the store.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the folder for unfinished work; anything in it may be deleted when nobody works.
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// Runs `work` in a transaction that nobody else's writes come between.
+    pub(crate) fn write<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.lock();
+        let in_transaction = |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        in_transaction(&mut connection).map_err(StoreError::database(operation))
+    }
+
+    /// Runs `work` on what is recorded now.
+    pub(crate) fn read<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        work(&self.lock()).map_err(StoreError::database(operation))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let known =
+        |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    let settings = |connection: &mut Connection| {
+        connection.busy_timeout(Duration::from_secs(30))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        if known(connection)? == 0 {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            // Another process may have been first.
+            if known(&transaction)? == 0 {
+                transaction.execute_batch(TABLES)?;
+                transaction.pragma_update(None, "user_version", SCHEMA)?;
+            }
+            transaction.commit()?;
+        }
+        known(connection)
+    };
+    let found = settings(connection).map_err(StoreError::database("prepare the tables"))?;
+    if found > SCHEMA {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known: SCHEMA });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_database_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Store::open(dir.path()).unwrap());
+        let connection = Connection::open(dir.path().join("store.db")).unwrap();
+        connection.pragma_update(None, "user_version", SCHEMA + 1).unwrap();
+        assert!(
+            matches!(Store::open(dir.path()), Err(StoreError::Newer { found, .. }) if found == SCHEMA + 1)
+        );
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs_err::write(&file, "").unwrap();
+        let error = Store::open(&file).unwrap_err();
+        assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+    }
+}

@@ -1,0 +1,122 @@
+//! Why the store could not do something.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use shipway_oci::Digest;
+
+/// Why an operation on the store failed.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum StoreError {
+    /// A file or directory could not be used.
+    #[error("could not {operation} `{path}`")]
+    #[diagnostic(code(store::io), help("see that the path is writable, or choose another place: --root DIR"))]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The disk is full.
+    #[error("no space left to {operation} `{path}`")]
+    #[diagnostic(
+        code(store::no_space),
+        help(
+            "remove images that you do not need (`shipway images`, `shipway rmi NAME`), or choose another disk: --root DIR"
+        )
+    )]
+    NoSpace {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The database could not be used.
+    #[error("could not {operation} in the store's database")]
+    #[diagnostic(code(store::database), help("if the disk is neither full nor damaged, report this"))]
+    Database {
+        /// What was tried.
+        operation: &'static str,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// A newer program has changed the database.
+    #[error("the store at `{path}` was written by a newer version (schema {found}, this one knows {known})")]
+    #[diagnostic(code(store::newer), help("use that newer version, or another directory: --root DIR"))]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// Content is not what its digest says.
+    #[error("content has digest {found}, but {wanted} was expected")]
+    #[diagnostic(code(store::digest), help("fetch or build it again"))]
+    Mismatch {
+        /// What was expected.
+        wanted: Digest,
+        /// What it is.
+        found: Digest,
+    },
+    /// There is no such blob.
+    #[error("no blob {0}")]
+    #[diagnostic(code(store::blob), help("build the image again"))]
+    NoBlob(Digest),
+    /// A document is larger than it may be.
+    #[error("blob {digest} is larger than {limit} bytes")]
+    #[diagnostic(code(store::too_large), help("it is no manifest or config that this program wrote"))]
+    TooLarge {
+        /// The blob.
+        digest: Digest,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A stored document cannot be read.
+    #[error("blob {digest} is not a valid {what}")]
+    #[diagnostic(code(store::document), help("build the image again"))]
+    Document {
+        /// The blob.
+        digest: Digest,
+        /// What it should be.
+        what: &'static str,
+        /// Why it is not.
+        source: serde_json::Error,
+    },
+    /// No image has that name or id.
+    #[error("no such image: {0}")]
+    #[diagnostic(code(store::image), help("`shipway images` lists what there is"))]
+    NoImage(String),
+    /// The beginning of an id fits several images.
+    #[error("`{prefix}` is the beginning of several ids: {}", candidates.join(", "))]
+    #[diagnostic(code(store::ambiguous), help("write more of the id"))]
+    Ambiguous {
+        /// What was given.
+        prefix: String,
+        /// What it could mean.
+        candidates: Vec<String>,
+    },
+}
+
+impl StoreError {
+    /// Returns a converter of what the kernel said about `path`.
+    pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::NoSpace { operation, path, source }
+            }
+            _ => Self::Io { operation, path, source },
+        }
+    }
+
+    /// Returns a converter of what SQLite said.
+    pub(crate) fn database(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
+        move |source| Self::Database { operation, source }
+    }
+}

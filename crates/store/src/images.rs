@@ -1,0 +1,157 @@
+//! Images and their names.
+
+use rusqlite::params;
+use shipway_oci::{Digest, ImageConfig, Manifest, Reference};
+
+use crate::{Store, StoreError};
+
+/// Largest manifest or config that is read. Compat: containerd, distribution and containers/image agree on 4 MiB.
+pub(crate) const DOCUMENT_LIMIT: u64 = 4 << 20;
+
+/// One name of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRecord {
+    /// The name, or `None` for an image that lost its last name to a newer one.
+    pub name: Option<Reference>,
+    /// Digest of the config.
+    pub image_id: Digest,
+    /// Digest of the manifest.
+    pub manifest: Digest,
+    /// When the name was given, seconds since the epoch.
+    pub named: i64,
+}
+
+/// What a removal did, in Docker's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// A name is gone.
+    Untagged(Reference),
+    /// The image is gone.
+    Deleted(Digest),
+}
+
+/// Prefix of rows that stand for images without a name.
+const UNNAMED: &str = "<none>@";
+
+impl Store {
+    /// Gives the image with `manifest` a name; an image that had it before loses it. `now` is seconds since the epoch.
+    pub fn tag(
+        &self,
+        name: &Reference,
+        manifest: Digest,
+        image_id: Digest,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        let name = name.to_string();
+        self.write("name an image", |transaction| {
+            let sql = "SELECT image_id, manifest FROM images WHERE name = ?1 AND image_id <> ?2";
+            let before: Vec<(String, String)> = transaction
+                .prepare(sql)?
+                .query_map(params![name, image_id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<Result<_, _>>()?;
+            let insert =
+                "INSERT OR REPLACE INTO images (name, image_id, manifest, created) VALUES (?1, ?2, ?3, ?4)";
+            transaction.execute(insert, params![name, image_id.to_string(), manifest.to_string(), now])?;
+            transaction.execute("DELETE FROM images WHERE name = ?1", [format!("{UNNAMED}{image_id}")])?;
+            for (old_id, old_manifest) in before {
+                let others = "SELECT count(*) FROM images WHERE image_id = ?1";
+                if transaction.query_row(others, [&old_id], |row| row.get::<_, i64>(0))? == 0 {
+                    transaction
+                        .execute(insert, params![format!("{UNNAMED}{old_id}"), old_id, old_manifest, now])?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Keeps an image that was built without a name.
+    pub fn keep_unnamed(&self, manifest: Digest, image_id: Digest, now: i64) -> Result<(), StoreError> {
+        self.write("record an image", |transaction| {
+            let sql = "INSERT INTO images (name, image_id, manifest, created) SELECT ?1, ?2, ?3, ?4
+                       WHERE NOT EXISTS (SELECT 1 FROM images WHERE image_id = ?2)";
+            let values =
+                params![format!("{UNNAMED}{image_id}"), image_id.to_string(), manifest.to_string(), now];
+            transaction.execute(sql, values).map(drop)
+        })
+    }
+
+    /// Returns every name of every image, newest first.
+    pub fn images(&self) -> Result<Vec<ImageRecord>, StoreError> {
+        self.read("list images", |connection| {
+            let sql = "SELECT name, image_id, manifest, created FROM images ORDER BY created DESC, name";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| {
+                let texts: [String; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
+                Ok((texts, row.get(3)?))
+            })?;
+            rows.filter_map(|row| match row {
+                Ok(([name, image_id, manifest], named)) => Some(Ok(ImageRecord {
+                    name: name.parse().ok().filter(|_| !name.starts_with(UNNAMED)),
+                    image_id: image_id.parse().ok()?,
+                    manifest: manifest.parse().ok()?,
+                    named,
+                })),
+                Err(error) => Some(Err(error)),
+            })
+            .collect()
+        })
+    }
+
+    /// Removes one name; with the last one goes the image.
+    pub fn untag(&self, name: &Reference) -> Result<Vec<Removal>, StoreError> {
+        let text = name.to_string();
+        let left = self.write("remove a name", |transaction| {
+            let sql = "DELETE FROM images WHERE name = ?1 RETURNING image_id";
+            let removed: Option<String> = {
+                let mut statement = transaction.prepare(sql)?;
+                let mut rows = statement.query([&text])?;
+                rows.next()?.map(|row| row.get(0)).transpose()?
+            };
+            let Some(id) = removed else { return Ok(None) };
+            let sql = "SELECT count(*) FROM images WHERE image_id = ?1";
+            let others: i64 = transaction.query_row(sql, [&id], |row| row.get(0))?;
+            Ok(Some((id, others)))
+        })?;
+        let (id, others) = left.ok_or_else(|| StoreError::NoImage(name.familiar()))?;
+        let mut done = vec![Removal::Untagged(name.clone())];
+        if others == 0 {
+            done.extend(id.parse().ok().map(Removal::Deleted));
+        }
+        Ok(done)
+    }
+
+    /// Removes an image with all its names.
+    pub fn remove_image(&self, image_id: Digest) -> Result<Vec<Removal>, StoreError> {
+        let names: Vec<String> = self.write("remove an image", |transaction| {
+            let mut statement =
+                transaction.prepare("DELETE FROM images WHERE image_id = ?1 RETURNING name")?;
+            let rows = statement.query_map([image_id.to_string()], |row| row.get(0))?;
+            rows.collect()
+        })?;
+        let untagged = names.iter().filter_map(|name| name.parse().ok()).map(Removal::Untagged);
+        Ok(untagged.chain([Removal::Deleted(image_id)]).collect())
+    }
+
+    /// Returns the config of an image.
+    pub fn config(&self, image_id: &Digest) -> Result<ImageConfig, StoreError> {
+        self.document(image_id, "image config")
+    }
+
+    /// Returns a manifest.
+    pub fn manifest(&self, digest: &Digest) -> Result<Manifest, StoreError> {
+        self.document(digest, "image manifest")
+    }
+
+    fn document<T: serde::de::DeserializeOwned>(
+        &self,
+        digest: &Digest,
+        what: &'static str,
+    ) -> Result<T, StoreError> {
+        let bytes = self.read_blob(digest, DOCUMENT_LIMIT)?;
+        serde_json::from_slice(&bytes).map_err(|source| StoreError::Document {
+            digest: *digest,
+            what,
+            source,
+        })
+    }
+}
