@@ -1,2 +1,36 @@
 //! HTTP for everything that downloads: proxy, host CA, budgets, retry.
+//!
+//! A [`Client`] is cheap to clone and used from many threads; idle connections are shared. Every body has a
+//! budget in bytes: a longer one is an error, never a short read. Requests that fail before or while the body arrives
+//! are repeated with growing pauses, and a body that broke off goes on where it stopped. Errors name what was
+//! asked (without credentials), by which way (directly or through which proxy), at which addresses and how often.
+//!
+//! The crate trusts the certificates that the host trusts and resolves names in its own code, because a statically
+//! linked program cannot load the C library's name service modules. It knows nothing of registries, archives
+//! or authentication schemes: callers add headers, and headers that carry credentials do not follow a redirect to
+//! another origin.
+//!
+//! Specs: RFC 9110 (redirects, `Retry-After`, ranges), RFC 9112 section 3.2.2 (absolute form), RFC 1035 (DNS).
 #![forbid(unsafe_code)]
+
+mod absolute;
+mod agents;
+mod body;
+mod client;
+mod config;
+mod date;
+mod error;
+mod proxy;
+mod resolve;
+mod retry;
+mod target;
+mod trust;
+
+pub use body::Body;
+pub use client::{Client, Request, Response};
+pub use config::{Config, Retry};
+pub use error::FetchError;
+pub use proxy::{InvalidProxyError, Proxies};
+pub use resolve::{ResolveError, Resolver};
+pub use retry::Stop;
+pub use trust::{Trust, TrustError};

@@ -1,0 +1,126 @@
+//! When to ask again, and after what pause.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::Retry;
+
+/// Ends the pauses of all clients that hold a clone of it, and makes their requests fail.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<(Mutex<bool>, Condvar)>);
+
+impl Stop {
+    /// Makes running pauses end now and further requests fail.
+    pub fn stop(&self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.1.notify_all();
+    }
+
+    /// Returns true after [`Stop::stop`].
+    pub fn is_stopped(&self) -> bool {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for `pause` to pass or for a stop; returns true if it was a stop.
+    pub(crate) fn wait(&self, pause: Duration) -> bool {
+        let stopped = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stopped, _timeout) = self
+            .0
+            .1
+            .wait_timeout_while(stopped, pause, |stopped| !*stopped)
+            .unwrap_or_else(PoisonError::into_inner);
+        *stopped
+    }
+}
+
+impl Retry {
+    /// Returns the pause after failed attempt number `attempt` (from 1): doubled each time, the upper half random.
+    pub(crate) fn pause(&self, attempt: u32, asked: Option<Duration>) -> Duration {
+        let doubled =
+            self.first_pause.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
+        let whole = doubled.min(self.longest_pause);
+        let jittered = whole / 2 + whole.mul_f64(random_fraction()) / 2;
+        asked.map_or(jittered, |asked| asked.max(jittered)).min(self.longest_pause)
+    }
+}
+
+/// Returns a number from 0 to 1 that two processes started together do not share.
+fn random_fraction() -> f64 {
+    let random = RandomState::new().hash_one(0_u8) >> 11;
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+    let fraction = random as f64 / (1_u64 << 53) as f64;
+    fraction
+}
+
+/// Statuses that may be different next time.
+pub(crate) fn status_is_temporary(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// Failures that may be different next time: everything but a certificate that is not trusted and nonsense.
+pub(crate) fn failure_is_temporary(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => tls_failure(error).is_none_or(|tls| !certificate_is_at_fault(tls)),
+        ureq::Error::Rustls(error) => !certificate_is_at_fault(error),
+        ureq::Error::Http(_) | ureq::Error::BadUri(_) | ureq::Error::LargeResponseHeader(..) => false,
+        ureq::Error::Other(other) => {
+            other.downcast_ref::<crate::ResolveError>().is_none_or(crate::ResolveError::is_temporary)
+        }
+        _ => true,
+    }
+}
+
+/// Whether the other side's certificate is the problem.
+pub(crate) fn is_untrusted(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => tls_failure(error).is_some_and(certificate_is_at_fault),
+        ureq::Error::Rustls(error) => certificate_is_at_fault(error),
+        _ => false,
+    }
+}
+
+fn tls_failure(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+fn certificate_is_at_fault(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_honour_the_server() {
+        let retry = Retry {
+            attempts: 9,
+            first_pause: Duration::from_millis(100),
+            longest_pause: Duration::from_secs(1),
+        };
+        for (attempt, least, most) in
+            [(1, 50, 100), (2, 100, 200), (3, 200, 400), (8, 500, 1000), (200, 500, 1000)]
+        {
+            let pause = retry.pause(attempt, None);
+            assert!(
+                (Duration::from_millis(least)..=Duration::from_millis(most)).contains(&pause),
+                "attempt {attempt}: {pause:?}"
+            );
+        }
+        assert_eq!(retry.pause(1, Some(Duration::from_millis(700))), Duration::from_millis(700));
+        assert_eq!(retry.pause(1, Some(Duration::from_secs(99))), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_stop_ends_a_pause_at_once() {
+        let stop = Stop::default();
+        assert!(!stop.wait(Duration::from_millis(1)));
+        let other = stop.clone();
+        let waiting = std::thread::spawn(move || other.wait(Duration::from_secs(60)));
+        stop.stop();
+        assert!(waiting.join().unwrap());
+    }
+}
