@@ -1,2 +1,25 @@
-//! Layers as mountable trees: import, commit, export, prepare.
+//! Layers as mountable trees: import, prepare, commit, hash, export.
+//!
+//! A layer is a directory below `layers/` that is whole by itself: overlay whiteouts (`0:0` character devices) and opaque
+//! marks (`user.overlay.opaque`) are kept in it, so layers are made and shared independently of what lies below them.
+//! A change becomes a layer by rename; its diff ID is computed afterwards, from a canonical tar that is never written.
+//!
+//! What is not here: which layers an image has (`store` and its documents) and mounting them (`linux`).
+//!
+//! Promises: a snapshot that was not committed leaves nothing behind; a layer is recorded only under its final name;
+//! [`LayerStore::sync`] puts all files of all layers on the disk, and no image may get a name before it was called.
+//!
+//! Specs: image-spec layer.md.
 #![forbid(unsafe_code)]
+
+mod error;
+mod serialise;
+mod tar_header;
+mod unpack;
+mod unpacked;
+mod walk;
+
+pub use error::LayerError;
+pub use serialise::SERIALISER_VERSION;
+pub use unpack::{Budget, unpack};
+pub use unpacked::{Layer, LayerStore, Snapshot, Unpacked};

@@ -76,6 +76,16 @@ impl Store {
         })
     }
 
+    /// Records how many bytes the files of a layer have.
+    pub fn record_size(&self, id: &LayerId, size: u64) -> Result<(), StoreError> {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        self.write("record a size", |transaction| {
+            transaction
+                .execute("UPDATE layers SET size = ?2 WHERE id = ?1", params![id.as_str(), size])
+                .map(drop)
+        })
+    }
+
     /// Returns what is recorded of a layer.
     pub fn layer(&self, id: &LayerId) -> Result<Option<LayerRow>, StoreError> {
         self.read("find a layer", |connection| {

@@ -1,0 +1,98 @@
+//! Why something could not be done with a layer.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use shipway_oci::DiffId;
+use shipway_store::{LayerId, StoreError};
+
+/// Why an operation on layers failed.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum LayerError {
+    /// A file or directory could not be used.
+    #[error("could not {operation} `{path}`")]
+    #[diagnostic(
+        code(layers::io),
+        help("see that the path is writable, or choose another place: --root DIR")
+    )]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The disk is full.
+    #[error("no space left to {operation} `{path}`")]
+    #[diagnostic(
+        code(layers::no_space),
+        help(
+            "remove images that you do not need (`shipway images`, `shipway rmi NAME`), or choose another disk: --root DIR"
+        )
+    )]
+    NoSpace {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The archive cannot be a layer.
+    #[error("archive entry `{entry}`: {reason}")]
+    #[diagnostic(
+        code(layers::archive),
+        help("the archive is damaged or hostile; get it again from a source that you trust")
+    )]
+    Archive {
+        /// Name of the entry.
+        entry: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The bytes are not the ones that were asked for.
+    #[error("layer has diff ID {found}, but {wanted} was expected")]
+    #[diagnostic(code(layers::diff_id), help("fetch or build the image again"))]
+    Mismatch {
+        /// What was expected.
+        wanted: DiffId,
+        /// What it is.
+        found: DiffId,
+    },
+    /// There is no such layer.
+    #[error("no layer {0}")]
+    #[diagnostic(code(layers::missing), help("build the image again"))]
+    NoLayer(String),
+    /// The store could not record it.
+    #[error("could not record layer {id}")]
+    Record {
+        /// The layer.
+        id: LayerId,
+        /// Why.
+        #[source]
+        #[diagnostic_source]
+        source: StoreError,
+    },
+    /// The store could not be read.
+    #[error("could not look up layers")]
+    LookUp {
+        /// Why.
+        #[source]
+        #[diagnostic_source]
+        source: StoreError,
+    },
+}
+
+impl LayerError {
+    /// Returns a converter of what the kernel said about `path`.
+    pub(crate) fn io(operation: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::NoSpace { operation, path, source }
+            }
+            _ => Self::Io { operation, path, source },
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The canonical tar of a tree: the bytes that a diff ID is the digest of.
+//!
+//! The same tree gives the same bytes, always: entries sorted, times in whole seconds, no user or group names, PAX
+//! headers only where ustar is too small. Whiteouts and opaque marks are written as image-spec layer.md wants them.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use shipway_linux::{Kind, Metadata, Root};
+
+use crate::tar_header::{BLOCK, Header, pad};
+use crate::walk::walk;
+
+/// Changes whenever the same tree would give other bytes.
+pub const SERIALISER_VERSION: u32 = 1;
+
+/// Mark of a directory that hides what lies below it. Compat: overlayfs with `userxattr`.
+pub(crate) const OPAQUE: &str = "user.overlay.opaque";
+
+const TYPE: u32 = 0o170_000;
+const CHARACTER_DEVICE: u32 = 0o020_000;
+const BLOCK_DEVICE: u32 = 0o060_000;
+const FIFO: u32 = 0o010_000;
+
+/// Writes the tree below `root` and returns the bytes of the files in it.
+pub(crate) fn serialise(root: &Root, out: &mut dyn Write) -> io::Result<u64> {
+    let mut names: HashMap<u64, Vec<u8>> = HashMap::new();
+    let mut bytes = 0;
+    walk(root, &mut |path, metadata| {
+        bytes += write_entry(root, path, metadata, &mut names, out)?;
+        Ok(())
+    })?;
+    out.write_all(&[0; 2 * BLOCK])?;
+    Ok(bytes)
+}
+
+fn write_entry(
+    root: &Root,
+    path: &Path,
+    metadata: &Metadata,
+    names: &mut HashMap<u64, Vec<u8>>,
+    out: &mut dyn Write,
+) -> io::Result<u64> {
+    let text = path.as_os_str().as_bytes();
+    let mut header = Header {
+        path: text.to_vec(),
+        mode: metadata.mode & 0o7777,
+        uid: metadata.uid.into(),
+        gid: metadata.gid.into(),
+        mtime: metadata.mtime.0,
+        ..Header::default()
+    };
+    match metadata.kind {
+        Kind::Directory => {
+            header.path.push(b'/');
+            header.kind = b'5';
+            let xattrs = root.xattrs(path)?;
+            let opaque = xattrs.iter().any(|(name, value)| name == OPAQUE && value == b"y");
+            header.xattrs = kept(xattrs);
+            header.write(out)?;
+            if opaque {
+                marker(&path.join(".wh..wh..opq")).write(out)?;
+            }
+        }
+        Kind::File => {
+            if metadata.links > 1 {
+                if let Some(first) = names.get(&metadata.inode) {
+                    header.kind = b'1';
+                    header.link.clone_from(first);
+                    header.write(out)?;
+                    return Ok(0);
+                }
+                names.insert(metadata.inode, text.to_vec());
+            }
+            header.kind = b'0';
+            header.size = metadata.size;
+            header.xattrs = kept(root.xattrs(path)?);
+            header.write(out)?;
+            let copied = io::copy(&mut io::Read::take(root.open_file(path)?, metadata.size), out)?;
+            if copied != metadata.size {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the file shrank while it was read",
+                ));
+            }
+            pad(out, copied)?;
+            return Ok(copied);
+        }
+        Kind::Symlink => {
+            header.kind = b'2';
+            header.mode = 0o777;
+            header.link = root.read_link(path)?.into_os_string().as_bytes().to_vec();
+            header.write(out)?;
+        }
+        Kind::Special => write_special(path, metadata, header, out)?,
+    }
+    Ok(0)
+}
+
+fn write_special(
+    path: &Path,
+    metadata: &Metadata,
+    mut header: Header,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    header.kind = match metadata.mode & TYPE {
+        CHARACTER_DEVICE if metadata.rdev == 0 => {
+            let name = path.file_name().unwrap_or_default();
+            let hidden = [OsStr::new(".wh."), name].into_iter().collect::<std::ffi::OsString>();
+            return marker(&path.with_file_name(hidden)).write(out);
+        }
+        CHARACTER_DEVICE => b'3',
+        BLOCK_DEVICE => b'4',
+        FIFO => b'6',
+        // A socket means nothing to anybody but the process that is gone.
+        _ => return Ok(()),
+    };
+    if header.kind != b'6' {
+        header.device = device_numbers(metadata.rdev);
+    }
+    header.write(out)
+}
+
+/// An empty file that stands for something that is not there.
+fn marker(path: &Path) -> Header {
+    Header { path: path.as_os_str().as_bytes().to_vec(), kind: b'0', ..Header::default() }
+}
+
+/// The overlay's own attributes are not the image's.
+fn kept(xattrs: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    let ours = |name: &str| name.starts_with("user.overlay.") || name.starts_with("trusted.overlay.");
+    xattrs.into_iter().filter(|(name, _)| !ours(name)).collect()
+}
+
+/// Spec: `makedev(3)` of glibc, 12 bits of major and 20 of minor number in Linux.
+fn device_numbers(device: u64) -> (u64, u64) {
+    let major = ((device >> 8) & 0xfff) | ((device >> 32) & !0xfff);
+    let minor = (device & 0xff) | ((device >> 12) & !0xff);
+    (major, minor)
+}
+
+/// Returns the device number of a major and a minor number.
+pub(crate) fn device_of((major, minor): (u64, u64)) -> u64 {
+    ((major & 0xfff) << 8) | ((major & !0xfff) << 32) | (minor & 0xff) | ((minor & !0xff) << 12)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_numbers_come_back() {
+        for pair in [(1, 3), (8, 0), (136, 5), (253, 70_000)] {
+            assert_eq!(device_numbers(device_of(pair)), pair);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Layers as directories.
+
+use std::fmt::Debug;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use shipway_linux::Root;
+use shipway_oci::{DiffId, Hasher};
+use shipway_store::{LayerId, LayerRow, Store};
+
+use crate::unpack::{Unpacker, Whiteouts};
+use crate::{Budget, LayerError, serialise};
+
+/// A layer that is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Its name on disk.
+    pub id: LayerId,
+    /// Digest of its tar.
+    pub diff_id: DiffId,
+    /// Bytes of the files in it.
+    pub size: u64,
+}
+
+/// A writable state on top of layers. Dropping it removes it, unless it was kept or committed.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Its name below `active/`.
+    pub id: String,
+    /// Layers below it, the top one first.
+    pub lowers: Vec<PathBuf>,
+    /// Where changes go.
+    pub upper: PathBuf,
+    /// The overlay's own directory.
+    pub work: PathBuf,
+    dir: PathBuf,
+    keep: bool,
+}
+
+impl Snapshot {
+    /// Keeps the snapshot on disk after this value is gone: a container lives in it.
+    pub fn keep(&mut self) {
+        self.keep = true;
+    }
+
+    /// Returns how to mount it.
+    pub fn overlay(&self) -> shipway_linux::Overlay {
+        shipway_linux::Overlay {
+            lowers: self.lowers.clone(),
+            upper: Some(self.upper.clone()),
+            work: Some(self.work.clone()),
+        }
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if !self.keep
+            && let Err(error) = remove_tree(&self.dir)
+        {
+            tracing::warn!(snapshot = self.id, %error, "could not remove a snapshot");
+        }
+    }
+}
+
+/// Where layers are kept and how they become mountable.
+///
+/// Promises: `import` and `commit` record a layer only when its tree is complete under its final name; `diff_id` gives the same
+/// answer for the same tree always; `prepare` makes a state that nobody else sees. Calls block.
+pub trait LayerStore: Debug + Send + Sync {
+    /// Takes in an uncompressed layer tar, whose diff ID must be `wanted` if given.
+    fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError>;
+
+    /// Starts a writable state on top of layers, base first.
+    fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError>;
+
+    /// Finds a state that was kept, on top of the same layers.
+    fn open_snapshot(&self, id: &str, parents: &[LayerId]) -> Result<Snapshot, LayerError>;
+
+    /// Removes a state that was kept; one that is gone is no error.
+    fn remove_snapshot(&self, id: &str) -> Result<(), LayerError>;
+
+    /// Returns the directories of layers given base first, the top one first.
+    fn view(&self, layers: &[LayerId]) -> Vec<PathBuf>;
+
+    /// Makes a layer of what was changed. Its diff ID is not known yet.
+    fn commit(&self, snapshot: Snapshot) -> Result<LayerId, LayerError>;
+
+    /// Returns the layer with its diff ID, hashing it if nobody has yet; an equal layer may stand for it.
+    fn diff_id(&self, id: &LayerId) -> Result<Layer, LayerError>;
+
+    /// Writes the layer as a tar; its digest is the diff ID.
+    fn export(&self, id: &LayerId, out: &mut dyn Write) -> Result<(), LayerError>;
+
+    /// Finds the layers of an image, base first.
+    fn resolve(&self, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, LayerError>;
+
+    /// Puts everything on the disk. No image gets a name before this.
+    fn sync(&self) -> Result<(), LayerError>;
+}
+
+/// Layers as directories under `layers/`, mounted by overlayfs.
+#[derive(Clone, Debug)]
+pub struct Unpacked {
+    store: Store,
+}
+
+impl Unpacked {
+    /// Opens the layers of a store.
+    pub fn open(store: Store) -> Self {
+        Self { store }
+    }
+
+    fn path(&self, id: &LayerId) -> PathBuf {
+        self.store.root().join("layers").join(id.as_str())
+    }
+
+    fn snapshot(&self, id: &str, parents: &[LayerId]) -> Snapshot {
+        let dir = self.store.root().join("active").join(id);
+        Snapshot {
+            id: id.to_owned(),
+            lowers: self.view(parents),
+            upper: dir.join("upper"),
+            work: dir.join("work"),
+            dir,
+            keep: false,
+        }
+    }
+
+    fn record(&self, row: &LayerRow) -> Result<(), LayerError> {
+        self.store.record_layer(row).map_err(|source| LayerError::Record { id: row.id.clone(), source })
+    }
+
+    /// Names a finished tree as a layer.
+    fn adopt(&self, tree: &Path) -> Result<LayerId, LayerError> {
+        let id = unique_id();
+        let path = self.path(&id);
+        fs_err::rename(tree, &path).map_err(LayerError::io("name", &path))?;
+        let layers = self.store.root().join("layers");
+        shipway_linux::sync_directory(&layers).map_err(LayerError::io("sync", &layers))?;
+        Ok(id)
+    }
+}
+
+impl LayerStore for Unpacked {
+    fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
+        let snapshot = self.prepare(&[])?;
+        let root = Root::open(&snapshot.upper).map_err(LayerError::io("open", &snapshot.upper))?;
+        let mut hashing = Hashing { inner: tar, hasher: Hasher::default() };
+        let size = Unpacker::new(&root, Budget::default(), Whiteouts::Apply).run(&mut hashing)?;
+        // The digest is over everything, also what follows the end mark.
+        io::copy(&mut hashing, &mut io::sink())
+            .map_err(LayerError::io("read the archive for", &snapshot.upper))?;
+        let found = DiffId(hashing.hasher.finish());
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+            return Err(LayerError::Mismatch { wanted, found });
+        }
+        if let Some(row) = self.store.layer_of(found).map_err(|source| LayerError::LookUp { source })? {
+            return Ok(Layer { id: row.id, diff_id: found, size: row.size });
+        }
+        let id = self.adopt(&snapshot.upper)?;
+        self.record(&LayerRow { id: id.clone(), diff_id: None, size })?;
+        let id = self.store.record_diff_id(&id, found).map_err(|source| LayerError::Record { id, source })?;
+        Ok(Layer { id, diff_id: found, size })
+    }
+
+    fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError> {
+        if let Some(missing) = parents.iter().find(|id| !self.path(id).is_dir()) {
+            return Err(LayerError::NoLayer(missing.to_string()));
+        }
+        let snapshot = self.snapshot(unique_id().as_str(), parents);
+        for (dir, mode) in [(&snapshot.dir, 0o700), (&snapshot.upper, 0o755), (&snapshot.work, 0o700)] {
+            std::fs::DirBuilder::new()
+                .mode(mode)
+                .create(dir)
+                .map_err(LayerError::io("make the directory", dir))?;
+        }
+        Ok(snapshot)
+    }
+
+    fn open_snapshot(&self, id: &str, parents: &[LayerId]) -> Result<Snapshot, LayerError> {
+        let mut snapshot = self.snapshot(id, parents);
+        snapshot.keep();
+        if snapshot.upper.is_dir() { Ok(snapshot) } else { Err(LayerError::NoLayer(id.to_owned())) }
+    }
+
+    fn remove_snapshot(&self, id: &str) -> Result<(), LayerError> {
+        let dir = self.snapshot(id, &[]).dir.clone();
+        remove_tree(&dir).map_err(LayerError::io("remove", &dir))
+    }
+
+    fn view(&self, layers: &[LayerId]) -> Vec<PathBuf> {
+        layers.iter().rev().map(|id| self.path(id)).collect()
+    }
+
+    fn commit(&self, snapshot: Snapshot) -> Result<LayerId, LayerError> {
+        let id = self.adopt(&snapshot.upper)?;
+        self.record(&LayerRow { id: id.clone(), diff_id: None, size: 0 })?;
+        Ok(id)
+    }
+
+    fn diff_id(&self, id: &LayerId) -> Result<Layer, LayerError> {
+        let row = self.store.layer(id).map_err(|source| LayerError::LookUp { source })?;
+        let row = row.ok_or_else(|| LayerError::NoLayer(id.to_string()))?;
+        if let Some(diff_id) = row.diff_id {
+            return Ok(Layer { id: row.id, diff_id, size: row.size });
+        }
+        let mut hasher = Hasher::default();
+        let size = self.write(id, &mut hasher)?;
+        let diff_id = DiffId(hasher.finish());
+        let record = self.store.record_size(id, size).and_then(|()| self.store.record_diff_id(id, diff_id));
+        let id = record.map_err(|source| LayerError::Record { id: id.clone(), source })?;
+        Ok(Layer { id, diff_id, size })
+    }
+
+    fn export(&self, id: &LayerId, out: &mut dyn Write) -> Result<(), LayerError> {
+        self.write(id, out).map(|_bytes| ())
+    }
+
+    fn resolve(&self, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, LayerError> {
+        let find = |diff_id: &DiffId| {
+            let row = self.store.layer_of(*diff_id).map_err(|source| LayerError::LookUp { source })?;
+            row.map(|row| row.id).ok_or_else(|| LayerError::NoLayer(diff_id.to_string()))
+        };
+        diff_ids.iter().map(find).collect()
+    }
+
+    fn sync(&self) -> Result<(), LayerError> {
+        let layers = self.store.root().join("layers");
+        let opened = std::fs::File::open(&layers).map_err(LayerError::io("open", &layers))?;
+        shipway_linux::sync_filesystem(opened).map_err(LayerError::io("sync", &layers))
+    }
+}
+
+impl Unpacked {
+    fn write(&self, id: &LayerId, out: &mut dyn Write) -> Result<u64, LayerError> {
+        let path = self.path(id);
+        let root = Root::open(&path).map_err(LayerError::io("open", &path))?;
+        let mut buffered = io::BufWriter::with_capacity(1 << 18, out);
+        let size = serialise::serialise(&root, &mut buffered).map_err(LayerError::io("read", &path))?;
+        buffered.flush().map_err(LayerError::io("write the archive of", &path))?;
+        Ok(size)
+    }
+}
+
+/// A reader that hashes what passes through it.
+struct Hashing<'a> {
+    inner: &'a mut dyn Read,
+    hasher: Hasher,
+}
+
+impl Read for Hashing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..length]);
+        Ok(length)
+    }
+}
+
+fn remove_tree(dir: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(()) };
+    Root::open(parent)?.remove_all(name)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only makes a name unique; nothing that is built depends on it"
+)]
+fn unique_id() -> LayerId {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    LayerId::unique(now.as_nanos())
+}

@@ -1,0 +1,182 @@
+//! Golden and hostile archives.
+
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use shipway_layers::{LayerError, LayerStore as _, Unpacked};
+use shipway_store::Store;
+use shipway_testkit::{Need, require};
+use tar::EntryType;
+
+/// One entry: kind, path, link target or content, mode.
+type Entry = (EntryType, &'static str, &'static str, u32);
+
+const FILE: EntryType = EntryType::Regular;
+const DIR: EntryType = EntryType::Directory;
+const LINK: EntryType = EntryType::Symlink;
+const HARD: EntryType = EntryType::Link;
+
+fn archive(entries: &[Entry]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (kind, path, content, mode) in entries {
+        let mut header = tar::Header::new_ustar();
+        let name = path.as_bytes();
+        // Written by hand: the crate refuses to write the hostile names that this is about.
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        header.set_entry_type(*kind);
+        header.set_mode(*mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_700_000_000);
+        let body = if matches!(*kind, LINK | HARD) {
+            header.as_old_mut().linkname[..content.len()].copy_from_slice(content.as_bytes());
+            ""
+        } else {
+            content
+        };
+        header.set_size(body.len() as u64);
+        header.set_cksum();
+        builder.append(&header, body.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    layers: Unpacked,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::write(dir.path().join("sentinel"), "untouched").unwrap();
+        let layers = Unpacked::open(Store::open(&dir.path().join("root")).unwrap());
+        Self { dir, layers }
+    }
+
+    fn import(&self, entries: &[Entry]) -> Result<PathBuf, LayerError> {
+        let layer = self.layers.import(&mut archive(entries).as_slice(), None)?;
+        Ok(self.layers.view(&[layer.id])[0].clone())
+    }
+
+    fn assert_untouched(&self, case: &str) {
+        assert_eq!(
+            fs_err::read_to_string(self.dir.path().join("sentinel")).unwrap(),
+            "untouched",
+            "case {case}"
+        );
+        let outside: Vec<_> =
+            fs_err::read_dir(self.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(outside.len(), 2, "case {case}: {outside:?}");
+        assert_eq!(fs_err::read_dir(self.dir.path().join("root/active")).unwrap().count(), 0, "case {case}");
+    }
+}
+
+#[test]
+fn what_is_exported_is_imported_again_with_the_same_diff_id() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let entries: [Entry; 8] = [
+        (DIR, "bin/", "", 0o755),
+        (FILE, "bin/su", "set-uid", 0o4755),
+        (HARD, "bin/su2", "bin/su", 0o4755),
+        (LINK, "bin/sh", "/bin/su", 0o777),
+        (DIR, "tmp/", "", 0o1777),
+        (FILE, "tmp/.wh.gone", "", 0o644),
+        (FILE, "tmp/.wh..wh..opq", "", 0o644),
+        (EntryType::Fifo, "pipe", "", 0o600),
+    ];
+    let fixture = Fixture::new();
+    let tree = fixture.import(&entries).unwrap();
+    assert_eq!(fs_err::metadata(tree.join("bin/su")).unwrap().permissions().mode() & 0o7777, 0o4755);
+    assert_eq!(fs_err::metadata(tree.join("bin/su2")).unwrap().nlink(), 2);
+    assert_eq!(fs_err::read_link(tree.join("bin/sh")).unwrap(), Path::new("/bin/su"));
+    assert_eq!(fs_err::metadata(tree.join("tmp")).unwrap().mtime(), 1_700_000_000);
+    let gone = fs_err::symlink_metadata(tree.join("tmp/gone")).unwrap();
+    assert!(gone.file_type().is_char_device() && gone.rdev() == 0);
+
+    let first = fixture.layers.import(&mut archive(&entries).as_slice(), None).unwrap();
+    let mut exported = Vec::new();
+    fixture.layers.export(&first.id, &mut exported).unwrap();
+    let other = Fixture::new();
+    let second = other.layers.import(&mut exported.as_slice(), None).unwrap();
+    let mut again = Vec::new();
+    other.layers.export(&second.id, &mut again).unwrap();
+    assert!(exported == again, "a canonical archive exports to itself");
+}
+
+#[test]
+fn whiteouts_hide_lower_layers_only() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let before: [Entry; 2] = [(FILE, "d/own", "1", 0o644), (FILE, "d/.wh.own", "", 0o644)];
+    let tree = Fixture::new().import(&before);
+    drop(tree.unwrap());
+    for (name, entries) in [("after", before), ("before", [before[1], before[0]])] {
+        let fixture = Fixture::new();
+        let tree = fixture.import(&entries).unwrap();
+        assert_eq!(fs_err::read_to_string(tree.join("d/own")).unwrap(), "1", "case {name}");
+    }
+}
+
+#[test]
+fn hostile_archives_change_nothing_outside_and_leave_nothing_behind() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let cases: [(&str, &[Entry]); 9] = [
+        ("parent", &[(FILE, "../sentinel", "bad", 0o644)]),
+        ("hidden parent", &[(FILE, "a/../../../sentinel", "bad", 0o644)]),
+        ("hard link out", &[(HARD, "a", "../../sentinel", 0o644)]),
+        ("hard link to nothing", &[(HARD, "a", "b", 0o644)]),
+        ("empty whiteout", &[(FILE, ".wh.", "", 0o644)]),
+        ("whiteout of the parent", &[(FILE, "a/.wh...", "", 0o644)]),
+        ("whiteout of itself", &[(FILE, "a/.wh..", "", 0o644)]),
+        ("smuggled whiteout", &[(EntryType::Char, "a", "", 0o644)]),
+        ("root is a file", &[(FILE, "./", "bad", 0o644)]),
+    ];
+    for (name, entries) in cases {
+        let fixture = Fixture::new();
+        assert!(fixture.import(entries).is_err(), "case {name}");
+        fixture.assert_untouched(name);
+    }
+}
+
+#[test]
+fn links_in_the_archive_are_not_a_way_out() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let cases: [(&str, &[Entry]); 4] = [
+        ("absolute symlink", &[(LINK, "out", "/", 0o777), (FILE, "out/sentinel", "inside", 0o644)]),
+        ("relative symlink", &[(LINK, "out", "../../../..", 0o777), (FILE, "out/sentinel", "inside", 0o644)]),
+        ("file over symlink", &[(LINK, "f", "../../../sentinel", 0o777), (FILE, "f", "inside", 0o644)]),
+        ("directory over symlink", &[(LINK, "d", "../../..", 0o777), (DIR, "d", "", 0o700)]),
+    ];
+    for (name, entries) in cases {
+        let fixture = Fixture::new();
+        fixture.import(entries).unwrap();
+        fixture.assert_untouched(name);
+    }
+}
+
+#[test]
+fn a_damaged_or_wrong_archive_leaves_nothing() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let good = archive(&[(FILE, "f", "content", 0o644)]);
+    let mut damaged = good.clone();
+    damaged[10] ^= 0xff;
+    let fixture = Fixture::new();
+    for (name, bytes) in [("damaged header", damaged.as_slice()), ("cut", &good[..515])] {
+        assert!(fixture.layers.import(&mut &*bytes, None).is_err(), "case {name}");
+        fixture.assert_untouched(name);
+    }
+    let wanted = shipway_oci::DiffId(shipway_oci::Digest::of(b"other"));
+    let refused = fixture.layers.import(&mut good.as_slice(), Some(wanted));
+    assert!(matches!(refused, Err(LayerError::Mismatch { .. })));
+    fixture.assert_untouched("wrong digest");
+}

@@ -1,0 +1,5 @@
+//! Layers from archives and back.
+#![forbid(unsafe_code)]
+
+mod archives;
+mod snapshots;
