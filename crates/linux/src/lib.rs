@@ -13,4 +13,4 @@ pub use mount_attr::set_read_only;
 pub use overlay::Overlay;
 pub use root::{Kind, Metadata, Root};
 pub use rustix::fs::OFlags as OpenFlags;
-pub use sync::{free_bytes, sync_directory, sync_filesystem};
+pub use sync::{filesystem_magic, free_bytes, sync_directory, sync_filesystem};

@@ -22,6 +22,12 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Returns the magic number of the file system that `path` is on (`statfs(2)`).
+#[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "magic numbers have 32 bits")]
+pub fn filesystem_magic(path: &Path) -> io::Result<u32> {
+    Ok(rustix::fs::statfs(path)?.f_type as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
