@@ -4,13 +4,28 @@
 //! makes one call, or one short sequence that belongs together, and says which step failed.
 #![expect(unsafe_code, reason = "the one crate that talks to the kernel")]
 
+mod caps;
+mod cgroup;
+mod mount;
 mod mount_attr;
 mod overlay;
+mod process;
 mod root;
 mod sync;
 
+pub use caps::Capabilities;
+pub use cgroup::{Cgroup, Limits};
+pub use mount::{
+    MountAttributes, attach, clone_at, clone_tree, make_all_private, new_filesystem, pivot_into,
+};
 pub use mount_attr::set_read_only;
 pub use overlay::Overlay;
+pub use process::{
+    CONTAINER_NAMESPACES, Ended, Forked, Namespaces, become_subreaper, close_others_on_exec, die_with_parent,
+    execute, exit_now, fork, fork_into, join_namespace, keep_on_exec, kernel_working_directory,
+    new_cgroup_namespace, new_session, no_new_privileges, open_pidfd, replace_standard, reset_signals,
+    set_hostname, set_ids, signal_pidfd, wait_for, wait_pidfd,
+};
 pub use root::{Kind, Metadata, Root};
 pub use rustix::fs::OFlags as OpenFlags;
 pub use sync::{filesystem_magic, free_bytes, sync_directory, sync_filesystem};

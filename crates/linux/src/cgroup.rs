@@ -1,0 +1,201 @@
+//! Control groups of version 1 and 2.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Limits of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+    /// Thousandths of a processor.
+    pub cpu_millis: Option<u64>,
+    /// Relative weight, 2 to 262,144; 1024 is the usual one.
+    pub cpu_shares: Option<u64>,
+}
+
+/// One group, in every hierarchy of the machine that has a controller for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    dirs: Vec<(Controller, PathBuf)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Controller {
+    Memory,
+    Pids,
+    Cpu,
+    Devices,
+    Freezer,
+    Unified,
+}
+
+const MOUNT: &str = "/sys/fs/cgroup";
+
+const VERSION_1: [(Controller, &str); 5] = [
+    (Controller::Memory, "memory"),
+    (Controller::Pids, "pids"),
+    (Controller::Cpu, "cpu"),
+    (Controller::Devices, "devices"),
+    (Controller::Freezer, "freezer"),
+];
+
+impl Cgroup {
+    /// Names the group `path`, relative to the root of each hierarchy. Makes nothing yet.
+    pub fn at(path: &str) -> Self {
+        let root = Path::new(MOUNT);
+        if root.join("cgroup.controllers").exists() {
+            return Self { dirs: vec![(Controller::Unified, root.join(path))] };
+        }
+        let present = |(controller, name): (Controller, &str)| {
+            let hierarchy = root.join(name);
+            hierarchy.join("tasks").exists().then(|| (controller, hierarchy.join(path)))
+        };
+        Self { dirs: VERSION_1.into_iter().filter_map(present).collect() }
+    }
+
+    /// Makes the group and sets its limits. A limit that the machine cannot hold is an error.
+    pub fn create(&self, limits: Limits) -> io::Result<()> {
+        for (controller, dir) in &self.dirs {
+            if *controller == Controller::Unified {
+                enable_controllers(dir)?;
+            }
+            fs_create_dir_all(dir)?;
+            match controller {
+                Controller::Memory => set(dir, "memory.limit_in_bytes", limits.memory)?,
+                Controller::Pids => set(dir, "pids.max", limits.pids)?,
+                Controller::Cpu => {
+                    set(dir, "cpu.cfs_quota_us", limits.cpu_millis.map(|millis| millis * 100))?;
+                    set(dir, "cpu.shares", limits.cpu_shares)?;
+                }
+                Controller::Unified => {
+                    set(dir, "memory.max", limits.memory)?;
+                    set(dir, "pids.max", limits.pids)?;
+                    if let Some(millis) = limits.cpu_millis {
+                        write(dir, "cpu.max", &format!("{} 100000", millis * 100))?;
+                    }
+                    // Spec: runc's conversion of cgroup v1 shares to v2 weight.
+                    set(
+                        dir,
+                        "cpu.weight",
+                        limits.cpu_shares.map(|shares| 1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142),
+                    )?;
+                }
+                Controller::Devices | Controller::Freezer => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Allows only the devices given as in `devices.allow` (`c 1:3 rwm`); version 1 only.
+    ///
+    /// Returns whether the machine's hierarchy could be told; under version 2 that takes a BPF program.
+    pub fn allow_devices(&self, allowed: &[&str]) -> io::Result<bool> {
+        let Some((_, dir)) = self.dirs.iter().find(|(controller, _)| *controller == Controller::Devices)
+        else {
+            return Ok(false);
+        };
+        write(dir, "devices.deny", "a")?;
+        allowed.iter().try_for_each(|rule| write(dir, "devices.allow", rule))?;
+        Ok(true)
+    }
+
+    /// Moves a process into the group.
+    pub fn add(&self, pid: i32) -> io::Result<()> {
+        self.dirs.iter().try_for_each(|(_, dir)| write(dir, "cgroup.procs", &pid.to_string()))
+    }
+
+    /// Returns the processes in the group.
+    pub fn processes(&self) -> Vec<i32> {
+        let read = |(_, dir): &(Controller, PathBuf)| read_to_string(&dir.join("cgroup.procs")).ok();
+        let text = self.dirs.iter().find_map(read).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    /// Returns whether the kernel has killed a process of the group for want of memory.
+    pub fn was_out_of_memory(&self) -> bool {
+        self.dirs.iter().any(|(controller, dir)| {
+            let file = match controller {
+                Controller::Memory => "memory.oom_control",
+                Controller::Unified => "memory.events",
+                _ => return false,
+            };
+            let text = read_to_string(&dir.join(file)).unwrap_or_default();
+            text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
+        })
+    }
+
+    /// Removes the group, which must have no processes left; one that is gone is no error.
+    pub fn remove(&self) -> io::Result<()> {
+        for (_, dir) in &self.dirs {
+            match std::fs::remove_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lets the groups below each parent use the controllers that we need.
+fn enable_controllers(dir: &Path) -> io::Result<()> {
+    let parents: Vec<&Path> =
+        dir.ancestors().skip(1).take_while(|parent| parent.starts_with(MOUNT)).collect();
+    for parent in parents.into_iter().rev() {
+        fs_create_dir_all(parent)?;
+        let available = read_to_string(&parent.join("cgroup.controllers"))?;
+        for controller in ["cpu", "memory", "pids"] {
+            if available.split_whitespace().any(|found| found == controller) {
+                write(parent, "cgroup.subtree_control", &format!("+{controller}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn set(dir: &Path, file: &str, value: Option<u64>) -> io::Result<()> {
+    value.map_or(Ok(()), |value| write(dir, file, &value.to_string()))
+}
+
+fn write(dir: &Path, file: &str, value: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    let path = dir.join(file);
+    let mut opened = std::fs::OpenOptions::new().write(true).open(&path)?;
+    opened.write_all(value.as_bytes()).map_err(|error| {
+        io::Error::new(error.kind(), format!("could not write `{value}` to `{}`: {error}", path.display()))
+    })
+}
+
+fn read_to_string(path: &Path) -> io::Result<String> {
+    std::fs::File::open(path).and_then(io::read_to_string)
+}
+
+fn fs_create_dir_all(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).create(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shipway_testkit::{Need, require};
+
+    #[test]
+    fn a_group_holds_its_limits_and_goes_without_a_trace() {
+        if !require(&[Need::Root, Need::Cgroups]) {
+            return;
+        }
+        let name = format!("shipway-test-{}", std::process::id());
+        let group = Cgroup::at(&name);
+        let limits = Limits { memory: Some(64 << 20), pids: Some(17), ..Limits::default() };
+        group.create(limits).unwrap();
+        let pids = group.dirs.iter().find_map(|(_, dir)| read_to_string(&dir.join("pids.max")).ok()).unwrap();
+        assert_eq!(pids.trim(), "17");
+        assert_eq!(group.processes(), Vec::<i32>::new());
+        assert!(!group.was_out_of_memory());
+        group.remove().unwrap();
+        group.remove().unwrap();
+        assert!(group.dirs.iter().all(|(_, dir)| !dir.exists()));
+    }
+}

@@ -1,0 +1,289 @@
+//! Processes: making one in new namespaces, watching it, becoming another program.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::ptr;
+
+/// Namespaces that a new process gets for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Namespaces {
+    /// A network namespace of its own, with nothing but a loopback device that is down.
+    pub network: bool,
+}
+
+/// Which side of a fork this is.
+#[derive(Debug)]
+pub enum Forked {
+    /// The new process.
+    Child,
+    /// The old one, with the new one's id and a descriptor that stands for it.
+    Parent {
+        /// Process id as the parent sees it.
+        pid: i32,
+        /// Stays valid whatever becomes of the number.
+        pidfd: OwnedFd,
+    },
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with a code.
+    Exited(i32),
+    /// By a signal.
+    Signaled(i32),
+}
+
+impl Ended {
+    /// Returns the exit code as shells and Docker give it: 128 + signal for a killed process.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signaled(signal) => 128 + signal,
+        }
+    }
+}
+
+/// Forks into new mount, process, IPC, host name and, if asked, network namespaces (`clone3(2)`).
+///
+/// # Panics
+///
+/// When the process has more than one thread: locks of the others would never be released in the child.
+pub fn fork_into(namespaces: Namespaces) -> io::Result<Forked> {
+    assert_eq!(thread_count(), 1, "only a single-threaded process may fork");
+    let mut pidfd: libc::c_int = -1;
+    let network = if namespaces.network { libc::CLONE_NEWNET } else { 0 };
+    let flags = libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_PIDFD
+        | network;
+    // SAFETY: the structure is plain numbers, for which zero is valid.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = u64::from(flags.cast_unsigned());
+    arguments.pidfd = (&raw mut pidfd) as u64;
+    arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    // SAFETY: without CLONE_VM this is a fork; there are no other threads; pointer and size describe a live structure.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        pid => {
+            // SAFETY: the kernel has just made this descriptor for us.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Forked::Parent { pid: i32::try_from(pid).unwrap_or(i32::MAX), pidfd })
+        }
+    }
+}
+
+/// Forks without new namespaces.
+///
+/// # Panics
+///
+/// When the process has more than one thread.
+pub fn fork() -> io::Result<Option<i32>> {
+    assert_eq!(thread_count(), 1, "only a single-threaded process may fork");
+    // SAFETY: there are no other threads whose locks the child could miss.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        pid => Ok(Some(pid)),
+    }
+}
+
+fn thread_count() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+/// Waits for one child and reaps it.
+pub fn wait_for(pid: i32) -> io::Result<Ended> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the pointer is to a live integer.
+        if unsafe { libc::waitpid(pid, &raw mut status, 0) } == pid {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    if libc::WIFSIGNALED(status) {
+        Ok(Ended::Signaled(libc::WTERMSIG(status)))
+    } else {
+        Ok(Ended::Exited(libc::WEXITSTATUS(status)))
+    }
+}
+
+/// Opens a descriptor that stands for a process.
+pub fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
+    let pid = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
+}
+
+/// Sends a signal to the process behind a descriptor; one that has ended is an error.
+pub fn signal_pidfd(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
+    // SAFETY: plain numbers and a null pointer, which the kernel allows here.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_fd().as_raw_fd(),
+            signal,
+            ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Waits until the process behind a descriptor has ended, or `timeout` has passed; returns whether it has.
+pub fn wait_pidfd(pidfd: impl AsFd, timeout: std::time::Duration) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut waiting = [PollFd::new(&pidfd, PollFlags::IN)];
+    let limit = Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    Ok(poll(&mut waiting, Some(&limit))? > 0)
+}
+
+/// Leaves the terminal and the parent's session.
+pub fn new_session() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// Orphans of our descendants become our children.
+pub fn become_subreaper() -> io::Result<()> {
+    control(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
+/// The process dies with its parent.
+pub fn die_with_parent() -> io::Result<()> {
+    control(libc::PR_SET_PDEATHSIG, libc::SIGKILL.cast_unsigned().into())
+}
+
+/// No program started from here on gains privileges by set-uid bits or file capabilities.
+pub fn no_new_privileges() -> io::Result<()> {
+    control(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
+
+pub(crate) fn control(option: libc::c_int, value: libc::c_ulong) -> io::Result<()> {
+    let zero: libc::c_ulong = 0;
+    // SAFETY: plain numbers.
+    let done = unsafe { libc::prctl(option, value, zero, zero, zero) };
+    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Joins the namespace behind a descriptor; for a pidfd, the namespaces that `kinds` names (`CLONE_NEW*`).
+pub fn join_namespace(namespace: impl AsFd, kinds: i32) -> io::Result<()> {
+    // SAFETY: plain system call on an open descriptor.
+    if unsafe { libc::setns(namespace.as_fd().as_raw_fd(), kinds) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The namespaces of a container that a second process joins.
+pub const CONTAINER_NAMESPACES: i32 = libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWCGROUP;
+
+/// Sees its own cgroup as the root from here on.
+pub fn new_cgroup_namespace() -> io::Result<()> {
+    // SAFETY: plain system call.
+    if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Sets the host name of this namespace.
+pub fn set_hostname(name: &str) -> io::Result<()> {
+    Ok(rustix::system::sethostname(name.as_bytes())?)
+}
+
+/// Sets supplementary groups, group and user, in the order that works.
+pub fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: pointer and length describe a live slice of group ids.
+    if unsafe { libc::setgroups(groups.len(), groups.as_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: plain numbers.
+    if unsafe { libc::setresgid(gid, gid, gid) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: plain numbers.
+    if unsafe { libc::setresuid(uid, uid, uid) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Marks every descriptor above the three standard ones to be closed on exec.
+pub fn close_others_on_exec() -> io::Result<()> {
+    // SAFETY: plain numbers.
+    let done =
+        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets a descriptor live through exec.
+pub fn keep_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
+}
+
+/// Puts a descriptor in the place of standard input (0), output (1) or error (2).
+pub fn replace_standard(fd: impl AsFd, place: u8) -> io::Result<()> {
+    match place {
+        0 => rustix::stdio::dup2_stdin(fd)?,
+        1 => rustix::stdio::dup2_stdout(fd)?,
+        _ => rustix::stdio::dup2_stderr(fd)?,
+    }
+    Ok(())
+}
+
+/// Sets signal handling and mask back to what a program expects at its start.
+pub fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: resetting to the default installs no handler; numbers that cannot be changed are refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: a zeroed set is an empty one, and the pointer to the old mask may be null.
+    let empty: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set lives through the call.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, ptr::null_mut()) };
+}
+
+/// Becomes another program; returns only if that fails.
+pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays end in null and point to strings that live until the call returns.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Ends the process at once, without running anything of the parent's that it inherited.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Returns the working directory as the kernel knows it; it starts with `(unreachable)` outside the root.
+pub fn kernel_working_directory() -> io::Result<Vec<u8>> {
+    let mut buffer = [0_u8; 4096];
+    // SAFETY: pointer and length describe the buffer.
+    let length = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    let length = usize::try_from(length).map_err(|_negative| io::Error::last_os_error())?;
+    Ok(buffer[..length.saturating_sub(1)].to_vec())
+}
