@@ -1,63 +1,87 @@
-//! Content by digest.
+//! Content under its digest.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
-use rusqlite::OptionalExtension as _;
 use shipway_oci::{Digest, Hasher};
 
-use crate::atomic::RemoveOnDrop;
-use crate::database::{Durable, clock};
-use crate::error::io_error;
+use crate::atomic::unique_name;
 use crate::{Store, StoreError};
 
-/// A blob being written. Dropping it, also by a panic, leaves nothing.
+/// Content on its way into the store. Dropping it leaves nothing behind.
 #[derive(Debug)]
 pub struct Ingest {
     store: Store,
+    path: PathBuf,
     file: File,
-    guard: IngestGuard,
     hasher: Hasher,
-    size: u64,
 }
 
-/// The unfinished file of an ingest.
-#[derive(Debug)]
-pub struct IngestGuard {
-    path: PathBuf,
-    remove: RemoveOnDrop,
+impl Store {
+    /// Starts to take content in.
+    pub fn ingest(&self) -> Result<Ingest, StoreError> {
+        let path = self.tmp().join(format!("ingest-{}", unique_name()));
+        let file = create_private(&path).map_err(StoreError::io("create", &path))?;
+        Ok(Ingest { store: self.clone(), path, file, hasher: Hasher::default() })
+    }
+
+    /// Stores a small document and returns its digest.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        if self.has_blob(&digest) {
+            return Ok(digest);
+        }
+        let mut ingest = self.ingest()?;
+        ingest.write_all(bytes).map_err(StoreError::io("write", &ingest.path))?;
+        ingest.commit(Some(digest))
+    }
+
+    /// Returns where a blob is or would be.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root().join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Returns whether the blob is there.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).exists()
+    }
+
+    /// Opens a blob for reading.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
+        let path = self.blob_path(digest);
+        File::open(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => StoreError::NoBlob(*digest),
+            _ => StoreError::io("open", &path)(source),
+        })
+    }
+
+    /// Reads a document of at most `limit` bytes and checks that it is what its digest says.
+    pub fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        let read = self.open_blob(digest)?.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(StoreError::io("read", &self.blob_path(digest)))?;
+        if bytes.len() as u64 > limit {
+            return Err(StoreError::TooLarge { digest: *digest, limit });
+        }
+        let found = Digest::of(&bytes);
+        if found == *digest { Ok(bytes) } else { Err(StoreError::Mismatch { wanted: *digest, found }) }
+    }
 }
 
 impl Ingest {
-    /// Returns the number of bytes written so far.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Makes the blob visible under its digest. With `expected`, other content is an error and nothing is stored.
-    pub fn commit(self, expected: Option<Digest>) -> Result<Digest, StoreError> {
-        let Self { store, file, guard, hasher, size } = self;
-        let got = hasher.finish();
-        if let Some(want) = expected.filter(|want| *want != got) {
-            return Err(StoreError::Digest { want, got });
+    /// Names the content by its digest, which must be `wanted` if given. Everything is on the disk afterwards.
+    pub fn commit(self, wanted: Option<Digest>) -> Result<Digest, StoreError> {
+        let found = self.hasher.clone().finish();
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+            return Err(StoreError::Mismatch { wanted, found });
         }
-        file.sync_all().map_err(io_error("sync", &guard.path))?;
-        let path = store.blob_path(&got);
-        let lock = store.collector_lock(false)?;
-        fs_err::rename(&guard.path, &path).map_err(io_error("name", &path))?;
-        guard.remove.forget();
-        let directory = store.root().join("blobs/sha256");
-        shipway_linux::sync_directory(&directory).map_err(io_error("sync", &directory))?;
-        store.write("record a blob", Durable::Later, |transaction| {
-            transaction.execute(
-                "INSERT OR REPLACE INTO blobs VALUES (?1, ?2, ?3)",
-                (got.to_string(), size.cast_signed(), clock(transaction)?),
-            )
-        })?;
-        drop(lock);
-        Ok(got)
+        let path = self.store.blob_path(&found);
+        self.file.sync_all().map_err(StoreError::io("sync", &self.path))?;
+        fs_err::rename(&self.path, &path).map_err(StoreError::io("name", &path))?;
+        let dir = self.store.root().join("blobs/sha256");
+        shipway_linux::sync_directory(&dir).map_err(StoreError::io("sync", &dir))?;
+        Ok(found)
     }
 }
 
@@ -65,7 +89,6 @@ impl Write for Ingest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
         Ok(written)
     }
 
@@ -74,81 +97,56 @@ impl Write for Ingest {
     }
 }
 
-impl Store {
-    /// Starts a blob.
-    pub fn ingest(&self) -> Result<Ingest, StoreError> {
-        let path = self.temporary_path();
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(io_error("create", &path))?;
-        let guard = IngestGuard { path: path.clone(), remove: RemoveOnDrop(Some(path)) };
-        Ok(Ingest { store: self.clone(), file, guard, hasher: Hasher::default(), size: 0 })
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        // After a commit the name is gone already, and a left-over in `tmp` is harmless.
+        drop(fs_err::remove_file(&self.path));
+    }
+}
+
+fn create_private(path: &std::path::Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        (dir, store)
     }
 
-    /// Stores a small document.
-    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
-        let digest = Digest::of(bytes);
-        if self.has_blob(&digest)? {
-            return Ok(digest);
-        }
-        let mut ingest = self.ingest()?;
-        let path = ingest.guard.path.clone();
-        ingest.write_all(bytes).map_err(io_error("write", &path))?;
-        ingest.commit(Some(digest))
+    #[test]
+    fn a_dropped_ingest_leaves_no_file() {
+        let (_dir, store) = store();
+        let mut ingest = store.ingest().unwrap();
+        ingest.write_all(b"half").unwrap();
+        drop(ingest);
+        assert_eq!(fs_err::read_dir(store.tmp()).unwrap().count(), 0);
     }
 
-    /// Returns where a blob is, whether it exists or not.
-    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root().join("blobs/sha256").join(digest.hex())
+    #[test]
+    fn content_that_is_not_what_was_expected_is_not_kept() {
+        let (_dir, store) = store();
+        let mut ingest = store.ingest().unwrap();
+        ingest.write_all(b"other").unwrap();
+        let wanted = Digest::of(b"this");
+        assert!(matches!(ingest.commit(Some(wanted)), Err(StoreError::Mismatch { .. })));
+        assert!(!store.has_blob(&wanted) && !store.has_blob(&Digest::of(b"other")));
+        assert_eq!(fs_err::read_dir(store.tmp()).unwrap().count(), 0);
     }
 
-    /// Returns whether the blob is there, and marks it as used.
-    pub fn has_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let text = digest.to_string();
-        let (found, now) = self.read("look a blob up", |connection| {
-            let found: Option<i64> = connection
-                .prepare_cached("SELECT seq FROM blobs WHERE digest = ?1")?
-                .query_row([&text], |row| row.get(0))
-                .optional()?;
-            Ok((found, clock(connection)?))
-        })?;
-        let Some(seq) = found else { return Ok(false) };
-        if seq >= now {
-            return Ok(true);
-        }
-        let marked = self.write("mark a blob", Durable::Later, |transaction| {
-            transaction.execute("UPDATE blobs SET seq = (SELECT seq FROM clock) WHERE digest = ?1", [&text])
-        })?;
-        Ok(marked == 1)
-    }
-
-    /// Opens a blob for reading.
-    pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
-        let path = self.blob_path(digest);
-        File::open(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => StoreError::NotFound { kind: "blob", name: digest.to_string() },
-            _ => io_error("open", &path)(error),
-        })
-    }
-
-    /// Returns a document of at most `max` bytes, with its digest checked.
-    pub fn read_blob(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = Vec::new();
-        let path = self.blob_path(digest);
-        self.open_blob(digest)?
-            .take(max.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(io_error("read", &path))?;
-        if bytes.len() as u64 > max {
-            return Err(StoreError::TooLarge { digest: *digest, limit: max });
-        }
-        let got = Digest::of(&bytes);
-        if got != *digest {
-            return Err(StoreError::Digest { want: *digest, got });
-        }
-        Ok(bytes)
+    #[test]
+    fn blobs_come_back_and_damage_is_seen() {
+        let (_dir, store) = store();
+        let digest = store.put_blob(b"text").unwrap();
+        assert_eq!(store.read_blob(&digest, 10).unwrap(), b"text");
+        assert!(matches!(store.read_blob(&digest, 3), Err(StoreError::TooLarge { .. })));
+        fs_err::write(store.blob_path(&digest), "tex!").unwrap();
+        assert!(matches!(store.read_blob(&digest, 10), Err(StoreError::Mismatch { .. })));
+        assert!(matches!(store.open_blob(&Digest::of(b"no")), Err(StoreError::NoBlob(_))));
     }
 }

@@ -1,103 +1,82 @@
-//! Records of the build cache.
+//! Results of build steps under their keys.
 
-use rusqlite::{OptionalExtension as _, Row};
-use serde_json::Value;
+use rusqlite::{OptionalExtension as _, params};
 use shipway_oci::Digest;
 
-use crate::database::Durable;
-use crate::{LayerId, Store, StoreError, owner};
+use crate::{LayerId, Store, StoreError};
 
-/// What a build step gave.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CacheRow {
-    /// The result.
-    pub value: Value,
-    /// The layer that the step made.
-    pub layer: Option<LayerId>,
-    /// The key of the step before it.
-    pub parent: Option<Digest>,
-    /// What went into the key, for explaining a miss.
+/// A finished step of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedStep {
+    /// Digest over everything that can change the result.
+    pub key: Digest,
+    /// Where in which build the step stood; steps of one position explain each other's misses.
+    pub position: String,
+    /// What went into the key, as a JSON document.
     pub inputs: String,
+    /// The result, as a JSON document that the builder reads.
+    pub result: String,
+    /// The layer that the step made, if it made one.
+    pub layer: Option<LayerId>,
 }
-
-fn row_of(row: &Row<'_>) -> rusqlite::Result<(String, CacheRow)> {
-    let (parent, value, layer) =
-        (row.get::<_, Option<String>>(1)?, row.get::<_, String>(2)?, row.get::<_, Option<String>>(4)?);
-    Ok((
-        row.get(0)?,
-        CacheRow {
-            value: serde_json::from_str(&value).unwrap_or_default(),
-            layer: layer.as_deref().and_then(LayerId::parse),
-            parent: parent.and_then(|text| text.parse().ok()),
-            inputs: row.get(3)?,
-        },
-    ))
-}
-
-const SELECT: &str = "SELECT key, parent, value, inputs, layer FROM cache";
 
 impl Store {
-    /// Returns the result of a step, and marks it and its layer as used. A result whose layer is gone is none.
-    pub fn cache_get(&self, key: &Digest) -> Result<Option<CacheRow>, StoreError> {
-        let key = key.to_string();
-        let found = self.read("look into the build cache", |connection| {
-            connection
-                .prepare_cached(&format!("{SELECT} WHERE key = ?1"))?
-                .query_row([&key], row_of)
-                .optional()
-        })?;
-        let Some((_, row)) = found else { return Ok(None) };
-        if let Some(layer) = &row.layer
-            && self.layer(layer)?.is_none()
-        {
-            return Ok(None);
-        }
-        self.write("mark a cached step", Durable::Later, |transaction| {
-            transaction.execute(
-                "UPDATE cache SET used = unixepoch() WHERE key = ?1 AND used < unixepoch() - 60",
-                [&key],
-            )
-        })?;
-        Ok(Some(row))
-    }
-
-    /// Records the result of a step.
-    pub fn cache_put(&self, key: &Digest, row: &CacheRow) -> Result<(), StoreError> {
-        self.write("record a cached step", Durable::Later, |transaction| {
-            transaction.execute(
-                "INSERT OR REPLACE INTO cache (key, parent, value, inputs, layer, used)
-                 VALUES (?1, ?2, ?3, ?4, ?5, unixepoch())",
-                (
-                    key.to_string(),
-                    row.parent.map(|parent| parent.to_string()),
-                    row.value.to_string(),
-                    &row.inputs,
-                    row.layer.as_ref().map(LayerId::as_str),
-                ),
-            )
-        })?;
-        Ok(())
-    }
-
-    /// Returns the results recorded after the step `parent`, last used first: what a missed step could have been.
-    pub fn cache_children(&self, parent: Option<&Digest>) -> Result<Vec<CacheRow>, StoreError> {
-        let parent = parent.map(ToString::to_string);
-        self.read("look into the build cache", |connection| {
-            connection
-                .prepare_cached(&format!("{SELECT} WHERE parent IS ?1 ORDER BY used DESC LIMIT 64"))?
-                .query_map([parent], |row| Ok(row_of(row)?.1))?
-                .collect()
+    /// Remembers a finished step. `now` is seconds since the epoch.
+    pub fn cache_put(&self, step: &CachedStep, now: i64) -> Result<(), StoreError> {
+        self.write("record a build step", |transaction| {
+            let sql = "INSERT OR REPLACE INTO steps (key, position, inputs, result, layer, used) VALUES (?1,?2,?3,?4,?5,?6)";
+            let layer = step.layer.as_ref().map(LayerId::as_str);
+            let values = params![step.key.to_string(), step.position, step.inputs, step.result, layer, now];
+            transaction.execute(sql, values).map(drop)
         })
     }
 
-    /// Forgets the results that were not used for `seconds`, 0 for all; returns how many. [`Store::gc`] frees their layers.
-    pub fn cache_prune(&self, seconds: u64) -> Result<usize, StoreError> {
-        self.write("prune the build cache", Durable::Yes, |transaction| {
-            transaction.execute(
-                "DELETE FROM cache WHERE used <= unixepoch() - ?1
-                 OR layer NOT IN (SELECT id FROM layers WHERE synced = 1 OR boot = ?2)",
-                (seconds.cast_signed(), owner::boot()),
-            )
+    /// Returns the step with a key.
+    pub fn cache_get(&self, key: &Digest) -> Result<Option<CachedStep>, StoreError> {
+        self.read("find a build step", |connection| {
+            let sql = "SELECT position, inputs, result, layer FROM steps WHERE key = ?1";
+            let step = |row: &rusqlite::Row<'_>| {
+                Ok(CachedStep {
+                    key: *key,
+                    position: row.get(0)?,
+                    inputs: row.get(1)?,
+                    result: row.get(2)?,
+                    layer: row.get::<_, Option<String>>(3)?.map(LayerId::from_database),
+                })
+            };
+            connection.query_row(sql, [key.to_string()], step).optional()
         })
+    }
+
+    /// Returns the inputs of the newest step at a position, to explain why another one missed.
+    pub fn cache_last_inputs(&self, position: &str) -> Result<Option<String>, StoreError> {
+        self.read("find a build step", |connection| {
+            let sql = "SELECT inputs FROM steps WHERE position = ?1 ORDER BY used DESC, rowid DESC LIMIT 1";
+            connection.query_row(sql, [position], |row| row.get(0)).optional()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_come_back_and_the_newest_inputs_explain() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let step = |text: &str| CachedStep {
+            key: Digest::of(text.as_bytes()),
+            position: "web/0/3".to_owned(),
+            inputs: text.to_owned(),
+            result: "{}".to_owned(),
+            layer: Some(LayerId::unique(1)),
+        };
+        let (old, new) = (step("old"), step("new"));
+        store.cache_put(&old, 1).unwrap();
+        store.cache_put(&new, 2).unwrap();
+        assert_eq!(store.cache_get(&old.key).unwrap().unwrap(), old);
+        assert_eq!(store.cache_last_inputs("web/0/3").unwrap().unwrap(), "new");
+        assert_eq!(store.cache_get(&Digest::of(b"no")).unwrap(), None);
     }
 }

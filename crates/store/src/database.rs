@@ -1,108 +1,164 @@
-//! The database's tables and how transactions run.
+//! The store itself: its directories and its database.
 
-use std::path::Path;
+use std::fmt;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::StoreError;
-use crate::error::database_error;
+use crate::atomic::atomic_write;
 
-/// Format of the database; a change of the tables raises it and adds a step to [`upgrade`].
-const VERSION: i64 = 1;
-
-/// How long a writer waits for another one.
-const BUSY: Duration = Duration::from_secs(30);
+/// Version of the tables below.
+const SCHEMA: i64 = 1;
 
 const TABLES: &str = "
-CREATE TABLE clock (seq INTEGER NOT NULL);
-INSERT INTO clock VALUES (1);
-CREATE TABLE blobs (digest TEXT PRIMARY KEY, size INTEGER NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE images (id TEXT PRIMARY KEY, manifest TEXT NOT NULL, size INTEGER NOT NULL, created INTEGER NOT NULL)
-    WITHOUT ROWID;
-CREATE TABLE names (name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images(id), manifest TEXT NOT NULL)
-    WITHOUT ROWID;
-CREATE INDEX names_image ON names(image);
-CREATE TABLE image_layers (image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE, position INTEGER NOT NULL,
-    diff_id TEXT NOT NULL, PRIMARY KEY (image, position)) WITHOUT ROWID;
-CREATE TABLE image_blobs (image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE, digest TEXT NOT NULL,
-    PRIMARY KEY (image, digest)) WITHOUT ROWID;
-CREATE TABLE layers (id TEXT PRIMARY KEY, diff_id TEXT, size INTEGER NOT NULL, serialiser INTEGER NOT NULL,
-    notes TEXT NOT NULL, boot TEXT NOT NULL, synced INTEGER NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX layers_diff_id ON layers(diff_id);
-CREATE TABLE fixups (chain TEXT PRIMARY KEY, members TEXT NOT NULL, layer TEXT) WITHOUT ROWID;
-CREATE TABLE snapshots (id TEXT PRIMARY KEY, parents TEXT NOT NULL, kept INTEGER NOT NULL, owner TEXT NOT NULL)
-    WITHOUT ROWID;
-CREATE TABLE leases (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, seq INTEGER NOT NULL);
-CREATE TABLE cache (key TEXT PRIMARY KEY, parent TEXT, value TEXT NOT NULL, inputs TEXT NOT NULL, layer TEXT,
-    used INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX cache_parent ON cache(parent);
-CREATE TABLE containers (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, image TEXT NOT NULL, image_name TEXT NOT NULL,
-    created INTEGER NOT NULL, snapshot TEXT, document TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE images (
+    name TEXT PRIMARY KEY,
+    image_id TEXT NOT NULL,
+    manifest TEXT NOT NULL,
+    created INTEGER NOT NULL
+) STRICT;
+CREATE INDEX images_by_id ON images (image_id);
+CREATE TABLE layers (
+    id TEXT PRIMARY KEY,
+    diff_id TEXT UNIQUE,
+    size INTEGER NOT NULL
+) STRICT;
+CREATE TABLE steps (
+    key TEXT PRIMARY KEY,
+    position TEXT NOT NULL,
+    inputs TEXT NOT NULL,
+    result TEXT NOT NULL,
+    layer TEXT,
+    used INTEGER NOT NULL
+) STRICT;
+CREATE INDEX steps_by_position ON steps (position, used);
 ";
 
-/// Opens the database, making or upgrading its tables.
-pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
-    let open = || -> rusqlite::Result<Connection> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-        connection.set_prepared_statement_cache_capacity(64);
-        Ok(connection)
+/// One store: a directory that several processes share.
+#[derive(Clone)]
+pub struct Store {
+    root: Arc<PathBuf>,
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store below `root` and makes what is missing of it.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        for dir in ["", "blobs/sha256", "layers", "active", "tmp"] {
+            let path = root.join(dir);
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
+                .map_err(StoreError::io("make the directory", &path))?;
+        }
+        let layout = root.join("oci-layout");
+        if !layout.exists() {
+            atomic_write(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#, 0o600)
+                .map_err(StoreError::io("write", &layout))?;
+        }
+        let path = root.join("store.db");
+        let mut connection = Connection::open(&path).map_err(StoreError::database("open the tables"))?;
+        prepare(&mut connection, &path)?;
+        Ok(Self { root: Arc::new(root.to_owned()), connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    /// Returns the directory of the store.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the folder for unfinished work; anything in it may be deleted when nobody works.
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// Runs `work` in a transaction that nobody else's writes come between.
+    pub(crate) fn write<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.lock();
+        let in_transaction = |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        in_transaction(&mut connection).map_err(StoreError::database(operation))
+    }
+
+    /// Runs `work` on what is recorded now.
+    pub(crate) fn read<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        work(&self.lock()).map_err(StoreError::database(operation))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let known =
+        |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    let settings = |connection: &mut Connection| {
+        connection.busy_timeout(Duration::from_secs(30))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        if known(connection)? == 0 {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            // Another process may have been first.
+            if known(&transaction)? == 0 {
+                transaction.execute_batch(TABLES)?;
+                transaction.pragma_update(None, "user_version", SCHEMA)?;
+            }
+            transaction.commit()?;
+        }
+        known(connection)
     };
-    let mut connection = open().map_err(database_error("open a connection"))?;
-    let found = version(&connection).map_err(database_error("read the version"))?;
-    if found > VERSION {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known: VERSION });
+    let found = settings(connection).map_err(StoreError::database("prepare the tables"))?;
+    if found > SCHEMA {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known: SCHEMA });
     }
-    if found < VERSION {
-        upgrade(&mut connection).map_err(database_error("make the tables"))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_database_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Store::open(dir.path()).unwrap());
+        let connection = Connection::open(dir.path().join("store.db")).unwrap();
+        connection.pragma_update(None, "user_version", SCHEMA + 1).unwrap();
+        assert!(
+            matches!(Store::open(dir.path()), Err(StoreError::Newer { found, .. }) if found == SCHEMA + 1)
+        );
     }
-    Ok(connection)
-}
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
-}
-
-fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another process may have done it while this one waited.
-    if version(&transaction)? == 0 {
-        transaction.execute_batch(TABLES)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
+    #[test]
+    fn a_root_that_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs_err::write(&file, "").unwrap();
+        let error = Store::open(&file).unwrap_err();
+        assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
     }
-    transaction.commit()
-}
-
-/// Whether a transaction must outlast a power cut by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Durable {
-    /// It is on the disk when the call returns.
-    Yes,
-    /// It is on the disk with the next durable one; losing it does no harm.
-    Later,
-}
-
-/// Runs `change` in a transaction that is begun immediate.
-pub(crate) fn write<T>(
-    connection: &mut Connection,
-    durable: Durable,
-    change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
-    action: &'static str,
-) -> Result<T, StoreError> {
-    let level = if durable == Durable::Yes { "FULL" } else { "NORMAL" };
-    connection.pragma_update(None, "synchronous", level).map_err(database_error(action))?;
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(database_error(action))?;
-    let done = change(&transaction)?;
-    transaction.commit().map_err(database_error(action))?;
-    Ok(done)
-}
-
-/// Returns the logical time: it grows with each lease, and what is used gets the present one.
-pub(crate) fn clock(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.prepare_cached("SELECT seq FROM clock")?.query_row([], |row| row.get(0))
 }

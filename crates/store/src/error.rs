@@ -5,152 +5,118 @@ use std::path::{Path, PathBuf};
 
 use shipway_oci::Digest;
 
-/// Why the store could not do something.
+/// Why an operation on the store failed.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum StoreError {
-    /// The file system is full.
-    #[error("no space left for `{}`", path.display())]
+    /// A file or directory could not be used.
+    #[error("could not {operation} `{path}`")]
+    #[diagnostic(code(store::io), help("see that the path is writable, or choose another place: --root DIR"))]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The disk is full.
+    #[error("no space left to {operation} `{path}`")]
     #[diagnostic(
         code(store::no_space),
         help(
-            "free some space (`shipway system prune` removes what nothing uses), or choose another disk with --root"
+            "remove images that you do not need (`shipway images`, `shipway rmi NAME`), or choose another disk: --root DIR"
         )
     )]
     NoSpace {
-        /// What was to be written.
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On which path.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
     },
-    /// The user may not.
-    #[error("no permission for `{}`", path.display())]
-    #[diagnostic(
-        code(store::permission),
-        help("run it as root (`sudo shipway …`), or choose a directory of your own with --root")
-    )]
-    Permission {
-        /// What was to be used.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// Another failure of the file system.
-    #[error("could not {action} `{}`", path.display())]
-    #[diagnostic(code(store::io), help("look at the disk and at the permissions of the path"))]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// With which path.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The root lies where locks and renames cannot be trusted.
-    #[error("`{}` is on {kind}, which cannot hold the store", path.display())]
-    #[diagnostic(code(store::filesystem), help("choose a directory on a local disk with --root"))]
-    FileSystem {
-        /// The root.
-        path: PathBuf,
-        /// The kind of file system.
-        kind: &'static str,
-    },
-    /// A newer program wrote the database.
-    #[error("`{}` was written by a newer version (format {found}, this program knows {known})", path.display())]
-    #[diagnostic(code(store::newer), help("use the newer program, or another directory with --root"))]
-    Newer {
-        /// The database.
-        path: PathBuf,
-        /// Its format.
-        found: i64,
-        /// The format that this program writes.
-        known: i64,
-    },
-    /// SQLite failed.
-    #[error("could not {action} in the store's database")]
-    #[diagnostic(
-        code(store::database),
-        help("look at the free space and the permissions of the store's directory")
-    )]
+    /// The database could not be used.
+    #[error("could not {operation} in the store's database")]
+    #[diagnostic(code(store::database), help("if the disk is neither full nor damaged, report this"))]
     Database {
         /// What was tried.
-        action: &'static str,
+        operation: &'static str,
         /// What SQLite said.
         source: rusqlite::Error,
     },
-    /// Content does not have the digest that was promised for it.
-    #[error("content has digest {got}, expected {want}")]
-    #[diagnostic(code(store::digest), help("it was damaged or changed on its way: fetch it again"))]
-    Digest {
-        /// The promise.
-        want: Digest,
-        /// What arrived.
-        got: Digest,
+    /// A newer program has changed the database.
+    #[error("the store at `{path}` was written by a newer version (schema {found}, this one knows {known})")]
+    #[diagnostic(code(store::newer), help("use that newer version, or another directory: --root DIR"))]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
     },
-    /// A blob is larger than the caller accepts.
+    /// Content is not what its digest says.
+    #[error("content has digest {found}, but {wanted} was expected")]
+    #[diagnostic(code(store::digest), help("fetch or build it again"))]
+    Mismatch {
+        /// What was expected.
+        wanted: Digest,
+        /// What it is.
+        found: Digest,
+    },
+    /// There is no such blob.
+    #[error("no blob {0}")]
+    #[diagnostic(code(store::blob), help("build the image again"))]
+    NoBlob(Digest),
+    /// A document is larger than it may be.
     #[error("blob {digest} is larger than {limit} bytes")]
-    #[diagnostic(code(store::too_large), help("documents of this size are not read"))]
+    #[diagnostic(code(store::too_large), help("it is no manifest or config that this program wrote"))]
     TooLarge {
-        /// Which blob.
+        /// The blob.
         digest: Digest,
-        /// What the caller accepts.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// A document in the store is not what it should be.
-    #[error("{what} is damaged: {reason}")]
-    #[diagnostic(code(store::damaged), help("remove the image and build or pull it again"))]
-    Damaged {
-        /// Which document.
-        what: String,
-        /// What is wrong.
-        reason: String,
+    /// A stored document cannot be read.
+    #[error("blob {digest} is not a valid {what}")]
+    #[diagnostic(code(store::document), help("build the image again"))]
+    Document {
+        /// The blob.
+        digest: Digest,
+        /// What it should be.
+        what: &'static str,
+        /// Why it is not.
+        source: serde_json::Error,
     },
-    /// There is no such thing.
-    #[error("no such {kind}: {name}")]
-    #[diagnostic(code(store::not_found), help("list what there is: `shipway images`, `shipway ps -a`"))]
-    NotFound {
-        /// `image`, `container`, `blob`, `layer` or `snapshot`.
-        kind: &'static str,
-        /// What was asked for.
-        name: String,
-    },
-    /// More than one thing fits.
-    #[error("`{text}` fits several: {}", candidates.join(", "))]
-    #[diagnostic(code(store::ambiguous), help("write more digits"))]
+    /// No image has that name or id.
+    #[error("no such image: {0}")]
+    #[diagnostic(code(store::image), help("`shipway images` lists what there is"))]
+    NoImage(String),
+    /// The beginning of an id fits several images.
+    #[error("`{prefix}` is the beginning of several ids: {}", candidates.join(", "))]
+    #[diagnostic(code(store::ambiguous), help("write more of the id"))]
     Ambiguous {
-        /// What was asked for.
-        text: String,
-        /// What fits.
+        /// What was given.
+        prefix: String,
+        /// What it could mean.
         candidates: Vec<String>,
     },
-    /// Something else stands against it.
-    #[error("conflict: {reason}")]
-    #[diagnostic(code(store::conflict), help("{hint}"))]
-    Conflict {
-        /// What.
-        reason: String,
-        /// What to do.
-        hint: String,
-    },
 }
 
-/// Gives an I/O error its path and its class.
-pub(crate) fn io_error<'a>(
-    action: &'static str,
-    path: &'a Path,
-) -> impl FnOnce(io::Error) -> StoreError + 'a {
-    move |source| {
+impl StoreError {
+    /// Returns a converter of what the kernel said about `path`.
+    pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::NoSpace { path, source },
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                StoreError::Permission { path, source }
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::NoSpace { operation, path, source }
             }
-            _ => StoreError::Io { action, path, source },
+            _ => Self::Io { operation, path, source },
         }
     }
-}
 
-/// Gives a database error its operation.
-pub(crate) fn database_error(action: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
-    move |source| StoreError::Database { action, source }
+    /// Returns a converter of what SQLite said.
+    pub(crate) fn database(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
+        move |source| Self::Database { operation, source }
+    }
 }

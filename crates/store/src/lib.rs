@@ -1,44 +1,28 @@
-//! Blobs, image records, leases and garbage collection on disk.
+//! Blobs, image names, layer and build-cache records on disk.
 //!
-//! A store is a directory that many processes use at the same time: records are SQLite transactions (WAL, begun
-//! immediate, without I/O inside), files appear by rename. The order is always: data synced, named, directory synced,
-//! recorded. What a process did not finish is never visible and is removed by [`Store::gc`].
+//! Several processes use one store at the same time: records change in short SQLite transactions (`BEGIN IMMEDIATE`, no
+//! file is touched inside one), files appear by rename. The order is always: data synced, named, directory synced,
+//! recorded. What was never finished lies below `tmp/` and means nothing.
 //!
-//! It does not know what a layer looks like inside (crate `layers`) nor how images are made. Names of images are
-//! [`shipway_oci::Reference`]s; an image's identity is its config digest.
+//! The store does not know what is in a layer's tree (that is `layers`) and does not talk to registries.
 //!
-//! ```text
-//! store.db                       images, names, layers, snapshots, leases, build cache, containers
-//! oci-layout, blobs/sha256/HEX   manifests, configs, layer blobs: OCI image-layout naming
-//! layers/ID/                     one layer as a tree
-//! active/ID/{upper,work}         writable snapshots
-//! containers/                    for the runtime's bundles
-//! tmp/                           unfinished work
-//! ```
+//! Specs: image-spec image-layout.md for `blobs/` and `oci-layout`.
 #![forbid(unsafe_code)]
 
 mod atomic;
 mod blobs;
 mod cache;
-mod containers;
 mod database;
 mod error;
-mod gc;
 mod images;
-mod layers;
-mod lease;
-mod owner;
-mod snapshots;
-mod store;
+mod layer_rows;
+mod names;
 
-pub use atomic::{atomic_write, create_private_dir};
-pub use blobs::{Ingest, IngestGuard};
-pub use cache::CacheRow;
-pub use containers::ContainerRow;
+pub use atomic::atomic_write;
+pub use blobs::Ingest;
+pub use cache::CachedStep;
+pub use database::Store;
 pub use error::StoreError;
-pub use gc::{Freed, Usage};
-pub use images::{ImageRecord, Removed};
-pub use layers::{LayerId, LayerNotes, LayerRow};
-pub use lease::Lease;
-pub use snapshots::SnapshotRow;
-pub use store::Store;
+pub use images::{ImageRecord, Removal};
+pub use layer_rows::{LayerId, LayerRow};
+pub use names::Found;
