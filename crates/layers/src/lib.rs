@@ -21,5 +21,6 @@ mod walk;
 
 pub use error::LayerError;
 pub use serialise::SERIALISER_VERSION;
+pub use shipway_store::LayerId;
 pub use unpack::{Budget, unpack};
 pub use unpacked::{Layer, LayerStore, Snapshot, Unpacked};

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use shipway_linux::Root;
 use shipway_oci::{DiffId, Hasher};
-use shipway_store::{LayerId, LayerRow, Store};
+use shipway_store::{LayerId, LayerNotes, LayerRow, Store};
 
 use crate::unpack::{Unpacker, Whiteouts};
 use crate::{Budget, LayerError, serialise};
@@ -161,7 +161,7 @@ impl LayerStore for Unpacked {
             return Ok(Layer { id: row.id, diff_id: found, size: row.size });
         }
         let id = self.adopt(&snapshot.upper)?;
-        self.record(&LayerRow { id: id.clone(), diff_id: None, size })?;
+        self.record(&LayerRow { id: id.clone(), diff_id: None, size, notes: LayerNotes::default() })?;
         let id = self.store.record_diff_id(&id, found).map_err(|source| LayerError::Record { id, source })?;
         Ok(Layer { id, diff_id: found, size })
     }
@@ -197,7 +197,7 @@ impl LayerStore for Unpacked {
 
     fn commit(&self, snapshot: Snapshot) -> Result<LayerId, LayerError> {
         let id = self.adopt(&snapshot.upper)?;
-        self.record(&LayerRow { id: id.clone(), diff_id: None, size: 0 })?;
+        self.record(&LayerRow { id: id.clone(), diff_id: None, size: 0, notes: LayerNotes::default() })?;
         Ok(id)
     }
 

@@ -1,16 +1,21 @@
 //! Replacing a file so that a reader sees the old one or the new one.
 
+use std::collections::hash_map::RandomState;
 use std::fs::OpenOptions;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
-/// Returns a name that no other process or thread uses.
+/// Returns a name that no other process or thread uses, nor one that died with the same process ID.
 pub(crate) fn unique_name() -> String {
-    format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+    static SALT: OnceLock<u64> = OnceLock::new();
+    let salt = SALT.get_or_init(|| RandomState::new().build_hasher().finish());
+    format!("{}-{salt:x}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Writes `bytes` to `path` with permission bits `mode`: synced, renamed into place, directory synced.

@@ -34,7 +34,8 @@ impl Store {
     /// Returns the step with a key.
     pub fn cache_get(&self, key: &Digest) -> Result<Option<CachedStep>, StoreError> {
         self.read("find a build step", |connection| {
-            let sql = "SELECT position, inputs, result, layer FROM steps WHERE key = ?1";
+            let sql = "SELECT position, inputs, result, layer FROM steps WHERE key = ?1
+                       AND (layer IS NULL OR layer IN (SELECT id FROM layers))";
             let step = |row: &rusqlite::Row<'_>| {
                 Ok(CachedStep {
                     key: *key,
@@ -55,6 +56,23 @@ impl Store {
             connection.query_row(sql, [position], |row| row.get(0)).optional()
         })
     }
+
+    /// Forgets the steps recorded or used before `until`, seconds since the epoch; returns how many. [`Store::gc`] frees their
+    /// layers.
+    pub fn cache_prune(&self, until: i64) -> Result<usize, StoreError> {
+        self.write("prune the build cache", |transaction| {
+            transaction.execute("DELETE FROM steps WHERE used < ?1", [until])
+        })
+    }
+
+    /// Notes that a step was used at `now`, seconds since the epoch.
+    pub fn cache_used(&self, key: &Digest, now: i64) -> Result<(), StoreError> {
+        self.write("mark a build step", |transaction| {
+            transaction
+                .execute("UPDATE steps SET used = ?2 WHERE key = ?1", params![key.to_string(), now])
+                .map(drop)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -70,13 +88,17 @@ mod tests {
             position: "web/0/3".to_owned(),
             inputs: text.to_owned(),
             result: "{}".to_owned(),
-            layer: Some(LayerId::unique(1)),
+            layer: None,
         };
         let (old, new) = (step("old"), step("new"));
         store.cache_put(&old, 1).unwrap();
         store.cache_put(&new, 2).unwrap();
         assert_eq!(store.cache_get(&old.key).unwrap().unwrap(), old);
         assert_eq!(store.cache_last_inputs("web/0/3").unwrap().unwrap(), "new");
+        let lost = CachedStep { layer: Some(LayerId::unique(1)), ..step("lost") };
+        store.cache_put(&lost, 3).unwrap();
+        assert_eq!(store.cache_get(&lost.key).unwrap(), None, "its layer is gone");
+        assert_eq!(store.cache_prune(3).unwrap(), 2);
         assert_eq!(store.cache_get(&Digest::of(b"no")).unwrap(), None);
     }
 }

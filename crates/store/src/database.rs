@@ -11,8 +11,30 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::StoreError;
 use crate::atomic::atomic_write;
 
-/// Version of the tables below.
-const SCHEMA: i64 = 1;
+/// Version of the tables: each step of [`STEPS`] makes the next one.
+const SCHEMA: i64 = 2;
+
+const STEPS: [&str; 2] = [TABLES, CONTAINERS];
+
+/// Version 2: containers, and what chains and power cuts need to know about layers.
+const CONTAINERS: &str = "
+ALTER TABLE layers ADD COLUMN notes TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE layers ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+ALTER TABLE layers ADD COLUMN synced INTEGER NOT NULL DEFAULT 1;
+CREATE TABLE fixups (
+    chain TEXT PRIMARY KEY,
+    layer TEXT
+) STRICT;
+CREATE TABLE containers (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    image_id TEXT NOT NULL,
+    image TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    snapshot TEXT,
+    document TEXT NOT NULL
+) STRICT;
+";
 
 const TABLES: &str = "
 CREATE TABLE images (
@@ -54,7 +76,7 @@ impl fmt::Debug for Store {
 impl Store {
     /// Opens the store below `root` and makes what is missing of it.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        for dir in ["", "blobs/sha256", "layers", "active", "tmp"] {
+        for dir in ["", "blobs/sha256", "layers", "active", "containers", "tmp", "empty"] {
             let path = root.join(dir);
             std::fs::DirBuilder::new()
                 .recursive(true)
@@ -62,6 +84,7 @@ impl Store {
                 .create(&path)
                 .map_err(StoreError::io("make the directory", &path))?;
         }
+        refuse_network(root)?;
         let layout = root.join("oci-layout");
         if !layout.exists() {
             atomic_write(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#, 0o600)
@@ -70,7 +93,9 @@ impl Store {
         let path = root.join("store.db");
         let mut connection = Connection::open(&path).map_err(StoreError::database("open the tables"))?;
         prepare(&mut connection, &path)?;
-        Ok(Self { root: Arc::new(root.to_owned()), connection: Arc::new(Mutex::new(connection)) })
+        let store = Self { root: Arc::new(root.to_owned()), connection: Arc::new(Mutex::new(connection)) };
+        store.forget_unsynced()?;
+        Ok(store)
     }
 
     /// Returns the directory of the store.
@@ -99,6 +124,24 @@ impl Store {
         in_transaction(&mut connection).map_err(StoreError::database(operation))
     }
 
+    /// Runs `work` in a transaction as [`Store::write`] does; nothing changes if it refuses.
+    pub(crate) fn try_write<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.lock();
+        let in_transaction = |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            if value.is_ok() {
+                transaction.commit()?;
+            }
+            Ok(value)
+        };
+        in_transaction(&mut connection).map_err(StoreError::database(operation))?
+    }
+
     /// Runs `work` on what is recorded now.
     pub(crate) fn read<T>(
         &self,
@@ -113,6 +156,20 @@ impl Store {
     }
 }
 
+/// SQLite's shared memory and our renames need one kernel that sees all users of the directory.
+fn refuse_network(root: &Path) -> Result<(), StoreError> {
+    let found = shipway_linux::filesystem_magic(root).map_err(StoreError::io("examine", root))?;
+    let kind = match found {
+        0x6969 => "NFS",
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => "a Windows share",
+        0x0102_1997 => "9p (a directory of the host of a virtual machine)",
+        0x00c3_6400 => "Ceph",
+        0x5346_414f => "AFS",
+        _ => return Ok(()),
+    };
+    Err(StoreError::FileSystem { path: root.to_owned(), kind })
+}
+
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let known =
         |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
@@ -120,11 +177,14 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
         connection.busy_timeout(Duration::from_secs(30))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        if known(connection)? == 0 {
+        if known(connection)? < SCHEMA {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Another process may have been first.
-            if known(&transaction)? == 0 {
-                transaction.execute_batch(TABLES)?;
+            let done = usize::try_from(known(&transaction)?).unwrap_or(STEPS.len());
+            for step in STEPS.iter().skip(done) {
+                transaction.execute_batch(step)?;
+            }
+            if done < STEPS.len() {
                 transaction.pragma_update(None, "user_version", SCHEMA)?;
             }
             transaction.commit()?;
@@ -151,6 +211,19 @@ mod tests {
         assert!(
             matches!(Store::open(dir.path()), Err(StoreError::Newer { found, .. }) if found == SCHEMA + 1)
         );
+    }
+
+    #[test]
+    fn tables_of_the_first_version_are_brought_up_to_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = Connection::open(dir.path().join("store.db")).unwrap();
+        connection.execute_batch(TABLES).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection.execute("INSERT INTO layers VALUES ('old', NULL, 7)", []).unwrap();
+        drop(connection);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.layers().unwrap()[0].size, 7);
+        assert_eq!(store.containers().unwrap(), []);
     }
 
     #[test]

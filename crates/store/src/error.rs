@@ -35,6 +35,57 @@ pub enum StoreError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The user may not use a file or directory.
+    #[error("no permission to {operation} `{}`", path.display())]
+    #[diagnostic(
+        code(store::permission),
+        help("run it as root (`sudo shipway …`), or choose a directory of your own: --root DIR")
+    )]
+    Permission {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The root lies where locks and renames cannot be trusted.
+    #[error("`{}` is on {kind}, which cannot hold a store", path.display())]
+    #[diagnostic(code(store::filesystem), help("choose a directory on a local disk: --root DIR"))]
+    FileSystem {
+        /// The root.
+        path: PathBuf,
+        /// The kind of file system.
+        kind: &'static str,
+    },
+    /// Another container has the name.
+    #[error("the container name `/{name}` is already in use by container {id}")]
+    #[diagnostic(
+        code(store::container_name),
+        help("remove that container (`shipway rm {name}`), or choose another name: --name NAME")
+    )]
+    ContainerName {
+        /// The name.
+        name: String,
+        /// Who has it.
+        id: String,
+    },
+    /// No container has that name or id.
+    #[error("no such container: {0}")]
+    #[diagnostic(code(store::container), help("`shipway ps -a` lists what there is"))]
+    NoContainer(String),
+    /// Something still needs the image.
+    #[error("conflict: image {image} is used by container {container}")]
+    #[diagnostic(
+        code(store::image_in_use),
+        help("remove the container first (`shipway rm {container}`), or use --force")
+    )]
+    ImageInUse {
+        /// The image.
+        image: String,
+        /// Who uses it.
+        container: String,
+    },
     /// The database could not be used.
     #[error("could not {operation} in the store's database")]
     #[diagnostic(code(store::database), help("if the disk is neither full nor damaged, report this"))]
@@ -68,6 +119,10 @@ pub enum StoreError {
     #[error("no blob {0}")]
     #[diagnostic(code(store::blob), help("build the image again"))]
     NoBlob(Digest),
+    /// An image's layer is not here.
+    #[error("no layer {0}")]
+    #[diagnostic(code(store::layer), help("build or pull the image again"))]
+    NoLayer(shipway_oci::DiffId),
     /// A document is larger than it may be.
     #[error("blob {digest} is larger than {limit} bytes")]
     #[diagnostic(code(store::too_large), help("it is no manifest or config that this program wrote"))]
@@ -110,6 +165,9 @@ impl StoreError {
         move |source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::NoSpace { operation, path, source }
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Permission { operation, path, source }
             }
             _ => Self::Io { operation, path, source },
         }

@@ -1,10 +1,11 @@
 //! Which layers there are.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
-use shipway_oci::DiffId;
+use shipway_oci::{DiffId, Digest};
 
 use crate::atomic::unique_name;
 use crate::{Store, StoreError};
@@ -46,8 +47,31 @@ pub struct LayerRow {
     pub id: LayerId,
     /// Digest of its tar, once known.
     pub diff_id: Option<DiffId>,
-    /// Bytes of the files in it.
+    /// Length of its tar in bytes; 0 until it is known.
     pub size: u64,
+    /// What a chain must know about it.
+    pub notes: LayerNotes,
+}
+
+/// What a chain of layers must know about one of them beside its tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerNotes {
+    /// Directories that the archive did not name itself, parents first; the root is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub implied: Vec<String>,
+    /// Hard links to files of lower layers: name and target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<(String, String)>,
+}
+
+const COLUMNS: &str = "id, diff_id, size, notes";
+
+/// Returns the ID of this boot of the machine: a layer that was not synced before a power cut may be damaged.
+pub(crate) fn boot() -> &'static str {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    BOOT.get_or_init(|| {
+        fs_err::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    })
 }
 
 impl Store {
@@ -55,9 +79,11 @@ impl Store {
     pub fn record_layer(&self, row: &LayerRow) -> Result<(), StoreError> {
         let diff_id = row.diff_id.map(|diff_id| diff_id.to_string());
         let size = i64::try_from(row.size).unwrap_or(i64::MAX);
+        let notes = serde_json::to_string(&row.notes).expect("lists of texts are always JSON");
         self.write("record a layer", |transaction| {
-            let sql = "INSERT INTO layers (id, diff_id, size) VALUES (?1, ?2, ?3)";
-            transaction.execute(sql, params![row.id.as_str(), diff_id, size]).map(drop)
+            let sql =
+                "INSERT INTO layers (id, diff_id, size, notes, boot, synced) VALUES (?1, ?2, ?3, ?4, ?5, 0)";
+            transaction.execute(sql, params![row.id.as_str(), diff_id, size, notes, boot()]).map(drop)
         })
     }
 
@@ -89,18 +115,94 @@ impl Store {
     /// Returns what is recorded of a layer.
     pub fn layer(&self, id: &LayerId) -> Result<Option<LayerRow>, StoreError> {
         self.read("find a layer", |connection| {
-            let sql = "SELECT id, diff_id, size FROM layers WHERE id = ?1";
-            connection.query_row(sql, [id.as_str()], row_of).optional()
+            let sql = format!("SELECT {COLUMNS} FROM layers WHERE id = ?1");
+            connection.prepare_cached(&sql)?.query_row([id.as_str()], row_of).optional()
         })
     }
 
     /// Returns the layer that has a diff ID.
     pub fn layer_of(&self, diff_id: DiffId) -> Result<Option<LayerRow>, StoreError> {
         self.read("find a layer", |connection| {
-            let sql = "SELECT id, diff_id, size FROM layers WHERE diff_id = ?1";
-            connection.query_row(sql, [diff_id.to_string()], row_of).optional()
+            let sql = format!("SELECT {COLUMNS} FROM layers WHERE diff_id = ?1");
+            connection.prepare_cached(&sql)?.query_row([diff_id.to_string()], row_of).optional()
         })
     }
+
+    /// Returns all layers.
+    pub fn layers(&self) -> Result<Vec<LayerRow>, StoreError> {
+        self.read("list the layers", |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM layers ORDER BY id");
+            connection.prepare_cached(&sql)?.query_map([], row_of)?.collect()
+        })
+    }
+
+    /// Returns the layers of an image, base first.
+    pub fn image_layers(&self, image_id: &Digest) -> Result<Vec<LayerId>, StoreError> {
+        let diff_ids = self.config(image_id)?.rootfs.diff_ids;
+        let find = |diff_id: &DiffId| {
+            self.layer_of(*diff_id)?.map(|row| row.id).ok_or(StoreError::NoLayer(*diff_id))
+        };
+        diff_ids.iter().map(find).collect()
+    }
+
+    /// Puts the files of all layers recorded so far on the disk. Once per build or pull, before the image gets a name:
+    /// layers that were not synced before a power cut are forgotten by the next [`Store::open`].
+    pub fn sync_layers(&self) -> Result<(), StoreError> {
+        let new: Vec<String> = self.read("list new layers", |connection| {
+            let sql = "SELECT id FROM layers WHERE synced = 0";
+            connection.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+        })?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        let dir = self.root().join("layers");
+        let opened = std::fs::File::open(&dir).map_err(StoreError::io("open", &dir))?;
+        shipway_linux::sync_filesystem(opened).map_err(StoreError::io("sync", &dir))?;
+        self.write("record synced layers", |transaction| {
+            let mut statement = transaction.prepare("UPDATE layers SET synced = 1 WHERE id = ?1")?;
+            new.iter().try_for_each(|id| statement.execute([id]).map(drop))
+        })
+    }
+
+    /// Forgets the layers that a power cut may have damaged; [`Store::gc`] finds their trees.
+    pub(crate) fn forget_unsynced(&self) -> Result<(), StoreError> {
+        let sql = "FROM layers WHERE synced = 0 AND boot <> ?1";
+        let damaged: i64 = self.read("look for a power cut", |connection| {
+            connection.query_row(&format!("SELECT count(*) {sql}"), [boot()], |row| row.get(0))
+        })?;
+        if damaged == 0 {
+            return Ok(());
+        }
+        tracing::warn!(
+            layers = damaged,
+            "layers that were not on the disk at the last shutdown are made again"
+        );
+        self.write("forget damaged layers", |transaction| {
+            transaction.execute(&format!("DELETE {sql}"), [boot()]).map(drop)
+        })
+    }
+
+    /// Returns the fix-up layer of a chain: `None` if nobody looked yet, `Some(None)` if it needs none.
+    pub fn fixup(&self, chain: &[LayerId]) -> Result<Option<Option<LayerId>>, StoreError> {
+        self.read("find a fix-up", |connection| {
+            let sql = "SELECT layer FROM fixups WHERE chain = ?1
+                       AND (layer IS NULL OR layer IN (SELECT id FROM layers))";
+            let layer = |row: &Row<'_>| Ok(row.get::<_, Option<String>>(0)?.map(LayerId));
+            connection.prepare_cached(sql)?.query_row([chain_key(chain)], layer).optional()
+        })
+    }
+
+    /// Records the fix-up layer of a chain, or that it needs none.
+    pub fn record_fixup(&self, chain: &[LayerId], layer: Option<&LayerId>) -> Result<(), StoreError> {
+        self.write("record a fix-up", |transaction| {
+            let sql = "INSERT OR REPLACE INTO fixups (chain, layer) VALUES (?1, ?2)";
+            transaction.execute(sql, params![chain_key(chain), layer.map(LayerId::as_str)]).map(drop)
+        })
+    }
+}
+
+fn chain_key(chain: &[LayerId]) -> String {
+    chain.iter().map(LayerId::as_str).collect::<Vec<_>>().join(",")
 }
 
 fn row_of(row: &Row<'_>) -> rusqlite::Result<LayerRow> {
@@ -110,13 +212,13 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<LayerRow> {
         id: LayerId(row.get(0)?),
         diff_id: diff_id.and_then(|text| text.parse().ok()).map(DiffId),
         size: size.unsigned_abs(),
+        notes: serde_json::from_str(&row.get::<_, String>(3)?).unwrap_or_default(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shipway_oci::Digest;
 
     #[test]
     fn equal_layers_are_found_under_one_name() {
@@ -125,12 +227,36 @@ mod tests {
         let [a, b] = [LayerId::unique(1), LayerId::unique(1)];
         assert_ne!(a, b);
         for id in [&a, &b] {
-            store.record_layer(&LayerRow { id: id.clone(), diff_id: None, size: 3 }).unwrap();
+            store
+                .record_layer(&LayerRow {
+                    id: id.clone(),
+                    diff_id: None,
+                    size: 3,
+                    notes: LayerNotes::default(),
+                })
+                .unwrap();
         }
         let diff_id = DiffId(Digest::of(b"tar"));
         assert_eq!(store.record_diff_id(&a, diff_id).unwrap(), a);
         assert_eq!(store.record_diff_id(&b, diff_id).unwrap(), a);
         assert_eq!(store.layer_of(diff_id).unwrap().unwrap().id, a);
         assert_eq!(store.layer(&b).unwrap().unwrap().diff_id, None);
+    }
+
+    #[test]
+    fn a_layer_that_was_not_synced_before_a_power_cut_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let [lost, kept] = [LayerId::unique(1), LayerId::unique(1)];
+        let row =
+            |id: &LayerId| LayerRow { id: id.clone(), diff_id: None, size: 0, notes: LayerNotes::default() };
+        store.record_layer(&row(&kept)).unwrap();
+        store.sync_layers().unwrap();
+        store.record_layer(&row(&lost)).unwrap();
+        store
+            .write("test", |transaction| transaction.execute("UPDATE layers SET boot = 'before'", []))
+            .unwrap();
+        let again = Store::open(dir.path()).unwrap();
+        assert_eq!(again.layers().unwrap(), [row(&kept)]);
     }
 }

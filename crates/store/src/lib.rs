@@ -2,7 +2,8 @@
 //!
 //! Several processes use one store at the same time: records change in short SQLite transactions (`BEGIN IMMEDIATE`, no
 //! file is touched inside one), files appear by rename. The order is always: data synced, named, directory synced,
-//! recorded. What was never finished lies below `tmp/` and means nothing.
+//! recorded. What was never finished lies below `tmp/` and means nothing. An operation that looks something up and relies on
+//! it holds a [`Lease`]; [`Store::gc`] removes what nothing needs while nobody holds one.
 //!
 //! The store does not know what is in a layer's tree (that is `layers`) and does not talk to registries.
 //!
@@ -12,17 +13,23 @@
 mod atomic;
 mod blobs;
 mod cache;
+mod containers;
 mod database;
 mod error;
+mod gc;
 mod images;
 mod layer_rows;
+mod lease;
 mod names;
 
 pub use atomic::atomic_write;
 pub use blobs::Ingest;
 pub use cache::CachedStep;
+pub use containers::ContainerRow;
 pub use database::Store;
 pub use error::StoreError;
+pub use gc::{Freed, Usage};
 pub use images::{ImageRecord, Removal};
-pub use layer_rows::{LayerId, LayerRow};
+pub use layer_rows::{LayerId, LayerNotes, LayerRow};
+pub use lease::Lease;
 pub use names::Found;

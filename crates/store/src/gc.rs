@@ -1,0 +1,301 @@
+//! Removing what nothing needs.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use shipway_oci::Digest;
+
+use crate::{LayerId, Store, StoreError};
+
+/// What a collection removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// Blobs.
+    pub blobs: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Snapshots that nobody kept.
+    pub snapshots: usize,
+    /// Bytes of the blobs and of the layers' tars.
+    pub bytes: u64,
+}
+
+/// What the store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Images.
+    pub images: u64,
+    /// Layers.
+    pub layers: u64,
+    /// Bytes of the layers' tars.
+    pub layer_bytes: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// Bytes of the blobs.
+    pub blob_bytes: u64,
+    /// Steps in the build cache.
+    pub cached_steps: u64,
+    /// Containers.
+    pub containers: u64,
+}
+
+/// Names of files in a kept snapshot's folder: what it stands on, and that it outlives its process.
+const PARENTS: &str = "parents";
+const KEPT: &str = "kept";
+
+/// What images, containers and kept snapshots need.
+#[derive(Debug, Default)]
+struct Needed {
+    blobs: HashSet<String>,
+    diff_ids: HashSet<String>,
+    layers: HashSet<String>,
+}
+
+impl Store {
+    /// Removes the blobs, layers, snapshots and unfinished work that no image, cached step, container or kept snapshot
+    /// needs; `None` if somebody holds a lease, and then nothing is removed.
+    ///
+    /// Records go first, files after; what a crash leaves in between has no record, and the next collection removes it.
+    pub fn gc(&self) -> Result<Option<Freed>, StoreError> {
+        let Some(lock) = self.try_exclusive()? else { return Ok(None) };
+        let needed = self.needed()?;
+        let (kept, mut freed) = self.write("collect garbage", |transaction| {
+            let mut freed = Freed::default();
+            let mut kept = HashSet::new();
+            let sql = "SELECT id, diff_id, size, id IN (SELECT layer FROM steps) FROM layers
+                       WHERE id NOT IN (SELECT layer FROM fixups WHERE layer IS NOT NULL)";
+            let layers: Vec<(String, Option<String>, i64, Option<bool>)> = transaction
+                .prepare(sql)?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+                .collect::<Result<_, _>>()?;
+            for (id, diff_id, size, cached) in layers {
+                let named = diff_id.is_some_and(|diff_id| needed.diff_ids.contains(&diff_id));
+                if named || cached == Some(true) || needed.layers.contains(&id) {
+                    kept.insert(id);
+                } else {
+                    transaction.execute("DELETE FROM layers WHERE id = ?1", [&id])?;
+                    freed.bytes += size.unsigned_abs();
+                }
+            }
+            keep_fixups(transaction, &mut kept)?;
+            Ok((kept, freed))
+        })?;
+        let blob_bytes = |path: &Path| fs_err::metadata(path).map(|found| found.len());
+        for path in self.strangers("blobs/sha256", |name| needed.blobs.contains(name))? {
+            freed.bytes += blob_bytes(&path).map_err(StoreError::io("examine", &path))?;
+            remove(&path)?;
+            freed.blobs += 1;
+        }
+        for path in self.strangers("layers", |name| kept.contains(name))? {
+            remove(&path)?;
+            freed.layers += 1;
+        }
+        for path in self.strangers("active", |name| self.snapshot_path(name).join(KEPT).exists())? {
+            remove(&path)?;
+            freed.snapshots += 1;
+        }
+        for path in self.strangers("tmp", |_| false)? {
+            remove(&path)?;
+        }
+        drop(lock);
+        Ok(Some(freed))
+    }
+
+    /// Returns what the store holds.
+    pub fn usage(&self) -> Result<Usage, StoreError> {
+        let mut usage = self.read("sum the usage up", |connection| {
+            let number =
+                |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
+            Ok(Usage {
+                images: number("SELECT count(DISTINCT image_id) FROM images")?,
+                layers: number("SELECT count(*) FROM layers")?,
+                layer_bytes: number("SELECT coalesce(sum(size), 0) FROM layers")?,
+                cached_steps: number("SELECT count(*) FROM steps")?,
+                containers: number("SELECT count(*) FROM containers")?,
+                ..Usage::default()
+            })
+        })?;
+        for path in self.strangers("blobs/sha256", |_| false)? {
+            usage.blobs += 1;
+            usage.blob_bytes += fs_err::metadata(&path).map_or(0, |found| found.len());
+        }
+        Ok(usage)
+    }
+
+    /// Returns the bytes of an image's layers, as far as they are here.
+    pub fn image_size(&self, image_id: &Digest) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        for diff_id in self.config(image_id)?.rootfs.diff_ids {
+            bytes += self.layer_of(diff_id)?.map_or(0, |row| row.size);
+        }
+        Ok(bytes)
+    }
+
+    /// Returns the folder of a snapshot.
+    pub fn snapshot_path(&self, id: &str) -> PathBuf {
+        self.root().join("active").join(id)
+    }
+
+    /// Writes down what the snapshot in `active/ID` stands on, base first.
+    pub fn note_parents(&self, id: &str, parents: &[LayerId]) -> Result<(), StoreError> {
+        let path = self.snapshot_path(id).join(PARENTS);
+        let lines: String = parents.iter().map(|parent| format!("{parent}\n")).collect();
+        fs_err::write(&path, lines).map_err(StoreError::io("write", &path))
+    }
+
+    /// Returns what a snapshot stands on, base first; `None` if there is no such snapshot.
+    pub fn snapshot_parents(&self, id: &str) -> Result<Option<Vec<LayerId>>, StoreError> {
+        let path = self.snapshot_path(id).join(PARENTS);
+        match fs_err::read_to_string(&path) {
+            Ok(lines) => {
+                Ok(Some(lines.lines().map(|line| LayerId::from_database(line.to_owned())).collect()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", &path)(error)),
+        }
+    }
+
+    /// Lets a snapshot outlive its process, until it is removed by name.
+    pub fn keep_snapshot(&self, id: &str) -> Result<(), StoreError> {
+        let path = self.snapshot_path(id).join(KEPT);
+        fs_err::write(&path, "").map_err(StoreError::io("write", &path))
+    }
+
+    fn needed(&self) -> Result<Needed, StoreError> {
+        let mut needed = Needed::default();
+        for image in self.images()? {
+            needed.blobs.insert(image.manifest.hex());
+            needed.blobs.insert(image.image_id.hex());
+            let manifest = self.manifest(&image.manifest)?;
+            needed.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.hex()));
+            let config = self.config(&image.image_id)?;
+            needed.diff_ids.extend(config.rootfs.diff_ids.iter().map(ToString::to_string));
+        }
+        needed.blobs.extend(self.containers()?.iter().map(|container| container.image_id.hex()));
+        for path in self.strangers("active", |name| !self.snapshot_path(name).join(KEPT).exists())? {
+            let id = path.file_name().unwrap_or_default().to_string_lossy();
+            needed
+                .layers
+                .extend(self.snapshot_parents(&id)?.unwrap_or_default().iter().map(ToString::to_string));
+        }
+        Ok(needed)
+    }
+
+    /// Returns what is in a directory and not known.
+    fn strangers(&self, directory: &str, known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, StoreError> {
+        let path = self.root().join(directory);
+        let mut found = Vec::new();
+        for entry in fs_err::read_dir(&path).map_err(StoreError::io("list", &path))? {
+            let entry = entry.map_err(StoreError::io("list", &path))?;
+            if !known(&entry.file_name().to_string_lossy()) {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A fix-up goes with the first layer of its chain.
+fn keep_fixups(connection: &Connection, kept: &mut HashSet<String>) -> rusqlite::Result<()> {
+    let fixups: Vec<(String, Option<String>)> = connection
+        .prepare("SELECT chain, layer FROM fixups")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (chain, layer) in fixups {
+        if chain.split(',').all(|member| kept.contains(member)) {
+            kept.extend(layer);
+        } else {
+            connection.execute("DELETE FROM fixups WHERE chain = ?1", [&chain])?;
+            connection.execute("DELETE FROM layers WHERE id = ?1", [&layer])?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    let metadata = fs_err::symlink_metadata(path).map_err(StoreError::io("examine", path))?;
+    let removed = if metadata.is_dir() { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) };
+    removed.map_err(StoreError::io("remove", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CachedStep, LayerNotes, LayerRow};
+    use shipway_oci::{Descriptor, DiffId, ImageConfig, Manifest, RootFs};
+
+    fn layer(store: &Store, content: &str) -> (LayerId, DiffId) {
+        let id = LayerId::unique(1);
+        fs_err::create_dir(store.root().join("layers").join(id.as_str())).unwrap();
+        let row = LayerRow { id: id.clone(), diff_id: None, size: 10, notes: LayerNotes::default() };
+        store.record_layer(&row).unwrap();
+        let diff_id = DiffId(Digest::of(content.as_bytes()));
+        store.record_diff_id(&id, diff_id).unwrap();
+        (id, diff_id)
+    }
+
+    fn image(store: &Store, diff_id: DiffId) -> (Digest, Digest) {
+        let config = ImageConfig { rootfs: RootFs::of_layers(vec![diff_id]), ..ImageConfig::default() };
+        let id = store.put_blob(&serde_json::to_vec(&config).unwrap()).unwrap();
+        let manifest = Manifest::new(Descriptor::new("application/json", id, 1), Vec::new());
+        (store.put_blob(&serde_json::to_vec(&manifest).unwrap()).unwrap(), id)
+    }
+
+    #[test]
+    fn only_what_nothing_needs_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let [(_, named), (cached, _), (under, _), (unused, _)] =
+            ["named", "cached", "under", "unused"].map(|content| layer(&store, content));
+        let (manifest, id) = image(&store, named);
+        store.tag(&"web".parse().unwrap(), manifest, id, 1).unwrap();
+        let step = CachedStep {
+            key: Digest::of(b"k"),
+            position: String::new(),
+            inputs: String::new(),
+            result: String::new(),
+            layer: Some(cached.clone()),
+        };
+        store.cache_put(&step, 1).unwrap();
+        for name in ["kept", "dropped"] {
+            fs_err::create_dir(store.snapshot_path(name)).unwrap();
+            store.note_parents(name, std::slice::from_ref(&under)).unwrap();
+        }
+        store.keep_snapshot("kept").unwrap();
+        let stray = store.put_blob(b"stray").unwrap();
+        fs_err::write(store.tmp().join("half"), "").unwrap();
+
+        let lease = store.lease().unwrap();
+        assert_eq!(store.gc().unwrap(), None, "somebody works");
+        drop(lease);
+        let freed = store.gc().unwrap().unwrap();
+        assert_eq!(freed, Freed { blobs: 1, layers: 1, snapshots: 1, bytes: 15 });
+        assert!(store.layer(&unused).unwrap().is_none() && !store.has_blob(&stray));
+        assert_eq!(store.layers().unwrap().len(), 3);
+        assert_eq!(store.image_layers(&id).unwrap().len(), 1);
+        assert_eq!(fs_err::read_dir(store.tmp()).unwrap().count(), 0);
+        assert_eq!(store.gc().unwrap().unwrap(), Freed::default());
+
+        store.untag(&"web".parse().unwrap()).unwrap();
+        store.cache_prune(i64::MAX).unwrap();
+        let freed = store.gc().unwrap().unwrap();
+        assert_eq!((freed.blobs, freed.layers), (2, 2));
+    }
+
+    #[test]
+    fn a_fix_up_goes_with_its_chain() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let [(a, in_use), (b, _), (fixup, _)] = ["a", "b", "fixup"].map(|content| layer(&store, content));
+        let (manifest, id) = image(&store, in_use);
+        store.tag(&"web".parse().unwrap(), manifest, id, 1).unwrap();
+        assert_eq!(store.fixup(std::slice::from_ref(&a)).unwrap(), None);
+        store.record_fixup(&[a.clone(), b], Some(&fixup)).unwrap();
+        store.record_fixup(std::slice::from_ref(&a), None).unwrap();
+        store.gc().unwrap().unwrap();
+        assert_eq!(store.fixup(std::slice::from_ref(&a)).unwrap(), Some(None));
+        assert_eq!(store.layers().unwrap().len(), 1);
+    }
+}
