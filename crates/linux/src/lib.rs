@@ -21,10 +21,10 @@ pub use mount::{
 pub use mount_attr::set_read_only;
 pub use overlay::Overlay;
 pub use process::{
-    CONTAINER_NAMESPACES, Ended, Forked, Namespaces, become_subreaper, close_others_on_exec, die_with_parent,
-    execute, exit_now, fork, fork_into, join_namespace, keep_on_exec, kernel_working_directory,
-    new_cgroup_namespace, new_session, no_new_privileges, open_pidfd, replace_standard, reset_signals,
-    set_hostname, set_ids, signal_pidfd, wait_for, wait_pidfd,
+    CONTAINER_NAMESPACES, Ended, Forked, Namespaces, become_subreaper, change_directory,
+    close_others_on_exec, die_with_parent, execute, exit_now, fork, fork_into, join_namespace, keep_on_exec,
+    kernel_working_directory, new_cgroup_namespace, new_session, no_new_privileges, open_pidfd,
+    replace_standard, reset_signals, set_hostname, set_ids, signal_pidfd, wait_for, wait_pidfd,
 };
 pub use root::{Kind, Metadata, Root};
 pub use rustix::fs::OFlags as OpenFlags;

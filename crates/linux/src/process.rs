@@ -51,7 +51,7 @@ impl Ended {
 ///
 /// When the process has more than one thread: locks of the others would never be released in the child.
 pub fn fork_into(namespaces: Namespaces) -> io::Result<Forked> {
-    assert_eq!(thread_count(), 1, "only a single-threaded process may fork");
+    assert!(thread_count() <= 1, "only a single-threaded process may fork");
     let mut pidfd: libc::c_int = -1;
     let network = if namespaces.network { libc::CLONE_NEWNET } else { 0 };
     let flags = libc::CLONE_NEWNS
@@ -84,7 +84,7 @@ pub fn fork_into(namespaces: Namespaces) -> io::Result<Forked> {
 ///
 /// When the process has more than one thread.
 pub fn fork() -> io::Result<Option<i32>> {
-    assert_eq!(thread_count(), 1, "only a single-threaded process may fork");
+    assert!(thread_count() <= 1, "only a single-threaded process may fork");
     // SAFETY: there are no other threads whose locks the child could miss.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
@@ -93,6 +93,7 @@ pub fn fork() -> io::Result<Option<i32>> {
     }
 }
 
+/// Zero where `/proc` belongs to another process namespace and does not know us.
 fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
@@ -286,4 +287,9 @@ pub fn kernel_working_directory() -> io::Result<Vec<u8>> {
     let length = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
     let length = usize::try_from(length).map_err(|_negative| io::Error::last_os_error())?;
     Ok(buffer[..length.saturating_sub(1)].to_vec())
+}
+
+/// Makes an open directory the working directory.
+pub fn change_directory(dir: impl AsFd) -> io::Result<()> {
+    Ok(rustix::process::fchdir(dir)?)
 }

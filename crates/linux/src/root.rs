@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -235,16 +235,14 @@ impl Root {
     /// Sets the permission bits of `path`, which is no symlink.
     pub fn set_mode(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<()> {
         let (parent, name) = self.parent_or_self(path.as_ref())?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(mode & 0o7777);
-        match rustix::fs::openat(&parent, &name, flags, Mode::empty()) {
-            Ok(file) => Ok(rustix::fs::fchmod(file, mode)?),
-            // A socket or a device without driver cannot be opened; nothing else writes to our trees.
-            Err(Errno::NXIO | Errno::NODEV) => {
-                Ok(rustix::fs::chmodat(&parent, &name, mode, AtFlags::empty())?)
-            }
-            Err(error) => Err(error.into()),
+        // A handle only: opening a device for reading could already act on it.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = rustix::fs::openat(&parent, &name, flags, Mode::empty())?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) == FileType::Symlink {
+            return Err(Errno::LOOP.into());
         }
+        let magic = format!("/proc/self/fd/{}", found.as_raw_fd());
+        Ok(rustix::fs::chmod(magic, Mode::from_raw_mode(mode & 0o7777))?)
     }
 
     /// Sets the modification and access time of `path` itself.
@@ -265,14 +263,21 @@ impl Root {
     /// Returns the extended attributes of a file or directory, sorted by name; none where there cannot be any.
     pub fn xattrs(&self, path: impl AsRef<Path>) -> io::Result<Vec<(String, Vec<u8>)>> {
         let file = self.open_nofollow(path.as_ref())?;
-        let mut names = vec![0; 65_536];
-        let length = match rustix::fs::flistxattr(&file, &mut names) {
-            Ok(length) => length,
-            Err(Errno::OPNOTSUPP) => 0,
+        // Most files have none or few: a buffer on the stack serves.
+        let mut short = [0; 256];
+        let mut long = Vec::new();
+        let names = match rustix::fs::flistxattr(&file, &mut short[..]) {
+            Ok(length) => &short[..length],
+            Err(Errno::RANGE) => {
+                long.resize(65_536, 0);
+                let length = rustix::fs::flistxattr(&file, &mut long)?;
+                &long[..length]
+            }
+            Err(Errno::OPNOTSUPP) => &[],
             Err(error) => return Err(error.into()),
         };
         let mut found = Vec::new();
-        for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
             let name = String::from_utf8_lossy(name).into_owned();
             let mut value = vec![0; 65_536];
             let length = rustix::fs::fgetxattr(&file, &name, &mut value)?;
@@ -281,6 +286,12 @@ impl Root {
         }
         found.sort();
         Ok(found)
+    }
+
+    /// Removes an extended attribute of a file or directory.
+    pub fn remove_xattr(&self, path: impl AsRef<Path>, name: &str) -> io::Result<()> {
+        let file = self.open_nofollow(path.as_ref())?;
+        Ok(rustix::fs::fremovexattr(file, name)?)
     }
 
     /// Removes a file, symlink, device or empty directory.

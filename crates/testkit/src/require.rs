@@ -12,6 +12,8 @@ pub enum Need {
     Overlay,
     /// A cgroup hierarchy with the pids controller, version 1 or 2.
     Cgroups,
+    /// A static busybox at `/bin/busybox`.
+    Busybox,
     /// The host's package mirrors and indexes answer.
     Registries,
 }
@@ -22,6 +24,7 @@ impl fmt::Display for Need {
             Self::Root => "root",
             Self::Overlay => "overlayfs",
             Self::Cgroups => "cgroup controllers",
+            Self::Busybox => "a static busybox (Debian: busybox-static)",
             Self::Registries => "the host's package mirrors",
         })
     }
@@ -47,7 +50,8 @@ pub fn require(needs: &[Need]) -> bool {
 }
 
 fn met(need: Need) -> bool {
-    let contains = |file: &str, text: &str| fs_err::read_to_string(file).is_ok_and(|found| found.contains(text));
+    let contains =
+        |file: &str, text: &str| fs_err::read_to_string(file).is_ok_and(|found| found.contains(text));
     match need {
         Need::Root => fs_err::read_to_string("/proc/self/status")
             .is_ok_and(|status| status.lines().any(|line| line.starts_with("Uid:\t0\t0"))),
@@ -55,6 +59,7 @@ fn met(need: Need) -> bool {
         Need::Cgroups => {
             Path::new("/sys/fs/cgroup/pids").exists() || contains("/sys/fs/cgroup/cgroup.controllers", "pids")
         }
+        Need::Busybox => Path::new("/bin/busybox").exists(),
         Need::Registries => {
             Path::new("/etc/apt/sources.list").exists() || Path::new("/etc/apt/sources.list.d").exists()
         }

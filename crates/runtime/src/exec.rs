@@ -1,0 +1,92 @@
+//! Another program in a running container.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use serde::{Deserialize, Serialize};
+use shipway_linux::{self as linux, Root};
+
+use crate::error::{Stage, StartFailure};
+use crate::init::{Confinement, Program, execute};
+use crate::state::ContainerState;
+use crate::user::resolve_user;
+use crate::{Container, ContainerSpec, RuntimeError};
+
+/// A program to run in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// Environment beside the container's own.
+    pub env: Vec<String>,
+    /// Working directory; the container's if not given.
+    pub cwd: Option<String>,
+    /// User; the container's if not given.
+    pub user: Option<String>,
+}
+
+impl Container {
+    /// Returns the command that runs a program in the container, with the caller's choice of streams.
+    ///
+    /// Its exit code is the program's, or 126 and 127 as shells give them.
+    pub fn exec_command(&self, spec: &ExecSpec) -> Result<Command, RuntimeError> {
+        drop(self.pidfd()?);
+        let text = serde_json::to_string(spec)
+            .map_err(|error| RuntimeError::io("describe", self.dir())(error.into()))?;
+        let mut command = Command::new(self.program());
+        command.arg("__exec").arg(self.dir()).arg(text);
+        Ok(command)
+    }
+}
+
+/// Runs as `DIR SPEC`: joins the container and becomes the program, and passes on how it ends.
+pub fn exec_main(arguments: &[OsString]) -> ExitCode {
+    match join(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            use std::io::Write as _;
+            // The only place where this can be said is the program's own standard error.
+            drop(writeln!(io::stderr(), "error: {failure}"));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn join(arguments: &[OsString]) -> Result<u8, StartFailure> {
+    let fail = |stage| move |error: io::Error| StartFailure::new(stage, "the container", &error);
+    let [dir, text] = arguments else {
+        return Err(StartFailure::rule(Stage::Spec, "exec", "wrong arguments"));
+    };
+    let dir = PathBuf::from(dir);
+    let spec: ExecSpec =
+        serde_json::from_str(&text.to_string_lossy()).map_err(|error| fail(Stage::Spec)(error.into()))?;
+    let container = fs_err::read(dir.join("spec.json")).map_err(fail(Stage::Spec))?;
+    let container: ContainerSpec =
+        serde_json::from_slice(&container).map_err(|error| fail(Stage::Spec)(error.into()))?;
+    let state = ContainerState::load(&dir).map_err(fail(Stage::Spec))?;
+    let pidfd = linux::open_pidfd(state.pid).map_err(fail(Stage::Clone))?;
+    if !state.is_alive() {
+        return Err(StartFailure::rule(Stage::Clone, &container.id, "the container is not running"));
+    }
+    let me = i32::try_from(std::process::id()).unwrap_or(0);
+    crate::mounts::cgroup_of(&container).add(me).map_err(fail(Stage::Cgroup))?;
+    linux::join_namespace(pidfd, linux::CONTAINER_NAMESPACES).map_err(fail(Stage::Clone))?;
+    let Some(child) = linux::fork().map_err(fail(Stage::Clone))? else {
+        drop(linux::die_with_parent());
+        let root = Root::open(std::path::Path::new("/")).map_err(fail(Stage::Rootfs))?;
+        let name = spec.user.as_deref().unwrap_or(&container.user);
+        let user = resolve_user(&root, name).map_err(|why| StartFailure::rule(Stage::User, name, why))?;
+        let env: Vec<String> = container.env.iter().chain(&spec.env).cloned().collect();
+        let cwd = spec.cwd.as_deref().unwrap_or(&container.cwd);
+        let program = Program { args: &spec.args, env: &env, cwd, create_cwd: false };
+        let confinement = Confinement {
+            capabilities: container.capabilities,
+            no_new_privileges: container.no_new_privileges,
+        };
+        return Err(execute(&program, &user, &confinement));
+    };
+    let ended = linux::wait_for(child).map_err(fail(Stage::Clone))?;
+    Ok(u8::try_from(ended.code()).unwrap_or(255))
+}

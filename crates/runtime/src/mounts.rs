@@ -1,0 +1,198 @@
+//! What the container sees: its root file system and what is mounted into it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use shipway_linux::{
+    Cgroup, MountAttributes, OpenFlags, Overlay, Root, attach, clone_at, clone_tree, new_filesystem,
+};
+
+use crate::defaults::{DEVICES, LINKS, MASKED, READ_ONLY};
+use crate::error::{Stage, StartFailure};
+use crate::{ContainerSpec, Mount, MountKind, Network};
+
+const NOTHING_SPECIAL: MountAttributes =
+    MountAttributes { read_only: false, no_suid: true, no_dev: true, no_exec: true };
+
+/// Mounts the container's root file system over `place`, a directory of the host, and returns it.
+pub(crate) fn mount_root(spec: &ContainerSpec, place: &Path) -> Result<Root, StartFailure> {
+    let fail = |error: io::Error| StartFailure::new(Stage::Rootfs, &spec.id, &error);
+    let rootfs = &spec.rootfs;
+    let overlay = Overlay {
+        lowers: rootfs.lowers.clone(),
+        upper: Some(rootfs.upper.clone()),
+        work: Some(rootfs.work.clone()),
+    };
+    let mounted = if rootfs.lowers.is_empty() {
+        // An image without layers: the directory of changes is all there is.
+        clone_tree(&rootfs.upper, false)
+    } else {
+        overlay.mount_detached()
+    };
+    let mounted = mounted.map_err(fail)?;
+    let host = Root::open(Path::new("/")).map_err(fail)?;
+    let target = host.open_with(place, OpenFlags::PATH | OpenFlags::DIRECTORY, 0).map_err(fail)?;
+    attach(&mounted, &target).map_err(fail)?;
+    Ok(Root::from_fd(mounted))
+}
+
+/// Mounts everything into the root file system.
+pub(crate) fn mount_all(spec: &ContainerSpec, root: &Root, dir: &Path) -> Result<(), StartFailure> {
+    let step = |subject: &str, done: io::Result<()>| {
+        done.map_err(|error| StartFailure::new(Stage::Mounts, subject, &error))
+    };
+    step(
+        "/proc",
+        new_filesystem("proc", &[], NOTHING_SPECIAL).and_then(|proc| place_directory(root, "proc", proc)),
+    )?;
+    step("/dev", mount_dev(root))?;
+    step("/sys", mount_sys(spec, root))?;
+    for (name, text) in [("resolv.conf", &spec.resolv_conf), ("hosts", &spec.hosts)] {
+        if text.is_some() {
+            step(
+                name,
+                clone_tree(&dir.join(name), false)
+                    .and_then(|file| place_file(root, &Path::new("etc").join(name), file)),
+            )?;
+        }
+    }
+    let hostname = clone_tree(&dir.join("hostname"), false);
+    step("hostname", hostname.and_then(|file| place_file(root, Path::new("etc/hostname"), file)))?;
+    for mount in &spec.mounts {
+        step(&mount.target.to_string_lossy(), mount_one(root, mount))?;
+    }
+    for path in READ_ONLY {
+        step(path, make_read_only(root, path))?;
+    }
+    for path in MASKED {
+        step(path, mask(root, path))?;
+    }
+    Ok(())
+}
+
+/// Makes the whole root file system read-only; what is mounted into it stays as it is.
+pub(crate) fn seal_root(root: &Root) -> io::Result<()> {
+    shipway_linux::set_read_only(root)
+}
+
+fn mount_one(root: &Root, mount: &Mount) -> io::Result<()> {
+    match &mount.kind {
+        MountKind::Bind(source) => {
+            let tree = clone_tree(source, mount.read_only)?;
+            if source.is_dir() {
+                place_directory(root, &mount.target, tree)
+            } else {
+                place_file(root, &mount.target, tree)
+            }
+        }
+        MountKind::Tmpfs => {
+            let attributes =
+                MountAttributes { read_only: mount.read_only, no_suid: true, no_dev: true, no_exec: false };
+            let tree = new_filesystem("tmpfs", &[("mode", "1777")], attributes)?;
+            place_directory(root, &mount.target, tree)
+        }
+    }
+}
+
+/// A fresh `/dev` always: whatever the image has there is covered.
+fn mount_dev(root: &Root) -> io::Result<()> {
+    let attributes = MountAttributes { no_suid: true, ..MountAttributes::default() };
+    let tmpfs = new_filesystem("tmpfs", &[("mode", "755"), ("size", "65536k")], attributes)?;
+    let dev = Root::from_fd(tmpfs.try_clone()?);
+    place_directory(root, "dev", tmpfs)?;
+    for (name, major, minor) in DEVICES {
+        dev.make_node(name, 0o020_666, (major << 8) | minor)?;
+    }
+    for (name, target) in LINKS {
+        dev.symlink(Path::new(target), name)?;
+    }
+    for name in ["pts", "shm", "mqueue"] {
+        dev.create_dir(name, 0o755)?;
+    }
+    let devpts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    let no_suid_exec = MountAttributes { no_suid: true, no_exec: true, ..MountAttributes::default() };
+    place_directory(&dev, "pts", new_filesystem("devpts", &devpts, no_suid_exec)?)?;
+    place_directory(
+        &dev,
+        "shm",
+        new_filesystem("tmpfs", &[("mode", "1777"), ("size", "65536k")], NOTHING_SPECIAL)?,
+    )?;
+    place_directory(&dev, "mqueue", new_filesystem("mqueue", &[], NOTHING_SPECIAL)?)
+}
+
+fn mount_sys(spec: &ContainerSpec, root: &Root) -> io::Result<()> {
+    let read_only = MountAttributes { read_only: true, ..NOTHING_SPECIAL };
+    let sys = match spec.network {
+        // A new sysfs shows the namespace's own network; the host's must not be writable either.
+        Network::Host => {
+            clone_tree(Path::new("/sys"), true).or_else(|_refused| new_filesystem("sysfs", &[], read_only))?
+        }
+        _ => new_filesystem("sysfs", &[], read_only)?,
+    };
+    place_directory(root, "sys", sys)?;
+    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        let cgroup = new_filesystem("cgroup2", &[], read_only)?;
+        place_directory(root, "sys/fs/cgroup", cgroup)?;
+    }
+    Ok(())
+}
+
+/// Covers a directory of the container, made if it is missing.
+fn place_directory(root: &Root, target: impl AsRef<Path>, mount: OwnedFd) -> io::Result<()> {
+    let target = target.as_ref();
+    root.create_dir_all(target, 0o755)?;
+    let place = root.open_with(target, OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW, 0)?;
+    attach(mount, place)
+}
+
+/// Covers a file of the container, made if it is missing.
+fn place_file(root: &Root, target: &Path, mount: OwnedFd) -> io::Result<()> {
+    if let Some(parent) = target.parent() {
+        root.create_dir_all(parent, 0o755)?;
+    }
+    let flags = OpenFlags::PATH;
+    let place = match root.open_with(target, flags, 0) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // A dangling symlink is replaced: the file must be where it is looked for.
+            root.remove_all(target)?;
+            root.create_file(target, 0o644)?;
+            root.open_with(target, flags, 0)?
+        }
+        other => other?,
+    };
+    attach(mount, place)
+}
+
+fn make_read_only(root: &Root, path: &str) -> io::Result<()> {
+    let Some(target) = existing(root, path)? else { return Ok(()) };
+    let copy = clone_at(&target, true)?;
+    attach(copy, target)
+}
+
+fn mask(root: &Root, path: &str) -> io::Result<()> {
+    let Some(target) = existing(root, path)? else { return Ok(()) };
+    if root.metadata(path)?.is_some_and(|found| found.is_directory()) {
+        let empty = new_filesystem(
+            "tmpfs",
+            &[("size", "0")],
+            MountAttributes { read_only: true, ..NOTHING_SPECIAL },
+        )?;
+        return attach(empty, target);
+    }
+    let null = root.open_with("dev/null", OpenFlags::PATH, 0)?;
+    attach(clone_at(null, false)?, target)
+}
+
+fn existing(root: &Root, path: &str) -> io::Result<Option<OwnedFd>> {
+    match root.open_with(path, OpenFlags::PATH | OpenFlags::NOFOLLOW, 0) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the control group of a container.
+pub(crate) fn cgroup_of(spec: &ContainerSpec) -> Cgroup {
+    Cgroup::at(&format!("{}/{}", spec.cgroup_parent, spec.id))
+}

@@ -1,0 +1,213 @@
+//! The shim: parent and keeper of one container.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use shipway_linux::{self as linux, Forked, Limits, Namespaces};
+
+use crate::error::{Stage, StartFailure};
+use crate::log::{Lines, LogWriter};
+use crate::mounts::cgroup_of;
+use crate::state::{ContainerState, Status, VERSION, now, start_time};
+use crate::{ContainerSpec, Network, PortMapping, init, proxy};
+
+/// Runs as a shim: `DIR REPORT_FD [log|inherit]`, where `DIR` holds `spec.json`.
+///
+/// Writes one line to the report descriptor, `{}` once the program runs or the [`StartFailure`] as JSON, and then stays until
+/// the container has ended.
+pub fn shim_main(arguments: &[OsString]) -> ExitCode {
+    let [dir, report, stdio] = arguments else { return ExitCode::from(2) };
+    let dir = PathBuf::from(dir);
+    let Some(mut report) = report.to_str().and_then(|number| number.parse().ok()).and_then(open_report)
+    else {
+        return ExitCode::from(2);
+    };
+    match start(&dir, stdio == "log") {
+        Ok(started) => {
+            say(&mut report, "{}");
+            drop(report);
+            supervise(&dir, started)
+        }
+        Err(failure) => {
+            say(&mut report, &serde_json::to_string(&failure).unwrap_or_default());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// The creator waits for one line; if it is gone, nobody wants to know.
+fn say(report: &mut File, line: &str) {
+    drop(writeln!(report, "{line}"));
+}
+
+fn open_report(number: u32) -> Option<File> {
+    // Opened anew by its name: nothing else knows the number, and the type owns what it opened.
+    std::fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{number}")).ok()
+}
+
+struct Started {
+    spec: ContainerSpec,
+    pid: i32,
+    state: ContainerState,
+    streams: Option<(PipeReader, PipeReader)>,
+    listeners: Vec<(TcpListener, PortMapping)>,
+    /// Held until the end: others wait on it.
+    lock: File,
+}
+
+fn start(dir: &Path, log: bool) -> Result<Started, StartFailure> {
+    let subject = dir.display().to_string();
+    let fail = |stage| {
+        let subject = subject.clone();
+        move |error: io::Error| StartFailure::new(stage, subject, &error)
+    };
+    let text = fs_err::read(dir.join("spec.json")).map_err(fail(Stage::Spec))?;
+    let spec: ContainerSpec =
+        serde_json::from_slice(&text).map_err(|error| fail(Stage::Spec)(error.into()))?;
+    linux::new_session().map_err(fail(Stage::Clone))?;
+    linux::become_subreaper().map_err(fail(Stage::Clone))?;
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(dir.join("lock"))
+        .map_err(fail(Stage::Spec))?;
+    lock.lock().map_err(fail(Stage::Spec))?;
+    let listeners = proxy::listen(&spec)?;
+    let cgroup = cgroup_of(&spec);
+    let limits = Limits {
+        memory: spec.resources.memory,
+        pids: spec.resources.pids,
+        cpu_millis: spec.resources.cpu_millis,
+        cpu_shares: spec.resources.cpu_shares,
+    };
+    let in_cgroup =
+        cgroup.create(limits).and_then(|()| cgroup.allow_devices(&crate::defaults::DEVICE_RULES).map(drop));
+    let launched = in_cgroup.map_err(fail(Stage::Cgroup)).and_then(|()| launch(&spec, dir, log));
+    match launched {
+        Ok((pid, streams)) => {
+            let state = ContainerState {
+                version: VERSION,
+                status: Status::Running,
+                pid,
+                start_time: start_time(pid).unwrap_or(0),
+                started: now(),
+                finished: None,
+                exit_code: None,
+                out_of_memory: false,
+            };
+            state.save(dir).map_err(fail(Stage::Spec))?;
+            Ok(Started { spec, pid, state, streams, listeners, lock })
+        }
+        Err(failure) => {
+            drop(cgroup.remove());
+            Err(failure)
+        }
+    }
+}
+
+type Streams = Option<(PipeReader, PipeReader)>;
+
+/// Makes the container's first process and waits until it has become the program.
+fn launch(spec: &ContainerSpec, dir: &Path, log: bool) -> Result<(i32, Streams), StartFailure> {
+    let fail = |error: io::Error| StartFailure::new(Stage::Clone, &spec.id, &error);
+    let (go_reader, mut go) = io::pipe().map_err(fail)?;
+    let (mut outcome, outcome_writer) = io::pipe().map_err(fail)?;
+    let pipes = if log { Some((io::pipe().map_err(fail)?, io::pipe().map_err(fail)?)) } else { None };
+    let namespaces = Namespaces { network: spec.network == Network::None };
+    let pid = match linux::fork_into(namespaces).map_err(fail)? {
+        Forked::Child => {
+            drop((go, outcome));
+            let streams = pipes.map(|((_, out), (_, err))| (out, err));
+            child(spec, dir, (go_reader, outcome_writer), streams)
+        }
+        Forked::Parent { pid, pidfd: _ } => pid,
+    };
+    drop((go_reader, outcome_writer));
+    let placed = cgroup_of(spec).add(pid).and_then(|()| go.write_all(b"g"));
+    drop(go);
+    let mut text = String::new();
+    outcome.read_to_string(&mut text).map_err(fail)?;
+    if text.is_empty() && placed.is_ok() {
+        return Ok((pid, pipes.map(|((out, _), (err, _))| (out, err))));
+    }
+    drop(linux::wait_for(pid));
+    placed.map_err(|error| StartFailure::new(Stage::Cgroup, &spec.id, &error))?;
+    Err(serde_json::from_str(&text)
+        .unwrap_or_else(|_garbled| StartFailure::rule(Stage::Clone, &spec.id, text)))
+}
+
+/// The other side of the fork; never comes back.
+fn child(
+    spec: &ContainerSpec,
+    dir: &Path,
+    (go, mut outcome): (PipeReader, PipeWriter),
+    streams: Option<(PipeWriter, PipeWriter)>,
+) -> ! {
+    if let Some((out, err)) = streams {
+        let null = File::open("/dev/null");
+        let standard = null
+            .and_then(|null| linux::replace_standard(null, 0))
+            .and_then(|()| linux::replace_standard(out, 1))
+            .and_then(|()| linux::replace_standard(err, 2));
+        if standard.is_err() {
+            linux::exit_now(125);
+        }
+    }
+    let failure = init::run(spec, dir, go);
+    // The shim reads it; if it is gone, the container must not start anyway.
+    drop(outcome.write_all(serde_json::to_string(&failure).unwrap_or_default().as_bytes()));
+    linux::exit_now(failure.exit_code().into())
+}
+
+fn supervise(dir: &Path, started: Started) -> ExitCode {
+    let Started { spec, pid, mut state, streams, listeners, lock } = started;
+    if let Some(address) = spec.address {
+        proxy::serve(listeners, address);
+    }
+    let logging = streams.map(|streams| keep_log(dir, streams));
+    let ended = linux::wait_for(pid);
+    let cgroup = cgroup_of(&spec);
+    // With its first process gone the kernel has ended the rest of the container; the log ends with the last of them.
+    for thread in logging.into_iter().flatten() {
+        drop(thread.join());
+    }
+    state.out_of_memory = cgroup.was_out_of_memory();
+    state.status = Status::Exited;
+    state.finished = Some(now());
+    state.exit_code = Some(ended.map_or(125, linux::Ended::code));
+    let saved = state.save(dir);
+    drop(cgroup.remove());
+    drop(lock);
+    if saved.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes both streams to the log until they end.
+fn keep_log(dir: &Path, (out, err): (PipeReader, PipeReader)) -> Vec<std::thread::JoinHandle<()>> {
+    let Ok(writer) = LogWriter::open(&dir.join("log")) else { return Vec::new() };
+    let writer = std::sync::Arc::new(std::sync::Mutex::new(writer));
+    [("stdout", out), ("stderr", err)]
+        .into_iter()
+        .map(|(name, mut stream)| {
+            let writer = std::sync::Arc::clone(&writer);
+            std::thread::spawn(move || {
+                let mut lines = Lines::default();
+                let mut buffer = vec![0; 32 * 1024];
+                let mut emit = |line: &[u8], complete| {
+                    let mut writer = writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    // A full disk loses lines; blocking the application would be worse.
+                    drop(writer.write(name, line, complete));
+                    Ok(())
+                };
+                while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                    drop(lines.push(&buffer[..length], &mut emit));
+                }
+                drop(lines.finish(&mut emit));
+            })
+        })
+        .collect()
+}

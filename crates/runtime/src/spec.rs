@@ -1,0 +1,128 @@
+//! What a container should be.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that the shim needs to know about a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// Unique name below the state root.
+    pub id: String,
+    /// Host name in the container.
+    pub hostname: String,
+    /// Program and arguments; the program is looked up in the container's `PATH`.
+    pub args: Vec<String>,
+    /// Environment as `NAME=value`.
+    pub env: Vec<String>,
+    /// Working directory in the container; made if it is missing.
+    pub cwd: String,
+    /// `user[:group]`, names or numbers, looked up in the container; empty is root.
+    pub user: String,
+    /// The root file system.
+    pub rootfs: Rootfs,
+    /// What is mounted into it, in order.
+    pub mounts: Vec<Mount>,
+    /// What network it sees.
+    pub network: Network,
+    /// Contents of `/etc/resolv.conf`, if it should not be the image's.
+    pub resolv_conf: Option<String>,
+    /// Contents of `/etc/hosts`, if it should not be the image's.
+    pub hosts: Option<String>,
+    /// What the root user of the container may do.
+    pub capabilities: CapabilityProfile,
+    /// No program in it gains privileges.
+    pub no_new_privileges: bool,
+    /// Limits.
+    pub resources: Resources,
+    /// Name of the control group above the container's own, relative to the hierarchy's root.
+    pub cgroup_parent: String,
+    /// Ports of the host that lead to the container.
+    pub publish: Vec<PortMapping>,
+    /// The container's address, which published ports lead to.
+    pub address: Option<Ipv4Addr>,
+    /// Notes of whoever asked for it, found again after a restart.
+    pub labels: std::collections::BTreeMap<String, String>,
+}
+
+/// A root file system of layers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rootfs {
+    /// Read-only directories, the top one first.
+    pub lowers: Vec<PathBuf>,
+    /// Where changes go.
+    pub upper: PathBuf,
+    /// The overlay's own directory.
+    pub work: PathBuf,
+    /// The container cannot write to it.
+    pub read_only: bool,
+}
+
+/// Something of the host that the container sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// What it is.
+    pub kind: MountKind,
+    /// Where it is in the container; made if it is missing.
+    pub target: PathBuf,
+    /// The container cannot write to it.
+    pub read_only: bool,
+}
+
+/// Kinds of mounts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    /// A file or directory of the host.
+    Bind(PathBuf),
+    /// An empty directory in memory.
+    Tmpfs,
+}
+
+/// What network a container sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// Nothing but a loopback device.
+    None,
+    /// The host's.
+    Host,
+    /// A namespace that somebody made, by the file that stands for it.
+    Path(PathBuf),
+}
+
+/// Sets of capabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CapabilityProfile {
+    /// Docker's fourteen.
+    #[default]
+    Container,
+    /// Docker's without `AUDIT_WRITE`, `MKNOD` and `NET_RAW`: what a build step needs. Compat: Podman's default.
+    Build,
+}
+
+/// Limits of a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Thousandths of a processor.
+    pub cpu_millis: Option<u64>,
+    /// Relative weight.
+    pub cpu_shares: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+}
+
+/// A port of the host that leads to one of the container (TCP).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// Address of the host.
+    pub host_ip: IpAddr,
+    /// Port of the host.
+    pub host_port: u16,
+    /// Port of the container.
+    pub container_port: u16,
+}

@@ -1,0 +1,102 @@
+//! How containers start, talk and end.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use shipway_runtime::{ExecSpec, RuntimeError, Stage, Status, StdIo};
+
+use crate::{Fixture, can_run};
+
+#[test]
+fn output_and_exit_codes_come_back() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    assert_eq!(
+        fixture.shell("ok", "echo hello $A; hostname; cat /etc/hosts"),
+        (0, "hello 1\nbox\n127.0.0.1 localhost\n".to_owned())
+    );
+    assert_eq!(fixture.shell("seven", "exit 7").0, 7);
+    assert_eq!(fixture.shell("killed", "kill -9 $$; sleep 60 & kill -9 $!; wait $!; exit $?").0, 137);
+}
+
+#[test]
+fn a_program_that_cannot_run_is_named_with_dockers_exit_code() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    for (id, program, code) in [("missing", "no-such-program", 127), ("forbidden", "/etc/passwd", 126)] {
+        let failed = fixture.run(&fixture.spec(id, &[program])).unwrap_err();
+        let RuntimeError::Start { source, .. } = &failed else { panic!("case {id}: {failed}") };
+        assert_eq!((source.stage, source.exit_code()), (Stage::Execute, code), "case {id}: {source}");
+        assert!(source.to_string().contains(program), "case {id}: {source}");
+    }
+    assert_eq!(fixture.containers.list().unwrap().len(), 0, "what never ran leaves nothing");
+}
+
+#[test]
+fn a_container_outlives_its_creator_and_can_be_joined_and_stopped() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let started = fixture.containers.start(&fixture.spec("long", &["sleep", "600"]), StdIo::Log).unwrap();
+    // Another process would find it in the same way: nothing but files connects them.
+    let found = fixture.containers.get("long").unwrap();
+    assert_eq!(found.state().unwrap().status, Status::Running);
+    let exec = ExecSpec {
+        args: vec!["sh".into(), "-c".into(), "id -u; pwd; exit 3".into()],
+        env: vec![],
+        cwd: Some("/tmp".into()),
+        user: Some("web".into()),
+    };
+    let output = found.exec_command(&exec).unwrap().stdin(Stdio::null()).output().unwrap();
+    assert_eq!(
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).as_ref()),
+        (Some(3), "33\n/tmp\n")
+    );
+    assert!(matches!(found.delete(), Err(RuntimeError::Running(_))));
+    // `sleep` as first process has no handler: the kernel ignores SIGTERM and the grace runs out.
+    assert_eq!(found.stop(15, Duration::from_millis(50)).unwrap(), 137);
+    assert_eq!(started.wait().unwrap(), 137);
+    assert!(matches!(found.kill(15), Err(RuntimeError::NotRunning(_))));
+    found.delete().unwrap();
+    assert!(fixture.containers.get("long").is_err());
+}
+
+#[test]
+fn the_log_has_both_streams_line_by_line() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let spec = fixture.spec("log", &["sh", "-c", "echo one; echo two >&2; printf three"]);
+    let container = fixture.containers.start(&spec, StdIo::Log).unwrap();
+    assert_eq!(container.wait().unwrap(), 0);
+    let text = fs_err::read_to_string(container.log_path()).unwrap();
+    let mut lines: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["stderr F two", "stdout F one", "stdout F three"]);
+}
+
+#[test]
+fn a_port_in_use_is_said_and_nothing_started() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut spec = fixture.spec("port", &["true"]);
+    let address = taken.local_addr().unwrap();
+    spec.publish = vec![shipway_runtime::PortMapping {
+        host_ip: address.ip(),
+        host_port: address.port(),
+        container_port: 80,
+    }];
+    let failed = fixture.run(&spec).unwrap_err();
+    let RuntimeError::Start { source, .. } = &failed else { panic!("{failed}") };
+    assert_eq!(source.stage, Stage::Publish);
+    assert!(source.to_string().contains(&address.to_string()), "{source}");
+}
