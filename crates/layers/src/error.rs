@@ -39,6 +39,22 @@ pub enum LayerError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The user may not use a file or directory.
+    #[error("no permission to {operation} `{}`", path.display())]
+    #[diagnostic(
+        code(layers::permission),
+        help(
+            "run it as root (`sudo shipway …`): files of a layer belong to any user, devices and set-uid files among them"
+        )
+    )]
+    Permission {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The archive cannot be a layer.
     #[error("archive entry `{entry}`: {reason}")]
     #[diagnostic(
@@ -74,6 +90,24 @@ pub enum LayerError {
         #[diagnostic_source]
         source: StoreError,
     },
+    /// A snapshot could not be protected from removal.
+    #[error("could not keep snapshot {id}")]
+    Keep {
+        /// The snapshot.
+        id: String,
+        /// Why.
+        #[source]
+        #[diagnostic_source]
+        source: StoreError,
+    },
+    /// Layers could not be put on the disk.
+    #[error("could not put the layers on the disk")]
+    Sync {
+        /// Why.
+        #[source]
+        #[diagnostic_source]
+        source: StoreError,
+    },
     /// The store could not be read.
     #[error("could not look up layers")]
     LookUp {
@@ -91,6 +125,9 @@ impl LayerError {
         move |source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::NoSpace { operation, path, source }
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Permission { operation, path, source }
             }
             _ => Self::Io { operation, path, source },
         }

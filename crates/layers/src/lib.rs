@@ -15,6 +15,7 @@
 mod error;
 mod serialise;
 mod tar_header;
+mod tidy;
 mod unpack;
 mod unpacked;
 mod walk;

@@ -25,16 +25,11 @@ const CHARACTER_DEVICE: u32 = 0o020_000;
 const BLOCK_DEVICE: u32 = 0o060_000;
 const FIFO: u32 = 0o010_000;
 
-/// Writes the tree below `root` and returns the bytes of the files in it.
-pub(crate) fn serialise(root: &Root, out: &mut dyn Write) -> io::Result<u64> {
+/// Writes the tree below `root`.
+pub(crate) fn serialise(root: &Root, out: &mut dyn Write) -> io::Result<()> {
     let mut names: HashMap<u64, Vec<u8>> = HashMap::new();
-    let mut bytes = 0;
-    walk(root, &mut |path, metadata| {
-        bytes += write_entry(root, path, metadata, &mut names, out)?;
-        Ok(())
-    })?;
-    out.write_all(&[0; 2 * BLOCK])?;
-    Ok(bytes)
+    walk(root, &mut |path, metadata| write_entry(root, path, metadata, &mut names, out))?;
+    out.write_all(&[0; 2 * BLOCK])
 }
 
 fn write_entry(
@@ -43,7 +38,7 @@ fn write_entry(
     metadata: &Metadata,
     names: &mut HashMap<u64, Vec<u8>>,
     out: &mut dyn Write,
-) -> io::Result<u64> {
+) -> io::Result<()> {
     let text = path.as_os_str().as_bytes();
     let mut header = Header {
         path: text.to_vec(),
@@ -71,7 +66,7 @@ fn write_entry(
                     header.kind = b'1';
                     header.link.clone_from(first);
                     header.write(out)?;
-                    return Ok(0);
+                    return Ok(());
                 }
                 names.insert(metadata.inode, text.to_vec());
             }
@@ -87,7 +82,6 @@ fn write_entry(
                 ));
             }
             pad(out, copied)?;
-            return Ok(copied);
         }
         Kind::Symlink => {
             header.kind = b'2';
@@ -97,7 +91,12 @@ fn write_entry(
         }
         Kind::Special => write_special(path, metadata, header, out)?,
     }
-    Ok(0)
+    Ok(())
+}
+
+/// Returns whether it is a socket, which means nothing to anybody but the process that made it.
+pub(crate) fn is_socket(metadata: &Metadata) -> bool {
+    metadata.mode & TYPE == 0o140_000
 }
 
 fn write_special(
@@ -115,7 +114,6 @@ fn write_special(
         CHARACTER_DEVICE => b'3',
         BLOCK_DEVICE => b'4',
         FIFO => b'6',
-        // A socket means nothing to anybody but the process that is gone.
         _ => return Ok(()),
     };
     if header.kind != b'6' {

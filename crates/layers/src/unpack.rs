@@ -1,6 +1,6 @@
 //! From an untrusted tar to a tree.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -39,7 +39,7 @@ pub(crate) enum Whiteouts {
 /// Nothing is written outside `root`, whatever the archive says: paths are resolved by the kernel inside it, a last symlink is
 /// replaced and never followed. Entries may replace what earlier ones made, except a directory that is not empty.
 pub fn unpack(root: &Root, archive: &mut dyn Read, budget: Budget) -> Result<u64, LayerError> {
-    Unpacker::new(root, budget, Whiteouts::Refuse).run(archive)
+    Unpacker::new(root, budget, Whiteouts::Refuse).run(archive).map(|(bytes, _implied)| bytes)
 }
 
 /// One archive on its way.
@@ -49,17 +49,31 @@ pub(crate) struct Unpacker<'a> {
     whiteouts: Whiteouts,
     /// Paths that this archive made: a whiteout hides lower layers only.
     own: HashSet<PathBuf>,
+    /// Paths that hold a whiteout now.
+    hidden: HashSet<PathBuf>,
+    /// Directories that only the names of other entries made so far.
+    implied: BTreeSet<PathBuf>,
     /// Times of directories, set last: making an entry in one changes it.
-    directories: Vec<(PathBuf, i64)>,
+    directories: BTreeMap<PathBuf, i64>,
     bytes: u64,
 }
 
 impl<'a> Unpacker<'a> {
     pub(crate) fn new(root: &'a Root, left: Budget, whiteouts: Whiteouts) -> Self {
-        Self { root, left, whiteouts, own: HashSet::new(), directories: Vec::new(), bytes: 0 }
+        Self {
+            root,
+            left,
+            whiteouts,
+            own: HashSet::new(),
+            hidden: HashSet::new(),
+            implied: BTreeSet::from([PathBuf::new()]),
+            directories: BTreeMap::new(),
+            bytes: 0,
+        }
     }
 
-    pub(crate) fn run(mut self, archive: &mut dyn Read) -> Result<u64, LayerError> {
+    /// Unpacks everything; returns the bytes of the files and the directories that were only implied, parents first.
+    pub(crate) fn run(mut self, archive: &mut dyn Read) -> Result<(u64, Vec<PathBuf>), LayerError> {
         let mut archive = tar::Archive::new(archive);
         let entries = archive.entries().map_err(LayerError::io("read the archive of", "."))?;
         for entry in entries {
@@ -69,7 +83,7 @@ impl<'a> Unpacker<'a> {
         for (path, mtime) in self.directories.iter().rev() {
             self.root.set_mtime(path, (*mtime, 0)).map_err(LayerError::io("set the time of", path))?;
         }
-        Ok(self.bytes)
+        Ok((self.bytes, self.implied.into_iter().collect()))
     }
 
     fn entry(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), LayerError> {
@@ -85,7 +99,7 @@ impl<'a> Unpacker<'a> {
         }
         if path.as_os_str().is_empty() {
             return if entry.header().entry_type().is_dir() {
-                Ok(())
+                self.place(entry, &path, &name)
             } else {
                 Err(refuse("the root is a directory"))
             };
@@ -117,7 +131,10 @@ impl<'a> Unpacker<'a> {
                         _ => Ok(()),
                     };
                 }
-                self.root.make_node(&target, 0o020_000, 0).map_err(Refusal::Io)
+                if self.hidden.insert(target.clone()) {
+                    self.root.make_node(&target, 0o020_000, 0)?;
+                }
+                Ok(())
             }
         }
     }
@@ -139,8 +156,15 @@ impl<'a> Unpacker<'a> {
             self.parents(path)?;
             let kind = header.entry_type();
             let is_dir = kind.is_dir();
-            if !(is_dir && self.make_room_for_directory(path)?) {
+            let was_hidden = self.hidden.remove(path);
+            if !(is_dir && self.is_directory(path)?) {
                 self.make(entry, path, mode)?;
+            }
+            if is_dir {
+                self.implied.remove(path);
+                if was_hidden {
+                    self.root.set_xattr(path, OPAQUE, b"y")?;
+                }
             }
             if kind == tar::EntryType::Link {
                 return Ok(());
@@ -155,7 +179,7 @@ impl<'a> Unpacker<'a> {
             }
             let mtime = i64::try_from(mtime).unwrap_or(i64::MAX);
             if is_dir {
-                self.directories.push((path.to_owned(), mtime));
+                self.directories.insert(path.to_owned(), mtime);
             } else {
                 self.root.set_mtime(path, (mtime, 0))?;
             }
@@ -166,16 +190,22 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Returns whether a directory is there already and only gets new metadata.
-    fn make_room_for_directory(&self, path: &Path) -> Result<bool, Refusal> {
+    fn is_directory(&self, path: &Path) -> Result<bool, Refusal> {
         Ok(self.root.metadata(path)?.is_some_and(|found| found.is_directory()))
     }
 
     fn make(&mut self, entry: &mut tar::Entry<'_, impl Read>, path: &Path, mode: u32) -> Result<(), Refusal> {
         if let Some(found) = self.root.metadata(path)? {
-            if found.is_directory() && self.root.names(path)?.is_empty() {
-                self.directories.retain(|(known, _)| known != path);
+            if found.is_directory() {
+                // Later entries win. Compat: Docker removes the whole directory.
+                self.root.remove_all(path)?;
+                self.own.retain(|known| !known.starts_with(path));
+                self.hidden.retain(|known| !known.starts_with(path));
+                self.implied.retain(|known| !known.starts_with(path));
+                self.directories.retain(|known, _| !known.starts_with(path));
+            } else {
+                self.root.remove(path)?;
             }
-            self.root.remove(path)?;
         }
         let header = entry.header().clone();
         let link = || entry.link_name_bytes().map(|name| PathBuf::from(std::ffi::OsStr::from_bytes(&name)));
@@ -194,6 +224,9 @@ impl<'a> Unpacker<'a> {
             tar::EntryType::Link => {
                 let target = link().and_then(|target| inner_path(&target));
                 let target = target.ok_or(Refusal::Reason("a hard link that leads out of the layer"))?;
+                if self.root.metadata(&target)?.is_none() || self.hidden.contains(&target) {
+                    return Err(Refusal::Reason("a hard link to a file that is not in the same layer"));
+                }
                 self.root.hard_link(target, path)?;
             }
             tar::EntryType::Fifo => self.root.make_node(path, 0o010_600, 0)?,
@@ -211,13 +244,29 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    /// Makes directories that the archive only implies. Compat: Docker, mode 0755 and owner root.
+    /// Makes directories that the archive only implies: mode 0755, owner root, a fixed time. Compat: Docker.
     fn parents(&mut self, path: &Path) -> Result<(), Refusal> {
         let parent = path.parent().unwrap_or(Path::new(""));
-        if !parent.as_os_str().is_empty() && !self.own.contains(parent) {
-            for made in self.root.create_dir_all(parent, 0o755)? {
-                self.directories.push((made.clone(), 0));
+        if parent.as_os_str().is_empty() || self.own.contains(parent) {
+            return Ok(());
+        }
+        let mut current = PathBuf::new();
+        for component in parent.components() {
+            current.push(component);
+            if self.own.contains(&current) {
+                continue;
+            }
+            let was_hidden = self.hidden.remove(&current);
+            if was_hidden {
+                self.root.remove(&current)?;
+            }
+            for made in self.root.create_dir_all(&current, 0o755)? {
+                self.directories.insert(made.clone(), 0);
+                self.implied.insert(made.clone());
                 self.own.insert(made);
+            }
+            if was_hidden {
+                self.root.set_xattr(&current, OPAQUE, b"y")?;
             }
         }
         Ok(())

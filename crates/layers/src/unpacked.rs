@@ -6,10 +6,11 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use shipway_linux::Root;
+use shipway_linux::{Metadata, Root};
 use shipway_oci::{DiffId, Hasher};
-use shipway_store::{LayerId, LayerNotes, LayerRow, Store};
+use shipway_store::{LayerId, LayerNotes, LayerRow, Lease, Store};
 
+use crate::tidy::tidy;
 use crate::unpack::{Unpacker, Whiteouts};
 use crate::{Budget, LayerError, serialise};
 
@@ -20,7 +21,7 @@ pub struct Layer {
     pub id: LayerId,
     /// Digest of its tar.
     pub diff_id: DiffId,
-    /// Bytes of the files in it.
+    /// Length of its tar in bytes.
     pub size: u64,
 }
 
@@ -35,14 +36,22 @@ pub struct Snapshot {
     pub upper: PathBuf,
     /// The overlay's own directory.
     pub work: PathBuf,
+    /// Times after this one, in seconds since the epoch, become it when the snapshot is committed (SOURCE_DATE_EPOCH).
+    pub latest_mtime: Option<i64>,
+    store: Store,
     dir: PathBuf,
-    keep: bool,
+    /// Keeps the collector away; none when the snapshot is kept, whose record protects it.
+    lease: Option<Lease>,
 }
 
 impl Snapshot {
-    /// Keeps the snapshot on disk after this value is gone: a container lives in it.
-    pub fn keep(&mut self) {
-        self.keep = true;
+    /// Keeps the snapshot on disk after this value, and this process, are gone: a container lives in it.
+    pub fn keep(&mut self) -> Result<(), LayerError> {
+        self.store
+            .keep_snapshot(&self.id)
+            .map_err(|source| LayerError::Keep { id: self.id.clone(), source })?;
+        self.lease = None;
+        Ok(())
     }
 
     /// Returns how to mount it.
@@ -57,7 +66,7 @@ impl Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        if !self.keep
+        if self.lease.is_some()
             && let Err(error) = remove_tree(&self.dir)
         {
             tracing::warn!(snapshot = self.id, %error, "could not remove a snapshot");
@@ -76,16 +85,16 @@ pub trait LayerStore: Debug + Send + Sync {
     /// Starts a writable state on top of layers, base first.
     fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError>;
 
-    /// Finds a state that was kept, on top of the same layers.
-    fn open_snapshot(&self, id: &str, parents: &[LayerId]) -> Result<Snapshot, LayerError>;
+    /// Finds a state that was kept, on top of the layers that it was prepared on.
+    fn open_snapshot(&self, id: &str) -> Result<Snapshot, LayerError>;
 
     /// Removes a state that was kept; one that is gone is no error.
     fn remove_snapshot(&self, id: &str) -> Result<(), LayerError>;
 
-    /// Returns the directories of layers given base first, the top one first.
+    /// Returns the directories of layers given base first, the top one first; never none: an empty directory stands for no layers.
     fn view(&self, layers: &[LayerId]) -> Vec<PathBuf>;
 
-    /// Makes a layer of what was changed. Its diff ID is not known yet.
+    /// Makes a layer of what was changed; nothing may be mounted on it any more. Its diff ID is not known yet.
     fn commit(&self, snapshot: Snapshot) -> Result<LayerId, LayerError>;
 
     /// Returns the layer with its diff ID, hashing it if nobody has yet; an equal layer may stand for it.
@@ -117,29 +126,43 @@ impl Unpacked {
         self.store.root().join("layers").join(id.as_str())
     }
 
-    fn snapshot(&self, id: &str, parents: &[LayerId]) -> Snapshot {
-        let dir = self.store.root().join("active").join(id);
+    fn snapshot(&self, id: &str, parents: &[LayerId], lease: Option<Lease>) -> Snapshot {
+        let dir = self.store.snapshot_path(id);
         Snapshot {
             id: id.to_owned(),
             lowers: self.view(parents),
             upper: dir.join("upper"),
             work: dir.join("work"),
+            latest_mtime: None,
+            store: self.store.clone(),
             dir,
-            keep: false,
+            lease,
         }
+    }
+
+    /// Returns the metadata of the root directory that a chain shows: that of its topmost layer which says so.
+    fn root_metadata(&self, parents: &[LayerId]) -> Result<Option<Metadata>, LayerError> {
+        for id in parents.iter().rev() {
+            let row = self.store.layer(id).map_err(|source| LayerError::LookUp { source })?;
+            let row = row.ok_or_else(|| LayerError::NoLayer(id.to_string()))?;
+            if !row.notes.implied.iter().any(String::is_empty) {
+                let path = self.path(id);
+                let found = Root::open(&path).and_then(|root| root.metadata(""));
+                return found.map_err(LayerError::io("examine", &path));
+            }
+        }
+        Ok(None)
     }
 
     fn record(&self, row: &LayerRow) -> Result<(), LayerError> {
         self.store.record_layer(row).map_err(|source| LayerError::Record { id: row.id.clone(), source })
     }
 
-    /// Names a finished tree as a layer.
+    /// Names a finished tree as a layer. [`LayerStore::sync`] makes it lasting.
     fn adopt(&self, tree: &Path) -> Result<LayerId, LayerError> {
         let id = unique_id();
         let path = self.path(&id);
         fs_err::rename(tree, &path).map_err(LayerError::io("name", &path))?;
-        let layers = self.store.root().join("layers");
-        shipway_linux::sync_directory(&layers).map_err(LayerError::io("sync", &layers))?;
         Ok(id)
     }
 }
@@ -148,12 +171,13 @@ impl LayerStore for Unpacked {
     fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
         let snapshot = self.prepare(&[])?;
         let root = Root::open(&snapshot.upper).map_err(LayerError::io("open", &snapshot.upper))?;
-        let mut hashing = Hashing { inner: tar, hasher: Hasher::default() };
-        let size = Unpacker::new(&root, Budget::default(), Whiteouts::Apply).run(&mut hashing)?;
+        let mut hashing = Hashing { inner: tar, hasher: Hasher::default(), length: 0 };
+        let (_bytes, implied) =
+            Unpacker::new(&root, Budget::default(), Whiteouts::Apply).run(&mut hashing)?;
         // The digest is over everything, also what follows the end mark.
         io::copy(&mut hashing, &mut io::sink())
             .map_err(LayerError::io("read the archive for", &snapshot.upper))?;
-        let found = DiffId(hashing.hasher.finish());
+        let (found, size) = (DiffId(hashing.hasher.finish()), hashing.length);
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
             return Err(LayerError::Mismatch { wanted, found });
         }
@@ -161,41 +185,60 @@ impl LayerStore for Unpacked {
             return Ok(Layer { id: row.id, diff_id: found, size: row.size });
         }
         let id = self.adopt(&snapshot.upper)?;
-        self.record(&LayerRow { id: id.clone(), diff_id: None, size, notes: LayerNotes::default() })?;
+        let implied = implied.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        let notes = LayerNotes { implied, links: Vec::new() };
+        self.record(&LayerRow { id: id.clone(), diff_id: None, size, notes })?;
         let id = self.store.record_diff_id(&id, found).map_err(|source| LayerError::Record { id, source })?;
         Ok(Layer { id, diff_id: found, size })
     }
 
     fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError> {
-        if let Some(missing) = parents.iter().find(|id| !self.path(id).is_dir()) {
-            return Err(LayerError::NoLayer(missing.to_string()));
-        }
-        let snapshot = self.snapshot(unique_id().as_str(), parents);
-        for (dir, mode) in [(&snapshot.dir, 0o700), (&snapshot.upper, 0o755), (&snapshot.work, 0o700)] {
+        let id = unique_id();
+        let lease = self.store.lease().map_err(|source| LayerError::Keep { id: id.to_string(), source })?;
+        let shown = self.root_metadata(parents)?;
+        let snapshot = self.snapshot(id.as_str(), parents, Some(lease));
+        for dir in [&snapshot.dir, &snapshot.upper, &snapshot.work] {
             std::fs::DirBuilder::new()
-                .mode(mode)
+                .mode(0o700)
                 .create(dir)
                 .map_err(LayerError::io("make the directory", dir))?;
         }
+        self.store
+            .note_parents(&snapshot.id, parents)
+            .map_err(|source| LayerError::Keep { id: snapshot.id.clone(), source })?;
+        // What a container sees as `/`, whatever the umask is.
+        let root = Root::open(&snapshot.upper).map_err(LayerError::io("open", &snapshot.upper))?;
+        let set = || -> io::Result<()> {
+            if let Some(shown) = &shown {
+                root.set_owner("", shown.uid, shown.gid)?;
+            }
+            root.set_mode("", shown.as_ref().map_or(0o755, |shown| shown.mode))
+        };
+        set().map_err(LayerError::io("set the mode of", &snapshot.upper))?;
         Ok(snapshot)
     }
 
-    fn open_snapshot(&self, id: &str, parents: &[LayerId]) -> Result<Snapshot, LayerError> {
-        let mut snapshot = self.snapshot(id, parents);
-        snapshot.keep();
-        if snapshot.upper.is_dir() { Ok(snapshot) } else { Err(LayerError::NoLayer(id.to_owned())) }
+    fn open_snapshot(&self, id: &str) -> Result<Snapshot, LayerError> {
+        let parents = self.store.snapshot_parents(id).map_err(|source| LayerError::LookUp { source })?;
+        let parents = parents.ok_or_else(|| LayerError::NoLayer(id.to_owned()))?;
+        Ok(self.snapshot(id, &parents, None))
     }
 
     fn remove_snapshot(&self, id: &str) -> Result<(), LayerError> {
-        let dir = self.snapshot(id, &[]).dir.clone();
+        let dir = self.store.snapshot_path(id);
         remove_tree(&dir).map_err(LayerError::io("remove", &dir))
     }
 
     fn view(&self, layers: &[LayerId]) -> Vec<PathBuf> {
+        if layers.is_empty() {
+            return vec![self.store.root().join("empty")];
+        }
         layers.iter().rev().map(|id| self.path(id)).collect()
     }
 
     fn commit(&self, snapshot: Snapshot) -> Result<LayerId, LayerError> {
+        tidy(&snapshot.upper, &snapshot.lowers, snapshot.latest_mtime)
+            .map_err(LayerError::io("tidy", &snapshot.upper))?;
         let id = self.adopt(&snapshot.upper)?;
         self.record(&LayerRow { id: id.clone(), diff_id: None, size: 0, notes: LayerNotes::default() })?;
         Ok(id)
@@ -228,34 +271,55 @@ impl LayerStore for Unpacked {
     }
 
     fn sync(&self) -> Result<(), LayerError> {
-        let layers = self.store.root().join("layers");
-        let opened = std::fs::File::open(&layers).map_err(LayerError::io("open", &layers))?;
-        shipway_linux::sync_filesystem(opened).map_err(LayerError::io("sync", &layers))
+        self.store.sync_layers().map_err(|source| LayerError::Sync { source })
     }
 }
 
 impl Unpacked {
+    /// Writes the canonical tar of a layer and returns its length.
     fn write(&self, id: &LayerId, out: &mut dyn Write) -> Result<u64, LayerError> {
         let path = self.path(id);
         let root = Root::open(&path).map_err(LayerError::io("open", &path))?;
-        let mut buffered = io::BufWriter::with_capacity(1 << 18, out);
-        let size = serialise::serialise(&root, &mut buffered).map_err(LayerError::io("read", &path))?;
+        let mut counting = Counting { inner: out, length: 0 };
+        let mut buffered = io::BufWriter::with_capacity(1 << 18, &mut counting);
+        serialise::serialise(&root, &mut buffered).map_err(LayerError::io("read", &path))?;
         buffered.flush().map_err(LayerError::io("write the archive of", &path))?;
-        Ok(size)
+        drop(buffered);
+        Ok(counting.length)
     }
 }
 
-/// A reader that hashes what passes through it.
+/// A reader that hashes and counts what passes through it.
 struct Hashing<'a> {
     inner: &'a mut dyn Read,
     hasher: Hasher,
+    length: u64,
 }
 
 impl Read for Hashing<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..length]);
+        self.length += length as u64;
         Ok(length)
+    }
+}
+
+/// A writer that counts.
+struct Counting<'a> {
+    inner: &'a mut dyn Write,
+    length: u64,
+}
+
+impl Write for Counting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

@@ -62,11 +62,11 @@ fn a_dropped_snapshot_leaves_nothing_and_a_kept_one_stays() {
     assert_eq!(fs_err::read_dir(&active).unwrap().count(), 0);
 
     let mut kept = layers.prepare(&[]).unwrap();
-    kept.keep();
+    kept.keep().unwrap();
     let id = kept.id.clone();
     drop(kept);
-    assert_eq!(layers.open_snapshot(&id, &[]).unwrap().id, id);
+    assert_eq!(layers.open_snapshot(&id).unwrap().id, id);
     layers.remove_snapshot(&id).unwrap();
-    assert!(layers.open_snapshot(&id, &[]).is_err());
+    assert!(layers.open_snapshot(&id).is_err());
     layers.remove_snapshot(&id).unwrap();
 }

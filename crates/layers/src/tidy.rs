@@ -1,0 +1,54 @@
+//! From what the kernel left in an upper directory to what a layer may hold.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use shipway_linux::{Kind, Root};
+
+use crate::serialise::{OPAQUE, is_socket};
+use crate::walk::walk;
+
+/// Prefix of the attributes that overlayfs writes for itself.
+const OVERLAY: &str = "user.overlay.";
+
+/// Removes sockets, the overlay's own attributes and the opaque marks that hide nothing; sets later times to `latest_mtime`.
+///
+/// overlayfs marks each new directory opaque; the mark belongs into the layer only where a lower directory exists.
+pub(crate) fn tidy(upper: &Path, lowers: &[PathBuf], latest_mtime: Option<i64>) -> io::Result<()> {
+    let root = Root::open(upper)?;
+    let lowers: Vec<Root> = lowers.iter().map(|lower| Root::open(lower)).collect::<io::Result<_>>()?;
+    let mut times: Vec<(PathBuf, (i64, u32))> = vec![(PathBuf::new(), (0, 0))];
+    walk(&root, &mut |path, metadata| {
+        let mut mtime = metadata.mtime;
+        if is_socket(metadata) {
+            return root.remove(path);
+        }
+        if matches!(metadata.kind, Kind::Directory | Kind::File) {
+            for (name, _) in root.xattrs(path)?.iter().filter(|(name, _)| name.starts_with(OVERLAY)) {
+                if name != OPAQUE || !hides_a_directory(&lowers, path)? {
+                    root.remove_xattr(path, name)?;
+                }
+            }
+        }
+        if let Some(latest) = latest_mtime.filter(|latest| mtime > (*latest, 0)) {
+            mtime = (latest, 0);
+        }
+        // Directories get their time again: removing a socket changed it.
+        if metadata.is_directory() || mtime != metadata.mtime {
+            times.push((path.to_owned(), mtime));
+        }
+        Ok(())
+    })?;
+    times.iter().rev().try_for_each(|(path, mtime)| root.set_mtime(path, *mtime))
+}
+
+/// Returns whether a lower layer has a directory at the path. One that another lower layer hides counts too: the mark is
+/// then needless, and harmless.
+fn hides_a_directory(lowers: &[Root], path: &Path) -> io::Result<bool> {
+    for lower in lowers {
+        if lower.metadata(path)?.is_some_and(|found| found.is_directory()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
