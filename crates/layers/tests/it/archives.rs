@@ -4,6 +4,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::path::{Path, PathBuf};
 
 use shipway_layers::{LayerError, LayerStore as _, Unpacked};
+use shipway_linux::Root;
 use shipway_store::Store;
 use shipway_testkit::{Need, require};
 use tar::EntryType;
@@ -179,4 +180,62 @@ fn a_damaged_or_wrong_archive_leaves_nothing() {
     let refused = fixture.layers.import(&mut good.as_slice(), Some(wanted));
     assert!(matches!(refused, Err(LayerError::Mismatch { .. })));
     fixture.assert_untouched("wrong digest");
+}
+
+const OPAQUE: &str = "user.overlay.opaque";
+
+#[test]
+fn a_whiteout_and_an_own_entry_work_in_any_order() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let cases: [(&str, &[Entry], bool); 5] = [
+        ("whiteout, then directory", &[(FILE, ".wh.d", "", 0o644), (DIR, "d", "", 0o700)], true),
+        ("directory, then whiteout", &[(DIR, "d", "", 0o700), (FILE, ".wh.d", "", 0o644)], true),
+        ("whiteout, then a file below", &[(FILE, ".wh.d", "", 0o644), (FILE, "d/f", "x", 0o644)], true),
+        ("a file below, then whiteout", &[(FILE, "d/f", "x", 0o644), (FILE, ".wh.d", "", 0o644)], true),
+        ("opaque mark", &[(FILE, "d/.wh..wh..opq", "", 0o644), (FILE, "d/f", "x", 0o644)], true),
+    ];
+    for (name, entries, opaque) in cases {
+        let fixture = Fixture::new();
+        let root = Root::open(&fixture.import(entries).unwrap()).unwrap();
+        assert!(root.metadata("d").unwrap().unwrap().is_directory(), "case {name}");
+        let marked = root.xattrs("d").unwrap().iter().any(|(key, value)| key == OPAQUE && value == b"y");
+        assert_eq!(marked, opaque, "case {name}");
+    }
+}
+
+#[test]
+fn later_entries_win_and_directories_keep_their_times() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let fixture = Fixture::new();
+    let tree = fixture
+        .import(&[
+            (FILE, "implied/first", "x", 0o644),
+            (DIR, "implied", "", 0o750),
+            (DIR, "d", "", 0o755),
+            (FILE, "d/below", "x", 0o644),
+            (FILE, "d", "now a file", 0o644),
+            (LINK, "s", "/nowhere", 0o777),
+            (DIR, "s", "", 0o711),
+            (FILE, "only/implied", "x", 0o644),
+            (DIR, "./", "", 0o751),
+        ])
+        .unwrap();
+    let root = Root::open(&tree).unwrap();
+    let metadata = |path: &str| root.metadata(path).unwrap().unwrap();
+    assert_eq!((metadata("implied").mode & 0o7777, metadata("implied").mtime), (0o750, (1_700_000_000, 0)));
+    assert_eq!(fs_err::read_to_string(tree.join("d")).unwrap(), "now a file");
+    assert_eq!(metadata("s").mode & 0o7777, 0o711);
+    assert_eq!((metadata("only").mode & 0o7777, metadata("only").mtime), (0o755, (0, 0)));
+    assert_eq!(metadata("").mode & 0o7777, 0o751);
+}
+
+#[test]
+fn a_hard_link_to_another_layer_is_refused_for_what_it_is() {
+    let fixture = Fixture::new();
+    let error = fixture.import(&[(HARD, "a", "bin/sh", 0o644)]).unwrap_err();
+    assert!(matches!(error, LayerError::Archive { reason, .. } if reason.contains("same layer")));
 }

@@ -1,5 +1,6 @@
 //! Layers from archives and back.
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are no tests to clippy")]
 
 mod archives;
 mod snapshots;
