@@ -1,2 +1,42 @@
 //! Dockerfile build graph, cache keys, solve, export.
+//!
+//! A build goes: read and parse the Dockerfile, plan (needed stages, base images, every instruction expanded and
+//! checked), solve (each stage in a thread; each step from the cache or anew), hash what is new, sync once, write config and
+//! manifest, name. The context is read in place and never copied as a whole.
+//!
+//! What is not here: how commands run ([`StepRunner`]) and where base images come from ([`BaseImages`]); the program
+//! injects both. Nothing is printed: [`Progress`] hears of it.
+//!
+//! Promises: an image gets its names only when all of its layers have diff IDs and are on disk. A build that fails, is
+//! stopped or is killed leaves no half-made layer and no name; steps that were finished stay in the cache. The key of a
+//! step covers everything that can change its result, but no times, no secrets and no confinement options that do not
+//! show in the result. Builds in several threads and processes may share a store.
+//!
+//! Compat: configs and histories are those of BuildKit, `docs/compatibility.md` lists where we differ on purpose.
 #![forbid(unsafe_code)]
+
+mod builder;
+mod context;
+mod copy;
+mod error;
+mod export;
+mod go_text;
+mod key;
+mod metadata;
+mod plan;
+mod ports;
+mod progress;
+mod request;
+mod seams;
+mod signals;
+mod solve;
+mod state;
+mod time;
+mod variables;
+
+pub use builder::{Builder, check};
+pub use error::{BuildError, Problem, SeamError};
+pub use progress::{Event, Progress, Silent, StepInfo, StepKind};
+pub use request::{BuildNetwork, BuildRequest, Built, Secret, Stop};
+pub use seams::{BaseImage, BaseImages, MOUNT_STUBS, MountSource, RunStep, StepMount, StepRunner, StubKind};
+pub use shipway_dockerfile::{Source, Span};

@@ -1,0 +1,89 @@
+//! The entry points.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use shipway_dockerfile::Dockerfile;
+use shipway_layers::LayerStore;
+use shipway_store::Store;
+
+use crate::plan::plan;
+use crate::solve::Solver;
+use crate::{BaseImages, BuildError, BuildRequest, Built, Event, Progress, StepRunner};
+
+/// A larger Dockerfile is refused.
+const MAX_DOCKERFILE: u64 = 16 << 20;
+
+/// Builds images. Cheap to make; may be used from several threads and processes at once.
+#[derive(Clone)]
+pub struct Builder {
+    pub(crate) store: Store,
+    pub(crate) layers: Arc<dyn LayerStore>,
+    pub(crate) runner: Arc<dyn StepRunner>,
+    pub(crate) bases: Arc<dyn BaseImages>,
+    pub(crate) progress: Arc<dyn Progress>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("root", &self.store.root()).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Makes a builder of its parts.
+    pub fn new(
+        store: Store,
+        layers: Arc<dyn LayerStore>,
+        runner: Arc<dyn StepRunner>,
+        bases: Arc<dyn BaseImages>,
+        progress: Arc<dyn Progress>,
+    ) -> Self {
+        Self { store, layers, runner, bases, progress }
+    }
+
+    /// Builds an image and names it. Nothing gets a name unless everything succeeded; finished steps stay in the cache.
+    pub fn build(&self, request: &BuildRequest) -> Result<Built, BuildError> {
+        let start = Instant::now();
+        let file = check(&request.dockerfile)?;
+        self.progress.event(&Event::Loaded { source: &file.source });
+        for warning in &file.warnings {
+            self.progress.event(&Event::Warning { message: warning.message, span: Some(warning.span) });
+        }
+        let plan = plan(&file, request, &*self.bases, &*self.progress)?;
+        self.progress.event(&Event::Planned { steps: &plan.steps });
+        if let Some(load) = plan.steps.first() {
+            self.progress.event(&Event::Started { step: load });
+            self.progress.event(&Event::Done { step: load, elapsed: start.elapsed(), key: None });
+        }
+        if !plan.unused_args.is_empty() {
+            let names = plan.unused_args.join(" ");
+            let message = format!("one or more build arguments were not used: {names}");
+            self.progress.event(&Event::Warning { message: &message, span: None });
+        }
+        Solver::new(self, request, &plan).run()
+    }
+
+    /// Returns a directory of the builder below the store's root.
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
+        self.store.root().join("build").join(name)
+    }
+}
+
+/// Reads and parses a Dockerfile without building: what `build --check` does.
+pub fn check(dockerfile: &Path) -> Result<Dockerfile, BuildError> {
+    use std::io::Read as _;
+    let fail = |source| BuildError::ReadDockerfile { path: dockerfile.to_owned(), source };
+    let file = fs_err::File::open(dockerfile).map_err(fail)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_DOCKERFILE + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > MAX_DOCKERFILE {
+        return Err(fail(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 16 MiB")));
+    }
+    let name = dockerfile
+        .file_name()
+        .map_or_else(|| "Dockerfile".into(), |name| name.to_string_lossy().into_owned());
+    shipway_dockerfile::parse(&name, &bytes).map_err(|error| BuildError::Dockerfile(Box::new(error)))
+}

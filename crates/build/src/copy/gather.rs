@@ -1,0 +1,429 @@
+//! From the words of COPY to a list of files with digests.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use shipway_linux::{Kind, Metadata};
+use shipway_oci::{Digest, Hasher};
+
+use super::{Entry, Item, Kept, Tree, resolve_in};
+use crate::Problem;
+use crate::context::{Glob, Matched, PatternList, has_wildcards};
+use crate::request::Stop;
+use crate::state::clean_path;
+
+/// Reads what COPY names.
+#[derive(Debug)]
+pub(crate) struct Gather<'a> {
+    pub(crate) tree: &'a Tree<'a>,
+    pub(crate) exclude: PatternList,
+    pub(crate) parents: bool,
+    pub(crate) stop: &'a Stop,
+    /// The time, as a duration since the epoch.
+    pub(crate) now: Duration,
+}
+
+impl Gather<'_> {
+    /// Returns the items of one source word; a wildcard may have none.
+    pub(crate) fn source(&self, word: &str) -> Result<Vec<Item>, Problem> {
+        let mut items = Vec::new();
+        if self.parents {
+            let (base, pattern) = word.split_once("/./").unwrap_or(("", word));
+            let base = clean_path(base);
+            let pattern = clean_path(pattern).trim_start_matches('/').to_owned();
+            for found in self.matching(&format!("{}/{pattern}", base.trim_end_matches('/')))? {
+                items.extend(self.item(&found, Some(Path::new(base.trim_start_matches('/'))))?);
+            }
+        } else {
+            for found in self.matching(&clean_path(word))? {
+                items.extend(self.item(&found, None)?);
+            }
+        }
+        if items.is_empty() && !has_wildcards(word) {
+            return Err(self.missing(word));
+        }
+        self.hash(&mut items)?;
+        Ok(items)
+    }
+
+    /// Returns the paths that a word with wildcards stands for; one without stands for itself.
+    fn matching(&self, path: &str) -> Result<Vec<PathBuf>, Problem> {
+        let path = path.trim_start_matches('/');
+        if !has_wildcards(path) {
+            return Ok(vec![PathBuf::from(unescape(path))]);
+        }
+        let mut found = vec![PathBuf::new()];
+        for part in path.split('/') {
+            if !has_wildcards(part) {
+                let part = unescape(part);
+                found.iter_mut().for_each(|path| path.push(&part));
+                continue;
+            }
+            // Compat: here `**` is two stars of one directory, except with --parents.
+            let crosses = part == "**" && self.parents;
+            let glob = Glob::new(&part.replace("**", "*"))
+                .map_err(|_bad| Problem::invalid(format!("the pattern `{path}` is malformed")))?;
+            let mut next = Vec::new();
+            for directory in found {
+                if crosses {
+                    next.extend(self.directories_below(&directory)?);
+                    continue;
+                }
+                for name in self.names(&directory)? {
+                    if glob.matches(&name.to_string_lossy()) {
+                        next.push(directory.join(name));
+                    }
+                }
+            }
+            found = next;
+        }
+        found.retain(|path| !self.is_ignored(path) && matches!(self.tree.root.metadata(path), Ok(Some(_))));
+        Ok(found)
+    }
+
+    fn names(&self, directory: &Path) -> Result<Vec<std::ffi::OsString>, Problem> {
+        let resolved = resolve_in(self.tree.root, directory).map_err(Problem::io("read", directory))?;
+        match self.tree.root.metadata(&resolved).map_err(Problem::io("read", directory))? {
+            Some(found) if found.is_directory() => {
+                self.tree.root.names(&resolved).map_err(Problem::io("read", directory))
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn directories_below(&self, top: &Path) -> Result<Vec<PathBuf>, Problem> {
+        let mut all = vec![top.to_owned()];
+        let mut at = 0;
+        while let Some(directory) = all.get(at).cloned() {
+            for name in self.names(&directory)? {
+                let path = directory.join(name);
+                let metadata = self.tree.root.metadata(&path).map_err(Problem::io("read", &path))?;
+                if metadata.is_some_and(|found| found.is_directory()) {
+                    all.push(path);
+                }
+            }
+            at += 1;
+        }
+        Ok(all)
+    }
+
+    fn is_ignored(&self, path: &Path) -> bool {
+        // The top itself is always in.
+        let text = path.to_string_lossy();
+        !text.is_empty() && self.tree.ignore.is_some_and(|ignore| ignore.list.matches_alone(&text))
+    }
+
+    /// Reads one path with everything below it; `None` if it is not there or is left out.
+    fn item(&self, path: &Path, parents_of: Option<&Path>) -> Result<Option<Item>, Problem> {
+        let read = Problem::io("read", path);
+        let base = resolve_in(self.tree.root, path).map_err(read)?;
+        let Some(metadata) = self.tree.root.metadata(&base).map_err(Problem::io("read", path))? else {
+            return Ok(None);
+        };
+        let name = PathBuf::from(path.file_name().unwrap_or_default());
+        let is_directory = metadata.is_directory();
+        let out = self.is_ignored(&base) || (path != base && self.is_ignored(path));
+        if out && !(is_directory && self.takes_back_below(&base)) {
+            return Ok(None);
+        }
+        if !is_directory && self.exclude.matches_alone(&name.to_string_lossy()) {
+            return Ok(None);
+        }
+        let kept = match parents_of {
+            Some(top) => Some(self.kept(path, top)?),
+            None => None,
+        };
+        let mut entries = vec![self.entry(&base, PathBuf::new(), metadata, false)?];
+        if is_directory {
+            self.below(&base, &mut entries)?;
+            if out && entries.len() == 1 {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Item { name, base, entries, kept }))
+    }
+
+    fn kept(&self, path: &Path, top: &Path) -> Result<Kept, Problem> {
+        let below = path.strip_prefix(top).unwrap_or(path).to_owned();
+        let mut parents = Vec::new();
+        let mut current = PathBuf::new();
+        for part in below.parent().into_iter().flat_map(Path::components) {
+            current.push(part);
+            let at = resolve_in(self.tree.root, &top.join(&current)).map_err(Problem::io("read", path))?;
+            if let Some(metadata) = self.tree.root.metadata(&at).map_err(Problem::io("read", path))? {
+                let entry = self.entry(&at, PathBuf::new(), metadata, true)?;
+                parents.push((current.clone(), at, entry));
+            }
+        }
+        Ok(Kept { path: below, parents })
+    }
+
+    fn takes_back_below(&self, directory: &Path) -> bool {
+        self.tree.ignore.is_some_and(|ignore| ignore.list.may_take_back_below(&directory.to_string_lossy()))
+    }
+
+    fn entry(&self, at: &Path, path: PathBuf, metadata: Metadata, implied: bool) -> Result<Entry, Problem> {
+        let link = match metadata.kind {
+            Kind::Symlink => Some(self.tree.root.read_link(at).map_err(Problem::io("read", at))?),
+            _ => None,
+        };
+        Ok(Entry { path, metadata, link, digest: None, implied })
+    }
+
+    /// Adds what is below a directory, parents first, in the order of names.
+    fn below(&self, base: &Path, entries: &mut Vec<Entry>) -> Result<(), Problem> {
+        let empty = PatternList::default();
+        let ignore = self.tree.ignore.map_or(&empty, |ignore| &ignore.list);
+        let start = ignore.matched_of(&base.to_string_lossy());
+        let mut todo = vec![(PathBuf::new(), start, Matched::default())];
+        while let Some((directory, ignored, excluded)) = todo.pop() {
+            if self.stop.is_set() {
+                return Err(Problem::Cancelled);
+            }
+            let full = base.join(&directory);
+            let opened = self.tree.root.open_root(&full).map_err(Problem::io("read", &full))?;
+            let mut children = Vec::new();
+            for name in opened.names(".").map_err(Problem::io("read", &full))? {
+                let path = directory.join(&name);
+                let in_tree = full.join(&name);
+                let mut implied = false;
+                let mut below = (ignored.clone(), excluded.clone());
+                for (list, matched, text) in [
+                    (ignore, &mut below.0, in_tree.to_string_lossy()),
+                    (&self.exclude, &mut below.1, path.to_string_lossy()),
+                ] {
+                    if !list.is_empty() {
+                        let (out, now) = list.matches(&text, matched);
+                        *matched = now;
+                        implied |= out;
+                    }
+                }
+                let back =
+                    |list: &PatternList, path: &Path| list.may_take_back_below(&path.to_string_lossy());
+                if implied && !back(ignore, &in_tree) && !back(&self.exclude, &path) {
+                    continue;
+                }
+                let Some(metadata) = opened.metadata(&name).map_err(Problem::io("read", &in_tree))? else {
+                    continue;
+                };
+                let is_directory = metadata.is_directory();
+                if (implied && !is_directory) || is_socket(&metadata) {
+                    continue;
+                }
+                let link = match metadata.kind {
+                    Kind::Symlink => Some(opened.read_link(&name).map_err(Problem::io("read", &in_tree))?),
+                    _ => None,
+                };
+                entries.push(Entry { path: path.clone(), metadata, link, digest: None, implied });
+                if is_directory {
+                    children.push((path, below.0, below.1));
+                }
+            }
+            todo.extend(children.into_iter().rev());
+        }
+        drop_empty_implied(entries);
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(())
+    }
+
+    /// Fills in the digests of files, several at a time.
+    fn hash(&self, items: &mut [Item]) -> Result<(), Problem> {
+        const FEW: usize = 16;
+        let mut todo: Vec<(PathBuf, &mut Entry)> = Vec::new();
+        for item in items {
+            for entry in &mut item.entries {
+                let path = item.base.join(&entry.path);
+                let known = self.tree.stats.and_then(|stats| stats.get(&path, &entry.metadata));
+                match entry.metadata.kind {
+                    Kind::File if known.is_some() => entry.digest = known,
+                    Kind::File => todo.push((path, entry)),
+                    Kind::Directory => {
+                        let xattrs = kept_xattrs(self.tree, &path)?;
+                        if !xattrs.is_empty() {
+                            entry.digest = Some(with_xattrs(Digest::of(b""), &xattrs));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let threads =
+            if todo.len() < FEW { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
+        let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
+        let slots: Vec<Mutex<(PathBuf, &mut Entry)>> = todo.into_iter().map(Mutex::new).collect();
+        let work = || {
+            while let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let mut slot = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let (path, entry) = &mut *slot;
+                match self.hash_file(path, &entry.metadata) {
+                    Ok(digest) => entry.digest = Some(digest),
+                    Err(problem) => {
+                        failed
+                            .lock()
+                            .unwrap_or_else(std::sync::PoisonError::into_inner)
+                            .get_or_insert(problem);
+                        next.store(slots.len(), Ordering::Relaxed);
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn hash_file(&self, path: &Path, metadata: &Metadata) -> Result<Digest, Problem> {
+        if self.stop.is_set() {
+            return Err(Problem::Cancelled);
+        }
+        let mut file = self.tree.root.open_file(path).map_err(Problem::io("read", path))?;
+        let mut hasher = Hasher::default();
+        std::io::copy(&mut file, &mut hasher).map_err(Problem::io("read", path))?;
+        let digest = with_xattrs(hasher.finish(), &kept_xattrs(self.tree, path)?);
+        if let Some(stats) = self.tree.stats {
+            stats.put(path, metadata, digest, self.now);
+        }
+        Ok(digest)
+    }
+
+    fn missing(&self, word: &str) -> Problem {
+        let path = clean_path(word);
+        let path = path.trim_start_matches('/');
+        let place = self.tree.place.clone();
+        let mut hint = "the path is relative to the top of it; look for a typing mistake".to_owned();
+        if let Ok(Some(found)) = self.tree.root.metadata(path) {
+            if found.kind == Kind::Symlink
+                && let Ok(target) = self.tree.root.read_link(path)
+            {
+                hint = format!("it is a symbolic link to `{}`, which is not inside", target.display());
+            }
+            if let Some(ignore) = self.tree.ignore.filter(|_| self.is_ignored(Path::new(path))) {
+                let file = ignore.file.as_deref().unwrap_or(".dockerignore");
+                hint = format!("it exists, but {file} leaves it out");
+            }
+        } else if word.starts_with("../") || word.contains("/../") {
+            hint =
+                "`..` does not lead out of the context; run the build in a directory further up".to_owned();
+        } else if let Some(near) = self.near(path) {
+            hint = format!("did you mean `{near}`?");
+        }
+        Problem::MissingSource { path: word.to_owned(), place, hint }
+    }
+
+    fn near(&self, path: &str) -> Option<String> {
+        let path = Path::new(path);
+        let directory = path.parent()?;
+        let names: Vec<String> = self
+            .tree
+            .root
+            .names(directory)
+            .ok()?
+            .iter()
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        let near =
+            shipway_dockerfile::suggest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
+        Some(directory.join(near).display().to_string())
+    }
+}
+
+/// Directories that were only kept for what might be below them go when nothing is.
+fn drop_empty_implied(entries: &mut Vec<Entry>) {
+    if !entries.iter().any(|entry| entry.implied) {
+        return;
+    }
+    let mut needed = std::collections::HashSet::new();
+    for entry in entries.iter().filter(|entry| !entry.implied) {
+        needed.extend(entry.path.ancestors().skip(1).map(Path::to_owned));
+    }
+    entries.retain(|entry| !entry.implied || needed.contains(&entry.path));
+}
+
+fn is_socket(metadata: &Metadata) -> bool {
+    metadata.mode & 0o170_000 == 0o140_000
+}
+
+/// Returns the attributes that a copy keeps.
+pub(super) fn kept_xattrs(tree: &Tree<'_>, path: &Path) -> Result<Vec<(String, Vec<u8>)>, Problem> {
+    let mut xattrs = tree.root.xattrs(path).map_err(Problem::io("read", path))?;
+    xattrs.retain(|(name, _)| {
+        (name.starts_with("user.") && !name.starts_with("user.overlay.")) || name == "security.capability"
+    });
+    Ok(xattrs)
+}
+
+fn with_xattrs(content: Digest, xattrs: &[(String, Vec<u8>)]) -> Digest {
+    if xattrs.is_empty() {
+        return content;
+    }
+    let mut hasher = Hasher::default();
+    hasher.update(content.to_string().as_bytes());
+    for (name, value) in xattrs {
+        for part in [name.as_bytes(), value] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+    }
+    hasher.finish()
+}
+
+/// Removes escapes of a path without wildcards.
+fn unescape(path: &str) -> String {
+    let mut out = String::new();
+    let mut chars = path.chars();
+    while let Some(c) = chars.next() {
+        out.push(if c == '\\' { chars.next().unwrap_or(c) } else { c });
+    }
+    out
+}
+
+/// Returns the digest of everything that a copy of the items can show: paths, kinds, permissions, owners if
+/// they are kept, link targets and bytes. Never a time.
+pub(crate) fn digest_of(items: &[Item], keep_owner: bool) -> Digest {
+    let mut hasher = Hasher::default();
+    let mut add = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    let mut first_names = std::collections::HashMap::new();
+    for item in items {
+        add(item.name.as_os_str().as_bytes());
+        for (path, _, entry) in item.kept.iter().flat_map(|kept| &kept.parents) {
+            add(path.as_os_str().as_bytes());
+            add(&entry.metadata.mode.to_le_bytes());
+        }
+        if let Some(kept) = &item.kept {
+            add(kept.path.as_os_str().as_bytes());
+        }
+        for entry in &item.entries {
+            let metadata = &entry.metadata;
+            add(entry.path.as_os_str().as_bytes());
+            add(&metadata.mode.to_le_bytes());
+            if keep_owner {
+                add(&metadata.uid.to_le_bytes());
+                add(&metadata.gid.to_le_bytes());
+            }
+            match metadata.kind {
+                Kind::File if metadata.links > 1 => {
+                    // Which names share a file is part of the result.
+                    let file = (metadata.device, metadata.inode);
+                    let first = first_names.entry(file).or_insert_with(|| item.base.join(&entry.path));
+                    add(first.as_os_str().as_bytes());
+                }
+                Kind::Special => add(&metadata.rdev.to_le_bytes()),
+                _ => {}
+            }
+            add(entry.link.as_deref().map_or(&[], |link| link.as_os_str().as_bytes()));
+            add(entry.digest.map(|digest| digest.hex()).unwrap_or_default().as_bytes());
+        }
+    }
+    hasher.finish()
+}

@@ -1,0 +1,286 @@
+//! Writing copied files into an image's root.
+//!
+//! Compat: BuildKit's copy: a directory gives its contents, what is made for them is root's with mode 755, links in the
+//! destination are followed inside the root. Beyond it: a directory goes through a link to a directory (COPY over
+//! /lib64), and a file and a directory can replace each other.
+
+use std::collections::HashMap;
+use std::fs::{FileTimes, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use shipway_linux::{Kind, Metadata, Root};
+
+use super::gather::kept_xattrs;
+use super::{Entry, Item, ModeChange, Tree, resolve_in};
+use crate::Problem;
+use crate::request::Stop;
+
+/// Writes into one root.
+#[derive(Debug)]
+pub(crate) struct Writer<'a> {
+    pub(crate) root: &'a Root,
+    /// `--chown`
+    pub(crate) owner: Option<(u32, u32)>,
+    /// `--chmod`
+    pub(crate) mode: Option<ModeChange>,
+    pub(crate) stop: &'a Stop,
+    /// Names of files that were copied, by device and inode: hard links stay links.
+    pub(crate) links: HashMap<(u64, u64), PathBuf>,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(
+        root: &'a Root,
+        owner: Option<(u32, u32)>,
+        mode: Option<ModeChange>,
+        stop: &'a Stop,
+    ) -> Self {
+        Self { root, owner, mode, stop, links: HashMap::new() }
+    }
+
+    /// Makes a directory and those above it; returns where it is with links followed, and whether anything was made.
+    pub(crate) fn ensure_directory(&self, path: &Path) -> Result<(PathBuf, bool), Problem> {
+        let resolved = resolve_in(self.root, path).map_err(Problem::io("find", path))?;
+        if let Some(found) = self.root.metadata(&resolved).map_err(Problem::io("find", path))?
+            && !found.is_directory()
+        {
+            return Err(Problem::invalid(format!(
+                "`{}` is a file in the image, not a directory",
+                path.display()
+            )));
+        }
+        let mode = self.mode.as_ref().and_then(ModeChange::octal).unwrap_or(0o755);
+        let made = self.root.create_dir_all(&resolved, mode).map_err(Problem::io("make", path))?;
+        if let Some((uid, gid)) = self.owner {
+            for directory in &made {
+                self.root.set_owner(directory, uid, gid).map_err(Problem::io("own", directory))?;
+            }
+        }
+        Ok((resolved, !made.is_empty()))
+    }
+
+    /// Returns whether a destination is there and is a directory, links followed.
+    pub(crate) fn is_directory(&self, path: &Path) -> Result<bool, Problem> {
+        let resolved = resolve_in(self.root, path).map_err(Problem::io("find", path))?;
+        let found = self.root.metadata(&resolved).map_err(Problem::io("find", path))?;
+        Ok(found.is_some_and(|found| found.is_directory()))
+    }
+
+    /// Writes one item; a destination with a slash at the end is a directory.
+    pub(crate) fn item(&mut self, tree: &Tree<'_>, item: &Item, destination: &str) -> Result<(), Problem> {
+        let path = Path::new(destination);
+        if let Some(kept) = &item.kept {
+            let (top, _) = self.ensure_directory(path)?;
+            for (below, at, entry) in &kept.parents {
+                let to = top.join(below);
+                if !self.is_directory(&to)? {
+                    self.entry(tree, at, entry, &to)?;
+                }
+            }
+            return self.entries(tree, item, &top.join(&kept.path));
+        }
+        if item.is_directory() {
+            let (top, _) = self.ensure_directory(path)?;
+            return self.entries(tree, item, &top);
+        }
+        let target = self.file_target(destination, &item.name)?;
+        self.entries(tree, item, &target)
+    }
+
+    /// Writes an inline file.
+    pub(crate) fn inline(&mut self, name: &str, content: &[u8], destination: &str) -> Result<(), Problem> {
+        let target = self.file_target(destination, Path::new(name))?;
+        self.root.remove_all(&target).map_err(Problem::io("replace", &target))?;
+        let mode = self.mode.as_ref().map_or(0o644, |mode| mode.apply(0o644, false));
+        let mut file = self.root.create_file(&target, 0o600).map_err(Problem::io("write", &target))?;
+        std::io::Write::write_all(&mut file, content).map_err(Problem::io("write", &target))?;
+        let (uid, gid) = self.owner.unwrap_or((0, 0));
+        finish_file(&file, (uid, gid), mode, None).map_err(Problem::io("write", &target))
+    }
+
+    /// Returns where a file goes: into the destination if that is a directory, else under its name.
+    fn file_target(&self, destination: &str, name: &Path) -> Result<PathBuf, Problem> {
+        let path = Path::new(destination);
+        if destination.ends_with('/') || self.is_directory(path)? {
+            let (directory, _) = self.ensure_directory(path)?;
+            return Ok(directory.join(name));
+        }
+        let resolved = resolve_in(self.root, path).map_err(Problem::io("find", path))?;
+        if let Some(parent) = resolved.parent() {
+            self.ensure_directory(parent)?;
+        }
+        Ok(resolved)
+    }
+
+    fn entries(&mut self, tree: &Tree<'_>, item: &Item, target: &Path) -> Result<(), Problem> {
+        // Directories get their times after what is in them.
+        let mut directories = Vec::new();
+        // Where directories went that are links in the destination.
+        let mut moved: Vec<(PathBuf, PathBuf)> = Vec::new();
+        for entry in &item.entries {
+            if self.stop.is_set() {
+                return Err(Problem::Cancelled);
+            }
+            let is_top = entry.path.as_os_str().is_empty();
+            if is_top && entry.metadata.is_directory() && item.kept.is_none() {
+                continue;
+            }
+            let mut to = if is_top { target.to_owned() } else { target.join(&entry.path) };
+            if let Some((from, instead)) = moved.iter().rev().find(|(from, _)| to.starts_with(from)) {
+                to = instead.join(to.strip_prefix(from).expect("it starts with it"));
+            }
+            if entry.metadata.is_directory()
+                && self
+                    .root
+                    .metadata(&to)
+                    .map_err(Problem::io("find", &to))?
+                    .is_some_and(|at| at.kind == Kind::Symlink)
+                && self.is_directory(&to)?
+            {
+                let instead = resolve_in(self.root, &to).map_err(Problem::io("find", &to))?;
+                moved.push((to, instead));
+                continue;
+            }
+            let from = if is_top { item.base.clone() } else { item.base.join(&entry.path) };
+            self.entry(tree, &from, entry, &to)?;
+            if entry.metadata.is_directory() {
+                directories.push((to, entry.metadata.mtime));
+            }
+        }
+        for (directory, mtime) in directories.iter().rev() {
+            self.root.set_mtime(directory, *mtime).map_err(Problem::io("date", directory))?;
+        }
+        Ok(())
+    }
+
+    fn owner_of(&self, tree: &Tree<'_>, metadata: &Metadata) -> (u32, u32) {
+        match self.owner {
+            Some(owner) => owner,
+            None if tree.keep_owner => (metadata.uid, metadata.gid),
+            None => (0, 0),
+        }
+    }
+
+    fn entry(&mut self, tree: &Tree<'_>, from: &Path, entry: &Entry, to: &Path) -> Result<(), Problem> {
+        let metadata = &entry.metadata;
+        let owner = self.owner_of(tree, metadata);
+        let is_directory = metadata.is_directory();
+        let mode = metadata.mode & 0o7777;
+        let mode = self.mode.as_ref().map_or(mode, |change| change.apply(mode, is_directory));
+        let there = self.root.metadata(to).map_err(Problem::io("find", to))?;
+        match metadata.kind {
+            Kind::Directory => return self.directory(tree, from, to, there.as_ref(), (owner, mode)),
+            _ if there.is_some() => self.root.remove_all(to).map_err(Problem::io("replace", to))?,
+            _ => {}
+        }
+        let file_id = (metadata.device, metadata.inode);
+        if metadata.links > 1
+            && let Some(first) = self.links.get(&file_id)
+        {
+            return self.root.hard_link(first, to).map_err(Problem::io("link", to));
+        }
+        match metadata.kind {
+            Kind::File => self.file(tree, from, entry, to, (owner, mode))?,
+            Kind::Symlink => {
+                let link = entry.link.as_deref().unwrap_or(Path::new(""));
+                self.root.symlink(link, to).map_err(Problem::io("link", to))?;
+                self.root.set_owner(to, owner.0, owner.1).map_err(Problem::io("own", to))?;
+                self.root.set_mtime(to, metadata.mtime).map_err(Problem::io("date", to))?;
+            }
+            _ => {
+                let node = (metadata.mode & 0o170_000) | mode;
+                self.root.make_node(to, node, metadata.rdev).map_err(Problem::io("make", to))?;
+                self.root.set_owner(to, owner.0, owner.1).map_err(Problem::io("own", to))?;
+                self.root.set_mtime(to, metadata.mtime).map_err(Problem::io("date", to))?;
+            }
+        }
+        if metadata.links > 1 {
+            self.links.insert(file_id, to.to_owned());
+        }
+        Ok(())
+    }
+
+    fn directory(
+        &self,
+        tree: &Tree<'_>,
+        from: &Path,
+        to: &Path,
+        there: Option<&Metadata>,
+        ((uid, gid), mode): ((u32, u32), u32),
+    ) -> Result<(), Problem> {
+        match there {
+            Some(found) if found.is_directory() => {
+                self.root.set_owner(to, uid, gid).map_err(Problem::io("own", to))?;
+                self.root.set_mode(to, mode).map_err(Problem::io("change", to))?;
+            }
+            other => {
+                if other.is_some() {
+                    self.root.remove(to).map_err(Problem::io("replace", to))?;
+                }
+                self.root.create_dir(to, mode).map_err(Problem::io("make", to))?;
+                if (uid, gid) != (0, 0) {
+                    self.root.set_owner(to, uid, gid).map_err(Problem::io("own", to))?;
+                    self.root.set_mode(to, mode).map_err(Problem::io("change", to))?;
+                }
+            }
+        }
+        self.xattrs(tree, from, to)
+    }
+
+    fn file(
+        &self,
+        tree: &Tree<'_>,
+        from: &Path,
+        entry: &Entry,
+        to: &Path,
+        (owner, mode): ((u32, u32), u32),
+    ) -> Result<(), Problem> {
+        let mut source = tree.root.open_file(from).map_err(Problem::io("read", from))?;
+        let mut target = self.root.create_file(to, 0o600).map_err(Problem::io("write", to))?;
+        std::io::copy(&mut source, &mut target).map_err(Problem::io("copy", from))?;
+        // The key says what was read before; a file that changed since must not be kept under it.
+        let now = source.metadata().map_err(Problem::io("read", from))?;
+        let was = &entry.metadata;
+        let same = (now.dev(), now.ino(), now.size()) == (was.device, was.inode, was.size)
+            && (now.ctime(), now.ctime_nsec()) == (was.ctime.0, i64::from(was.ctime.1));
+        if tree.stats.is_some() && !same {
+            return Err(Problem::invalid(format!("`{}` changed while the build read it", from.display())));
+        }
+        self.xattrs(tree, from, to)?;
+        finish_file(&target, owner, mode, Some(was.mtime)).map_err(Problem::io("write", to))
+    }
+
+    fn xattrs(&self, tree: &Tree<'_>, from: &Path, to: &Path) -> Result<(), Problem> {
+        for (name, value) in kept_xattrs(tree, from)? {
+            self.root.set_xattr(to, &name, &value).map_err(Problem::io("set attributes of", to))?;
+        }
+        Ok(())
+    }
+}
+
+/// Owner first: changing it clears set-user-id bits.
+fn finish_file(
+    file: &std::fs::File,
+    (uid, gid): (u32, u32),
+    mode: u32,
+    mtime: Option<(i64, u32)>,
+) -> std::io::Result<()> {
+    let now = file.metadata()?;
+    if (now.uid(), now.gid()) != (uid, gid) {
+        fchown(file, Some(uid), Some(gid))?;
+    }
+    file.set_permissions(Permissions::from_mode(mode))?;
+    if let Some(mtime) = mtime {
+        let time = system_time(mtime);
+        file.set_times(FileTimes::new().set_modified(time).set_accessed(time))?;
+    }
+    Ok(())
+}
+
+fn system_time((seconds, nanoseconds): (i64, u32)) -> SystemTime {
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let base = if seconds < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
+    base.and_then(|base| base.checked_add(Duration::from_nanos(nanoseconds.into()))).unwrap_or(UNIX_EPOCH)
+}

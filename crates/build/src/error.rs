@@ -1,0 +1,320 @@
+//! Why a build ends without an image.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, LabeledSpan, SourceCode};
+use shipway_dockerfile::{ExpandError, ParseDockerfileError, ParseMountError, Source, Span};
+use shipway_layers::LayerError;
+use shipway_oci::Reference;
+use shipway_store::StoreError;
+
+/// An error of an injected part, with its hint.
+pub struct SeamError(Box<dyn Diagnostic + Send + Sync>);
+
+impl SeamError {
+    /// Wraps an error.
+    pub fn new(error: impl Diagnostic + Send + Sync + 'static) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl fmt::Debug for SeamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for SeamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for SeamError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl Diagnostic for SeamError {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.0.code()
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.0.help()
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.0.source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.0.labels()
+    }
+
+    fn diagnostic_source(&self) -> Option<&dyn Diagnostic> {
+        self.0.diagnostic_source()
+    }
+}
+
+/// Why a build ends without an image.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum BuildError {
+    /// The Dockerfile cannot be read from disk.
+    #[error("cannot read the Dockerfile `{path}`")]
+    #[diagnostic(
+        code(build::no_dockerfile),
+        help("run in the directory that has a Dockerfile, or name one with -f")
+    )]
+    ReadDockerfile {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The context cannot be opened.
+    #[error("cannot open the build context `{path}`")]
+    #[diagnostic(code(build::no_context), help("the last argument of build is a directory, often `.`"))]
+    OpenContext {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The Dockerfile has a mistake.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Dockerfile(Box<ParseDockerfileError>),
+    /// An instruction cannot be carried out.
+    #[error("{}: {problem}", .text.locate(*.span))]
+    #[diagnostic(code(build::step))]
+    Step {
+        /// What is wrong.
+        #[source]
+        #[diagnostic_source]
+        problem: Problem,
+        /// The Dockerfile.
+        #[source_code]
+        text: Source,
+        /// The instruction.
+        #[label]
+        span: Span,
+    },
+    /// A RUN ended with another code than 0.
+    #[error("The command '{command}' returned a non-zero code: {code}")]
+    #[diagnostic(code(build::run_failed))]
+    RunFailed {
+        /// The step as progress shows it.
+        step: String,
+        /// The command with its shell.
+        command: String,
+        /// Its exit code.
+        code: i32,
+        /// The Dockerfile.
+        #[source_code]
+        text: Source,
+        /// The instruction.
+        #[label]
+        span: Span,
+    },
+    /// No stage has the name of `--target`.
+    #[error("no stage is named `{name}`")]
+    #[diagnostic(code(build::no_target), help("{hint}"))]
+    UnknownTarget {
+        /// The name.
+        name: String,
+        /// The names that there are, or a near one.
+        hint: String,
+    },
+    /// A base image cannot be had.
+    #[error("{}: cannot get the image `{}`", .text.locate(*.span), .reference.familiar())]
+    #[diagnostic(code(build::base_image))]
+    BaseImage {
+        /// The image.
+        reference: Box<Reference>,
+        /// Why.
+        #[source]
+        #[diagnostic_source]
+        source: SeamError,
+        /// The Dockerfile.
+        #[source_code]
+        text: Source,
+        /// The FROM, COPY or RUN that asks for it.
+        #[label]
+        span: Span,
+    },
+    /// Layers cannot be prepared, committed or hashed.
+    #[error("cannot {action}")]
+    #[diagnostic(code(build::layers))]
+    Layers {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        #[source]
+        #[diagnostic_source]
+        source: LayerError,
+    },
+    /// The store refused.
+    #[error("cannot {action}")]
+    #[diagnostic(code(build::store))]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        #[source]
+        #[diagnostic_source]
+        source: StoreError,
+    },
+    /// The build was asked to stop.
+    #[error("the build was cancelled")]
+    #[diagnostic(code(build::cancelled))]
+    Cancelled,
+}
+
+/// What is wrong with one instruction.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Problem {
+    /// Variables or quotes.
+    #[error(transparent)]
+    #[diagnostic(code(build::expand))]
+    Expand(ExpandError),
+    /// A `--mount`.
+    #[error(transparent)]
+    #[diagnostic(code(build::mount))]
+    Mount(ParseMountError),
+    /// A value that the instruction cannot take.
+    #[error("{what}")]
+    #[diagnostic(code(build::invalid))]
+    Invalid {
+        /// A sentence.
+        what: String,
+    },
+    /// A part of the language that this version does not carry out.
+    #[error("{what} is not supported yet")]
+    #[diagnostic(code(build::unsupported), help("{help}"))]
+    Unsupported {
+        /// The part.
+        what: String,
+        /// What to do instead.
+        help: &'static str,
+    },
+    /// A source of COPY or ADD is not there.
+    #[error("`{path}` is not in {place}")]
+    #[diagnostic(code(build::no_source), help("{hint}"))]
+    MissingSource {
+        /// The path.
+        path: String,
+        /// The context, or a stage or image.
+        place: String,
+        /// What might be the reason.
+        hint: String,
+    },
+    /// A name in `--from` or FROM that is a later stage or none.
+    #[error("stage `{name}` stands after this instruction")]
+    #[diagnostic(code(build::later_stage), help("a stage can only use stages above it"))]
+    LaterStage {
+        /// Its name or number.
+        name: String,
+    },
+    /// The owner of `--chown` or USER is not in the image.
+    #[error("`{name}` is not in the image's {file}")]
+    #[diagnostic(code(build::no_user), help("make it in a RUN before, or use its number"))]
+    UnknownUser {
+        /// The name.
+        name: String,
+        /// `/etc/passwd` or `/etc/group`
+        file: &'static str,
+    },
+    /// A secret that a mount requires was not given.
+    #[error("secret `{id}` was not given")]
+    #[diagnostic(code(build::no_secret), help("give it with --secret id={id},src=FILE"))]
+    MissingSecret {
+        /// Its id.
+        id: String,
+    },
+    /// The file system refused.
+    #[error("cannot {action} `{path}`")]
+    #[diagnostic(code(build::io))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what, as the Dockerfile or the image names it.
+        path: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Layers cannot be prepared or mounted.
+    #[error("cannot {action}")]
+    #[diagnostic(code(build::layers))]
+    Layers {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        #[source]
+        #[diagnostic_source]
+        source: LayerError,
+    },
+    /// The command could not be run at all.
+    #[error("cannot run `{command}`")]
+    #[diagnostic(code(build::runner))]
+    Runner {
+        /// The command.
+        command: String,
+        /// Why.
+        #[source]
+        #[diagnostic_source]
+        source: SeamError,
+    },
+    /// The command ran and failed.
+    #[error("The command '{command}' returned a non-zero code: {code}")]
+    #[diagnostic(code(build::run_failed))]
+    Exit {
+        /// The command with its shell.
+        command: String,
+        /// Its exit code.
+        code: i32,
+    },
+    /// The store refused.
+    #[error("cannot {action}")]
+    #[diagnostic(code(build::store))]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        #[source]
+        #[diagnostic_source]
+        source: StoreError,
+    },
+    /// The build was asked to stop.
+    #[error("the build was cancelled")]
+    #[diagnostic(code(build::cancelled))]
+    Cancelled,
+}
+
+impl Problem {
+    pub(crate) fn invalid(what: impl Into<String>) -> Self {
+        Self::Invalid { what: what.into() }
+    }
+
+    pub(crate) fn io<P: AsRef<Path> + ?Sized>(
+        action: &'static str,
+        path: &P,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().display().to_string();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Points at the instruction.
+    pub(crate) fn at(self, text: &Source, span: Span, step: &str) -> BuildError {
+        match self {
+            Self::Cancelled => BuildError::Cancelled,
+            Self::Exit { command, code } => {
+                BuildError::RunFailed { step: step.to_owned(), command, code, text: text.clone(), span }
+            }
+            problem => BuildError::Step { problem, text: text.clone(), span },
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The result: config and manifest as blobs, and names for them.
+
+use std::collections::HashMap;
+
+use shipway_layers::Layer;
+use shipway_oci::{Descriptor, Digest, HistoryEntry, ImageConfig, Manifest, MediaType, RootFs};
+use shipway_store::StoreError;
+
+use crate::plan::PlannedStage;
+use crate::progress::StepKind;
+use crate::solve::{Made, Outcome, Solver};
+use crate::time::{now_seconds, rfc3339};
+use crate::{BuildError, Event, StepInfo};
+
+/// Writes the documents of an image and names it. All its layers have been synced.
+pub(crate) fn export(
+    solver: &Solver<'_>,
+    stage: &PlannedStage,
+    outcome: &Outcome,
+    layers: &[Layer],
+) -> Result<(Digest, Digest), BuildError> {
+    let step = StepInfo {
+        id: solver.plan.steps.len() + 1,
+        kind: StepKind::Internal,
+        name: "exporting to image".to_owned(),
+        instruction: String::new(),
+        legacy: None,
+        span: None,
+    };
+    let start = std::time::Instant::now();
+    let progress = &*solver.builder.progress;
+    progress.event(&Event::Started { step: &step });
+    let fail = |action| move |source: StoreError| BuildError::Store { action, source };
+    let mut config = stage.state.image.clone();
+    config.config.labels.extend(solver.request.labels.iter().cloned());
+    config.os.clone_from(&stage.platform.os);
+    config.architecture.clone_from(&stage.platform.architecture);
+    if stage.platform.variant.is_some() {
+        config.variant.clone_from(&stage.platform.variant);
+    }
+    config.rootfs = RootFs::of_layers(layers.iter().map(|layer| layer.diff_id).collect());
+    fill_history(&mut config, &outcome.made, solver.plan.epoch);
+    config.created = config.history.last().and_then(|entry| entry.created.clone());
+
+    let store = &solver.builder.store;
+    let config_bytes = serde_json::to_vec(&config).expect("an image config is always JSON");
+    let image_id = put(solver, &config_bytes).map_err(fail("write the image's config"))?;
+    let manifest = Manifest::new(
+        Descriptor::new(MediaType::OCI_CONFIG, image_id, config_bytes.len() as u64),
+        layers
+            .iter()
+            .map(|layer| Descriptor::new(MediaType::OCI_LAYER, layer.diff_id.0, layer.size))
+            .collect(),
+    );
+    let manifest_bytes = serde_json::to_vec(&manifest).expect("a manifest is always JSON");
+    let manifest = put(solver, &manifest_bytes).map_err(fail("write the image's manifest"))?;
+    progress.event(&Event::Written { image_id, manifest });
+    if solver.request.stop.is_set() {
+        return Err(BuildError::Cancelled);
+    }
+    for name in &solver.request.tags {
+        store.tag(name, manifest, image_id, now_seconds()).map_err(fail("name the image"))?;
+        progress.event(&Event::Named { name });
+    }
+    if solver.request.tags.is_empty() {
+        store.keep_unnamed(manifest, image_id, now_seconds()).map_err(fail("record the image"))?;
+    }
+    progress.event(&Event::Done { step: &step, elapsed: start.elapsed(), key: None });
+    Ok((image_id, manifest))
+}
+
+/// Stores a document unless it is there.
+fn put(solver: &Solver<'_>, bytes: &[u8]) -> Result<Digest, StoreError> {
+    let digest = Digest::of(bytes);
+    if solver.builder.store.has_blob(&digest) { Ok(digest) } else { solver.builder.store.put_blob(bytes) }
+}
+
+/// Fills in when steps were made.
+///
+/// Compat: BuildKit gives an entry without a layer the time of the next new layer, or of the last one.
+fn fill_history(config: &mut ImageConfig, made: &[Made], epoch: Option<i64>) {
+    let by_place: HashMap<usize, &Made> = made.iter().map(|made| (made.history_at, made)).collect();
+    for (place, entry) in config.history.iter_mut().enumerate() {
+        if let Some(made) = by_place.get(&place) {
+            entry.empty_layer = made.layer.is_none();
+            entry.created = made.layer.as_ref().map(|_| made.created.clone()).or(entry.created.take());
+        }
+    }
+    let mut created: Option<String> = None;
+    let mut open = false;
+    for entry in &config.history {
+        if entry.created.is_some() {
+            created.clone_from(&entry.created);
+            if open {
+                break;
+            }
+        } else {
+            open = true;
+        }
+    }
+    open = false;
+    for entry in &mut config.history {
+        if entry.created.is_some() {
+            if open {
+                created.clone_from(&entry.created);
+            }
+        } else {
+            open = true;
+            entry.created.clone_from(&created);
+        }
+    }
+    if let Some(epoch) = epoch {
+        let limit = rfc3339(epoch, 0);
+        for entry in &mut config.history {
+            clamp(entry, &limit);
+        }
+    }
+}
+
+fn clamp(entry: &mut HistoryEntry, limit: &str) {
+    // Texts of the same form and zone compare as the times do, up to the second.
+    let later = entry.created.as_deref().is_none_or(|created| created.get(..19) > limit.get(..19));
+    if later {
+        entry.created = Some(limit.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_without_a_layer_get_the_time_of_the_next_one() {
+        let entry =
+            |created: Option<&str>| HistoryEntry { created: created.map(str::to_owned), ..<_>::default() };
+        let times = |config: &ImageConfig| {
+            config.history.iter().map(|entry| entry.created.clone().unwrap_or_default()).collect::<Vec<_>>()
+        };
+        for (name, before, want) in [
+            ("base, metadata, layer", vec![Some("1"), None, Some("3"), None], vec!["1", "3", "3", "3"]),
+            ("only metadata on a base", vec![Some("1"), None], vec!["1", "1"]),
+            ("nothing known", vec![None, None], vec!["", ""]),
+            ("two layers", vec![None, Some("2"), None, Some("4"), None], vec!["2", "2", "2", "4", "4"]),
+        ] {
+            let mut config =
+                ImageConfig { history: before.into_iter().map(entry).collect(), ..<_>::default() };
+            fill_history(&mut config, &[], None);
+            assert_eq!(times(&config), want, "case {name}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! From a Dockerfile to the steps that have to be done: which stages, from what, in which order, with what words.
+//!
+//! Nothing is read or written here but the configs of base images. Every instruction is expanded and checked, so a
+//! mistake in the last line is found before the first command runs.
+
+mod evaluate;
+mod stages;
+
+use shipway_dockerfile::{Mount, Source, Span};
+use shipway_oci::{Digest, Platform};
+
+use crate::copy::ModeChange;
+use crate::progress::StepInfo;
+use crate::state::StageState;
+use crate::{BaseImage, BuildNetwork};
+
+pub(crate) use stages::plan;
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) source: Source,
+    /// Needed stages; each uses only ones before it.
+    pub(crate) stages: Vec<PlannedStage>,
+    /// Images that stages start from or copy from.
+    pub(crate) images: Vec<PlannedImage>,
+    /// `SOURCE_DATE_EPOCH` in seconds.
+    pub(crate) epoch: Option<i64>,
+    /// Everything that will be shown, in order.
+    pub(crate) steps: Vec<StepInfo>,
+    /// Build arguments that no ARG takes.
+    pub(crate) unused_args: Vec<String>,
+}
+
+/// An image that is needed.
+#[derive(Debug)]
+pub(crate) struct PlannedImage {
+    pub(crate) name: String,
+    pub(crate) image: BaseImage,
+    /// Identifies its file system.
+    pub(crate) key: Digest,
+}
+
+/// A stage that is needed.
+#[derive(Debug)]
+pub(crate) struct PlannedStage {
+    /// For messages.
+    pub(crate) name: String,
+    pub(crate) base: Origin,
+    pub(crate) platform: Platform,
+    /// The step of FROM, if that is an image.
+    pub(crate) base_step: Option<StepInfo>,
+    pub(crate) steps: Vec<Step>,
+    /// The image after the last instruction.
+    pub(crate) state: StageState,
+}
+
+/// Where a file system comes from; numbers are places in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Scratch,
+    Stage(usize),
+    Image(usize),
+}
+
+/// One instruction of a stage.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) info: StepInfo,
+    pub(crate) span: Span,
+    pub(crate) action: Action,
+}
+
+/// What a step does to files.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Nothing: the config is in the stage's state already.
+    Metadata,
+    Run(RunAction, HistoryAt),
+    Copy(CopyAction, HistoryAt),
+    Workdir(WorkdirAction, HistoryAt),
+}
+
+/// Place of a step's entry in the history.
+pub(crate) type HistoryAt = usize;
+
+/// RUN, expanded.
+#[derive(Debug)]
+pub(crate) struct RunAction {
+    pub(crate) args: Vec<String>,
+    /// A heredoc that starts with `#!`: its name and text.
+    pub(crate) script: Option<(String, String)>,
+    pub(crate) env: Vec<String>,
+    pub(crate) cwd: String,
+    pub(crate) user: String,
+    pub(crate) network: BuildNetwork,
+    pub(crate) mounts: Vec<(Mount, Option<Origin>)>,
+}
+
+/// COPY or ADD, expanded.
+#[derive(Debug)]
+pub(crate) struct CopyAction {
+    pub(crate) is_add: bool,
+    pub(crate) sources: Vec<SourceWord>,
+    pub(crate) destination: String,
+    /// A stage or image; the context if none.
+    pub(crate) from: Option<Origin>,
+    pub(crate) chown: Option<String>,
+    pub(crate) chmod: Option<(String, ModeChange)>,
+    pub(crate) exclude: Vec<String>,
+    pub(crate) parents: bool,
+    pub(crate) unpack: bool,
+}
+
+/// A source of COPY, expanded.
+#[derive(Debug)]
+pub(crate) enum SourceWord {
+    Path(String),
+    Inline { name: String, content: String },
+}
+
+/// WORKDIR, expanded.
+#[derive(Debug)]
+pub(crate) struct WorkdirAction {
+    pub(crate) path: String,
+    pub(crate) user: String,
+}

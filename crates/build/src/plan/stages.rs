@@ -1,0 +1,358 @@
+//! Which stages are needed, what they start from, and the triggers of their bases.
+
+use std::collections::HashMap;
+
+use shipway_dockerfile::{
+    Copy, Dockerfile, Instruction, InstructionKind, Lexer, Span, Stage, parse_trigger, suggest,
+};
+use shipway_oci::{Platform, Reference};
+
+use super::evaluate::Evaluation;
+use super::{Origin, Plan, PlannedImage, PlannedStage};
+use crate::key::KeyBuilder;
+use crate::progress::{StepInfo, StepKind};
+use crate::state::StageState;
+use crate::variables::{Variables, platform_variables};
+use crate::{BaseImages, BuildError, BuildRequest, Event, Problem, Progress};
+
+/// An instruction with the places that its `from`s name.
+pub(super) struct Resolved {
+    pub(super) instruction: Instruction,
+    pub(super) is_trigger: bool,
+    /// `COPY --from`, or one for each mount of RUN.
+    pub(super) origins: Vec<Option<Origin>>,
+}
+
+pub(super) struct Planner<'a> {
+    pub(super) file: &'a Dockerfile,
+    pub(super) request: &'a BuildRequest,
+    pub(super) lexer: Lexer,
+    pub(super) global: Variables,
+    pub(super) platform: Platform,
+    bases: &'a dyn BaseImages,
+    progress: &'a dyn Progress,
+    pub(super) epoch: Option<i64>,
+    stages: Vec<PlannedStage>,
+    images: Vec<PlannedImage>,
+    /// Stages of the file that are planned, by their number there.
+    known: HashMap<usize, usize>,
+    pub(super) steps: Vec<StepInfo>,
+}
+
+/// Plans a build of a parsed file.
+pub(crate) fn plan(
+    file: &Dockerfile,
+    request: &BuildRequest,
+    bases: &dyn BaseImages,
+    progress: &dyn Progress,
+) -> Result<Plan, BuildError> {
+    let target = target_stage(file, request)?;
+    let platform = request.platform.clone().unwrap_or_else(Platform::host);
+    let target_name = file.stages[target].name.clone().unwrap_or_default();
+    let mut planner = Planner {
+        file,
+        request,
+        lexer: Lexer::new(file.directives.escape),
+        global: platform_variables(&Platform::host(), &platform, &target_name, &request.build_args),
+        platform,
+        bases,
+        progress,
+        epoch: None,
+        stages: Vec::new(),
+        images: Vec::new(),
+        known: HashMap::new(),
+        steps: vec![internal(1, format!("[internal] load build definition from {}", file.source.name()))],
+    };
+    planner.global_args()?;
+    planner.epoch = planner.source_date_epoch()?;
+    planner.stage(target)?;
+    planner.number_legacy();
+    let unused_args = planner.unused_args();
+    Ok(Plan {
+        source: file.source.clone(),
+        stages: planner.stages,
+        images: planner.images,
+        epoch: planner.epoch,
+        steps: planner.steps,
+        unused_args,
+    })
+}
+
+pub(super) fn internal(id: usize, name: String) -> StepInfo {
+    StepInfo { id, kind: StepKind::Internal, instruction: name.clone(), name, legacy: None, span: None }
+}
+
+fn target_stage(file: &Dockerfile, request: &BuildRequest) -> Result<usize, BuildError> {
+    let Some(name) = &request.target else { return Ok(file.stages.len() - 1) };
+    let lower = name.to_lowercase();
+    let found = file.stages.iter().rposition(|stage| stage.name.as_ref() == Some(&lower));
+    let numbered = || name.parse::<usize>().ok().filter(|number| *number < file.stages.len());
+    found.or_else(numbered).ok_or_else(|| {
+        let names: Vec<&str> = file.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
+        let hint = match suggest(name, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => "name a stage with `FROM image AS name`".to_owned(),
+            None => format!("the stages are: {}", names.join(", ")),
+        };
+        BuildError::UnknownTarget { name: name.clone(), hint }
+    })
+}
+
+impl Planner<'_> {
+    pub(super) fn fail(&self, problem: Problem, span: Span) -> BuildError {
+        problem.at(&self.file.source, span, "")
+    }
+
+    fn global_args(&mut self) -> Result<(), BuildError> {
+        for (arg, span) in &self.file.global_args {
+            let given = self.request.build_args.iter().rev().find(|(name, _)| *name == arg.name);
+            let value = match (given, &arg.default) {
+                (Some((_, value)), _) => Some(value.clone()),
+                (None, Some(default)) => {
+                    let expanded = self.global.expand(&self.lexer, default);
+                    Some(expanded.map_err(|problem| self.fail(problem, *span))?)
+                }
+                (None, None) => None,
+            };
+            if let Some(value) = value {
+                self.global.set(&arg.name, &value);
+            }
+        }
+        Ok(())
+    }
+
+    fn source_date_epoch(&self) -> Result<Option<i64>, BuildError> {
+        const NAME: &str = "SOURCE_DATE_EPOCH";
+        let given = self
+            .request
+            .build_args
+            .iter()
+            .rev()
+            .find(|(name, _)| name == NAME)
+            .map(|(_, value)| value.as_str());
+        let text = given.or_else(|| self.global.get(NAME)).unwrap_or_default();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let parsed = text.parse::<i64>().ok().filter(|seconds| (0..=253_402_300_799).contains(seconds));
+        parsed.map(Some).ok_or_else(|| {
+            let problem = Problem::invalid(format!("{NAME} is a number of seconds since 1970, not `{text}`"));
+            self.fail(problem, self.file.stages[0].span)
+        })
+    }
+
+    /// Plans a stage of the file and everything that it needs; returns its place in the plan.
+    fn stage(&mut self, number: usize) -> Result<usize, BuildError> {
+        if let Some(place) = self.known.get(&number) {
+            return Ok(*place);
+        }
+        let stage = &self.file.stages[number];
+        let span = stage.image.span;
+        let name =
+            self.global.expand(&self.lexer, &stage.image.text).map_err(|problem| self.fail(problem, span))?;
+        if name.is_empty() {
+            let problem =
+                Problem::invalid(format!("the image `{}` is empty after expansion", stage.image.text));
+            return Err(self.fail(problem, span));
+        }
+        let platform = self.stage_platform(stage)?;
+        let base = self.origin(&name, number, span, platform.as_ref().unwrap_or(&self.platform).clone())?;
+        let platform = match base {
+            Origin::Stage(base) => self.stages[base].platform.clone(),
+            _ => platform.unwrap_or_else(|| self.platform.clone()),
+        };
+        let (state, triggers) = match base {
+            Origin::Scratch => (StageState::scratch(&platform), Vec::new()),
+            Origin::Image(image) => {
+                let config = &self.images[image].image.config;
+                (StageState::of_image(config), config.config.on_build.clone())
+            }
+            Origin::Stage(base) => {
+                let state = &self.stages[base].state;
+                (StageState::of_stage(state), state.image.config.on_build.clone())
+            }
+        };
+        let mut instructions = Vec::new();
+        for trigger in &triggers {
+            let instruction = parse_trigger(trigger, &self.file.source, stage.span)
+                .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
+            instructions.push(self.resolve(instruction, true, number)?);
+        }
+        for instruction in &stage.instructions {
+            instructions.push(self.resolve(instruction.clone(), false, number)?);
+        }
+        let evaluation = Evaluation::new(self, number, base, platform, state);
+        let planned = evaluation.run(self, instructions)?;
+        self.stages.push(planned);
+        self.known.insert(number, self.stages.len() - 1);
+        Ok(self.stages.len() - 1)
+    }
+
+    fn stage_platform(&self, stage: &Stage) -> Result<Option<Platform>, BuildError> {
+        let Some(word) = &stage.platform else { return Ok(None) };
+        let fail = |problem| self.fail(problem, word.span);
+        let text = self.global.expand(&self.lexer, &word.text).map_err(fail)?;
+        text.parse()
+            .map(Some)
+            .map_err(|error| self.fail(Problem::invalid(format!("--platform: {error}")), word.span))
+    }
+
+    /// Finds what a FROM or `from` names: a stage above `number`, else an image.
+    fn origin(
+        &mut self,
+        name: &str,
+        number: usize,
+        span: Span,
+        platform: Platform,
+    ) -> Result<Origin, BuildError> {
+        if name == "scratch" {
+            return Ok(Origin::Scratch);
+        }
+        let lower = name.to_lowercase();
+        let above = self.file.stages[..number].iter().rposition(|stage| stage.name.as_ref() == Some(&lower));
+        if let Some(above) = above {
+            return self.stage(above).map(Origin::Stage);
+        }
+        let reference: Reference = name
+            .parse()
+            .map_err(|error| self.fail(Problem::invalid(format!("`{name}` is no image: {error}")), span))?;
+        self.image(&reference, &platform, span).map(Origin::Image)
+    }
+
+    /// Like [`Self::origin`], for `--from`, which may also be a number.
+    fn copy_origin(&mut self, name: &str, number: usize, span: Span) -> Result<Origin, BuildError> {
+        let later = |planner: &Self| {
+            let problem = Problem::LaterStage { name: name.to_owned() };
+            Err(planner.fail(problem, span))
+        };
+        if let Ok(index) = name.parse::<usize>() {
+            if index >= number {
+                return later(self);
+            }
+            return self.stage(index).map(Origin::Stage);
+        }
+        let lower = name.to_lowercase();
+        let is_above = self.file.stages[..number].iter().any(|stage| stage.name.as_ref() == Some(&lower));
+        let is_later = self.file.stages[number..].iter().any(|stage| stage.name.as_ref() == Some(&lower));
+        if is_later && !is_above {
+            return later(self);
+        }
+        let platform = self.platform.clone();
+        self.origin(name, number, span, platform)
+    }
+
+    fn image(&mut self, reference: &Reference, platform: &Platform, span: Span) -> Result<usize, BuildError> {
+        let name = format!("{reference}@{platform}");
+        if let Some(known) = self.images.iter().position(|image| image.name == name) {
+            return Ok(known);
+        }
+        if self.request.stop.is_set() {
+            return Err(BuildError::Cancelled);
+        }
+        let info = internal(self.next_id(), format!("[internal] load metadata for {reference}"));
+        self.steps.push(info.clone());
+        self.progress.event(&Event::Started { step: &info });
+        let start = std::time::Instant::now();
+        let image = self.bases.resolve(reference, platform).map_err(|source| {
+            let error = source.to_string();
+            self.progress.event(&Event::Failed { step: &info, elapsed: start.elapsed(), error: &error });
+            BuildError::BaseImage {
+                reference: Box::new(reference.clone()),
+                source,
+                text: self.file.source.clone(),
+                span,
+            }
+        })?;
+        self.progress.event(&Event::Done { step: &info, elapsed: start.elapsed(), key: None });
+        let mut key = KeyBuilder::new("image");
+        key.text("platform", &platform.to_string());
+        for diff_id in &image.config.rootfs.diff_ids {
+            key.text("layer", &diff_id.to_string());
+        }
+        let key = key.finish().digest;
+        self.images.push(PlannedImage { name, image, key });
+        Ok(self.images.len() - 1)
+    }
+
+    fn resolve(
+        &mut self,
+        instruction: Instruction,
+        is_trigger: bool,
+        number: usize,
+    ) -> Result<Resolved, BuildError> {
+        let origins = match &instruction.kind {
+            InstructionKind::Copy(Copy { from: Some(from), .. }) => {
+                vec![Some(self.copy_origin(&from.text, number, from.span)?)]
+            }
+            InstructionKind::Run(run) => {
+                let mut origins = Vec::new();
+                for mount in &run.mounts {
+                    origins.push(match from_of_mount(&mount.text) {
+                        Some(from) => Some(self.copy_origin(from, number, mount.span)?),
+                        None => None,
+                    });
+                }
+                origins
+            }
+            _ => Vec::new(),
+        };
+        Ok(Resolved { instruction, is_trigger, origins })
+    }
+
+    pub(super) fn next_id(&self) -> usize {
+        self.steps.len() + 1
+    }
+
+    /// Numbers all instructions for the legacy form.
+    fn number_legacy(&mut self) {
+        let count = |stage: &PlannedStage| 1 + stage.steps.len();
+        let total = self.stages.iter().map(count).sum();
+        let mut number = 0;
+        for stage in &mut self.stages {
+            number += 1;
+            if let Some(base) = &mut stage.base_step {
+                base.legacy = Some((number, total));
+            }
+            for step in &mut stage.steps {
+                number += 1;
+                step.info.legacy = Some((number, total));
+            }
+        }
+    }
+
+    fn unused_args(&self) -> Vec<String> {
+        const PREDEFINED: [&str; 12] = [
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "FTP_PROXY",
+            "NO_PROXY",
+            "ALL_PROXY",
+            "SOURCE_DATE_EPOCH",
+            "BUILDKIT_INLINE_CACHE",
+            "BUILDKIT_SYNTAX",
+            "BUILDKIT_MULTI_PLATFORM",
+            "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
+            "BUILDKIT_SANDBOX_HOSTNAME",
+            "BUILDKIT_BUILD_NAME",
+        ];
+        let declared = |name: &str| {
+            self.file.global_args.iter().any(|(arg, _)| arg.name == name)
+                || self.file.stages.iter().flat_map(|stage| &stage.instructions).any(|instruction| {
+                    matches!(&instruction.kind, InstructionKind::Arg(args) if args.iter().any(|arg| arg.name == name))
+                })
+        };
+        let names = self.request.build_args.iter().map(|(name, _)| name);
+        names
+            .filter(|name| !PREDEFINED.contains(&name.to_ascii_uppercase().as_str()) && !declared(name))
+            .cloned()
+            .collect()
+    }
+}
+
+/// Returns the value of `from=` in a mount; it takes no variables.
+fn from_of_mount(text: &str) -> Option<&str> {
+    text.split(',')
+        .filter_map(|field| field.split_once('='))
+        .find(|(key, _)| key.eq_ignore_ascii_case("from"))
+        .map(|(_, value)| value)
+}

@@ -1,0 +1,120 @@
+//! What a build is asked for and what it gives.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use shipway_oci::{Digest, Platform, Reference};
+
+/// What to build.
+#[derive(Clone, Debug, Default)]
+pub struct BuildRequest {
+    /// The directory that COPY and ADD read; it is read in place.
+    pub context: PathBuf,
+    /// The Dockerfile.
+    pub dockerfile: PathBuf,
+    /// Names of the result.
+    pub tags: Vec<Reference>,
+    /// `--build-arg`
+    pub build_args: Vec<(String, String)>,
+    /// `--target`: the stage to build; the last one by default.
+    pub target: Option<String>,
+    /// No step is taken from the cache.
+    pub no_cache: bool,
+    /// `--label`
+    pub labels: Vec<(String, String)>,
+    /// Network of RUN steps that do not choose.
+    pub network: BuildNetwork,
+    /// RUN steps trust the certificate authorities that the host trusts. Changes no key and leaves nothing in the image.
+    pub host_ca: bool,
+    /// What to build for; this machine by default.
+    pub platform: Option<Platform>,
+    /// `--secret`
+    pub secrets: Vec<Secret>,
+    /// Stops the build when it is set.
+    pub stop: Stop,
+}
+
+/// Network of RUN steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BuildNetwork {
+    /// A network of its own with a way out.
+    #[default]
+    Default,
+    /// Only the loopback device.
+    None,
+    /// The host's.
+    Host,
+}
+
+impl BuildNetwork {
+    /// Returns the name that `--network` has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::None => "none",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// A secret for `RUN --mount=type=secret`. It reaches no layer, key, history or log.
+#[derive(Clone)]
+pub struct Secret {
+    /// Its name.
+    pub id: String,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({}, ****)", self.id)
+    }
+}
+
+/// A shared flag that stops a build. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    flags: Vec<Arc<AtomicBool>>,
+}
+
+impl Stop {
+    /// Makes a flag that is not set.
+    pub fn new() -> Self {
+        Self { flags: vec![Arc::default()] }
+    }
+
+    /// Stops everything that watches this flag.
+    pub fn set(&self) {
+        if let Some(own) = self.flags.first() {
+            own.store(true, Ordering::Release);
+        }
+    }
+
+    /// Returns whether it was set.
+    pub fn is_set(&self) -> bool {
+        self.flags.iter().any(|flag| flag.load(Ordering::Acquire))
+    }
+
+    /// Returns a flag of its own that is set with this one too.
+    pub(crate) fn child(&self) -> Self {
+        Self { flags: std::iter::once(Arc::default()).chain(self.flags.iter().cloned()).collect() }
+    }
+}
+
+/// What a build made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// Digest of the image's config.
+    pub image_id: Digest,
+    /// Digest of its manifest.
+    pub manifest: Digest,
+    /// The names it got.
+    pub tags: Vec<Reference>,
+    /// How many steps made or would make a layer, base images included.
+    pub steps: usize,
+    /// How many of them came from the cache.
+    pub cached_steps: usize,
+}

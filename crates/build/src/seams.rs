@@ -1,0 +1,144 @@
+//! What the program injects: something that runs commands, and something that finds base images.
+
+use std::fmt;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use shipway_layers::LayerId;
+use shipway_oci::{Digest, ImageConfig, Platform, Reference};
+
+use crate::{BuildNetwork, SeamError, Stop};
+
+/// Runs the command of a RUN step.
+///
+/// Promises: the command sees the snapshot's lower directories with its changes in the upper one, and the
+/// mounts; when [`Stop::is_set`] becomes true the command and its children are killed; nothing of it runs any more
+/// when the call returns, and no mount of it is left. What the runner adds for its own needs (`/etc/resolv.conf`,
+/// the host's CA bundle, …) it mounts; [`MOUNT_STUBS`] exist already and are removed by the builder afterwards.
+pub trait StepRunner: fmt::Debug + Send + Sync {
+    /// Runs the command, writes its standard output and error to `output` as it comes, and returns its exit code
+    /// (128 + n after signal n, 126 and 127 as a shell does).
+    fn run(&self, step: &RunStep, output: &mut dyn Write) -> Result<i32, SeamError>;
+}
+
+/// Paths that a runner may mount over; the builder makes what is missing before and removes it after a step.
+pub const MOUNT_STUBS: [(&str, StubKind); 8] = [
+    ("dev", StubKind::Directory),
+    ("proc", StubKind::Directory),
+    ("sys", StubKind::Directory),
+    ("etc/hosts", StubKind::File),
+    ("etc/hostname", StubKind::File),
+    ("etc/resolv.conf", StubKind::File),
+    ("run/shipway/host-ca.crt", StubKind::File),
+    ("run/shipway/apt.conf", StubKind::File),
+];
+
+/// What a mount goes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StubKind {
+    /// An empty directory.
+    Directory,
+    /// An empty file.
+    File,
+}
+
+/// One command to run.
+#[derive(Debug)]
+pub struct RunStep {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// Variables as `NAME=value`.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub cwd: String,
+    /// User as an image config writes it; empty is root.
+    pub user: String,
+    /// Read-only directories of the root file system, top first.
+    pub lowers: Vec<PathBuf>,
+    /// Where its changes go.
+    pub upper: PathBuf,
+    /// Overlay's own directory.
+    pub work: PathBuf,
+    /// What `--mount` asks for; the targets exist.
+    pub mounts: Vec<StepMount>,
+    /// Its network.
+    pub network: BuildNetwork,
+    /// It trusts what the host trusts.
+    pub host_ca: bool,
+    /// Becomes set when the step is to end.
+    pub stop: Stop,
+}
+
+/// One mount of a RUN step.
+#[derive(Clone, Debug)]
+pub struct StepMount {
+    /// Absolute path inside the root file system.
+    pub target: String,
+    /// What is mounted.
+    pub source: MountSource,
+}
+
+/// What a step's mount shows.
+#[derive(Clone)]
+pub enum MountSource {
+    /// A file or directory, read-only. The descriptor was opened inside its root, so no symlink can redirect it.
+    Bind {
+        /// The opened file or directory (`O_PATH`).
+        fd: Arc<OwnedFd>,
+    },
+    /// A directory that outlives the build, writable unless said.
+    Cache {
+        /// The directory on the host.
+        directory: PathBuf,
+        /// Not writable.
+        read_only: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Limit in bytes.
+        size: Option<u64>,
+    },
+    /// A file that lives in memory only: a secret or an inline script.
+    File {
+        /// Its bytes.
+        content: Vec<u8>,
+        /// Permissions.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+}
+
+impl fmt::Debug for MountSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { fd } => write!(f, "Bind({fd:?})"),
+            Self::Cache { directory, read_only } => {
+                write!(f, "Cache({}, read_only: {read_only})", directory.display())
+            }
+            Self::Tmpfs { size } => write!(f, "Tmpfs({size:?})"),
+            Self::File { mode, uid, gid, .. } => write!(f, "File(****, {mode:o}, {uid}:{gid})"),
+        }
+    }
+}
+
+/// Finds the images that FROM and `--from` name, pulling or making them if need be.
+pub trait BaseImages: fmt::Debug + Send + Sync {
+    /// Returns the image for a platform.
+    fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<BaseImage, SeamError>;
+}
+
+/// An image to build on.
+#[derive(Clone, Debug)]
+pub struct BaseImage {
+    /// Digest of its config.
+    pub image_id: Digest,
+    /// Its config.
+    pub config: ImageConfig,
+    /// Its layers, base first, one for each diff ID.
+    pub layers: Vec<LayerId>,
+}

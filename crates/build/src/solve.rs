@@ -1,0 +1,333 @@
+//! Carrying a plan out: each stage in its thread, each step from the cache or anew.
+//!
+//! A step that is in the cache touches no layer, only the database. What was made is put into the cache as soon as its
+//! layer is complete, so a build that fails later, or is killed, keeps it; the store refuses layers that were never
+//! synced and did not survive the machine's end.
+
+mod copies;
+mod runs;
+mod steps;
+mod stubs;
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use shipway_layers::{Layer, LayerId};
+use shipway_oci::Digest;
+use shipway_store::CachedStep;
+
+use crate::context::Context;
+use crate::export::export;
+use crate::key::KeyBuilder;
+use crate::plan::{Action, Origin, Plan, PlannedStage};
+use crate::progress::StepInfo;
+use crate::request::Stop;
+use crate::{BuildError, BuildRequest, Builder, Built, Event};
+
+/// Takes the lock, also after a thread that held it has panicked: the panic is raised again when the threads join.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What has become of a stage's files.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// Identifies them.
+    pub(crate) key: Digest,
+    /// Base first.
+    pub(crate) layers: Vec<LayerId>,
+    /// For each history entry that a step made: its place, when, and whether there is a layer.
+    pub(crate) made: Vec<Made>,
+}
+
+/// What a step left.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) history_at: usize,
+    pub(crate) created: String,
+    pub(crate) layer: Option<LayerId>,
+}
+
+/// One build on its way.
+pub(crate) struct Solver<'a> {
+    pub(crate) builder: &'a Builder,
+    pub(crate) request: &'a BuildRequest,
+    pub(crate) plan: &'a Plan,
+    /// Set by the request, or by the first stage that fails.
+    pub(crate) stop: Stop,
+    context: OnceLock<Result<Context, String>>,
+    context_error: Mutex<Option<BuildError>>,
+    outcomes: Mutex<Vec<Option<Outcome>>>,
+    changed: Condvar,
+    permits: Permits,
+    first_error: Mutex<Option<BuildError>>,
+    counts: Mutex<Counts>,
+    /// Cache rows of this build by their layer: an equal layer may replace one.
+    rows: Mutex<HashMap<LayerId, CachedStep>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    steps: usize,
+    cached: usize,
+}
+
+impl<'a> Solver<'a> {
+    pub(crate) fn new(builder: &'a Builder, request: &'a BuildRequest, plan: &'a Plan) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            builder,
+            request,
+            plan,
+            stop: request.stop.child(),
+            context: OnceLock::new(),
+            context_error: Mutex::default(),
+            outcomes: Mutex::new(vec![None; plan.stages.len()]),
+            changed: Condvar::new(),
+            permits: Permits { free: Mutex::new(cores), freed: Condvar::new() },
+            first_error: Mutex::default(),
+            counts: Mutex::default(),
+            rows: Mutex::default(),
+        }
+    }
+
+    /// Does everything and names the image.
+    pub(crate) fn run(self) -> Result<Built, BuildError> {
+        let (to_hash, hashing) = channel::<(LayerId, StepInfo)>();
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.hash_layers(hashing));
+            if self.plan.stages.len() == 1 {
+                self.stage_thread(0, &to_hash);
+            } else {
+                let threads: Vec<_> = (0..self.plan.stages.len())
+                    .map(|stage| {
+                        let to_hash = to_hash.clone();
+                        let solver = &self;
+                        scope.spawn(move || solver.stage_thread(stage, &to_hash))
+                    })
+                    .collect();
+                for thread in threads {
+                    if let Err(panic) = thread.join() {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
+            }
+            drop(to_hash);
+        });
+        if let Some(Ok(context)) = self.context.get() {
+            context.stats.save();
+        }
+        if let Some(error) = lock(&self.first_error).take() {
+            return Err(error);
+        }
+        if self.stop.is_set() {
+            return Err(BuildError::Cancelled);
+        }
+        let outcome = lock(&self.outcomes).last().cloned().flatten().ok_or(BuildError::Cancelled)?;
+        self.finish(&outcome)
+    }
+
+    /// Hashes layers while further steps run. An error is met again, and reported, when the image needs the layer.
+    fn hash_layers(&self, hashing: Receiver<(LayerId, StepInfo)>) {
+        for (layer, step) in hashing {
+            if self.stop.is_set() {
+                continue;
+            }
+            self.builder.progress.event(&Event::Hashing { step: &step });
+            if let Err(error) = self.builder.layers.diff_id(&layer) {
+                tracing::debug!(%error, %layer, "could not hash a layer in the background");
+            }
+        }
+    }
+
+    fn stage_thread(&self, stage: usize, to_hash: &Sender<(LayerId, StepInfo)>) {
+        let result = self.stage(&self.plan.stages[stage], to_hash);
+        match result {
+            Ok(outcome) => lock(&self.outcomes)[stage] = Some(outcome),
+            Err(error) => {
+                let mut first = lock(&self.first_error);
+                // Others end because this one failed; the reason is the first that is none of that.
+                if first.is_none() || matches!(*first, Some(BuildError::Cancelled)) {
+                    *first = Some(error);
+                }
+                self.stop.set();
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Waits for another stage.
+    pub(crate) fn wait_for(&self, stage: usize) -> Result<Outcome, BuildError> {
+        // The request's flag can be set without a word to us.
+        const LOOK: Duration = Duration::from_millis(100);
+        let mut outcomes = lock(&self.outcomes);
+        loop {
+            if let Some(outcome) = &outcomes[stage] {
+                return Ok(outcome.clone());
+            }
+            if self.stop.is_set() {
+                return Err(BuildError::Cancelled);
+            }
+            outcomes = self.changed.wait_timeout(outcomes, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Returns the files of a stage or image.
+    pub(crate) fn files_of(&self, origin: Origin) -> Result<Outcome, BuildError> {
+        match origin {
+            Origin::Stage(stage) => self.wait_for(stage),
+            Origin::Image(image) => {
+                let image = &self.plan.images[image];
+                Ok(Outcome { key: image.key, layers: image.image.layers.clone(), made: Vec::new() })
+            }
+            Origin::Scratch => Ok(Outcome {
+                key: KeyBuilder::new("scratch").finish().digest,
+                layers: Vec::new(),
+                made: Vec::new(),
+            }),
+        }
+    }
+
+    fn stage(
+        &self,
+        stage: &PlannedStage,
+        to_hash: &Sender<(LayerId, StepInfo)>,
+    ) -> Result<Outcome, BuildError> {
+        let mut outcome = self.files_of(stage.base)?;
+        if let Some(step) = &stage.base_step {
+            let mut counts = lock(&self.counts);
+            counts.steps += 1;
+            counts.cached += 1;
+            drop(counts);
+            self.builder.progress.event(&Event::Started { step });
+            self.builder.progress.event(&Event::Done {
+                step,
+                elapsed: Duration::ZERO,
+                key: Some(outcome.key),
+            });
+        }
+        for (index, step) in stage.steps.iter().enumerate() {
+            if self.stop.is_set() {
+                return Err(BuildError::Cancelled);
+            }
+            let start = Instant::now();
+            self.builder.progress.event(&Event::Started { step: &step.info });
+            if matches!(step.action, Action::Metadata) {
+                let key = Some(outcome.key);
+                self.builder.progress.event(&Event::Done { step: &step.info, elapsed: start.elapsed(), key });
+                continue;
+            }
+            let position = format!("{}/{index}", stage.name);
+            match self.layer_step(stage, step, &position, &mut outcome) {
+                Ok(applied) => {
+                    let mut counts = lock(&self.counts);
+                    counts.steps += 1;
+                    counts.cached += usize::from(applied.cached);
+                    drop(counts);
+                    let key = outcome.key;
+                    if applied.cached {
+                        self.builder.progress.event(&Event::Cached { step: &step.info, key });
+                    } else {
+                        let elapsed = start.elapsed();
+                        self.builder.progress.event(&Event::Done {
+                            step: &step.info,
+                            elapsed,
+                            key: Some(key),
+                        });
+                        // The receiver lives as long as the stages do.
+                        if let Some(layer) = applied.layer {
+                            to_hash
+                                .send((layer, step.info.clone()))
+                                .expect("the hashing thread outlives the stages");
+                        }
+                    }
+                }
+                Err(problem) => {
+                    let error = problem.at(&self.plan.source, step.span, &step.info.name);
+                    let text = error.to_string();
+                    let elapsed = start.elapsed();
+                    self.builder.progress.event(&Event::Failed { step: &step.info, elapsed, error: &text });
+                    return Err(error);
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Returns the context, opened when the first step needs it.
+    pub(crate) fn context(&self) -> Result<&Context, BuildError> {
+        let opened = self.context.get_or_init(|| {
+            let cache = self.builder.directory("contexts");
+            Context::open(&self.request.context, &self.request.dockerfile, &cache).map_err(|error| {
+                let text = error.to_string();
+                *lock(&self.context_error) = Some(error);
+                text
+            })
+        });
+        match opened {
+            Ok(context) => Ok(context),
+            // The first who asks gets the error itself; the build ends with it.
+            Err(_) => Err(lock(&self.context_error).take().unwrap_or(BuildError::Cancelled)),
+        }
+    }
+
+    fn finish(&self, outcome: &Outcome) -> Result<Built, BuildError> {
+        let fail = |action| move |source| BuildError::Layers { action, source };
+        let mut layers: Vec<Layer> = Vec::new();
+        for id in &outcome.layers {
+            if self.stop.is_set() {
+                return Err(BuildError::Cancelled);
+            }
+            let layer = self.builder.layers.diff_id(id).map_err(fail("hash a layer"))?;
+            // An equal layer was there before: let the cache lead to it, or this one is hashed at every build.
+            if layer.id != *id
+                && let Some(row) = lock(&self.rows).get(id)
+            {
+                let row = CachedStep { layer: Some(layer.id.clone()), ..row.clone() };
+                self.put(&row).map_err(|source| BuildError::Store { action: "record a step", source })?;
+            }
+            layers.push(layer);
+        }
+        let counts = *lock(&self.counts);
+        if counts.cached < counts.steps {
+            self.builder.layers.sync().map_err(fail("write the layers to disk"))?;
+        }
+        let stage = self.plan.stages.last().expect("a plan has its target");
+        let (image_id, manifest) = export(self, stage, outcome, &layers)?;
+        Ok(Built {
+            image_id,
+            manifest,
+            tags: self.request.tags.clone(),
+            steps: counts.steps,
+            cached_steps: counts.cached,
+        })
+    }
+}
+
+/// At most as many steps work at once as there are cores.
+struct Permits {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Permits {
+    fn take(&self) -> Permit<'_> {
+        let mut free = lock(&self.free);
+        while *free == 0 {
+            free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Permit(self)
+    }
+}
+
+struct Permit<'a>(&'a Permits);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.free) += 1;
+        self.0.freed.notify_one();
+    }
+}

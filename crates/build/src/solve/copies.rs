@@ -1,0 +1,254 @@
+//! COPY and ADD steps.
+
+use std::path::Path;
+
+use shipway_layers::{LayerId, Snapshot};
+use shipway_linux::{Overlay, Root};
+use shipway_oci::Digest;
+
+use super::steps::{Applied, mount};
+use super::{Outcome, Solver};
+use crate::context::PatternList;
+use crate::copy::{
+    Archive, Gather, Item, Tree, Writer, archive_of, digest_of, resolve_owner, unpack_archive,
+};
+use crate::key::{Key, KeyBuilder};
+use crate::plan::{CopyAction, Origin, SourceWord, Step};
+use crate::time::now;
+use crate::{BuildError, Problem};
+
+/// So many files are named in the inputs that are kept to explain a miss.
+const NAMED_FILES: usize = 1000;
+
+/// What a copy read, in the order of the words.
+enum Read<'a> {
+    Items(Vec<Item>),
+    Inline(&'a str, &'a str),
+}
+
+impl Solver<'_> {
+    pub(super) fn copy_step(
+        &self,
+        step: &Step,
+        copy: &CopyAction,
+        position: &str,
+        outcome: &mut Outcome,
+        history_at: usize,
+    ) -> Result<Applied, Problem> {
+        let Some(origin) = copy.from else {
+            let context = self.context().map_err(of_build)?;
+            let tree = Tree {
+                root: &context.root,
+                ignore: Some(&context.ignore),
+                stats: Some(&context.stats),
+                keep_owner: false,
+                place: "the build context".to_owned(),
+            };
+            let read = self.read(copy, &tree)?;
+            let key = self.content_key(copy, &read, &tree, outcome);
+            return self.cached_or(step, &[key], position, outcome, history_at, |snapshot| {
+                self.write(copy, &tree, &read, snapshot)
+            });
+        };
+        let from = self.files_of(origin).map_err(of_build)?;
+        // The stage being the same is enough to know; only if it is not, its files are looked at.
+        let mut by_stage = self.copy_key(copy, outcome);
+        by_stage.text("from", &from.key.to_string());
+        let by_stage = by_stage.finish();
+        if let Some(applied) = self.look_up(std::slice::from_ref(&by_stage), position, outcome, history_at)? {
+            return Ok(applied);
+        }
+        let root = self.open_files(&from.layers)?;
+        let tree =
+            Tree { root: &root, ignore: None, stats: None, keep_owner: true, place: self.place_of(origin) };
+        let read = self.read(copy, &tree)?;
+        let by_content = self.content_key(copy, &read, &tree, outcome);
+        self.cached_or(step, &[by_stage, by_content], position, outcome, history_at, |snapshot| {
+            self.write(copy, &tree, &read, snapshot)
+        })
+    }
+
+    fn place_of(&self, origin: Origin) -> String {
+        match origin {
+            Origin::Scratch => "scratch".to_owned(),
+            Origin::Stage(stage) => format!("stage `{}`", self.plan.stages[stage].name),
+            Origin::Image(image) => format!("image `{}`", self.plan.images[image].name),
+        }
+    }
+
+    /// Opens the files of layers, read-only.
+    pub(super) fn open_files(&self, layers: &[LayerId]) -> Result<Root, Problem> {
+        let lowers = self.builder.layers.view(layers);
+        if lowers.is_empty() {
+            let empty = self.builder.directory("empty");
+            fs_err::create_dir_all(&empty).map_err(Problem::io("make", &empty))?;
+            return Root::open(&empty).map_err(Problem::io("open", &empty));
+        }
+        let overlay = Overlay { lowers, upper: None, work: None };
+        overlay.mount_detached().map(Root::from_fd).map_err(Problem::io("mount", "the layers of a stage"))
+    }
+
+    fn read<'a>(&self, copy: &'a CopyAction, tree: &Tree<'_>) -> Result<Vec<Read<'a>>, Problem> {
+        let exclude = PatternList::new(copy.exclude.iter().map(String::as_str)).map_err(|pattern| {
+            Problem::invalid(format!("--exclude: the pattern `{pattern}` is malformed"))
+        })?;
+        let gather = Gather { tree, exclude, parents: copy.parents, stop: &self.stop, now: now() };
+        copy.sources
+            .iter()
+            .map(|source| match source {
+                SourceWord::Path(path) => gather.source(path).map(Read::Items),
+                SourceWord::Inline { name, content } => Ok(Read::Inline(name, content)),
+            })
+            .collect()
+    }
+
+    fn copy_key(&self, copy: &CopyAction, outcome: &Outcome) -> KeyBuilder {
+        let mut key = self.key(if copy.is_add { "add" } else { "copy" }, outcome);
+        let mut words = Vec::new();
+        for source in &copy.sources {
+            match source {
+                SourceWord::Path(path) => words.push(path.clone()),
+                SourceWord::Inline { name, content } => words.push(format!("<<{name}\n{content}")),
+            }
+        }
+        words.push(copy.destination.clone());
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        key.text("instruction", &format!("{words:?}"))
+            .text("--chown", &text(&copy.chown))
+            .text("--chmod", copy.chmod.as_ref().map_or("", |(text, _)| text))
+            .text("--exclude", &format!("{:?}", copy.exclude))
+            .text("--parents", if copy.parents { "true" } else { "" })
+            .text("--unpack", if copy.unpack { "true" } else { "" });
+        key
+    }
+
+    fn content_key(&self, copy: &CopyAction, read: &[Read<'_>], tree: &Tree<'_>, outcome: &Outcome) -> Key {
+        let mut key = self.copy_key(copy, outcome);
+        let mut named = 0;
+        for items in read {
+            let Read::Items(items) = items else { continue };
+            key.hidden("files", &digest_of(items, tree.keep_owner).hex());
+            let entries = items.iter().flat_map(|item| item.entries.iter().map(move |entry| (item, entry)));
+            for (item, entry) in entries.filter(|(_, entry)| !entry.metadata.is_directory()) {
+                named += 1;
+                if named > NAMED_FILES {
+                    break;
+                }
+                let path = item.base.join(&entry.path);
+                let content =
+                    entry.digest.map_or_else(|| format!("{:?}", entry.link), |digest| digest.short());
+                key.note(format!("file {}", path.display()), format!("{content} {:o}", entry.metadata.mode));
+            }
+        }
+        if named > NAMED_FILES {
+            let all: Vec<String> = read
+                .iter()
+                .filter_map(|items| match items {
+                    Read::Items(items) => Some(digest_of(items, tree.keep_owner).hex()),
+                    Read::Inline(..) => None,
+                })
+                .collect();
+            key.note("another file".to_owned(), Digest::of(all.join(" ").as_bytes()).short());
+        }
+        key.finish()
+    }
+
+    fn write(
+        &self,
+        copy: &CopyAction,
+        tree: &Tree<'_>,
+        read: &[Read<'_>],
+        snapshot: &Snapshot,
+    ) -> Result<bool, Problem> {
+        let root = mount(snapshot)?;
+        let owner = copy.chown.as_deref().map(|owner| resolve_owner(&root, owner)).transpose()?;
+        let mode = copy.chmod.as_ref().map(|(_, mode)| mode.clone());
+        let mut writer = Writer::new(&root, owner, mode, &self.stop);
+        refuse_many_files(copy, read, &writer)?;
+        for items in read {
+            match items {
+                Read::Inline(name, content) => writer.inline(name, content.as_bytes(), &copy.destination)?,
+                Read::Items(items) => {
+                    for item in items {
+                        match self.archive(copy, tree, item)? {
+                            Some(kind) => self.unpack(copy, tree, item, kind, &mut writer)?,
+                            None => writer.item(tree, item, &copy.destination)?,
+                        }
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn archive(&self, copy: &CopyAction, tree: &Tree<'_>, item: &Item) -> Result<Option<Archive>, Problem> {
+        let is_file =
+            item.entries.first().is_some_and(|entry| entry.metadata.kind == shipway_linux::Kind::File);
+        if copy.unpack && is_file { archive_of(tree.root, &item.base) } else { Ok(None) }
+    }
+
+    /// Unpacks into a place of its own and copies from there, so that all rules of COPY hold.
+    fn unpack(
+        &self,
+        copy: &CopyAction,
+        tree: &Tree<'_>,
+        item: &Item,
+        kind: Archive,
+        writer: &mut Writer<'_>,
+    ) -> Result<(), Problem> {
+        let layers = &self.builder.layers;
+        let scratch = layers
+            .prepare(&[])
+            .map_err(|source| Problem::Layers { action: "prepare a place to unpack into", source })?;
+        let root = Root::open(&scratch.upper).map_err(Problem::io("open", "a place to unpack into"))?;
+        unpack_archive(tree.root, &item.base, kind, &root)?;
+        let unpacked = Tree {
+            root: &root,
+            ignore: None,
+            stats: None,
+            keep_owner: true,
+            place: "the archive".to_owned(),
+        };
+        let gather = Gather {
+            tree: &unpacked,
+            exclude: PatternList::default(),
+            parents: false,
+            stop: &self.stop,
+            now: now(),
+        };
+        for item in gather.source("/")? {
+            writer.item(&unpacked, &item, &copy.destination)?;
+        }
+        Ok(())
+    }
+}
+
+/// Several files cannot all become one; BuildKit would keep the last one only.
+fn refuse_many_files(copy: &CopyAction, read: &[Read<'_>], writer: &Writer<'_>) -> Result<(), Problem> {
+    let count = |items: &Read<'_>| match items {
+        Read::Items(items) => items.iter().filter(|item| !item.is_directory()).count(),
+        Read::Inline(..) => 1,
+    };
+    let files: usize = read.iter().map(count).sum();
+    if files > 1
+        && !copy.parents
+        && !copy.destination.ends_with('/')
+        && !writer.is_directory(Path::new(&copy.destination))?
+    {
+        let instruction = if copy.is_add { "ADD" } else { "COPY" };
+        return Err(Problem::invalid(format!(
+            "When using {instruction} with more than one source file, the destination must be a directory and end with a /"
+        )));
+    }
+    Ok(())
+}
+
+/// The context or another stage failed; the error itself is reported by whoever has it.
+pub(super) fn of_build(error: BuildError) -> Problem {
+    match error {
+        BuildError::OpenContext { path, source } => {
+            Problem::Io { action: "open the build context", path: path.display().to_string(), source }
+        }
+        _ => Problem::Cancelled,
+    }
+}

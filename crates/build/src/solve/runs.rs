@@ -1,0 +1,324 @@
+//! RUN steps: mounts, key, and the command itself.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use shipway_dockerfile::{Mount, MountKind, Sharing};
+use shipway_layers::Snapshot;
+use shipway_linux::{OpenFlags, Root};
+use shipway_oci::Digest;
+
+use super::copies::of_build;
+use super::stubs::Stubs;
+use super::{Outcome, Solver};
+use crate::context::PatternList;
+use crate::copy::{Gather, Tree, Writer, digest_of};
+use crate::key::Key;
+use crate::plan::{PlannedStage, RunAction, Step};
+use crate::progress::StepInfo;
+use crate::seams::{MOUNT_STUBS, MountSource, RunStep, StepMount, StubKind};
+use crate::time::now;
+use crate::{Event, Problem, Progress};
+
+/// The confinement of commands; part of the key of each.
+const CONFINEMENT: &str = "1";
+
+/// The mounts of one command, ready to be made.
+pub(super) struct Mounts {
+    mounts: Vec<StepMount>,
+    /// What of them goes into the key.
+    described: Vec<String>,
+    /// Variables that hold secrets.
+    env: Vec<String>,
+    /// Caches to take when the command really runs.
+    caches: Vec<(String, Mount)>,
+    /// Copies of the context without what is ignored; they go with the step.
+    held: Vec<Snapshot>,
+}
+
+impl Solver<'_> {
+    /// Opens what `--mount` names. Nothing of a secret goes into the description.
+    pub(super) fn mount_sources(&self, run: &RunAction) -> Result<Mounts, Problem> {
+        let mut all = Mounts {
+            mounts: Vec::new(),
+            described: Vec::new(),
+            env: Vec::new(),
+            caches: Vec::new(),
+            held: Vec::new(),
+        };
+        if let Some((name, text)) = &run.script {
+            all.described.push(format!("script {name} {text}"));
+            let content = text.clone().into_bytes();
+            let source = MountSource::File { content, mode: 0o755, uid: 0, gid: 0 };
+            all.mounts.push(StepMount { target: format!("/dev/pipes/{name}"), source });
+        }
+        for (mount, origin) in &run.mounts {
+            let target = mount.target.clone().unwrap_or_default();
+            match mount.kind {
+                MountKind::Bind => self.bind(mount, *origin, target, &mut all)?,
+                MountKind::Tmpfs => {
+                    all.described.push(format!("tmpfs {target} {:?}", mount.size));
+                    all.mounts.push(StepMount { target, source: MountSource::Tmpfs { size: mount.size } });
+                }
+                MountKind::Cache => {
+                    if mount.from.is_some() || mount.source.is_some() {
+                        return Err(Problem::Unsupported {
+                            what: "a cache mount with `from` or `source`".to_owned(),
+                            help: "fill the cache in the command",
+                        });
+                    }
+                    let id = mount.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| target.clone());
+                    all.described
+                        .push(format!("cache {target} {id} {:?} {}", mount.sharing, mount.read_only));
+                    all.caches.push((id, mount.clone()));
+                }
+                MountKind::Secret => self.secret(mount, &mut all)?,
+                MountKind::Ssh => {}
+            }
+        }
+        Ok(all)
+    }
+
+    fn secret(&self, mount: &Mount, all: &mut Mounts) -> Result<(), Problem> {
+        let base = |path: &String| path.rsplit('/').next().unwrap_or(path).to_owned();
+        let id =
+            mount.id.clone().or_else(|| mount.source.clone()).or_else(|| mount.target.as_ref().map(base));
+        let id = id.unwrap_or_default();
+        all.described.push(format!("secret {id} {:?} {:?} {:?}", mount.target, mount.env, mount.mode));
+        let Some(secret) = self.request.secrets.iter().find(|secret| secret.id == id) else {
+            return if mount.required { Err(Problem::MissingSecret { id }) } else { Ok(()) };
+        };
+        if let Some(name) = &mount.env {
+            all.env.push(format!("{name}={}", String::from_utf8_lossy(&secret.content)));
+        }
+        if let Some(target) = &mount.target {
+            let source = MountSource::File {
+                content: secret.content.clone(),
+                mode: mount.mode.unwrap_or(0o400),
+                uid: mount.uid.unwrap_or(0),
+                gid: mount.gid.unwrap_or(0),
+            };
+            all.mounts.push(StepMount { target: target.clone(), source });
+        }
+        Ok(())
+    }
+
+    fn bind(
+        &self,
+        mount: &Mount,
+        origin: Option<crate::plan::Origin>,
+        target: String,
+        all: &mut Mounts,
+    ) -> Result<(), Problem> {
+        let source = mount.source.clone().unwrap_or_default();
+        let open = |root: &Root| {
+            let opened = root.open_with(Path::new(&source), OpenFlags::PATH, 0);
+            opened.map(Arc::new).map_err(Problem::io("open", &source))
+        };
+        let fd = if let Some(origin) = origin {
+            let from = self.files_of(origin).map_err(of_build)?;
+            all.described.push(format!("bind {target} {source} {}", from.key));
+            open(&self.open_files(&from.layers)?)?
+        } else {
+            let context = self.context().map_err(of_build)?;
+            let tree = Tree {
+                root: &context.root,
+                ignore: Some(&context.ignore),
+                stats: Some(&context.stats),
+                keep_owner: true,
+                place: "the build context".to_owned(),
+            };
+            let gather = Gather {
+                tree: &tree,
+                exclude: PatternList::default(),
+                parents: false,
+                stop: &self.stop,
+                now: now(),
+            };
+            let items = gather.source(&source)?;
+            all.described.push(format!("bind {target} {source} {}", digest_of(&items, true)));
+            let is_directory = items.iter().any(crate::copy::Item::is_directory);
+            if is_directory && !context.ignore.list.is_empty() {
+                // What is ignored is not in the key, so the command must not see it.
+                let layers = &self.builder.layers;
+                let copy = layers
+                    .prepare(&[])
+                    .map_err(|source| Problem::Layers { action: "prepare a copy of the context", source })?;
+                let root = Root::open(&copy.upper).map_err(Problem::io("open", &copy.upper))?;
+                let mut writer = Writer::new(&root, None, None, &self.stop);
+                for item in &items {
+                    writer.item(&tree, item, "/")?;
+                }
+                all.held.push(copy);
+                root.open_with(Path::new("."), OpenFlags::PATH, 0)
+                    .map(Arc::new)
+                    .map_err(Problem::io("open", &source))?
+            } else {
+                open(&context.root)?
+            }
+        };
+        all.mounts.push(StepMount { target, source: MountSource::Bind { fd } });
+        Ok(())
+    }
+
+    pub(super) fn run_key(
+        &self,
+        stage: &PlannedStage,
+        run: &RunAction,
+        mounts: &Mounts,
+        outcome: &Outcome,
+    ) -> Key {
+        let mut key = self.key("run", outcome);
+        key.text("instruction", &format!("{:?}", run.args));
+        for variable in &run.env {
+            let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+            key.text(&format!("variable {name}"), value);
+        }
+        key.text("working directory", &run.cwd)
+            .text("user", &run.user)
+            .text("network", run.network.name())
+            .text("platform", &stage.platform.to_string())
+            .text("confinement", CONFINEMENT);
+        for described in &mounts.described {
+            key.text("mount", described);
+        }
+        key.finish()
+    }
+
+    pub(super) fn run_command(
+        &self,
+        step: &Step,
+        run: &RunAction,
+        mut mounts: Mounts,
+        snapshot: &Snapshot,
+    ) -> Result<(), Problem> {
+        let mut locks = Vec::new();
+        for (id, mount) in std::mem::take(&mut mounts.caches) {
+            let (directory, lock) = self.cache_directory(&id, &mount)?;
+            locks.extend(lock);
+            let target = mount.target.clone().unwrap_or_default();
+            let source = MountSource::Cache { directory, read_only: mount.read_only };
+            mounts.mounts.push(StepMount { target, source });
+        }
+        let mut wanted: Vec<(PathBuf, StubKind)> =
+            MOUNT_STUBS.iter().map(|(path, kind)| (PathBuf::from(path), *kind)).collect();
+        for mount in &mounts.mounts {
+            wanted.push((PathBuf::from(&mount.target), stub_kind(&mount.source)?));
+        }
+        let stubs = Stubs::make(snapshot, &wanted)?;
+        let proxies = crate::variables::proxy_variables(&self.request.build_args);
+        let mut env = run.env.clone();
+        for (name, value) in proxies {
+            if !env.iter().any(|known| known.split('=').next() == Some(&name)) {
+                env.push(format!("{name}={value}"));
+            }
+        }
+        env.append(&mut mounts.env);
+        let command = run.args.join(" ");
+        let run_step = RunStep {
+            args: run.args.clone(),
+            env,
+            cwd: run.cwd.clone(),
+            user: run.user.clone(),
+            lowers: snapshot.lowers.clone(),
+            upper: snapshot.upper.clone(),
+            work: snapshot.work.clone(),
+            mounts: mounts.mounts,
+            network: run.network,
+            host_ca: self.request.host_ca,
+            stop: self.stop.clone(),
+        };
+        let mut output = StepOutput { progress: &*self.builder.progress, step: &step.info };
+        let code = self
+            .builder
+            .runner
+            .run(&run_step, &mut output)
+            .map_err(|source| Problem::Runner { command: command.clone(), source })?;
+        if self.stop.is_set() {
+            return Err(Problem::Cancelled);
+        }
+        if code != 0 {
+            return Err(Problem::Exit { command, code });
+        }
+        stubs.remove()?;
+        drop(locks);
+        Ok(())
+    }
+
+    /// Returns the directory of a cache, and what keeps others out of it while the command runs.
+    fn cache_directory(&self, id: &str, mount: &Mount) -> Result<(PathBuf, Option<File>), Problem> {
+        // The name is a digest: an id such as `../..` leads nowhere.
+        let name = Digest::of(id.as_bytes()).hex();
+        let base = self.builder.directory("caches");
+        fs_err::create_dir_all(&base).map_err(Problem::io("make", &base))?;
+        let lock_file = |suffix: &str| {
+            let path = base.join(format!("{name}{suffix}.lock"));
+            fs_err::File::create(&path).map(|file| file.into_parts().0).map_err(Problem::io("make", &path))
+        };
+        let (directory, lock) = match mount.sharing {
+            Sharing::Shared => (base.join(&name), None),
+            Sharing::Locked => {
+                let lock = lock_file("")?;
+                // The lock is given up by its holder's end, however that comes.
+                lock.lock().map_err(Problem::io("lock", &base))?;
+                (base.join(&name), Some(lock))
+            }
+            Sharing::Private => {
+                let mut number = 0;
+                loop {
+                    let suffix = format!(".{number}");
+                    let lock = lock_file(&suffix)?;
+                    if lock.try_lock().is_ok() {
+                        break (base.join(format!("{name}{suffix}")), Some(lock));
+                    }
+                    number += 1;
+                }
+            }
+        };
+        if !directory.exists() {
+            let root = Root::open(&base).map_err(Problem::io("open", &base))?;
+            let relative = directory.strip_prefix(&base).unwrap_or(&directory);
+            match root.create_dir(relative, mount.mode.unwrap_or(0o755)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(Problem::io("make", &directory)(error));
+                }
+                _ => {}
+            }
+            let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+            root.set_owner(relative, uid, gid).map_err(Problem::io("own", &directory))?;
+        }
+        Ok((directory, lock))
+    }
+}
+
+fn stub_kind(source: &MountSource) -> Result<StubKind, Problem> {
+    Ok(match source {
+        MountSource::File { .. } => StubKind::File,
+        MountSource::Cache { .. } | MountSource::Tmpfs { .. } => StubKind::Directory,
+        MountSource::Bind { fd } => {
+            let opened =
+                fd.try_clone().map(File::from).map_err(Problem::io("look at", "a mount's source"))?;
+            let metadata = opened.metadata().map_err(Problem::io("look at", "a mount's source"))?;
+            if metadata.is_dir() { StubKind::Directory } else { StubKind::File }
+        }
+    })
+}
+
+/// Hands a command's output to whoever shows it.
+struct StepOutput<'a> {
+    progress: &'a dyn Progress,
+    step: &'a StepInfo,
+}
+
+impl Write for StepOutput<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.progress.event(&Event::Output { step: self.step, bytes });
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

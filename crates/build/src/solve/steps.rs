@@ -1,0 +1,237 @@
+//! One step: its key, the cache, and the work if it misses.
+
+use serde::{Deserialize, Serialize};
+use shipway_layers::{LayerId, Snapshot};
+use shipway_linux::Root;
+use shipway_store::{CachedStep, StoreError};
+
+use super::{Made, Outcome, Solver, lock};
+use crate::copy::{Writer, resolve_in, resolve_owner};
+use crate::key::{Input, Key, KeyBuilder, explain};
+use crate::plan::{Action, PlannedStage, Step, WorkdirAction};
+use crate::time::{now, now_seconds, rfc3339};
+use crate::{Event, Problem};
+
+/// What carrying out a step came to.
+pub(super) struct Applied {
+    pub(super) cached: bool,
+    pub(super) layer: Option<LayerId>,
+}
+
+/// What is kept of a step beside its layer.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredResult {
+    created: String,
+}
+
+impl Solver<'_> {
+    pub(super) fn layer_step(
+        &self,
+        stage: &PlannedStage,
+        step: &Step,
+        position: &str,
+        outcome: &mut Outcome,
+    ) -> Result<Applied, Problem> {
+        let position = format!("{}/{position}", self.position());
+        match &step.action {
+            Action::Metadata => Ok(Applied { cached: true, layer: None }),
+            Action::Run(run, at) => {
+                let mounts = self.mount_sources(run)?;
+                let key = self.run_key(stage, run, &mounts, outcome);
+                self.cached_or(step, &[key], &position, outcome, *at, |snapshot| {
+                    self.run_command(step, run, mounts, snapshot).map(|()| true)
+                })
+            }
+            Action::Copy(copy, at) => self.copy_step(step, copy, &position, outcome, *at),
+            Action::Workdir(workdir, at) => {
+                if workdir.path == "/" {
+                    return Ok(Applied { cached: true, layer: None });
+                }
+                let key = self
+                    .key("workdir", outcome)
+                    .text("instruction", &format!("WORKDIR {}", workdir.path))
+                    .text("user", &workdir.user)
+                    .finish();
+                self.cached_or(step, &[key], &position, outcome, *at, |snapshot| {
+                    self.workdir(workdir, snapshot)
+                })
+            }
+        }
+    }
+
+    /// Starts the key of a step on top of what is there.
+    pub(super) fn key(&self, kind: &str, parent: &Outcome) -> KeyBuilder {
+        let mut key = KeyBuilder::new(kind);
+        key.text("parent", &parent.key.to_string());
+        if let Some(epoch) = self.plan.epoch {
+            key.text("SOURCE_DATE_EPOCH", &epoch.to_string());
+        }
+        key
+    }
+
+    /// Names this Dockerfile in this context, so that its steps explain each other's misses.
+    fn position(&self) -> String {
+        let text = format!("{}\n{}", self.request.context.display(), self.request.dockerfile.display());
+        shipway_oci::Digest::of(text.as_bytes()).short()
+    }
+
+    /// Takes a step from the cache under one of its keys, or does it. `work` returns whether it changed anything.
+    pub(super) fn cached_or(
+        &self,
+        step: &Step,
+        keys: &[Key],
+        position: &str,
+        outcome: &mut Outcome,
+        history_at: usize,
+        work: impl FnOnce(&Snapshot) -> Result<bool, Problem>,
+    ) -> Result<Applied, Problem> {
+        let last = keys.last().expect("a step has a key");
+        if let Some(applied) = self.look_up(keys, position, outcome, history_at)? {
+            return Ok(applied);
+        }
+        self.explain(step, last, position)?;
+        let _permit = self.permits.take();
+        if self.stop.is_set() {
+            return Err(Problem::Cancelled);
+        }
+        let layers = &self.builder.layers;
+        let snapshot = layers
+            .prepare(&outcome.layers)
+            .map_err(|source| Problem::Layers { action: "prepare a place for the step's changes", source })?;
+        let changed = work(&snapshot)?;
+        if self.stop.is_set() {
+            return Err(Problem::Cancelled);
+        }
+        let layer = if changed {
+            if let Some(epoch) = self.plan.epoch {
+                super::stubs::clamp_times(&snapshot.upper, epoch)?;
+            }
+            Some(
+                layers
+                    .commit(snapshot)
+                    .map_err(|source| Problem::Layers { action: "keep a step's changes", source })?,
+            )
+        } else {
+            None
+        };
+        let created = match self.plan.epoch {
+            Some(epoch) => rfc3339(epoch, 0),
+            None => {
+                let now = now();
+                rfc3339(i64::try_from(now.as_secs()).unwrap_or(i64::MAX), now.subsec_nanos())
+            }
+        };
+        self.remember(keys, position, &created, layer.as_ref())?;
+        self.advance(outcome, last, Made { history_at, created, layer: layer.clone() });
+        Ok(Applied { cached: false, layer })
+    }
+
+    /// Looks for a step under its keys; a later one also becomes known under those before it.
+    pub(super) fn look_up(
+        &self,
+        keys: &[Key],
+        position: &str,
+        outcome: &mut Outcome,
+        history_at: usize,
+    ) -> Result<Option<Applied>, Problem> {
+        if self.request.no_cache {
+            return Ok(None);
+        }
+        let last = keys.last().expect("a step has a key");
+        let fail = |source| Problem::Store { action: "look into the build cache", source };
+        for (index, key) in keys.iter().enumerate() {
+            let Some(row) = self.builder.store.cache_get(&key.digest).map_err(fail)? else { continue };
+            let Ok(result) = serde_json::from_str::<StoredResult>(&row.result) else { continue };
+            if let Some(layer) = &row.layer {
+                if self.builder.store.layer(layer).map_err(fail)?.is_none() {
+                    continue;
+                }
+                lock(&self.rows).insert(layer.clone(), row.clone());
+            }
+            if index > 0 {
+                self.remember(&keys[..index], position, &result.created, row.layer.as_ref())?;
+            }
+            let layer = row.layer.clone();
+            self.advance(outcome, last, Made { history_at, created: result.created, layer: layer.clone() });
+            return Ok(Some(Applied { cached: true, layer }));
+        }
+        Ok(None)
+    }
+
+    fn advance(&self, outcome: &mut Outcome, key: &Key, made: Made) {
+        outcome.key = key.digest;
+        outcome.layers.extend(made.layer.clone());
+        outcome.made.push(made);
+    }
+
+    fn explain(&self, step: &Step, key: &Key, position: &str) -> Result<(), Problem> {
+        let fail = |source| Problem::Store { action: "look into the build cache", source };
+        let why = if self.request.no_cache {
+            Some("the cache is not used".to_owned())
+        } else {
+            let last = self.builder.store.cache_last_inputs(position).map_err(fail)?;
+            let last = last.and_then(|text| serde_json::from_str::<Vec<Input>>(&text).ok());
+            last.and_then(|last| explain(&last, &key.inputs))
+        };
+        let why = why.as_deref().unwrap_or("it was not built before");
+        self.builder.progress.event(&Event::Missed { step: &step.info, why });
+        Ok(())
+    }
+
+    fn remember(
+        &self,
+        keys: &[Key],
+        position: &str,
+        created: &str,
+        layer: Option<&LayerId>,
+    ) -> Result<(), Problem> {
+        let result = StoredResult { created: created.to_owned() };
+        for key in keys {
+            let row = CachedStep {
+                key: key.digest,
+                position: position.to_owned(),
+                inputs: serde_json::to_string(&key.inputs).expect("texts are always JSON"),
+                result: serde_json::to_string(&result).expect("texts are always JSON"),
+                layer: layer.cloned(),
+            };
+            self.put(&row).map_err(|source| Problem::Store { action: "record a step", source })?;
+            if let Some(layer) = layer {
+                lock(&self.rows).insert(layer.clone(), row);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn put(&self, row: &CachedStep) -> Result<(), StoreError> {
+        self.builder.store.cache_put(row, now_seconds())
+    }
+
+    /// Makes the working directory if it is missing; it belongs to the user that was set before.
+    fn workdir(&self, workdir: &WorkdirAction, snapshot: &Snapshot) -> Result<bool, Problem> {
+        let root = mount(snapshot)?;
+        let path = std::path::Path::new(&workdir.path);
+        let resolved = resolve_in(&root, path).map_err(Problem::io("find", path))?;
+        if root
+            .metadata(&resolved)
+            .map_err(Problem::io("find", path))?
+            .is_some_and(|found| found.is_directory())
+        {
+            return Ok(false);
+        }
+        let owner = match workdir.user.as_str() {
+            "" => None,
+            user => Some(resolve_owner(&root, user)?),
+        };
+        Writer::new(&root, owner, None, &self.stop).ensure_directory(path)?;
+        Ok(true)
+    }
+}
+
+/// Mounts a snapshot where nobody else sees it. On top of nothing it is its upper directory.
+pub(super) fn mount(snapshot: &Snapshot) -> Result<Root, Problem> {
+    if snapshot.lowers.is_empty() {
+        return Root::open(&snapshot.upper).map_err(Problem::io("open", "the image's root"));
+    }
+    let mounted = snapshot.overlay().mount_detached().map_err(Problem::io("mount", "the image's layers"))?;
+    Ok(Root::from_fd(mounted))
+}

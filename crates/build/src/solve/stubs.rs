@@ -1,0 +1,126 @@
+//! What a command's mounts go over, made before and removed after, so that no trace of it gets into the layer.
+
+use std::path::{Path, PathBuf};
+
+use shipway_layers::Snapshot;
+use shipway_linux::{Kind, Root};
+
+use super::steps::mount;
+use crate::Problem;
+use crate::copy::resolve_in;
+use crate::seams::StubKind;
+
+/// Files and directories that did not exist before a command.
+#[derive(Debug)]
+pub(super) struct Stubs {
+    upper: Root,
+    /// Paths that were made and their inodes, parents first.
+    made: Vec<(PathBuf, u64)>,
+    /// Directories of lower layers that making a stub copied up, as they were: path, mode, owner, group.
+    copied: Vec<(PathBuf, (u32, u32, u32))>,
+}
+
+impl Stubs {
+    /// Makes what is missing.
+    pub(super) fn make(snapshot: &Snapshot, wanted: &[(PathBuf, StubKind)]) -> Result<Self, Problem> {
+        let upper = Root::open(&snapshot.upper).map_err(Problem::io("open", "the step's changes"))?;
+        let mut stubs = Self { upper, made: Vec::new(), copied: Vec::new() };
+        let root = mount(snapshot)?;
+        let mut paths = Vec::new();
+        for (path, kind) in wanted {
+            let resolved = resolve_in(&root, path).map_err(Problem::io("find", path))?;
+            if root.metadata(&resolved).map_err(Problem::io("find", path))?.is_some() {
+                continue;
+            }
+            let parent = resolved.parent().unwrap_or(Path::new("")).to_owned();
+            for directory in parent.ancestors().filter(|at| !at.as_os_str().is_empty()) {
+                let in_upper = stubs.upper.metadata(directory).map_err(Problem::io("find", directory))?;
+                if let Some(found) = root.metadata(directory).map_err(Problem::io("find", directory))?
+                    && in_upper.is_none()
+                {
+                    stubs.copied.push((directory.to_owned(), (found.mode, found.uid, found.gid)));
+                }
+            }
+            paths.extend(root.create_dir_all(&parent, 0o755).map_err(Problem::io("make", path))?);
+            match kind {
+                StubKind::Directory => {
+                    root.create_dir(&resolved, 0o755).map_err(Problem::io("make", path))?
+                }
+                StubKind::File => {
+                    drop(root.create_file(&resolved, 0o644).map_err(Problem::io("make", path))?)
+                }
+            }
+            paths.push(resolved);
+        }
+        // Inodes of the upper directory itself: those of the merged view may be others.
+        drop(root);
+        for path in paths {
+            if let Some(found) = stubs.upper.metadata(&path).map_err(Problem::io("find", &path))? {
+                stubs.made.push((path, found.inode));
+            }
+        }
+        Ok(stubs)
+    }
+
+    /// Removes what is still as it was made: what the command put in its place stays.
+    pub(super) fn remove(self) -> Result<(), Problem> {
+        for (path, inode) in self.made.iter().rev() {
+            let Some(found) = self.upper.metadata(path).map_err(Problem::io("find", path))? else { continue };
+            let untouched = found.inode == *inode
+                && match found.kind {
+                    Kind::File => found.size == 0,
+                    Kind::Directory => self.is_empty(path)?,
+                    _ => false,
+                };
+            if untouched {
+                self.upper.remove(path).map_err(Problem::io("remove", path))?;
+            }
+        }
+        // Deepest first.
+        let mut copied = self.copied.clone();
+        copied.sort_by_key(|(path, _)| std::cmp::Reverse(path.components().count()));
+        copied.dedup();
+        for (path, before) in &copied {
+            let Some(found) = self.upper.metadata(path).map_err(Problem::io("find", path))? else { continue };
+            let same = found.is_directory() && (found.mode, found.uid, found.gid) == *before;
+            let marked = same && self.is_marked(path)?;
+            if same && !marked && self.is_empty(path)? {
+                self.upper.remove(path).map_err(Problem::io("remove", path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self, path: &Path) -> Result<bool, Problem> {
+        Ok(self.upper.names(path).map_err(Problem::io("read", path))?.is_empty())
+    }
+
+    /// An opaque directory means that the command removed what was in it.
+    fn is_marked(&self, path: &Path) -> Result<bool, Problem> {
+        let xattrs = self.upper.xattrs(path).map_err(Problem::io("read", path))?;
+        Ok(xattrs.iter().any(|(name, value)| name == "user.overlay.opaque" && value == b"y"))
+    }
+}
+
+/// Sets times after `epoch` to it, so that equal sources make equal layers.
+pub(super) fn clamp_times(upper: &Path, epoch: i64) -> Result<(), Problem> {
+    let root = Root::open(upper).map_err(Problem::io("open", "the step's changes"))?;
+    let mut todo = vec![PathBuf::new()];
+    let mut all = Vec::new();
+    while let Some(directory) = todo.pop() {
+        for name in root.names(&directory).map_err(Problem::io("read", &directory))? {
+            let path = directory.join(name);
+            let Some(found) = root.metadata(&path).map_err(Problem::io("read", &path))? else { continue };
+            if found.is_directory() {
+                todo.push(path.clone());
+            }
+            if found.mtime > (epoch, 0) {
+                all.push(path);
+            }
+        }
+    }
+    for path in all.iter().rev() {
+        root.set_mtime(path, (epoch, 0)).map_err(Problem::io("date", path))?;
+    }
+    root.set_mtime(".", (epoch, 0)).map_err(Problem::io("date", "/"))
+}

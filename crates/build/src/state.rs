@@ -1,0 +1,129 @@
+//! What a stage's image says after some of its instructions. Files are not here: they are the solver's.
+
+use shipway_oci::{HistoryEntry, ImageConfig, Platform};
+
+use crate::variables::{Variables, set_env};
+
+const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A stage between two instructions.
+#[derive(Clone, Debug)]
+pub(crate) struct StageState {
+    /// The image's document; diff IDs and times are filled in at the end.
+    pub(crate) image: ImageConfig,
+    /// What instructions see: ENV and ARG together, the last one wins.
+    pub(crate) scope: Variables,
+    /// ARGs in order, for the history of RUN.
+    pub(crate) args: Vec<(String, Option<String>)>,
+    /// CMD was given in this stage, so ENTRYPOINT leaves it.
+    pub(crate) cmd_set: bool,
+}
+
+impl StageState {
+    /// `FROM scratch`
+    pub(crate) fn scratch(platform: &Platform) -> Self {
+        Self::start(ImageConfig {
+            architecture: platform.architecture.clone(),
+            variant: platform.variant.clone(),
+            os: platform.os.clone(),
+            ..ImageConfig::default()
+        })
+    }
+
+    /// `FROM image`
+    pub(crate) fn of_image(base: &ImageConfig) -> Self {
+        Self::start(ImageConfig { created: None, ..base.clone() })
+    }
+
+    fn start(mut image: ImageConfig) -> Self {
+        image.config.on_build.clear();
+        if !image.config.env.iter().any(|text| text.starts_with("PATH=")) {
+            set_env(&mut image.config.env, "PATH", DEFAULT_PATH);
+        }
+        let scope = Variables::of_env(&image.config.env);
+        Self { image, scope, args: Vec::new(), cmd_set: false }
+    }
+
+    /// `FROM stage`
+    pub(crate) fn of_stage(stage: &Self) -> Self {
+        let mut child = stage.clone();
+        child.image.config.on_build.clear();
+        child.cmd_set = false;
+        child
+    }
+
+    /// Returns the working directory, absolute.
+    pub(crate) fn cwd(&self) -> &str {
+        match self.image.config.working_dir.as_str() {
+            "" => "/",
+            cwd => cwd,
+        }
+    }
+
+    /// Returns a path in the image, absolute and without dots; a slash at the end stays.
+    pub(crate) fn absolute(&self, path: &str) -> String {
+        let is_directory = path.is_empty() || path == "." || path.ends_with('/') || path.ends_with("/.");
+        let joined = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.cwd()) };
+        let mut clean = clean_path(&joined);
+        if is_directory && !clean.ends_with('/') {
+            clean.push('/');
+        }
+        clean
+    }
+
+    /// Adds a history entry without a time and returns its place.
+    pub(crate) fn remember(
+        &mut self,
+        created_by: String,
+        created: Option<String>,
+        with_layer: bool,
+    ) -> usize {
+        self.image.history.push(HistoryEntry {
+            created,
+            created_by: Some(created_by),
+            author: None,
+            comment: Some(HISTORY_COMMENT.to_owned()),
+            empty_layer: !with_layer,
+        });
+        self.image.history.len() - 1
+    }
+}
+
+/// Resolves `.`, `..` and double slashes of an absolute path by its text alone, as Docker does with paths in images.
+pub(crate) fn clean_path(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_relative_to_the_working_directory() {
+        let mut state = StageState::scratch(&Platform::linux("amd64"));
+        state.image.config.working_dir = "/app".to_owned();
+        for (name, path, want) in [
+            ("dot", ".", "/app/"),
+            ("dot slash", "./", "/app/"),
+            ("name", "x", "/app/x"),
+            ("directory", "x/", "/app/x/"),
+            ("up", "../x", "/x"),
+            ("absolute", "/y//z/../w", "/y/w"),
+            ("root", "/", "/"),
+            ("too far up", "../../..", "/"),
+        ] {
+            assert_eq!(state.absolute(path), want, "case {name}");
+        }
+    }
+}
