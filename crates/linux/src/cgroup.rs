@@ -89,17 +89,22 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Allows only the devices given as in `devices.allow` (`c 1:3 rwm`); version 1 only.
+    /// Allows only the devices given as in `devices.allow` (`c 1:3 rwm`); under version 2 by a BPF program.
     ///
-    /// Returns whether the machine's hierarchy could be told; under version 2 that takes a BPF program.
+    /// Returns whether the machine has a hierarchy that could be told.
     pub fn allow_devices(&self, allowed: &[&str]) -> io::Result<bool> {
-        let Some((_, dir)) = self.dirs.iter().find(|(controller, _)| *controller == Controller::Devices)
-        else {
-            return Ok(false);
-        };
-        write(dir, "devices.deny", "a")?;
-        allowed.iter().try_for_each(|rule| write(dir, "devices.allow", rule))?;
-        Ok(true)
+        for (controller, dir) in &self.dirs {
+            match controller {
+                Controller::Unified => return crate::device_filter::attach(dir, allowed).map(|()| true),
+                Controller::Devices => {
+                    write(dir, "devices.deny", "a")?;
+                    allowed.iter().try_for_each(|rule| write(dir, "devices.allow", rule))?;
+                    return Ok(true);
+                }
+                _ => {}
+            }
+        }
+        Ok(false)
     }
 
     /// Moves a process into the group.

@@ -6,11 +6,13 @@
 
 mod caps;
 mod cgroup;
+mod device_filter;
 mod mount;
 mod mount_attr;
 mod overlay;
 mod process;
 mod root;
+mod seal;
 mod sync;
 
 pub use caps::Capabilities;
@@ -28,4 +30,5 @@ pub use process::{
 };
 pub use root::{Kind, Metadata, Root};
 pub use rustix::fs::OFlags as OpenFlags;
+pub use seal::ensure_sealed;
 pub use sync::{filesystem_magic, free_bytes, sync_directory, sync_filesystem};

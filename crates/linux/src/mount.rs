@@ -63,7 +63,7 @@ pub fn clone_tree(source: &Path, read_only: bool) -> io::Result<OwnedFd> {
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let tree = open_tree(CWD, source, flags)?;
     if read_only {
-        crate::set_read_only(&tree)?;
+        crate::mount_attr::set_tree_read_only(&tree)?;
     }
     Ok(tree)
 }

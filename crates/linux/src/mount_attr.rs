@@ -5,6 +5,15 @@ use std::os::fd::{AsFd, AsRawFd as _};
 
 /// Makes one mount read-only (`mount_setattr(2)`).
 pub fn set_read_only(mount: impl AsFd) -> io::Result<()> {
+    set(mount, libc::AT_EMPTY_PATH)
+}
+
+/// Makes a mount and everything mounted below it read-only.
+pub(crate) fn set_tree_read_only(mount: impl AsFd) -> io::Result<()> {
+    set(mount, libc::AT_EMPTY_PATH | libc::AT_RECURSIVE)
+}
+
+fn set(mount: impl AsFd, flags: i32) -> io::Result<()> {
     let attributes =
         libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
     // SAFETY: the path is a constant string, the structure lives through the call and its size is given.
@@ -13,7 +22,7 @@ pub fn set_read_only(mount: impl AsFd) -> io::Result<()> {
             libc::SYS_mount_setattr,
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            flags,
             &raw const attributes,
             size_of::<libc::mount_attr>(),
         )
