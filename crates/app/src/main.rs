@@ -1,4 +1,41 @@
-//! Wires everything; the command line.
+//! The `shipway` program: reads the command line, wires the crates, shows results.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod cli;
+mod clock;
+mod engine;
+mod failure;
+mod roots;
+mod table;
+mod ui;
+mod verbs;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::Cli;
+use crate::ui::Ui;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // The shim is this program under another verb, before anything else is set up: it must stay small and single-threaded.
+    match arguments.get(1).and_then(|verb| verb.to_str()) {
+        Some("__shim") => return shipway_runtime::shim_main(&arguments[2..]),
+        Some("__exec") => return shipway_runtime::exec_main(&arguments[2..]),
+        _ => {}
+    }
+    let filter = tracing_subscriber::EnvFilter::from_env("SHIPWAY_LOG");
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let mut ui = Ui::of_process();
+    match verbs::run(Cli::parse_from(arguments), &mut ui) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            if !failure.text().is_empty() {
+                ui.note(failure.text());
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}

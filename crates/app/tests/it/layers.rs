@@ -31,6 +31,7 @@ const KERNEL: &[&str] = &["libc", "nix", "rustix"];
 const WITHOUT_TOKIO: &[&str] =
     &["oci", "dockerfile", "linux", "store", "layers", "fetch", "bootstrap", "network", "build", "runtime"];
 
+#[expect(clippy::unwrap_used, reason = "a test")]
 /// Returns the direct, non-development dependencies of every crate of the workspace.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
@@ -53,7 +54,8 @@ fn no_crate_uses_one_that_the_design_does_not_allow() {
     let dependencies = dependencies();
     for (name, used) in &dependencies {
         let Some(name) = name.strip_prefix("shipway-").filter(|name| *name != "app") else { continue };
-        let (_, may) = MAY_USE.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("add `{name}`"));
+        let (_, may) =
+            MAY_USE.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("add `{name}`"));
         for dependency in used.iter().filter_map(|used| used.strip_prefix("shipway-")) {
             assert!(may.contains(&dependency), "`{name}` must not depend on `{dependency}`");
         }

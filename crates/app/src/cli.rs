@@ -1,0 +1,224 @@
+//! The command line: what can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// From a Dockerfile to a running, reachable pod on one Linux machine.
+#[derive(Debug, Parser)]
+#[command(name = "shipway", version, max_term_width = 110, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// Directory for images, layers and the cluster's database [default: /var/lib/shipway]
+    #[arg(long, global = true, env = "SHIPWAY_ROOT", value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Directory for sockets and running containers [default: below /run/shipway]
+    #[arg(long, global = true, env = "SHIPWAY_STATE", value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXAMPLES: &str = "Examples:
+  shipway import rootfs.tar alpine        make an image of a root file system
+  shipway run --rm alpine cat /etc/issue  run a command in it
+  shipway run -d --name box alpine sleep 600
+  shipway exec box ps
+  shipway images";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make an image of a root file system in a tar archive
+    Import(ImportArgs),
+    /// List images
+    Images(ImagesArgs),
+    /// Show everything about images or containers
+    Inspect(NamesArgs),
+    /// Give an image another name
+    Tag {
+        /// Name, id or digest of the image
+        source: String,
+        /// The new name
+        target: String,
+    },
+    /// Remove images
+    Rmi(RmiArgs),
+    /// Run a command in a new container
+    Run(RunArgs),
+    /// List containers
+    Ps(PsArgs),
+    /// Show what a container printed
+    Logs(LogsArgs),
+    /// Run a command in a running container
+    Exec(ExecArgs),
+    /// Stop containers
+    Stop(StopArgs),
+    /// Remove containers
+    Rm(RmArgs),
+    /// Print a shell's completion script
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Names that are part of the design and not there yet, and typing errors.
+    #[command(external_subcommand)]
+    Other(Vec<String>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The archive, uncompressed; `-` is the standard input
+    pub(crate) file: String,
+    /// Name of the image, `name[:tag]`
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// Set a variable
+    #[arg(short, long = "env", value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// User, `name|uid[:group|gid]`
+    #[arg(short, long)]
+    pub(crate) user: Option<String>,
+    /// Working directory
+    #[arg(short, long)]
+    pub(crate) workdir: Option<String>,
+    /// Keep the input open
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Name or id
+    pub(crate) container: String,
+    /// Command and arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImagesArgs {
+    /// Only this repository, or repository and tag
+    pub(crate) name: Option<String>,
+    /// Only ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Ids in full
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// `table` or `json`
+    #[arg(long, default_value = "table")]
+    pub(crate) format: ListFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// Columns for people
+    Table,
+    /// One JSON document per line
+    Json,
+}
+
+/// `bridge` is not there yet, and refused by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NetworkKind {
+    /// Only a loopback device
+    None,
+    /// The host's network
+    Host,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NamesArgs {
+    /// Names or ids
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RmiArgs {
+    /// Names, ids or digests
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Also when a stopped container uses it, and with all its names
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Run in the background and print the container's id
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Remove the container when it ends
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// Name of the container
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Set a variable; without a value, the host's
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// User, `name|uid[:group|gid]`
+    #[arg(short, long)]
+    pub(crate) user: Option<String>,
+    /// Working directory
+    #[arg(short, long)]
+    pub(crate) workdir: Option<String>,
+    /// What the command is given to, instead of the image's
+    #[arg(long)]
+    pub(crate) entrypoint: Option<String>,
+    /// What the container sees of the network
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) network: NetworkKind,
+    /// Hostname [default: the start of the id]
+    #[arg(short = 'H', long)]
+    pub(crate) hostname: Option<String>,
+    /// Keep the input open
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// The root file system cannot be written
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// The image
+    pub(crate) image: String,
+    /// Command and arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Also stopped ones
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Only ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Ids and commands in full
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Name or id
+    pub(crate) container: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Names or ids
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Seconds until it is killed
+    #[arg(short, long, default_value_t = 10)]
+    pub(crate) time: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Names or ids
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Also when it runs
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}

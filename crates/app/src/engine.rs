@@ -1,0 +1,29 @@
+//! The parts that image and container verbs share.
+
+use std::path::Path;
+
+use shipway_layers::Unpacked;
+use shipway_runtime::Containers;
+use shipway_store::Store;
+
+use crate::failure::Failure;
+use crate::roots::Roots;
+
+/// Everything below one pair of roots.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) roots: Roots,
+    pub(crate) store: Store,
+    pub(crate) layers: Unpacked,
+    pub(crate) containers: Containers,
+}
+
+impl Engine {
+    /// Opens store, layers and containers.
+    pub(crate) fn open(roots: Roots) -> Result<Self, Failure> {
+        let store = Store::open(&roots.data)?;
+        let layers = Unpacked::open(store.clone());
+        let containers = Containers::open(&roots.state, Path::new("/proc/self/exe"))?;
+        Ok(Self { roots, store, layers, containers })
+    }
+}
