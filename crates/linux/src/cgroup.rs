@@ -62,7 +62,8 @@ impl Cgroup {
             if *controller == Controller::Unified {
                 enable_controllers(dir)?;
             }
-            fs_create_dir_all(dir)?;
+            // Somebody else may be removing the parent, which was empty.
+            fs_create_dir_all(dir).or_else(|_raced| fs_create_dir_all(dir))?;
             match controller {
                 Controller::Memory => set(dir, "memory.limit_in_bytes", limits.memory)?,
                 Controller::Pids => set(dir, "pids.max", limits.pids)?,
@@ -110,6 +111,11 @@ impl Cgroup {
     /// Moves a process into the group.
     pub fn add(&self, pid: i32) -> io::Result<()> {
         self.dirs.iter().try_for_each(|(_, dir)| write(dir, "cgroup.procs", &pid.to_string()))
+    }
+
+    /// Moves this process into the group, whatever its number is in whose eyes.
+    pub fn enter(&self) -> io::Result<()> {
+        self.add(0)
     }
 
     /// Returns the processes in the group.

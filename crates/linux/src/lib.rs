@@ -13,6 +13,7 @@ mod overlay;
 mod process;
 mod root;
 mod seal;
+mod surroundings;
 mod sync;
 
 pub use caps::Capabilities;
@@ -23,7 +24,7 @@ pub use mount::{
 pub use mount_attr::set_read_only;
 pub use overlay::Overlay;
 pub use process::{
-    CONTAINER_NAMESPACES, Ended, Forked, Namespaces, become_subreaper, change_directory,
+    CONTAINER_NAMESPACES, Ended, Forked, Namespaces, PROCESS_NAMESPACE, become_subreaper, change_directory,
     close_others_on_exec, die_with_parent, execute, exit_now, fork, fork_into, join_namespace, keep_on_exec,
     kernel_working_directory, new_cgroup_namespace, new_session, no_new_privileges, open_pidfd,
     replace_standard, reset_signals, set_hostname, set_ids, signal_pidfd, wait_for, wait_pidfd,
@@ -31,4 +32,5 @@ pub use process::{
 pub use root::{Kind, Metadata, Root};
 pub use rustix::fs::OFlags as OpenFlags;
 pub use seal::ensure_sealed;
+pub use surroundings::{enable_loopback, is_in_proc, limit_open_files, set_umask, wait_readable};
 pub use sync::{filesystem_magic, free_bytes, sync_directory, sync_filesystem};

@@ -196,6 +196,9 @@ pub const CONTAINER_NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWCGROUP;
 
+/// The one of them that only processes made afterwards are in.
+pub const PROCESS_NAMESPACE: i32 = libc::CLONE_NEWPID;
+
 /// Sees its own cgroup as the root from here on.
 pub fn new_cgroup_namespace() -> io::Result<()> {
     // SAFETY: plain system call.

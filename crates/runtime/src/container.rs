@@ -54,6 +54,9 @@ impl Containers {
 
     /// Starts a container and returns once its program runs, or why it does not.
     pub fn start(&self, spec: &ContainerSpec, stdio: StdIo) -> Result<Container, RuntimeError> {
+        if !is_file_name(&spec.id) {
+            return Err(RuntimeError::InvalidId(spec.id.clone()));
+        }
         let container = self.container(&spec.id);
         let dir = &container.dir;
         make_private(&dir.join("rootfs")).map_err(RuntimeError::io("make the directory", dir))?;
@@ -82,7 +85,7 @@ impl Containers {
     /// Finds a container.
     pub fn get(&self, id: &str) -> Result<Container, RuntimeError> {
         let container = self.container(id);
-        let known = !id.contains('/') && container.dir.join("spec.json").exists();
+        let known = is_file_name(id) && container.dir.join("spec.json").exists();
         if known { Ok(container) } else { Err(RuntimeError::NoContainer(id.to_owned())) }
     }
 
@@ -218,7 +221,10 @@ impl Container {
         drop(shim);
         drop(writer);
         let mut child = spawned.map_err(fail)?;
-        let line = read_line(&mut reader).map_err(fail)?;
+        // The writer's other end may live on in a process that another thread started just now: end of file is no sign.
+        let pidfd = linux::open_pidfd(i32::try_from(child.id()).unwrap_or(0)).map_err(fail)?;
+        let spoke = linux::wait_readable(&reader, &pidfd).map_err(fail)?;
+        let line = if spoke { read_line(&mut reader).map_err(fail)? } else { Vec::new() };
         if line == b"{}" {
             // Reaped when it ends, so that it does not stay as a zombie of a long-lived creator.
             std::thread::spawn(move || drop(child.wait()));
@@ -239,6 +245,12 @@ fn read_line(reader: &mut impl io::Read) -> io::Result<Vec<u8>> {
         line.push(byte[0]);
     }
     Ok(line)
+}
+
+/// Ids become names of directories and control groups.
+fn is_file_name(id: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    id.starts_with(|first: char| first.is_ascii_alphanumeric()) && id.len() <= 200 && id.bytes().all(letter)
 }
 
 fn make_private(dir: &Path) -> io::Result<()> {

@@ -33,6 +33,8 @@ pub enum Stage {
     Execute,
     /// Opening the log.
     Log,
+    /// Running from a copy of our program that a container cannot write to.
+    Seal,
 }
 
 /// What the shim reports: which step failed, on what, and what the kernel said.
@@ -86,6 +88,7 @@ impl StartFailure {
             Stage::WorkingDirectory => "could not enter the working directory",
             Stage::Execute => "could not run",
             Stage::Log => "could not open the log",
+            Stage::Seal => "could not seal",
         };
         let why = if self.errno == 0 { self.detail.clone() } else { kernel_words(self.errno) };
         format!("{did} `{}`: {why}", self.subject)
@@ -142,6 +145,13 @@ pub enum RuntimeError {
     #[error("the shim of container {0} ended before it had started anything")]
     #[diagnostic(code(runtime::shim), help("see its log, `shim.log` in the container's state directory"))]
     Shim(String),
+    /// The name cannot be one of a directory.
+    #[error("invalid container id: {0:?}")]
+    #[diagnostic(
+        code(runtime::id),
+        help("use letters, digits, `-`, `_` and `.`, and begin with a letter or digit")
+    )]
+    InvalidId(String),
     /// There is no such container.
     #[error("no such container: {0}")]
     #[diagnostic(code(runtime::container), help("`shipway ps -a` lists what there is"))]

@@ -43,7 +43,9 @@ impl Container {
 
 /// Runs as `DIR SPEC`: joins the container and becomes the program, and passes on how it ends.
 pub fn exec_main(arguments: &[OsString]) -> ExitCode {
-    match join(arguments) {
+    let sealed =
+        linux::ensure_sealed().map_err(|error| StartFailure::new(Stage::Seal, "the program", &error));
+    match sealed.and_then(|()| join(arguments)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             use std::io::Write as _;
@@ -70,23 +72,43 @@ fn join(arguments: &[OsString]) -> Result<u8, StartFailure> {
     if !state.is_alive() {
         return Err(StartFailure::rule(Stage::Clone, &container.id, "the container is not running"));
     }
-    let me = i32::try_from(std::process::id()).unwrap_or(0);
-    crate::mounts::cgroup_of(&container).add(me).map_err(fail(Stage::Cgroup))?;
-    linux::join_namespace(pidfd, linux::CONTAINER_NAMESPACES).map_err(fail(Stage::Clone))?;
+    linux::join_namespace(&pidfd, linux::PROCESS_NAMESPACE).map_err(fail(Stage::Clone))?;
     let Some(child) = linux::fork().map_err(fail(Stage::Clone))? else {
-        drop(linux::die_with_parent());
+        // Only this process: the other one is no part of the container, and would keep its group from being removed.
+        crate::mounts::cgroup_of(&container).enter().map_err(fail(Stage::Cgroup))?;
+        let others = linux::CONTAINER_NAMESPACES & !linux::PROCESS_NAMESPACE;
+        linux::join_namespace(&pidfd, others).map_err(fail(Stage::Clone))?;
         let root = Root::open(std::path::Path::new("/")).map_err(fail(Stage::Rootfs))?;
         let name = spec.user.as_deref().unwrap_or(&container.user);
         let user = resolve_user(&root, name).map_err(|why| StartFailure::rule(Stage::User, name, why))?;
-        let env: Vec<String> = container.env.iter().chain(&spec.env).cloned().collect();
+        let env = overlaid(&container.env, &spec.env);
         let cwd = spec.cwd.as_deref().unwrap_or(&container.cwd);
         let program = Program { args: &spec.args, env: &env, cwd, create_cwd: false };
         let confinement = Confinement {
             capabilities: container.capabilities,
             no_new_privileges: container.no_new_privileges,
+            die_with_parent: true,
         };
         return Err(execute(&program, &user, &confinement));
     };
     let ended = linux::wait_for(child).map_err(fail(Stage::Clone))?;
     Ok(u8::try_from(ended.code()).unwrap_or(255))
+}
+
+/// Returns `env` with the lines of `more` in place of those with the same name.
+fn overlaid(env: &[String], more: &[String]) -> Vec<String> {
+    let name = |line: &str| line.split('=').next().unwrap_or_default().to_owned();
+    let kept = env.iter().filter(|line| !more.iter().any(|other| name(other) == name(line)));
+    kept.chain(more).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_of_the_exec_replaces_the_containers() {
+        let lines = |text: &str| text.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>();
+        assert_eq!(overlaid(&lines("A=1 AB=2 C=3"), &lines("A=9 D=4")), lines("AB=2 C=3 A=9 D=4"));
+    }
 }

@@ -24,7 +24,11 @@ pub(crate) fn run(spec: &ContainerSpec, dir: &Path, mut go: impl io::Read) -> St
         Ok(user) => execute(
             &Program { args: &spec.args, env: &spec.env, cwd: &spec.cwd, create_cwd: true },
             &user,
-            &Confinement { capabilities: spec.capabilities, no_new_privileges: spec.no_new_privileges },
+            &Confinement {
+                capabilities: spec.capabilities,
+                no_new_privileges: spec.no_new_privileges,
+                die_with_parent: false,
+            },
         ),
         Err(failure) => failure,
     }
@@ -42,6 +46,7 @@ fn prepare(spec: &ContainerSpec, dir: &Path) -> Result<User, StartFailure> {
         linux::join_namespace(namespace, 0).map_err(fail(Stage::Network, &subject))?;
     }
     linux::new_cgroup_namespace().map_err(fail(Stage::Cgroup, &spec.id))?;
+    prepare_network(&spec.network).map_err(fail(Stage::Network, &spec.id))?;
     linux::set_hostname(&spec.hostname).map_err(fail(Stage::Clone, &spec.hostname))?;
     let root = mount_root(spec, &dir.join("rootfs"))?;
     mount_all(spec, &root, dir)?;
@@ -52,6 +57,23 @@ fn prepare(spec: &ContainerSpec, dir: &Path) -> Result<User, StartFailure> {
     }
     linux::pivot_into(&root).map_err(fail(Stage::Rootfs, &spec.id))?;
     Ok(user)
+}
+
+/// Compat: docker, every user may listen on every port and ping. The namespace is the container's own.
+fn prepare_network(network: &Network) -> io::Result<()> {
+    match network {
+        Network::Host => return Ok(()),
+        Network::None => linux::enable_loopback()?,
+        Network::Path(_) => {}
+    }
+    // `/proc` is still the host's, which nothing in the image could replace; it shows the network of who looks.
+    for (name, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")] {
+        fs_err::OpenOptions::new()
+            .write(true)
+            .open(format!("/proc/sys/net/ipv4/{name}"))
+            .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))?;
+    }
+    Ok(())
 }
 
 /// A program and what surrounds it.
@@ -66,6 +88,8 @@ pub(crate) struct Program<'a> {
 pub(crate) struct Confinement {
     pub(crate) capabilities: CapabilityProfile,
     pub(crate) no_new_privileges: bool,
+    /// For a process whose end somebody waits for; the first one of a container lives on without its shim.
+    pub(crate) die_with_parent: bool,
 }
 
 /// Gives up everything that the program should not have and becomes it. Returns why it could not.
@@ -81,15 +105,21 @@ fn confined(
     user: &User,
     confinement: &Confinement,
 ) -> Result<std::convert::Infallible, StartFailure> {
+    linux::set_umask(0o022);
+    // A lower limit than ours is one that we cannot raise.
+    drop(linux::limit_open_files(1024, 524_288));
     enter(program)?;
     let name = program.args.first().map_or("", String::as_str);
     let privileges = |error: io::Error| StartFailure::new(Stage::Privileges, name, &error);
     let allowed = capabilities(confinement.capabilities);
     allowed.bound().map_err(privileges)?;
     linux::set_ids(user.uid, user.gid, &user.groups).map_err(privileges)?;
-    // Changing to another user has taken everything away already.
-    if user.uid == 0 {
-        allowed.apply().map_err(privileges)?;
+    // Changing to another user has taken everything away but what is inheritable.
+    let allowed = if user.uid == 0 { allowed } else { linux::Capabilities::default() };
+    allowed.apply().map_err(privileges)?;
+    // Not earlier: a change of user undoes it.
+    if confinement.die_with_parent {
+        linux::die_with_parent().map_err(privileges)?;
     }
     if confinement.no_new_privileges {
         linux::no_new_privileges().map_err(privileges)?;

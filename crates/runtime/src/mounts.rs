@@ -77,6 +77,15 @@ pub(crate) fn seal_root(root: &Root) -> io::Result<()> {
 }
 
 fn mount_one(root: &Root, mount: &Mount) -> io::Result<()> {
+    let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    if mount.target.components().all(|part| !matches!(part, std::path::Component::Normal(_))) {
+        return refused("it would cover the whole root file system");
+    }
+    // SECURITY row 4: over a file of the kernel's, what is written for the kernel would go elsewhere.
+    let place = root.open_with(&mount.target, OpenFlags::PATH, 0);
+    if place.is_ok_and(|place| shipway_linux::is_in_proc(place).unwrap_or(true)) {
+        return refused("nothing may be mounted below /proc");
+    }
     match &mount.kind {
         MountKind::Bind(source) => {
             let tree = clone_tree(source, mount.read_only)?;

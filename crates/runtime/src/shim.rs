@@ -26,7 +26,8 @@ pub fn shim_main(arguments: &[OsString]) -> ExitCode {
     else {
         return ExitCode::from(2);
     };
-    match start(&dir, stdio == "log") {
+    let sealed = linux::ensure_sealed().map_err(|error| StartFailure::new(Stage::Seal, "the shim", &error));
+    match sealed.and_then(|()| start(&dir, stdio == "log")) {
         Ok(started) => {
             say(&mut report, "{}");
             drop(report);
@@ -69,6 +70,8 @@ fn start(dir: &Path, log: bool) -> Result<Started, StartFailure> {
     let spec: ContainerSpec =
         serde_json::from_slice(&text).map_err(|error| fail(Stage::Spec)(error.into()))?;
     linux::new_session().map_err(fail(Stage::Clone))?;
+    // The caller's directory must not stay busy for as long as the container lives.
+    std::env::set_current_dir("/").map_err(fail(Stage::Clone))?;
     linux::become_subreaper().map_err(fail(Stage::Clone))?;
     let lock = File::options()
         .write(true)
@@ -104,9 +107,18 @@ fn start(dir: &Path, log: bool) -> Result<Started, StartFailure> {
             Ok(Started { spec, pid, state, streams, listeners, lock })
         }
         Err(failure) => {
-            drop(cgroup.remove());
+            remove_groups(&spec);
             Err(failure)
         }
+    }
+}
+
+/// Removes the container's group, and the one above it if that is ours alone and this was its last container.
+fn remove_groups(spec: &ContainerSpec) {
+    // What is not empty stays.
+    drop(cgroup_of(spec).remove());
+    if !spec.cgroup_parent.contains('/') {
+        drop(linux::Cgroup::at(&spec.cgroup_parent).remove());
     }
 }
 
@@ -181,7 +193,7 @@ fn supervise(dir: &Path, started: Started) -> ExitCode {
     state.finished = Some(now());
     state.exit_code = Some(ended.map_or(125, linux::Ended::code));
     let saved = state.save(dir);
-    drop(cgroup.remove());
+    remove_groups(&spec);
     drop(lock);
     if saved.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,8 +1,9 @@
 //! What a container must not see and must not be able to do.
 
-use shipway_runtime::{CapabilityProfile, Resources};
-
 use crate::{Fixture, can_run};
+use shipway_runtime::{
+    CapabilityProfile, ExecSpec, Mount, MountKind, Network, Resources, RuntimeError, Stage, StdIo,
+};
 
 #[test]
 fn capabilities_are_dockers_and_nothing_is_inheritable() {
@@ -94,4 +95,102 @@ fn limits_hold_and_nothing_is_left_of_an_ended_container() {
     assert_eq!(mounts(), before);
     let group = shipway_linux::Cgroup::at(&format!("{}/pids", spec.cgroup_parent));
     assert_eq!(group.processes(), Vec::<i32>::new());
+}
+
+#[test]
+fn programs_find_the_surroundings_that_docker_gives() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let script = "umask; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; ulimit -Sn; cat /sys/class/net/lo/carrier; \
+                  cat /proc/self/oom_score_adj";
+    assert_eq!(fixture.shell("surroundings", script).1, "0022\n0\n1024\n1\n0\n");
+}
+
+#[test]
+fn the_shims_program_cannot_be_written_through_a_process_in_the_container() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    // An entry point that is the program of whoever starts it (CVE-2019-5736): the kernel runs the interpreter itself.
+    let script = fixture.image().join("bin/self");
+    fs_err::write(&script, "#!/proc/self/exe __nothing\n").unwrap();
+    fs_err::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_shipway-test-shim"));
+    let before = fs_err::read(program).unwrap();
+    let opener = "for n in 1 2 3 4 5 6 7 8 9; do for p in /proc/[0-9]*; do \
+                  (echo broken > $p/exe) 2>/dev/null && echo written $p; done; done; true";
+    let container = fixture.containers.start(&fixture.spec("opener", &["sleep", "600"]), StdIo::Log).unwrap();
+    let run = |args: &[&str]| {
+        let exec = ExecSpec {
+            args: args.iter().map(ToString::to_string).collect(),
+            env: Vec::new(),
+            cwd: None,
+            user: None,
+        };
+        let mut command = container.exec_command(&exec).unwrap();
+        command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+        command.stdout(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let openers = run(&["sh", "-c", opener]);
+    for _ in 0..20 {
+        run(&["/bin/self"]).wait().unwrap();
+    }
+    let output = openers.wait_with_output().unwrap();
+    // A process may overwrite nothing: `sleep` is busy, everything of ours is sealed.
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    assert_eq!(fs_err::read(program).unwrap(), before);
+}
+
+#[test]
+fn nothing_is_mounted_into_the_kernels_process_files() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    for (id, target) in
+        [("proc", "/proc"), ("attr", "/proc/self/attr"), ("link", "/tmp/link/sys"), ("root", "/")]
+    {
+        let mut spec = fixture.spec(id, &["true"]);
+        let link = fixture.image().join("tmp/link");
+        drop(fs_err::remove_file(&link));
+        std::os::unix::fs::symlink("/proc", &link).unwrap();
+        spec.mounts = vec![Mount { kind: MountKind::Tmpfs, target: target.into(), read_only: false }];
+        let failed = fixture.run(&spec).unwrap_err();
+        let RuntimeError::Start { source, .. } = &failed else { panic!("case {id}: {failed}") };
+        assert_eq!(source.stage, Stage::Mounts, "case {id}: {source}");
+    }
+}
+
+#[test]
+fn the_hosts_network_does_not_bring_its_control_groups() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let mut spec = fixture.spec(
+        "host",
+        &[
+            "sh",
+            "-c",
+            "cd /sys/fs/cgroup; for d in . */; do mkdir $d/x 2>/dev/null && echo made $d; done; true",
+        ],
+    );
+    spec.network = Network::Host;
+    assert_eq!(fixture.run(&spec).unwrap(), (0, String::new()));
+}
+
+#[test]
+fn ids_that_are_no_file_names_are_refused() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    for id in ["", ".", "..", "../x", "a/b", "-a", "a b", "a\n"] {
+        let mut spec = fixture.spec("base", &["true"]);
+        spec.id = id.to_owned();
+        assert!(matches!(fixture.run(&spec), Err(RuntimeError::InvalidId(_))), "case {id:?}");
+    }
 }

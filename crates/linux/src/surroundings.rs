@@ -1,0 +1,80 @@
+//! What a program finds around it at its start: limits, umask, sysctls, its loopback device.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _};
+
+use rustix::fs::{Mode, fstatfs};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Sets the permissions that new files do not get.
+pub fn set_umask(mask: u32) {
+    rustix::process::umask(Mode::from_raw_mode(mask));
+}
+
+/// Limits the number of open files. A hard limit that is lower already stays; raising it needs a privilege we may lack.
+pub fn limit_open_files(soft: u64, hard: u64) -> io::Result<()> {
+    let allowed = getrlimit(Resource::Nofile).maximum.map_or(hard, |maximum| maximum.min(hard));
+    let limit = Rlimit { current: Some(soft.min(allowed)), maximum: Some(allowed) };
+    Ok(setrlimit(Resource::Nofile, limit)?)
+}
+
+/// Switches on the loopback device of this network namespace.
+pub fn enable_loopback() -> io::Result<()> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: the structure is plain bytes and numbers, for which zero is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, letter) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
+        *place = letter.cast_signed();
+    }
+    let flags = libc::IFF_UP | libc::IFF_RUNNING;
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags).expect("two low bits");
+    // SAFETY: the request lives through the call and is of the type that the number stands for.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Returns whether an open file is one of the kernel's process file system.
+pub fn is_in_proc(file: impl AsFd) -> io::Result<bool> {
+    const PROC_MAGIC: i64 = 0x9fa0;
+    Ok(fstatfs(file)?.f_type == PROC_MAGIC)
+}
+
+/// Waits until either descriptor can be read (a pidfd: until its process has ended); returns whether the first can.
+pub fn wait_readable(first: impl AsFd, second: impl AsFd) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut waiting = [PollFd::new(&first, PollFlags::IN), PollFd::new(&second, PollFlags::IN)];
+    loop {
+        match poll(&mut waiting, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => {
+                other?;
+                return Ok(!waiting[0].revents().is_empty());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_proc_are_known() {
+        assert!(is_in_proc(std::fs::File::open("/proc/self/status").unwrap()).unwrap());
+        assert!(!is_in_proc(std::fs::File::open("/").unwrap()).unwrap());
+    }
+
+    #[test]
+    fn waiting_says_which_one_is_ready() {
+        let (quiet, _open) = io::pipe().unwrap();
+        let (ended, writer) = io::pipe().unwrap();
+        drop(writer);
+        assert!(wait_readable(&ended, &quiet).unwrap());
+        assert!(!wait_readable(&quiet, &ended).unwrap());
+    }
+}
