@@ -20,6 +20,7 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "Examples:
   shipway import rootfs.tar alpine        make an image of a root file system
+  shipway build -t web .                  build an image on it
   shipway run --rm alpine cat /etc/issue  run a command in it
   shipway run -d --name box alpine sleep 600
   shipway exec box ps
@@ -27,6 +28,8 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Build an image from a Dockerfile
+    Build(BuildArgs),
     /// Make an image of a root file system in a tar archive
     Import(ImportArgs),
     /// List images
@@ -62,6 +65,54 @@ pub(crate) enum Verb {
     /// Names that are part of the design and not there yet, and typing errors.
     #[command(external_subcommand)]
     Other(Vec<String>),
+}
+
+/// How a build shows its progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressStyle {
+    /// A line per event
+    Plain,
+    /// Docker's classic `Step 1/9 : …`
+    Legacy,
+    /// Nothing
+    Quiet,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// Directory that COPY reads from
+    #[arg(value_name = "PATH")]
+    pub(crate) context: Vec<PathBuf>,
+    /// Name of the result, `name[:tag]`; may be given several times
+    #[arg(short, long = "tag", value_name = "NAME")]
+    pub(crate) tags: Vec<String>,
+    /// The Dockerfile [default: PATH/Dockerfile]
+    #[arg(short, long)]
+    pub(crate) file: Option<PathBuf>,
+    /// Set a build argument
+    #[arg(long = "build-arg", value_name = "NAME=VALUE")]
+    pub(crate) build_args: Vec<String>,
+    /// Stage to build
+    #[arg(long)]
+    pub(crate) target: Option<String>,
+    /// Run every step again
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Add a label to the image
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub(crate) labels: Vec<String>,
+    /// Print only the image's id
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value = "plain")]
+    pub(crate) progress: ProgressStyle,
+    /// Write the image's id to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iidfile: Option<PathBuf>,
+    /// RUN steps trust the certificate authorities that this host trusts
+    #[arg(long)]
+    pub(crate) host_ca: bool,
 }
 
 #[derive(Debug, Args)]

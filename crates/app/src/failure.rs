@@ -20,6 +20,11 @@ impl Failure {
         Self { text: format!("error: {message}\nhint: {hint}"), code: Self::FAILED }
     }
 
+    /// Makes a failure whose text is complete as it is.
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
+        Self { text: text.into(), code: Self::FAILED }
+    }
+
     /// Returns the same failure with another exit code.
     pub(crate) fn with_code(self, code: u8) -> Self {
         Self { code, ..self }
@@ -54,6 +59,9 @@ fn render(error: &(dyn Diagnostic + 'static)) -> String {
         }
         cause = found.source();
     }
+    if let Some(excerpt) = excerpt(error) {
+        write!(text, "\n{excerpt}").expect("writing to a string cannot fail");
+    }
     let mut hint = error.help().map(|hint| hint.to_string());
     let mut inner = error.diagnostic_source();
     while let Some(found) = inner {
@@ -64,6 +72,22 @@ fn render(error: &(dyn Diagnostic + 'static)) -> String {
         write!(text, "\nhint: {hint}").expect("writing to a string cannot fail");
     }
     text
+}
+
+/// The line that the error is about, with carets under the part that is wrong.
+fn excerpt(error: &(dyn Diagnostic + 'static)) -> Option<String> {
+    let label = error.labels()?.next()?;
+    let found = error.source_code()?.read_span(label.inner(), 0, 0).ok()?;
+    let text = String::from_utf8_lossy(found.data()).into_owned();
+    let line = text.lines().next()?;
+    let column = if found.span().offset() == label.offset() {
+        found.column()
+    } else {
+        label.offset() - found.span().offset()
+    };
+    let width = label.len().clamp(1, line.chars().count().saturating_sub(column).max(1));
+    let number = found.line() + 1;
+    Some(format!("{number:>4} | {line}\n     | {}{}", " ".repeat(column), "^".repeat(width)))
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! The `shipway` program: reads the command line, wires the crates, shows results.
 #![forbid(unsafe_code)]
 
+mod bases;
 mod cli;
 mod clock;
 mod engine;
 mod failure;
+mod host_ca;
+mod progress;
 mod roots;
+mod steps;
 mod table;
 mod ui;
 mod verbs;

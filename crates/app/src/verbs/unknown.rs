@@ -4,9 +4,8 @@ use crate::failure::Failure;
 
 /// Verbs of the design that are not there yet, and what to use meanwhile.
 const LATER: &[(&str, &str)] = &[
-    ("up", "use `shipway import` and `shipway run`"),
+    ("up", "use `shipway build` and `shipway run`"),
     ("down", "use `shipway rm -f`"),
-    ("build", "make a root file system in another way and `shipway import` it"),
     ("bootstrap", "`shipway import` a root file system"),
     ("cluster", "use `shipway run`"),
     ("pull", "`shipway import` a root file system"),

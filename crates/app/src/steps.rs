@@ -1,0 +1,190 @@
+//! RUN steps as containers.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write};
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use shipway_build::{BuildNetwork, MountSource, RunStep, SeamError, StepRunner};
+use shipway_runtime::{
+    CapabilityProfile, ContainerSpec, Containers, Mount, MountKind, Network, Resources, Rootfs, RuntimeError,
+    StdIo,
+};
+
+use crate::host_ca;
+use crate::roots::Roots;
+
+/// How often a running step looks whether it should stop.
+const STOP_INTERVAL: Duration = Duration::from_millis(100);
+
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// Runs steps in containers that end with this process.
+#[derive(Debug)]
+pub(crate) struct ContainerSteps {
+    pub(crate) roots: Roots,
+    pub(crate) containers: Containers,
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+enum StepError {
+    #[error("could not prepare `{path}` for a step")]
+    #[diagnostic(code(build::prepare), help("see that the state directory is writable: --state DIR"))]
+    Prepare { path: PathBuf, source: std::io::Error },
+    #[error("could not read the output of a step")]
+    #[diagnostic(code(build::output), help("try again"))]
+    Output { source: std::io::Error },
+    #[error("no certificate authorities were found on this host")]
+    #[diagnostic(
+        code(build::host_ca),
+        help("name the bundle: SSL_CERT_FILE=/path/to/bundle.crt shipway build …")
+    )]
+    NoHostCa,
+}
+
+impl StepRunner for ContainerSteps {
+    fn run(&self, step: &RunStep, output: &mut dyn Write) -> Result<i32, SeamError> {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let id = format!("step-{}-{number}", std::process::id());
+        let scratch = Scratch::new(self.roots.state.join("steps").join(&id))?;
+        let spec = self.spec(id, step, &scratch)?;
+        let (mut reader, writer) = std::io::pipe().map_err(output_error)?;
+        let stderr = writer.try_clone().map_err(output_error)?;
+        let streams = StdIo::Streams { stdin: Stdio::null(), stdout: writer.into(), stderr: stderr.into() };
+        let container = match self.containers.start(&spec, streams) {
+            Ok(container) => container,
+            Err(RuntimeError::Start { source, .. }) if source.exit_code() > 125 => {
+                writeln!(output, "{source}").map_err(output_error)?;
+                return Ok(source.exit_code().into());
+            }
+            Err(error) => return Err(SeamError::new(error)),
+        };
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            if !shipway_linux::wait_pidfd(&reader, STOP_INTERVAL).map_err(output_error)? {
+                if step.stop.is_set() {
+                    // One that has just ended needs no signal.
+                    drop(container.kill(9));
+                }
+                continue;
+            }
+            let length = reader.read(&mut buffer).map_err(output_error)?;
+            if length == 0 {
+                break;
+            }
+            output.write_all(&buffer[..length]).map_err(output_error)?;
+        }
+        let code = container.wait().map_err(SeamError::new)?;
+        container.delete().map_err(SeamError::new)?;
+        Ok(code)
+    }
+}
+
+fn output_error(source: std::io::Error) -> SeamError {
+    SeamError::new(StepError::Output { source })
+}
+
+impl ContainerSteps {
+    fn spec(&self, id: String, step: &RunStep, scratch: &Scratch) -> Result<ContainerSpec, SeamError> {
+        let mut mounts = Vec::new();
+        for (number, mount) in step.mounts.iter().enumerate() {
+            let bind = |source: PathBuf, read_only| Mount {
+                kind: MountKind::Bind(source),
+                target: PathBuf::from(&mount.target),
+                read_only,
+            };
+            mounts.push(match &mount.source {
+                // Opened by the builder inside its root; the number stays valid while the step runs.
+                MountSource::Bind { fd } => {
+                    bind(PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd())), true)
+                }
+                MountSource::Cache { directory, read_only } => bind(directory.clone(), *read_only),
+                MountSource::Tmpfs { .. } => {
+                    Mount { kind: MountKind::Tmpfs, target: PathBuf::from(&mount.target), read_only: false }
+                }
+                MountSource::File { content, mode, uid, gid } => {
+                    let path = scratch.file(&number.to_string(), content, *mode)?;
+                    std::os::unix::fs::chown(&path, Some(*uid), Some(*gid)).map_err(prepare(&path))?;
+                    bind(path, true)
+                }
+            });
+        }
+        let mut env = step.env.clone();
+        if step.host_ca {
+            let bundle = host_ca::bundle().ok_or_else(|| SeamError::new(StepError::NoHostCa))?;
+            let apt = scratch.file("apt.conf", host_ca::apt_config().as_bytes(), 0o644)?;
+            for (source, target) in [(bundle, host_ca::BUNDLE), (apt, host_ca::APT_CONFIG)] {
+                mounts.push(Mount {
+                    kind: MountKind::Bind(source),
+                    target: PathBuf::from(target),
+                    read_only: true,
+                });
+            }
+            env.extend(host_ca::variables());
+        }
+        // Until steps have a network of their own, the default one is the host's.
+        let network = if step.network == BuildNetwork::None { Network::None } else { Network::Host };
+        Ok(ContainerSpec {
+            hostname: "buildkitsandbox".to_owned(),
+            args: step.args.clone(),
+            env,
+            cwd: step.cwd.clone(),
+            user: step.user.clone(),
+            rootfs: Rootfs {
+                lowers: step.lowers.clone(),
+                upper: step.upper.clone(),
+                work: step.work.clone(),
+                read_only: false,
+            },
+            mounts,
+            resolv_conf: fs_err::read_to_string("/etc/resolv.conf").ok(),
+            hosts: Some(
+                "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+                    .to_owned(),
+            ),
+            network,
+            capabilities: CapabilityProfile::Build,
+            no_new_privileges: false,
+            resources: Resources::default(),
+            cgroup_parent: format!("shipway-{}", self.roots.id),
+            publish: Vec::new(),
+            address: None,
+            labels: BTreeMap::new(),
+            id,
+        })
+    }
+}
+
+/// Files of one step, gone with it.
+struct Scratch {
+    dir: PathBuf,
+}
+
+impl Scratch {
+    fn new(dir: PathBuf) -> Result<Self, SeamError> {
+        fs_err::create_dir_all(&dir).map_err(prepare(&dir))?;
+        Ok(Self { dir })
+    }
+
+    fn file(&self, name: &str, content: &[u8], mode: u32) -> Result<PathBuf, SeamError> {
+        let path = self.dir.join(name);
+        shipway_store::atomic_write(&path, content, mode).map_err(prepare(&path))?;
+        Ok(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs_err::remove_dir_all(&self.dir) {
+            tracing::warn!(%error, "could not remove the files of a step");
+        }
+    }
+}
+
+fn prepare(path: &Path) -> impl FnOnce(std::io::Error) -> SeamError {
+    let path = path.to_owned();
+    move |source| SeamError::new(StepError::Prepare { path, source })
+}

@@ -1,0 +1,168 @@
+//! What a newcomer types, by the real program: build, list, run, look, remove.
+
+use std::process::{Command, Output};
+
+use shipway_testkit::{Need, require};
+
+struct Machine {
+    dir: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let context = dir.path().join("app");
+        fs_err::create_dir(&context).unwrap();
+        fs_err::copy("/bin/busybox", context.join("busybox")).unwrap();
+        let dockerfile = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
+                          ENV GREETING=hello\nWORKDIR /srv\nCOPY page .\nRUN cat page > served && echo built\n\
+                          ENTRYPOINT [\"/bin/cat\"]\nCMD [\"served\"]\n";
+        fs_err::write(context.join("Dockerfile"), dockerfile).unwrap();
+        fs_err::write(context.join("page"), "first\n").unwrap();
+        Self { dir }
+    }
+
+    fn context(&self) -> std::path::PathBuf {
+        self.dir.path().join("app")
+    }
+
+    fn shipway(&self, args: &[&str]) -> Output {
+        let (root, state) = (self.dir.path().join("root"), self.dir.path().join("state"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shipway"));
+        command.env("SHIPWAY_ROOT", root).env("SHIPWAY_STATE", state).current_dir(self.context());
+        command.args(args).output().unwrap()
+    }
+
+    fn ok(&self, args: &[&str]) -> (String, String) {
+        let output = self.shipway(args);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    }
+
+    fn refused(&self, args: &[&str], code: i32) -> String {
+        let output = self.shipway(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Ok(ids) = String::from_utf8(self.shipway(&["ps", "-aq"]).stdout) {
+            for id in ids.lines() {
+                drop(self.shipway(&["rm", "-f", id]));
+            }
+        }
+    }
+}
+
+fn can_run() -> bool {
+    require(&[Need::Root, Need::Overlay, Need::Cgroups, Need::Busybox])
+}
+
+#[test]
+fn an_image_is_built_listed_run_and_removed() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::new();
+    let (_, progress) = machine.ok(&["build", "-t", "web", "-t", "web:1", "."]);
+    assert!(
+        progress.contains("built\n") && progress.contains("naming to docker.io/library/web:1 done"),
+        "{progress}"
+    );
+    let (listed, _) = machine.ok(&["images"]);
+    assert!(listed.starts_with("REPOSITORY   TAG       IMAGE ID       CREATED"), "{listed}");
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    assert_eq!(machine.ok(&["run", "--rm", "web"]).0, "first\n");
+    assert_eq!(
+        machine.ok(&["run", "--rm", "--entrypoint", "/bin/sh", "web", "-c", "echo $GREETING; pwd"]).0,
+        "hello\n/srv\n"
+    );
+
+    let (_, again) = machine.ok(&["build", "-t", "web", "."]);
+    assert!(again.contains("5 of 5 steps from the cache"), "{again}");
+    fs_err::write(machine.context().join("page"), "second\n").unwrap();
+    let (_, changed) = machine.ok(&["build", "-t", "web", "."]);
+    assert!(changed.contains("3 of 5 steps from the cache") && changed.contains("not cached: "), "{changed}");
+    assert_eq!(machine.ok(&["run", "--rm", "web"]).0, "second\n");
+    assert_eq!(machine.ok(&["run", "--rm", "web:1"]).0, "first\n");
+
+    let (document, _) = machine.ok(&["inspect", "web"]);
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document[0]["Config"]["Entrypoint"][0], "/bin/cat");
+    assert_eq!(document[0]["RootFS"]["Layers"].as_array().unwrap().len(), 5);
+    let (removed, _) = machine.ok(&["rmi", "web", "web:1"]);
+    assert!(removed.contains("Untagged: web:latest\nDeleted: sha256:"), "{removed}");
+    assert_eq!(machine.ok(&["images", "-q"]).0, "");
+}
+
+#[test]
+fn a_container_in_the_background_is_seen_joined_and_stopped() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::new();
+    machine.ok(&["build", "-q", "-t", "web", "."]);
+    let (id, _) = machine.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "--entrypoint",
+        "/bin/sh",
+        "web",
+        "-c",
+        "echo started; exec sleep 600",
+    ]);
+    assert_eq!(id.trim().len(), 64);
+    assert!(machine.ok(&["ps"]).0.contains("Up "));
+    assert_eq!(machine.ok(&["exec", "box", "cat", "/srv/served"]).0, "first\n");
+    assert_eq!(machine.refused(&["exec", "box", "sh", "-c", "exit 4"], 4), "");
+    let refused = machine.refused(&["rmi", "web"], 1);
+    assert!(refused.contains(&id[..12]), "{refused}");
+    machine.ok(&["stop", "-t", "0", "box"]);
+    assert_eq!(machine.ok(&["logs", "box"]).0, "started\n");
+    assert!(machine.ok(&["ps", "-a"]).0.contains("Exited (137)"));
+    machine.ok(&["rm", "box"]);
+    assert_eq!(machine.ok(&["ps", "-aq"]).0, "");
+}
+
+#[test]
+fn mistakes_are_named_and_leave_nothing_behind() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::new();
+    let file = |text: &str| fs_err::write(machine.context().join("Dockerfile"), text).unwrap();
+    assert!(machine.refused(&["build"], 1).contains("requires exactly 1 argument"));
+    assert!(machine.refused(&["build", "-f", "none", "."], 1).contains("cannot read the Dockerfile `none`"));
+    file("FROM scratch\nRUM x\n");
+    let mistake = machine.refused(&["build", "-t", "bad", "."], 1);
+    assert!(
+        mistake.contains("Dockerfile:2:1: unknown instruction `RUM`")
+            && mistake.contains("hint: did you mean RUN?"),
+        "{mistake}"
+    );
+    assert!(mistake.contains("   2 | RUM") && mistake.contains("\n     | ^^^"), "{mistake}");
+    file("FROM scratch\nCOPY busybox /bin/sh\nRUN echo before; exit 7\n");
+    let failed = machine.refused(&["build", "-t", "bad", "."], 1);
+    assert!(failed.contains("before\n"), "{failed}");
+    assert!(
+        failed.contains("The command '/bin/sh -c echo before; exit 7' returned a non-zero code: 7"),
+        "{failed}"
+    );
+    file("FROM nowhere:1\n");
+    assert!(
+        machine.refused(&["build", "-t", "bad", "."], 1).contains("`nowhere:1` is not in the local store")
+    );
+    assert_eq!(machine.ok(&["images", "-q"]).0, "");
+    assert!(machine.refused(&["run", "--rm", "nowhere"], 125).contains("hint: "));
+    assert!(machine.refused(&["push", "x"], 1).contains("`shipway push` is not there yet"));
+    let left = |name: &str| fs_err::read_dir(machine.dir.path().join(name)).unwrap().count();
+    assert_eq!(
+        (left("root/active"), left("root/tmp"), left("state/containers"), left("state/steps")),
+        (0, 0, 0, 0)
+    );
+}
