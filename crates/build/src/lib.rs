@@ -12,7 +12,7 @@
 //! step covers everything that can change its result, but no times, no secrets and no confinement options that do not
 //! show in the result. Builds in several threads and processes may share a store.
 //!
-//! Compat: configs and histories are those of BuildKit, `docs/compatibility.md` lists where we differ on purpose.
+//! Compat: configs and histories are those of BuildKit. Where BuildKit loses or falsifies files, we do not.
 #![forbid(unsafe_code)]
 
 mod builder;

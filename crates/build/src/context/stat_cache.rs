@@ -91,7 +91,9 @@ impl StatCache {
             return;
         }
         // What this build did not look at may be what another Dockerfile of the context uses.
-        let mut all = self.known.clone();
+        // It is forgotten when it has become much more.
+        let mut all =
+            if self.known.len() > 4 * seen.len() + 10_000 { HashMap::new() } else { self.known.clone() };
         all.extend(seen.iter().map(|(path, entry)| (path.clone(), entry.clone())));
         let result = self.path.parent().map_or(Ok(()), |directory| {
             fs_err::create_dir_all(directory)?;

@@ -17,6 +17,14 @@ use super::{Entry, Item, ModeChange, Tree, resolve_in};
 use crate::Problem;
 use crate::request::Stop;
 
+/// Where an entry goes and whose it becomes.
+#[derive(Clone, Copy, Debug)]
+struct Target<'p> {
+    to: &'p Path,
+    owner: (u32, u32),
+    mode: u32,
+}
+
 /// Writes into one root.
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
@@ -169,9 +177,10 @@ impl<'a> Writer<'a> {
         let is_directory = metadata.is_directory();
         let mode = metadata.mode & 0o7777;
         let mode = self.mode.as_ref().map_or(mode, |change| change.apply(mode, is_directory));
+        let target = Target { to, owner, mode };
         let there = self.root.metadata(to).map_err(Problem::io("find", to))?;
         match metadata.kind {
-            Kind::Directory => return self.directory(tree, from, to, there.as_ref(), (owner, mode)),
+            Kind::Directory => return self.directory(tree, from, there.as_ref(), target),
             _ if there.is_some() => self.root.remove_all(to).map_err(Problem::io("replace", to))?,
             _ => {}
         }
@@ -182,7 +191,7 @@ impl<'a> Writer<'a> {
             return self.root.hard_link(first, to).map_err(Problem::io("link", to));
         }
         match metadata.kind {
-            Kind::File => self.file(tree, from, entry, to, (owner, mode))?,
+            Kind::File => self.file(tree, from, entry, target)?,
             Kind::Symlink => {
                 let link = entry.link.as_deref().unwrap_or(Path::new(""));
                 self.root.symlink(link, to).map_err(Problem::io("link", to))?;
@@ -206,9 +215,8 @@ impl<'a> Writer<'a> {
         &self,
         tree: &Tree<'_>,
         from: &Path,
-        to: &Path,
         there: Option<&Metadata>,
-        ((uid, gid), mode): ((u32, u32), u32),
+        Target { to, owner: (uid, gid), mode }: Target<'_>,
     ) -> Result<(), Problem> {
         match there {
             Some(found) if found.is_directory() => {
@@ -234,8 +242,7 @@ impl<'a> Writer<'a> {
         tree: &Tree<'_>,
         from: &Path,
         entry: &Entry,
-        to: &Path,
-        (owner, mode): ((u32, u32), u32),
+        Target { to, owner, mode }: Target<'_>,
     ) -> Result<(), Problem> {
         let mut source = tree.root.open_file(from).map_err(Problem::io("read", from))?;
         let mut target = self.root.create_file(to, 0o600).map_err(Problem::io("write", to))?;

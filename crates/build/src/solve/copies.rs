@@ -6,14 +6,14 @@ use shipway_layers::{LayerId, Snapshot};
 use shipway_linux::{Overlay, Root};
 use shipway_oci::Digest;
 
-use super::steps::{Applied, mount};
+use super::steps::{Applied, Slot, mount};
 use super::{Outcome, Solver};
 use crate::context::PatternList;
 use crate::copy::{
     Archive, Gather, Item, Tree, Writer, archive_of, digest_of, resolve_owner, unpack_archive,
 };
 use crate::key::{Key, KeyBuilder};
-use crate::plan::{CopyAction, Origin, SourceWord, Step};
+use crate::plan::{CopyAction, Origin, SourceWord};
 use crate::time::now;
 use crate::{BuildError, Problem};
 
@@ -29,11 +29,9 @@ enum Read<'a> {
 impl Solver<'_> {
     pub(super) fn copy_step(
         &self,
-        step: &Step,
+        slot: &Slot<'_>,
         copy: &CopyAction,
-        position: &str,
         outcome: &mut Outcome,
-        history_at: usize,
     ) -> Result<Applied, Problem> {
         let Some(origin) = copy.from else {
             let context = self.context().map_err(of_build)?;
@@ -46,16 +44,15 @@ impl Solver<'_> {
             };
             let read = self.read(copy, &tree)?;
             let key = self.content_key(copy, &read, &tree, outcome);
-            return self.cached_or(step, &[key], position, outcome, history_at, |snapshot| {
-                self.write(copy, &tree, &read, snapshot)
-            });
+            return self
+                .cached_or(slot, &[key], outcome, |snapshot| self.write(copy, &tree, &read, snapshot));
         };
         let from = self.files_of(origin).map_err(of_build)?;
         // The stage being the same is enough to know; only if it is not, its files are looked at.
         let mut by_stage = self.copy_key(copy, outcome);
         by_stage.text("from", &from.key.to_string());
         let by_stage = by_stage.finish();
-        if let Some(applied) = self.look_up(std::slice::from_ref(&by_stage), position, outcome, history_at)? {
+        if let Some(applied) = self.look_up(slot, std::slice::from_ref(&by_stage), outcome)? {
             return Ok(applied);
         }
         let root = self.open_files(&from.layers)?;
@@ -63,7 +60,7 @@ impl Solver<'_> {
             Tree { root: &root, ignore: None, stats: None, keep_owner: true, place: self.place_of(origin) };
         let read = self.read(copy, &tree)?;
         let by_content = self.content_key(copy, &read, &tree, outcome);
-        self.cached_or(step, &[by_stage, by_content], position, outcome, history_at, |snapshot| {
+        self.cached_or(slot, &[by_stage, by_content], outcome, |snapshot| {
             self.write(copy, &tree, &read, snapshot)
         })
     }
@@ -171,7 +168,7 @@ impl Solver<'_> {
                 Read::Items(items) => {
                     for item in items {
                         match self.archive(copy, tree, item)? {
-                            Some(kind) => self.unpack(copy, tree, item, kind, &mut writer)?,
+                            Some(kind) => self.unpack(copy, tree, (item, kind), &mut writer)?,
                             None => writer.item(tree, item, &copy.destination)?,
                         }
                     }
@@ -192,8 +189,7 @@ impl Solver<'_> {
         &self,
         copy: &CopyAction,
         tree: &Tree<'_>,
-        item: &Item,
-        kind: Archive,
+        (item, kind): (&Item, Archive),
         writer: &mut Writer<'_>,
     ) -> Result<(), Problem> {
         let layers = &self.builder.layers;

@@ -12,6 +12,15 @@ use crate::plan::{Action, PlannedStage, Step, WorkdirAction};
 use crate::time::{now, now_seconds, rfc3339};
 use crate::{Event, Problem};
 
+/// A step that makes a layer, and its places.
+pub(super) struct Slot<'s> {
+    pub(super) step: &'s Step,
+    /// Among the steps of all builds of this Dockerfile.
+    pub(super) position: String,
+    /// In the history.
+    pub(super) history_at: usize,
+}
+
 /// What carrying out a step came to.
 pub(super) struct Applied {
     pub(super) cached: bool,
@@ -33,16 +42,17 @@ impl Solver<'_> {
         outcome: &mut Outcome,
     ) -> Result<Applied, Problem> {
         let position = format!("{}/{position}", self.position());
+        let slot = |at: &usize| Slot { step, position: position.clone(), history_at: *at };
         match &step.action {
             Action::Metadata => Ok(Applied { cached: true, layer: None }),
             Action::Run(run, at) => {
                 let mounts = self.mount_sources(run)?;
                 let key = self.run_key(stage, run, &mounts, outcome);
-                self.cached_or(step, &[key], &position, outcome, *at, |snapshot| {
+                self.cached_or(&slot(at), &[key], outcome, |snapshot| {
                     self.run_command(step, run, mounts, snapshot).map(|()| true)
                 })
             }
-            Action::Copy(copy, at) => self.copy_step(step, copy, &position, outcome, *at),
+            Action::Copy(copy, at) => self.copy_step(&slot(at), copy, outcome),
             Action::Workdir(workdir, at) => {
                 if workdir.path == "/" {
                     return Ok(Applied { cached: true, layer: None });
@@ -52,9 +62,7 @@ impl Solver<'_> {
                     .text("instruction", &format!("WORKDIR {}", workdir.path))
                     .text("user", &workdir.user)
                     .finish();
-                self.cached_or(step, &[key], &position, outcome, *at, |snapshot| {
-                    self.workdir(workdir, snapshot)
-                })
+                self.cached_or(&slot(at), &[key], outcome, |snapshot| self.workdir(workdir, snapshot))
             }
         }
     }
@@ -78,18 +86,16 @@ impl Solver<'_> {
     /// Takes a step from the cache under one of its keys, or does it. `work` returns whether it changed anything.
     pub(super) fn cached_or(
         &self,
-        step: &Step,
+        slot: &Slot<'_>,
         keys: &[Key],
-        position: &str,
         outcome: &mut Outcome,
-        history_at: usize,
         work: impl FnOnce(&Snapshot) -> Result<bool, Problem>,
     ) -> Result<Applied, Problem> {
         let last = keys.last().expect("a step has a key");
-        if let Some(applied) = self.look_up(keys, position, outcome, history_at)? {
+        if let Some(applied) = self.look_up(slot, keys, outcome)? {
             return Ok(applied);
         }
-        self.explain(step, last, position)?;
+        self.explain(slot, last)?;
         let _permit = self.permits.take();
         if self.stop.is_set() {
             return Err(Problem::Cancelled);
@@ -121,18 +127,17 @@ impl Solver<'_> {
                 rfc3339(i64::try_from(now.as_secs()).unwrap_or(i64::MAX), now.subsec_nanos())
             }
         };
-        self.remember(keys, position, &created, layer.as_ref())?;
-        self.advance(outcome, last, Made { history_at, created, layer: layer.clone() });
+        self.remember(slot, keys, &created, layer.as_ref())?;
+        self.advance(outcome, last, Made { history_at: slot.history_at, created, layer: layer.clone() });
         Ok(Applied { cached: false, layer })
     }
 
     /// Looks for a step under its keys; a later one also becomes known under those before it.
     pub(super) fn look_up(
         &self,
+        slot: &Slot<'_>,
         keys: &[Key],
-        position: &str,
         outcome: &mut Outcome,
-        history_at: usize,
     ) -> Result<Option<Applied>, Problem> {
         if self.request.no_cache {
             return Ok(None);
@@ -149,10 +154,14 @@ impl Solver<'_> {
                 lock(&self.rows).insert(layer.clone(), row.clone());
             }
             if index > 0 {
-                self.remember(&keys[..index], position, &result.created, row.layer.as_ref())?;
+                self.remember(slot, &keys[..index], &result.created, row.layer.as_ref())?;
             }
             let layer = row.layer.clone();
-            self.advance(outcome, last, Made { history_at, created: result.created, layer: layer.clone() });
+            self.advance(
+                outcome,
+                last,
+                Made { history_at: slot.history_at, created: result.created, layer: layer.clone() },
+            );
             return Ok(Some(Applied { cached: true, layer }));
         }
         Ok(None)
@@ -164,24 +173,24 @@ impl Solver<'_> {
         outcome.made.push(made);
     }
 
-    fn explain(&self, step: &Step, key: &Key, position: &str) -> Result<(), Problem> {
+    fn explain(&self, slot: &Slot<'_>, key: &Key) -> Result<(), Problem> {
         let fail = |source| Problem::Store { action: "look into the build cache", source };
         let why = if self.request.no_cache {
             Some("the cache is not used".to_owned())
         } else {
-            let last = self.builder.store.cache_last_inputs(position).map_err(fail)?;
+            let last = self.builder.store.cache_last_inputs(&slot.position).map_err(fail)?;
             let last = last.and_then(|text| serde_json::from_str::<Vec<Input>>(&text).ok());
             last.and_then(|last| explain(&last, &key.inputs))
         };
         let why = why.as_deref().unwrap_or("it was not built before");
-        self.builder.progress.event(&Event::Missed { step: &step.info, why });
+        self.builder.progress.event(&Event::Missed { step: &slot.step.info, why });
         Ok(())
     }
 
     fn remember(
         &self,
+        slot: &Slot<'_>,
         keys: &[Key],
-        position: &str,
         created: &str,
         layer: Option<&LayerId>,
     ) -> Result<(), Problem> {
@@ -189,7 +198,7 @@ impl Solver<'_> {
         for key in keys {
             let row = CachedStep {
                 key: key.digest,
-                position: position.to_owned(),
+                position: slot.position.clone(),
                 inputs: serde_json::to_string(&key.inputs).expect("texts are always JSON"),
                 result: serde_json::to_string(&result).expect("texts are always JSON"),
                 layer: layer.cloned(),

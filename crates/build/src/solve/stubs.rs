@@ -42,14 +42,11 @@ impl Stubs {
                 }
             }
             paths.extend(root.create_dir_all(&parent, 0o755).map_err(Problem::io("make", path))?);
-            match kind {
-                StubKind::Directory => {
-                    root.create_dir(&resolved, 0o755).map_err(Problem::io("make", path))?
-                }
-                StubKind::File => {
-                    drop(root.create_file(&resolved, 0o644).map_err(Problem::io("make", path))?)
-                }
-            }
+            let made = match kind {
+                StubKind::Directory => root.create_dir(&resolved, 0o755),
+                StubKind::File => root.create_file(&resolved, 0o644).map(drop),
+            };
+            made.map_err(Problem::io("make", path))?;
             paths.push(resolved);
         }
         // Inodes of the upper directory itself: those of the merged view may be others.

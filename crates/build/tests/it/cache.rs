@@ -1,0 +1,234 @@
+//! What hits, what misses, and why.
+
+use std::sync::atomic::Ordering;
+
+use shipway_build::{BuildNetwork, BuildRequest, Secret};
+use shipway_testkit::{Need, require};
+
+use crate::harness::Bench;
+
+#[test]
+fn the_second_build_of_an_unchanged_tree_comes_from_the_cache_and_gives_the_same_image() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    bench.file("package.json", "{}");
+    bench.file("src/main.js", "1");
+    let text = "FROM debian\nWORKDIR /app\nCOPY package.json .\nRUN write /n 1\nCOPY . .\nCMD [\"x\"]\n";
+    let first = bench.build(text).unwrap();
+    assert_eq!((first.steps, first.cached_steps), (5, 1));
+    let runs = bench.runner.runs.load(Ordering::SeqCst);
+    let second = bench.build(text).unwrap();
+    assert_eq!((second.steps, second.cached_steps), (5, 5));
+    assert_eq!(second.image_id, first.image_id);
+    assert_eq!(bench.runner.runs.load(Ordering::SeqCst), runs);
+    assert_eq!(
+        bench.log.lines("CACHED"),
+        ["[2/5] WORKDIR /app", "[3/5] COPY package.json .", "[4/5] RUN write /n 1", "[5/5] COPY . ."]
+    );
+    // Only what reads the changed file is done again, and the reason is told.
+    bench.file("src/main.js", "2");
+    let third = bench.build(text).unwrap();
+    assert_eq!(third.cached_steps, 4);
+    assert_eq!(bench.log.lines("MISSED"), ["[5/5] COPY . .: src/main.js changed"]);
+    assert_ne!(third.image_id, first.image_id);
+}
+
+#[test]
+fn an_instruction_that_changes_only_the_config_does_not_disturb_later_files() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    bench.build("FROM debian\nLABEL a=1\nCMD [\"a\"]\nRUN write /n 1\n").unwrap();
+    let again = bench.build("FROM debian\nLABEL a=2\nCMD [\"b\"]\nRUN write /n 1\n").unwrap();
+    assert_eq!(again.cached_steps, again.steps);
+    assert_eq!(bench.config(&again).config.cmd.unwrap(), ["b"]);
+}
+
+/// What is changed between two builds.
+type Change = fn(&Bench, &mut BuildRequest);
+
+#[test]
+fn everything_that_can_change_a_copy_is_in_its_key_and_times_are_not() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let cases: [(&str, Change, bool); 12] = [
+        ("nothing", |_, _| {}, true),
+        (
+            "time",
+            |bench, _| {
+                let path = bench.dir.path().join("context/d/a");
+                let file = std::fs::File::options().write(true).open(path).unwrap();
+                file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            },
+            true,
+        ),
+        ("rewritten with the same bytes", |bench, _| bench.file("d/a", "1"), true),
+        ("a file that is not copied", |bench, _| bench.file("other", "1"), true),
+        ("host CA", |_, request| request.host_ca = true, true),
+        ("bytes", |bench, _| bench.file("d/a", "2"), false),
+        (
+            "mode",
+            |bench, _| {
+                use std::os::unix::fs::PermissionsExt as _;
+                let path = bench.dir.path().join("context/d/a");
+                fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            },
+            false,
+        ),
+        ("new file", |bench, _| bench.file("d/b", "1"), false),
+        (
+            "renamed file",
+            |bench, _| {
+                let context = bench.dir.path().join("context/d");
+                fs_err::rename(context.join("a"), context.join("c")).unwrap();
+            },
+            false,
+        ),
+        (
+            "empty directory",
+            |bench, _| {
+                fs_err::create_dir(bench.dir.path().join("context/d/e")).unwrap();
+            },
+            false,
+        ),
+        ("link", |bench, _| bench.file("d/l", "->a"), false),
+        ("no cache", |_, request| request.no_cache = true, false),
+    ];
+    for (name, change, hit) in cases {
+        let bench = Bench::new();
+        bench.debian();
+        bench.file("d/a", "1");
+        let mut request = bench.request("FROM debian\nCOPY d /x/\n");
+        bench.run(&request).unwrap();
+        change(&bench, &mut request);
+        let again = bench.run(&request).unwrap();
+        assert_eq!(again.cached_steps == again.steps, hit, "case {name}: {:?}", bench.log.lines("MISSED"));
+    }
+}
+
+#[test]
+fn every_field_of_an_instruction_is_in_its_key() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    bench.file("a", "1");
+    bench.file("b", "1");
+    // Each must miss although all before it are in the cache.
+    let variants = [
+        "COPY a /x",
+        "COPY a /y",
+        "COPY b /x",
+        "ADD a /x",
+        "COPY --chown=1 a /x",
+        "COPY --chown=1:2 a /x",
+        "COPY --chmod=600 a /x",
+        "COPY --chmod=640 a /x",
+        "COPY --exclude=z a /x",
+        "COPY --parents a /x/",
+        "COPY <<a /x\n1\na",
+        "COPY <<a /x\n2\na",
+        "RUN say 1",
+        "RUN say 2",
+        "RUN [\"say 1\"]",
+        "RUN --network=none say 1",
+        "RUN --mount=type=tmpfs,target=/t say 1",
+        "RUN --mount=type=tmpfs,target=/u say 1",
+        "RUN --mount=type=tmpfs,target=/t,size=1m say 1",
+        "RUN --mount=type=cache,target=/t say 1",
+        "RUN --mount=type=cache,target=/t,id=i say 1",
+        "RUN --mount=type=secret,id=s say 1",
+        "RUN --mount=type=bind,source=a,target=/t say 1",
+        "RUN --mount=type=bind,source=b,target=/t say 1",
+        "ENV A=1\nRUN say 1",
+        "ENV A=2\nRUN say 1",
+        "ARG A=3\nRUN say 1",
+        "USER web\nRUN say 1",
+        "SHELL [\"/bin/bash\", \"-c\"]\nRUN say 1",
+        "RUN <<E\nsay 1\nE",
+        "WORKDIR /w",
+        "WORKDIR /v",
+        "USER web\nWORKDIR /w",
+    ];
+    for variant in variants {
+        let text = format!("FROM debian\n{variant}\n");
+        let first = bench.build(&text).unwrap();
+        assert_eq!(first.cached_steps, 1, "a miss is wanted: {variant}");
+        let second = bench.build(&text).unwrap();
+        assert_eq!(second.cached_steps, second.steps, "a hit is wanted: {variant}");
+    }
+    let mut request = bench.request("FROM debian\nRUN say 1\n");
+    request.network = BuildNetwork::Host;
+    assert_eq!(bench.run(&request).unwrap().cached_steps, 1);
+}
+
+#[test]
+fn secrets_are_in_no_key_no_row_and_no_document() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    const CANARY: &str = "canary-7f3a";
+    let bench = Bench::new();
+    bench.debian();
+    let mut request = bench.request(
+        "FROM debian\nRUN --mount=type=secret,id=s --mount=type=secret,id=s,env=TOKEN mounts && env\n",
+    );
+    request.secrets = vec![Secret { id: "s".to_owned(), content: CANARY.as_bytes().to_vec() }];
+    let first = bench.run(&request).unwrap();
+    assert!(bench.log.lines("OUTPUT").iter().any(|line| line.contains(CANARY)), "the command gets it");
+    assert!(!format!("{request:?}").contains(CANARY));
+    request.secrets[0].content = b"another".to_vec();
+    let second = bench.run(&request).unwrap();
+    assert_eq!((second.cached_steps, second.image_id), (2, first.image_id));
+    let mut todo = vec![bench.store.root().to_owned()];
+    while let Some(directory) = todo.pop() {
+        for entry in fs_err::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                todo.push(entry.path());
+            } else if entry.file_type().unwrap().is_file() {
+                let bytes = fs_err::read(entry.path()).unwrap();
+                let found = bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
+                assert!(!found, "the secret is in {}", entry.path().display());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cache_mount_lives_on_and_its_name_leads_nowhere() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    let mut request = bench.request("FROM debian\nRUN --mount=type=cache,target=/c,id=../../../etc mounts\n");
+    request.no_cache = true;
+    bench.run(&request).unwrap();
+    bench.run(&request).unwrap();
+    assert_eq!(bench.log.lines("OUTPUT"), ["/c=cache 1;"]);
+    assert!(!bench.dir.path().join("etc").exists());
+}
+
+#[test]
+fn copies_between_stages_hit_when_the_stage_was_made_again_with_the_same_files() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    let text = |n: &str| {
+        format!("FROM debian AS a\nRUN write /out/x 1 && say {n}\nFROM debian\nCOPY --from=a /out /in/\n")
+    };
+    bench.build(&text("1")).unwrap();
+    let second = bench.build(&text("2")).unwrap();
+    assert_eq!(bench.log.lines("CACHED"), ["[stage-1 2/2] COPY --from=a /out /in/"]);
+    assert!(bench.listing(&second).contains(&"in/x 644 0:0 1".to_owned()));
+}

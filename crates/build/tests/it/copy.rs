@@ -1,0 +1,260 @@
+//! What COPY and ADD make of files.
+
+use shipway_testkit::{Need, require};
+
+use crate::harness::{Bench, render};
+
+fn bench() -> Option<Bench> {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return None;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    bench.file("a.txt", "a");
+    bench.file("b.txt", "b");
+    bench.file("dir/x", "x");
+    bench.file("dir/sub/y", "y");
+    bench.file("link", "->a.txt");
+    bench.file("dirlink", "->dir");
+    bench.file("dir/inner", "->x");
+    Some(bench)
+}
+
+/// Builds on the base and lists what the instructions added.
+fn added(bench: &Bench, lines: &str) -> Vec<String> {
+    let base: Vec<String> = ["etc/", "etc/passwd", "lib64", "usr/", "usr/lib64/"].map(str::to_owned).to_vec();
+    let built =
+        bench.build(&format!("FROM debian\n{lines}\n")).unwrap_or_else(|error| panic!("{}", render(&error)));
+    let mut listing = bench.listing(&built);
+    listing.retain(|line| !base.contains(&line.split(' ').next().unwrap().to_owned()));
+    bench.assert_nothing_left();
+    listing
+}
+
+#[test]
+fn sources_and_destinations() {
+    let Some(bench) = bench() else { return };
+    for (name, lines, want) in [
+        ("file to file", "COPY a.txt /x", vec!["x 644 0:0 a"]),
+        ("file to directory", "COPY a.txt /x/", vec!["x/ 755 0:0", "x/a.txt 644 0:0 a"]),
+        ("file into an existing directory", "COPY a.txt /etc", vec!["etc/a.txt 644 0:0 a"]),
+        ("file to a deep path", "COPY a.txt /p/q/r", vec!["p/ 755 0:0", "p/q/ 755 0:0", "p/q/r 644 0:0 a"]),
+        (
+            "relative destination",
+            "WORKDIR /w\nCOPY a.txt b.txt ./",
+            vec!["w/ 755 0:0", "w/a.txt 644 0:0 a", "w/b.txt 644 0:0 b"],
+        ),
+        (
+            "contents of a directory",
+            "COPY dir /d",
+            vec!["d/ 755 0:0", "d/inner -> x", "d/sub/ 755 0:0", "d/sub/y 644 0:0 y", "d/x 644 0:0 x"],
+        ),
+        ("wildcard", "COPY *.txt /t/", vec!["t/ 755 0:0", "t/a.txt 644 0:0 a", "t/b.txt 644 0:0 b"]),
+        ("wildcard of one", "COPY a.tx? /x", vec!["x 644 0:0 a"]),
+        ("wildcard without a match beside one", "COPY a.txt z* /t/", vec!["t/ 755 0:0", "t/a.txt 644 0:0 a"]),
+        (
+            "wildcard of directories",
+            "COPY di[r] /t/",
+            vec!["t/ 755 0:0", "t/inner -> x", "t/sub/ 755 0:0", "t/sub/y 644 0:0 y", "t/x 644 0:0 x"],
+        ),
+        ("a link is followed", "COPY link /x", vec!["x 644 0:0 a"]),
+        ("a link into a directory keeps its name", "COPY link /t/", vec!["t/ 755 0:0", "t/link 644 0:0 a"]),
+        ("a link to a directory", "COPY dirlink/x /x", vec!["x 644 0:0 x"]),
+        ("quoted", "COPY [\"a.txt\", \"/with space\"]", vec!["with space 644 0:0 a"]),
+        ("dots stay inside", "COPY ../../a.txt /x", vec!["x 644 0:0 a"]),
+        ("owner by number", "COPY --chown=5:6 a.txt /o/", vec!["o/ 755 5:6", "o/a.txt 644 5:6 a"]),
+        ("owner by name", "COPY --chown=web dir/x /o", vec!["o 644 33:33 x"]),
+        ("octal mode", "COPY --chmod=750 dir/x /o", vec!["o 750 0:0 x"]),
+        ("set-uid and owner", "COPY --chown=5 --chmod=4755 a.txt /o", vec!["o 4755 5:5 a"]),
+        (
+            "symbolic mode",
+            "COPY --chmod=u=rwX,go= dir /o",
+            vec!["o/ 755 0:0", "o/inner -> x", "o/sub/ 700 0:0", "o/sub/y 600 0:0 y", "o/x 600 0:0 x"],
+        ),
+        (
+            "exclude in a directory",
+            "COPY --exclude=sub --exclude=inner dir /o",
+            vec!["o/ 755 0:0", "o/x 644 0:0 x"],
+        ),
+        ("exclude with a wildcard", "COPY --exclude=b* *.txt /o/", vec!["o/ 755 0:0", "o/a.txt 644 0:0 a"]),
+        (
+            "exclude but one",
+            "COPY --exclude=** --exclude=!sub/y dir /o",
+            vec!["o/ 755 0:0", "o/sub/ 755 0:0", "o/sub/y 644 0:0 y"],
+        ),
+        (
+            "parents",
+            "COPY --parents dir/sub/y /p/",
+            vec!["p/ 755 0:0", "p/dir/ 755 0:0", "p/dir/sub/ 755 0:0", "p/dir/sub/y 644 0:0 y"],
+        ),
+        (
+            "parents with a pivot",
+            "COPY --parents dir/./sub/y /p/",
+            vec!["p/ 755 0:0", "p/sub/ 755 0:0", "p/sub/y 644 0:0 y"],
+        ),
+        (
+            "parents with stars",
+            "COPY --parents **/y /p/",
+            vec!["p/ 755 0:0", "p/dir/ 755 0:0", "p/dir/sub/ 755 0:0", "p/dir/sub/y 644 0:0 y"],
+        ),
+        ("link flag", "COPY --link a.txt /x", vec!["x 644 0:0 a"]),
+        (
+            "heredoc",
+            "ENV V=1\nCOPY <<f.txt <<'g' /h/\n$V \"q\"\nf.txt\n$V\ng",
+            vec!["h/ 755 0:0", "h/f.txt 644 0:0 1 \"q\"\n", "h/g 644 0:0 $V\n"],
+        ),
+        ("add of a file", "ADD a.txt /x", vec!["x 644 0:0 a"]),
+        ("variable", "ARG F=b\nCOPY $F.txt /x", vec!["x 644 0:0 b"]),
+    ] {
+        assert_eq!(added(&bench, lines), want, "case {name}");
+    }
+}
+
+#[test]
+fn existing_files_are_replaced_and_links_in_the_image_are_kept() {
+    let Some(bench) = bench() else { return };
+    bench.file("root/lib64/lib.so", "so");
+    bench.file("over/etc/passwd/now-a-directory", "1");
+    bench.file("file/usr", "file");
+    for (name, lines, want) in [
+        ("into a directory that is a link", "COPY a.txt /lib64/", vec!["usr/lib64/a.txt 644 0:0 a"]),
+        ("a tree over a link to a directory", "COPY root /", vec!["usr/lib64/lib.so 644 0:0 so"]),
+        ("a file again", "COPY a.txt /x\nCOPY b.txt /x", vec!["x 644 0:0 b"]),
+    ] {
+        assert_eq!(added(&bench, lines), want, "case {name}");
+        let built = bench.build(&format!("FROM debian\n{lines}\n")).unwrap();
+        assert!(bench.listing(&built).contains(&"lib64 -> usr/lib64".to_owned()), "case {name}");
+    }
+    let built = bench.build("FROM debian\nCOPY over /\n").unwrap();
+    assert!(bench.listing(&built).contains(&"etc/passwd/now-a-directory 644 0:0 1".to_owned()));
+    let built = bench.build("FROM debian\nCOPY file /\n").unwrap();
+    assert!(bench.listing(&built).contains(&"usr 644 0:0 file".to_owned()));
+}
+
+#[test]
+fn times_hard_links_and_attributes_are_kept() {
+    let Some(bench) = bench() else { return };
+    let context = bench.dir.path().join("context");
+    fs_err::hard_link(context.join("dir/x"), context.join("dir/z")).unwrap();
+    let file = std::fs::File::options().write(true).open(context.join("dir/x")).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(12345)).unwrap();
+    let root = shipway_linux::Root::open(&context).unwrap();
+    let supports = root.set_xattr("dir/x", "user.note", b"kept").is_ok();
+    let built = bench.build("FROM debian\nCOPY dir /d/\n").unwrap();
+    let files = bench.files(&built);
+    let x = files.metadata("d/x").unwrap().unwrap();
+    assert_eq!(x.mtime.0, 12345);
+    assert_eq!((x.inode, x.links), (files.metadata("d/z").unwrap().unwrap().inode, 2));
+    if supports {
+        assert_eq!(files.xattrs("d/x").unwrap(), [("user.note".to_owned(), b"kept".to_vec())]);
+    }
+}
+
+#[test]
+fn ignored_files_are_not_seen() {
+    let Some(bench) = bench() else { return };
+    bench.file(".dockerignore", "*.txt\n!b.txt\ndir\n!dir/sub/y\n.dockerignore\n");
+    for (name, lines, want) in [
+        (
+            "all",
+            "COPY . /",
+            vec![
+                "b.txt 644 0:0 b",
+                "dir/ 755 0:0",
+                "dir/sub/ 755 0:0",
+                "dir/sub/y 644 0:0 y",
+                "dirlink -> dir",
+                "link -> a.txt",
+            ],
+        ),
+        ("wildcard", "COPY *.txt /t/", vec!["t/ 755 0:0", "t/b.txt 644 0:0 b"]),
+        (
+            "below an ignored directory",
+            "COPY dir /d/",
+            vec!["d/ 755 0:0", "d/sub/ 755 0:0", "d/sub/y 644 0:0 y"],
+        ),
+    ] {
+        assert_eq!(added(&bench, lines), want, "case {name}");
+    }
+    let error = bench.build("FROM debian\nCOPY a.txt /\n").unwrap_err();
+    insta::assert_snapshot!(render(&error), @r"
+    error: Dockerfile:2:1: `a.txt` is not in the build context
+      because: `a.txt` is not in the build context
+    Dockerfile:2:1
+      2 | COPY a.txt /
+        | ^^^^^^^^^^^^
+    hint: it exists, but .dockerignore leaves it out
+    ");
+}
+
+#[test]
+fn archives_are_unpacked_by_add_and_only_by_add() {
+    let Some(bench) = bench() else { return };
+    let mut archive = Vec::new();
+    let snapshot_bench = Bench::new();
+    snapshot_bench.base(
+        "one",
+        |_| {},
+        |root| {
+            root.create_dir("in", 0o700).unwrap();
+            std::io::Write::write_all(&mut root.create_file("in/f", 0o640).unwrap(), b"f").unwrap();
+            root.set_owner("in/f", 7, 8).unwrap();
+        },
+    );
+    let built = snapshot_bench.build("FROM one\nLABEL a=b\n").unwrap();
+    let layers = shipway_layers::LayerStore::resolve(
+        &*snapshot_bench.layers,
+        &snapshot_bench.config(&built).rootfs.diff_ids,
+    )
+    .unwrap();
+    shipway_layers::LayerStore::export(&*snapshot_bench.layers, &layers[0], &mut archive).unwrap();
+    let context = bench.dir.path().join("context");
+    fs_err::write(context.join("x.tar"), &archive).unwrap();
+    fs_err::write(context.join("x.tar.zst"), zstd::encode_all(&archive[..], 1).unwrap()).unwrap();
+    fs_err::write(context.join("x.tar.bz2"), b"BZh9xxxx").unwrap();
+    let unpacked = vec!["u/ 755 0:0", "u/in/ 700 0:0", "u/in/f 640 7:8 f"];
+    assert_eq!(added(&bench, "ADD x.tar /u/"), unpacked);
+    assert_eq!(added(&bench, "ADD x.tar.zst /u"), unpacked);
+    assert_eq!(added(&bench, "ADD --chown=1 x.tar /u/"), ["u/ 755 1:1", "u/in/ 700 1:1", "u/in/f 640 1:1 f"]);
+    assert_eq!(added(&bench, "COPY x.tar /u/").len(), 2);
+    assert_eq!(added(&bench, "ADD --unpack=false x.tar /u/").len(), 2);
+    let error = bench.build("FROM debian\nADD x.tar.bz2 /\n").unwrap_err();
+    assert!(render(&error).contains("bzip2"), "{}", render(&error));
+}
+
+#[test]
+fn stages_and_images_are_sources_too_and_keep_owners() {
+    let Some(bench) = bench() else { return };
+    bench.base(
+        "other",
+        |_| {},
+        |root| {
+            drop(root.create_file("tool", 0o755).unwrap());
+            root.set_owner("tool", 3, 4).unwrap();
+            root.symlink(std::path::Path::new("/tool"), "alias").unwrap();
+        },
+    );
+    for (name, text, want) in [
+        ("image", "FROM scratch\nCOPY --from=other /tool /", vec!["tool 755 3:4 "]),
+        ("link inside the image", "FROM scratch\nCOPY --from=other /alias /", vec!["alias 755 3:4 "]),
+        ("number", "FROM other\nFROM scratch\nCOPY --from=0 tool /", vec!["tool 755 3:4 "]),
+        (
+            "name in another case",
+            "FROM other AS Build\nFROM scratch\nCOPY --from=build tool /",
+            vec!["tool 755 3:4 "],
+        ),
+        (
+            "chown wins",
+            "FROM other AS b\nFROM scratch\nCOPY --from=b --chown=9 tool /",
+            vec!["tool 755 9:9 "],
+        ),
+        (
+            "wildcard",
+            "FROM other AS b\nFROM scratch\nCOPY --from=b to* /t/",
+            vec!["t/ 755 0:0", "t/tool 755 3:4 "],
+        ),
+    ] {
+        let built = bench.build(text).unwrap_or_else(|error| panic!("case {name}: {}", render(&error)));
+        assert_eq!(bench.listing(&built), want, "case {name}");
+    }
+}

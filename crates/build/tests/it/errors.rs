@@ -1,0 +1,126 @@
+//! Mistakes: what is said, and that nothing is left.
+
+use shipway_build::{BuildError, check};
+use shipway_testkit::{Need, require};
+
+use crate::harness::{Bench, render};
+
+fn fails(bench: &Bench, text: &str) -> String {
+    let error = bench.build(text).unwrap_err();
+    bench.assert_nothing_left();
+    assert_eq!(bench.store.images().unwrap(), [], "a failed build names nothing");
+    render(&error)
+}
+
+#[test]
+fn a_missing_dockerfile_and_a_missing_context_are_named() {
+    let bench = Bench::new();
+    let mut request = bench.request("FROM scratch\nCOPY a /\n");
+    request.context = bench.dir.path().join("nowhere");
+    assert!(matches!(bench.run(&request).unwrap_err(), BuildError::Step { .. }));
+    request.dockerfile = bench.dir.path().join("Dockerfile.none");
+    let text = render(&bench.run(&request).unwrap_err());
+    assert!(text.contains("cannot read the Dockerfile") && text.contains("name one with -f"), "{text}");
+    assert!(check(&bench.request("FROM a\nRUN b\n").dockerfile).is_ok());
+}
+
+#[test]
+fn a_failing_command_names_its_step_line_and_code() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    let text = fails(&bench, "FROM debian\nRUN say before && exit 127\n");
+    insta::assert_snapshot!(text, @r"
+    error: The command '/bin/sh -c say before && exit 127' returned a non-zero code: 127
+    Dockerfile:2:1
+      2 | RUN say before && exit 127
+        | ^^^^^^^^^^^^^^^^^^^^^^^^^^
+    ");
+    assert_eq!(bench.log.lines("OUTPUT"), ["before"]);
+    let error = bench.build("FROM debian\nRUN exit 3\n").unwrap_err();
+    let BuildError::RunFailed { step, code, .. } = error else { panic!("{error:?}") };
+    assert_eq!((step.as_str(), code), ("[2/2] RUN exit 3", 3));
+}
+
+#[test]
+fn mistakes_point_at_their_instruction_and_say_what_to_do() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    bench.file("package.json", "{}");
+    bench.file("b.json", "{}");
+    bench.file("out", "->/etc/hostname");
+    for (name, text, want) in [
+        (
+            "missing source",
+            "FROM debian\nCOPY pakage.json /",
+            "Dockerfile:2:1: `pakage.json` is not in the build context",
+        ),
+        ("near name", "FROM debian\nCOPY pakage.json /", "hint: did you mean `package.json`?"),
+        ("out of the context", "FROM debian\nCOPY ../x /", "does not lead out of the context"),
+        (
+            "link out of the context",
+            "FROM debian\nCOPY out /",
+            "symbolic link to `/etc/hostname`, which is not inside",
+        ),
+        (
+            "many files to one",
+            "FROM debian\nCOPY package.json b.json /x",
+            "must be a directory and end with a /",
+        ),
+        (
+            "unknown owner",
+            "FROM debian\nCOPY --chown=nosuch b.json /x",
+            "`nosuch` is not in the image's /etc/passwd",
+        ),
+        ("bad mode", "FROM debian\nCOPY --chmod=rwx b.json /x", "--chmod: `rwx`"),
+        ("directory over a file", "FROM debian\nCOPY b.json /etc/passwd/", "is a file in the image"),
+        (
+            "later stage",
+            "FROM debian AS x\nCOPY --from=b /x /\nFROM debian AS b\nFROM x",
+            "stage `b` stands after",
+        ),
+        ("itself", "FROM debian AS a\nCOPY --from=a /x /", "stage `a` stands after"),
+        ("number too large", "FROM debian\nCOPY --from=5 /x /", "stage `5` stands after"),
+        (
+            "missing in a stage",
+            "FROM debian AS a\nFROM debian\nCOPY --from=a /nope /",
+            "`/nope` is not in stage `a`",
+        ),
+        ("unknown image", "FROM nothing", "Dockerfile:1:6: cannot get the image `nothing"),
+        ("hint of the images", "FROM nothing", "hint: make it"),
+        ("no image name", "FROM UPPER", "is no image"),
+        ("empty image", "ARG X\nFROM $X", "empty after expansion"),
+        (
+            "url",
+            "FROM debian\nADD https://example.invalid/x /",
+            "ADD of the URL `https://example.invalid/x` is not supported yet",
+        ),
+        ("git", "FROM debian\nADD https://example.invalid/x.git#v1 /", "ADD of the git repository"),
+        ("url in copy", "FROM debian\nCOPY https://example.invalid/x /", "only ADD does"),
+        ("security", "FROM debian\nRUN --security=insecure x", "not supported yet"),
+        ("ssh", "FROM debian\nRUN --mount=type=ssh x", "RUN --mount=type=ssh is not supported yet"),
+        ("writable bind", "FROM debian\nRUN --mount=target=/x,rw x", "not supported yet"),
+        (
+            "required secret",
+            "FROM debian\nRUN --mount=type=secret,id=s,required x",
+            "secret `s` was not given",
+        ),
+        (
+            "mistake after a command",
+            "FROM debian\nRUN say x\nEXPOSE web",
+            "Dockerfile:3:1: EXPOSE: `web` is no port",
+        ),
+    ] {
+        let got = fails(&bench, text);
+        assert!(got.contains(want), "case {name}: {got}");
+        assert_eq!(bench.log.lines("OUTPUT"), Vec::<String>::new(), "case {name}: nothing ran");
+    }
+    let mut request = bench.request("FROM debian AS build\nFROM debian\n");
+    request.target = Some("biuld".to_owned());
+    assert!(render(&bench.run(&request).unwrap_err()).contains("did you mean `build`?"));
+}

@@ -1,0 +1,10 @@
+//! Builds with real layers and a store of their own, and commands that only write files.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a failed test says where")]
+
+mod cache;
+mod copy;
+mod errors;
+mod harness;
+mod results;
+mod solve;

@@ -1,0 +1,177 @@
+//! What ends up in the image: config, history, layers, names.
+
+use shipway_testkit::{Need, require};
+
+use crate::harness::Bench;
+
+fn history(config: &shipway_oci::ImageConfig) -> Vec<(String, bool)> {
+    config.history.iter().map(|entry| (entry.created_by.clone().unwrap(), entry.empty_layer)).collect()
+}
+
+#[test]
+fn the_flask_example_has_buildkits_config_and_history() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    bench.file("requirements.txt", "flask\n");
+    bench.file("exampleapp.py", "print()\n");
+    let built = bench
+        .build(
+            "FROM debian\nRUN write /usr/bin/python3 x\nWORKDIR /opt/exampleapp\nCOPY requirements.txt .\n\
+             RUN say installing\nENV PYTHONUNBUFFERED=1\nCOPY exampleapp.py .\nEXPOSE 5000\n\
+             ENTRYPOINT [\"python3\"]\nCMD [\"/opt/exampleapp/exampleapp.py\"]\n",
+        )
+        .unwrap();
+    let config = bench.config(&built);
+    assert_eq!(config.config.entrypoint.clone().unwrap(), ["python3"]);
+    assert_eq!(config.config.cmd.clone().unwrap(), ["/opt/exampleapp/exampleapp.py"]);
+    assert_eq!(config.config.working_dir, "/opt/exampleapp");
+    assert!(config.config.exposed_ports.contains_key("5000/tcp"));
+    assert!(config.config.args_escaped);
+    let want = [
+        ("RUN /bin/sh -c write /usr/bin/python3 x # buildkit", false),
+        ("WORKDIR /opt/exampleapp", false),
+        ("COPY requirements.txt . # buildkit", false),
+        ("RUN /bin/sh -c say installing # buildkit", false),
+        ("ENV PYTHONUNBUFFERED=1", true),
+        ("COPY exampleapp.py . # buildkit", false),
+        ("EXPOSE [5000/tcp]", true),
+        ("ENTRYPOINT [\"python3\"]", true),
+        ("CMD [\"/opt/exampleapp/exampleapp.py\"]", true),
+    ];
+    let want: Vec<(String, bool)> = want.into_iter().map(|(text, empty)| (text.to_owned(), empty)).collect();
+    assert_eq!(history(&config), want);
+    assert_eq!(config.rootfs.diff_ids.len(), 6);
+    assert!(config.history.iter().all(|entry| entry.created.is_some()));
+    assert_eq!(config.created, config.history.last().unwrap().created);
+    assert_eq!(bench.store.resolve("app").unwrap().image_id, built.image_id);
+    let manifest = bench.store.manifest(&built.manifest).unwrap();
+    assert_eq!(manifest.layers.len(), 6);
+    assert_eq!(bench.log.lines("OUTPUT"), ["installing"]);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_directory_that_exists_already_makes_no_layer() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    let built = bench.build("FROM debian\nWORKDIR /etc\nWORKDIR /\nUSER web\nWORKDIR /home/web/x").unwrap();
+    let config = bench.config(&built);
+    assert_eq!(config.rootfs.diff_ids.len(), 2);
+    let empty: Vec<bool> = config.history.iter().map(|entry| entry.empty_layer).collect();
+    assert_eq!(empty, [true, true, true, false]);
+    assert!(bench.listing(&built).contains(&"home/web/x/ 755 33:33".to_owned()));
+}
+
+#[test]
+fn several_names_and_labels_are_given() {
+    let bench = Bench::new();
+    bench.file("a", "1");
+    let mut request = bench.request("FROM scratch\nCOPY a /\nLABEL x=1\n");
+    request.tags = vec!["app:1".parse().unwrap(), "localhost:5000/app:2".parse().unwrap()];
+    request.labels = vec![("x".to_owned(), "2".to_owned()), ("y".to_owned(), "3".to_owned())];
+    let built = bench.run(&request).unwrap();
+    let labels = bench.config(&built).config.labels;
+    assert_eq!((labels["x"].as_str(), labels["y"].as_str()), ("2", "3"));
+    assert_eq!(bench.store.images().unwrap().len(), 2);
+    assert_eq!(bench.log.lines("NAMED"), ["app:1", "localhost:5000/app:2"]);
+}
+
+#[test]
+fn an_image_without_a_name_is_kept() {
+    let bench = Bench::new();
+    bench.file("a", "1");
+    let mut request = bench.request("FROM scratch\nCOPY a /\n");
+    request.tags.clear();
+    let built = bench.run(&request).unwrap();
+    let images = bench.store.images().unwrap();
+    assert_eq!(
+        images.iter().map(|image| (image.name.clone(), image.image_id)).collect::<Vec<_>>(),
+        [(None, built.image_id)]
+    );
+}
+
+#[test]
+fn build_arguments_are_in_the_history_of_run_but_not_in_the_config() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    let mut request = bench.request(
+        "ARG BASE=nothing\nFROM $BASE\nARG V=1 W\nENV E=2\nRUN env\nUSER web\nWORKDIR /x\nRUN env\n",
+    );
+    request.build_args = [("BASE", "debian"), ("V", "9"), ("HTTP_PROXY", "http://p"), ("UNUSED", "1")]
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .to_vec();
+    let built = bench.run(&request).unwrap();
+    let config = bench.config(&built);
+    assert!(
+        history(&config).iter().any(|(text, _)| text == "RUN |2 V=9 W= /bin/sh -c env # buildkit"),
+        "{:?}",
+        history(&config)
+    );
+    assert!(!config.config.env.iter().any(|text| text.starts_with("V=") || text.contains("proxy")));
+    let output = bench.log.lines("OUTPUT");
+    assert!(
+        output[0].contains("V=9 E=2")
+            && output[0].contains("http_proxy=http://p")
+            && output[0].ends_with(" /"),
+        "{output:?}"
+    );
+    assert!(output[1].ends_with(" /x web"), "{output:?}");
+    assert_eq!(bench.log.lines("WARNING"), ["one or more build arguments were not used: UNUSED"]);
+    let text = serde_json::to_string(&config).unwrap();
+    assert!(!text.contains("http://p"));
+}
+
+#[test]
+fn triggers_of_the_base_run_first_and_do_not_pass_on() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.base(
+        "onbuild",
+        |config| config.config.on_build = vec!["COPY a /a".to_owned(), "RUN <<E\nwrite /b 2\nE".to_owned()],
+        |root| root.create_dir("etc", 0o755).unwrap(),
+    );
+    bench.file("a", "1");
+    let built = bench.build("FROM onbuild\nRUN write /c 3\n").unwrap();
+    let config = bench.config(&built);
+    assert_eq!(config.config.on_build, Vec::<String>::new());
+    assert_eq!(
+        history(&config).into_iter().map(|(text, _)| text).collect::<Vec<_>>(),
+        [
+            "COPY a /a # buildkit",
+            "RUN /bin/sh -c write /b 2\n # buildkit",
+            "RUN /bin/sh -c write /c 3 # buildkit"
+        ]
+    );
+    assert!(bench.log.lines("DONE").iter().any(|line| line == "[2/4] ONBUILD COPY a /a"));
+}
+
+#[test]
+fn source_date_epoch_gives_the_same_image_from_other_times() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let bench = Bench::new();
+        bench.debian();
+        bench.file("d/a", "1");
+        let mut request = bench.request("FROM debian\nCOPY d /d/\nRUN write /x 1\nWORKDIR /w\nCMD [\"x\"]\n");
+        request.build_args = vec![("SOURCE_DATE_EPOCH".to_owned(), "1000000000".to_owned())];
+        let built = bench.run(&request).unwrap();
+        let config = bench.config(&built);
+        assert_eq!(config.created.as_deref(), Some("2001-09-09T01:46:40Z"));
+        ids.push((config.rootfs.diff_ids[1..].to_vec(), config.history));
+    }
+    assert_eq!(ids[0], ids[1]);
+}
