@@ -9,7 +9,8 @@ use anyhow::{Context as _, bail, ensure};
 const LIMIT: usize = 600;
 
 /// Files that may be longer, each with its reason.
-const LONGER: &[(&str, &str)] = &[];
+const LONGER: &[(&str, &str)] =
+    &[("crates/apiserver/src/kinds/table.rs", "one table: a row per kind, read as a whole")];
 
 /// Checks every tracked file.
 pub(crate) fn run() -> anyhow::Result<()> {
