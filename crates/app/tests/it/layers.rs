@@ -31,7 +31,6 @@ const KERNEL: &[&str] = &["libc", "nix", "rustix"];
 const WITHOUT_TOKIO: &[&str] =
     &["oci", "dockerfile", "linux", "store", "layers", "fetch", "bootstrap", "network", "build", "runtime"];
 
-#[expect(clippy::unwrap_used, reason = "a test")]
 /// Returns the direct, non-development dependencies of every crate of the workspace.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
