@@ -53,7 +53,7 @@ impl Lines {
     fn plain(&self, event: &Event<'_>) {
         match event {
             Event::Started { step } if step.kind != StepKind::Metadata => {
-                self.say(&format!("#{} {}", step.id, step.name))
+                self.say(&format!("#{} {}", step.id, step.name));
             }
             Event::Cached { step, .. } if step.kind != StepKind::Metadata => {
                 self.say(&format!("#{} CACHED", step.id));
@@ -85,7 +85,7 @@ impl Lines {
                 self.say(&format!(" ---> Using cache\n ---> {}", key.short()));
             }
             Event::Done { step, key: Some(key), .. } if step.legacy.is_some() => {
-                self.say(&format!(" ---> {}", key.short()))
+                self.say(&format!(" ---> {}", key.short()));
             }
             Event::Written { image_id, .. } => self.say(&format!("Successfully built {}", image_id.short())),
             Event::Named { name } => self.say(&format!("Successfully tagged {}", name.familiar())),
