@@ -111,7 +111,9 @@ fn decompress<'a>(extension: String, body: &'a mut dyn Read) -> io::Result<Box<d
         ".zst" => Box::new(zstd::stream::read::Decoder::new(body)?),
         ".gz" => Box::new(flate2::read::MultiGzDecoder::new(body)),
         _ => {
-            return Err(invalid("it is compressed in a way that is not supported (known are xz, zst and gz)"));
+            return Err(invalid(
+                "it is compressed in a way that is not supported (known are xz, zst and gz)",
+            ));
         }
     })
 }
