@@ -89,20 +89,9 @@ pub enum BuildError {
     #[diagnostic(transparent)]
     Dockerfile(Box<ParseDockerfileError>),
     /// An instruction cannot be carried out.
-    #[error("{}: {problem}", .text.locate(*.span))]
-    #[diagnostic(code(build::step))]
-    Step {
-        /// What is wrong.
-        #[source]
-        #[diagnostic_source]
-        problem: Problem,
-        /// The Dockerfile.
-        #[source_code]
-        text: Source,
-        /// The instruction.
-        #[label]
-        span: Span,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Step(Box<StepError>),
     /// A RUN ended with another code than 0.
     #[error("The command '{command}' returned a non-zero code: {code}")]
     #[diagnostic(code(build::run_failed))]
@@ -174,6 +163,52 @@ pub enum BuildError {
     Cancelled,
 }
 
+/// An instruction that cannot be carried out, and where it stands. Its causes and hints are those of the problem.
+#[derive(Debug)]
+pub struct StepError {
+    /// What is wrong.
+    pub problem: Problem,
+    /// The Dockerfile.
+    pub text: Source,
+    /// The place.
+    pub span: Span,
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.text.locate(self.span), self.problem)
+    }
+}
+
+impl std::error::Error for StepError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.problem.source()
+    }
+}
+
+impl Diagnostic for StepError {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.problem.code()
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.problem.help()
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.text)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let label = LabeledSpan::new_with_span(Some(self.problem.to_string()), self.span);
+        Some(Box::new(std::iter::once(label)))
+    }
+
+    fn diagnostic_source(&self) -> Option<&dyn Diagnostic> {
+        self.problem.diagnostic_source()
+    }
+}
+
 /// What is wrong with one instruction.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Problem {
@@ -211,6 +246,8 @@ pub enum Problem {
         place: String,
         /// What might be the reason.
         hint: String,
+        /// The word in the Dockerfile.
+        word: Option<Span>,
     },
     /// A name in `--from` or FROM that is a later stage or none.
     #[error("stage `{name}` stands after this instruction")]
@@ -314,7 +351,13 @@ impl Problem {
             Self::Exit { command, code } => {
                 BuildError::RunFailed { step: step.to_owned(), command, code, text: text.clone(), span }
             }
-            problem => BuildError::Step { problem, text: text.clone(), span },
+            problem => {
+                let span = match &problem {
+                    Self::MissingSource { word: Some(word), .. } => *word,
+                    _ => span,
+                };
+                BuildError::Step(Box::new(StepError { problem, text: text.clone(), span }))
+            }
         }
     }
 }

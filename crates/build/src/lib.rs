@@ -35,7 +35,7 @@ mod time;
 mod variables;
 
 pub use builder::{Builder, check};
-pub use error::{BuildError, Problem, SeamError};
+pub use error::{BuildError, Problem, SeamError, StepError};
 pub use progress::{Event, Progress, Silent, StepInfo, StepKind};
 pub use request::{BuildNetwork, BuildRequest, Built, Secret, Stop};
 pub use seams::{BaseImage, BaseImages, MOUNT_STUBS, MountSource, RunStep, StepMount, StepRunner, StubKind};

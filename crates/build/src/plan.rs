@@ -115,7 +115,7 @@ pub(crate) struct CopyAction {
 /// A source of COPY, expanded.
 #[derive(Debug)]
 pub(crate) enum SourceWord {
-    Path(String),
+    Path { path: String, span: Span },
     Inline { name: String, content: String },
 }
 

@@ -6,6 +6,7 @@
 
 mod caps;
 mod cgroup;
+mod entries;
 mod device_filter;
 mod mount;
 mod mount_attr;

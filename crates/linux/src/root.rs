@@ -74,7 +74,7 @@ impl Metadata {
         clippy::cast_possible_truncation,
         reason = "the kernel's nanoseconds and sizes are in range"
     )]
-    fn of(stat: &Stat) -> Self {
+    pub(crate) fn of(stat: &Stat) -> Self {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Kind::File,
             FileType::Directory => Kind::Directory,

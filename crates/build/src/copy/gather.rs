@@ -186,7 +186,7 @@ impl Gather<'_> {
             let full = base.join(&directory);
             let opened = self.tree.root.open_root(&full).map_err(Problem::io("read", &full))?;
             let mut children = Vec::new();
-            for name in opened.names(".").map_err(Problem::io("read", &full))? {
+            for (name, metadata) in opened.entries(".").map_err(Problem::io("read", &full))? {
                 let path = directory.join(&name);
                 let in_tree = full.join(&name);
                 let mut implied = false;
@@ -206,9 +206,6 @@ impl Gather<'_> {
                 if implied && !back(ignore, &in_tree) && !back(&self.exclude, &path) {
                     continue;
                 }
-                let Some(metadata) = opened.metadata(&name).map_err(Problem::io("read", &in_tree))? else {
-                    continue;
-                };
                 let is_directory = metadata.is_directory();
                 if (implied && !is_directory) || is_socket(&metadata) {
                     continue;
@@ -315,7 +312,7 @@ impl Gather<'_> {
         } else if let Some(near) = self.near(path) {
             hint = format!("did you mean `{near}`?");
         }
-        Problem::MissingSource { path: word.to_owned(), place, hint }
+        Problem::MissingSource { path: word.to_owned(), place, hint, word: None }
     }
 
     fn near(&self, path: &str) -> Option<String> {

@@ -307,7 +307,7 @@ impl Evaluation {
                     let path = expand(word)?;
                     refuse_remote(&path, add.is_some())?;
                     text.push_str(&format!(" {path}"));
-                    sources.push(SourceWord::Path(path));
+                    sources.push(SourceWord::Path { path, span: word.span });
                 }
                 CopySource::Heredoc(heredoc) => {
                     text.push_str(&format!(" <<{}", heredoc.name));

@@ -93,7 +93,14 @@ impl Solver<'_> {
         copy.sources
             .iter()
             .map(|source| match source {
-                SourceWord::Path(path) => gather.source(path).map(Read::Items),
+                SourceWord::Path { path, span } => {
+                    gather.source(path).map(Read::Items).map_err(|mut problem| {
+                        if let Problem::MissingSource { word, .. } = &mut problem {
+                            *word = Some(*span);
+                        }
+                        problem
+                    })
+                }
                 SourceWord::Inline { name, content } => Ok(Read::Inline(name, content)),
             })
             .collect()
@@ -104,7 +111,7 @@ impl Solver<'_> {
         let mut words = Vec::new();
         for source in &copy.sources {
             match source {
-                SourceWord::Path(path) => words.push(path.clone()),
+                SourceWord::Path { path, .. } => words.push(path.clone()),
                 SourceWord::Inline { name, content } => words.push(format!("<<{name}\n{content}")),
             }
         }

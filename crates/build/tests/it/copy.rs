@@ -178,11 +178,10 @@ fn ignored_files_are_not_seen() {
     }
     let error = bench.build("FROM debian\nCOPY a.txt /\n").unwrap_err();
     insta::assert_snapshot!(render(&error), @r"
-    error: Dockerfile:2:1: `a.txt` is not in the build context
-      because: `a.txt` is not in the build context
-    Dockerfile:2:1
+    error: Dockerfile:2:6: `a.txt` is not in the build context
+    Dockerfile:2:6
       2 | COPY a.txt /
-        | ^^^^^^^^^^^^
+        |      ^^^^^
     hint: it exists, but .dockerignore leaves it out
     ");
 }

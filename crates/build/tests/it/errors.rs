@@ -17,7 +17,7 @@ fn a_missing_dockerfile_and_a_missing_context_are_named() {
     let bench = Bench::new();
     let mut request = bench.request("FROM scratch\nCOPY a /\n");
     request.context = bench.dir.path().join("nowhere");
-    assert!(matches!(bench.run(&request).unwrap_err(), BuildError::Step { .. }));
+    assert!(matches!(bench.run(&request).unwrap_err(), BuildError::Step(_)));
     request.dockerfile = bench.dir.path().join("Dockerfile.none");
     let text = render(&bench.run(&request).unwrap_err());
     assert!(text.contains("cannot read the Dockerfile") && text.contains("name one with -f"), "{text}");
@@ -58,7 +58,7 @@ fn mistakes_point_at_their_instruction_and_say_what_to_do() {
         (
             "missing source",
             "FROM debian\nCOPY pakage.json /",
-            "Dockerfile:2:1: `pakage.json` is not in the build context",
+            "Dockerfile:2:6: `pakage.json` is not in the build context",
         ),
         ("near name", "FROM debian\nCOPY pakage.json /", "hint: did you mean `package.json`?"),
         ("out of the context", "FROM debian\nCOPY ../x /", "does not lead out of the context"),
