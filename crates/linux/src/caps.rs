@@ -65,6 +65,11 @@ impl Capabilities {
         Ok(Self(set))
     }
 
+    /// Returns whether every capability of `other` is in this set.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     /// Returns the bits, as `/proc/PID/status` shows them.
     pub fn bits(self) -> u64 {
         self.0

@@ -16,6 +16,7 @@ mod root;
 mod seal;
 mod surroundings;
 mod sync;
+mod syscall_filter;
 
 pub use caps::Capabilities;
 pub use cgroup::{Cgroup, Limits};
@@ -35,3 +36,4 @@ pub use rustix::fs::OFlags as OpenFlags;
 pub use seal::ensure_sealed;
 pub use surroundings::{enable_loopback, is_in_proc, limit_open_files, set_umask, wait_readable};
 pub use sync::{filesystem_magic, free_bytes, sync_directory, sync_filesystem};
+pub use syscall_filter::{ArgumentTest, FilterAction, FilterRule, SyscallFilter};

@@ -112,6 +112,8 @@ fn confined(
     let name = program.args.first().map_or("", String::as_str);
     let privileges = |error: io::Error| StartFailure::new(Stage::Privileges, name, &error);
     let allowed = capabilities(confinement.capabilities);
+    // Before the capabilities go: loading needs one of them. The few calls below are allowed.
+    crate::seccomp_profile::filter(allowed).load().map_err(privileges)?;
     allowed.bound().map_err(privileges)?;
     linux::set_ids(user.uid, user.gid, &user.groups).map_err(privileges)?;
     // Changing to another user has taken everything away but what is inheritable.

@@ -7,7 +7,8 @@
 //! State is kept as files below the state root, written by the shim alone; a lock that the shim holds for its whole life is
 //! what others wait on. Nothing here knows images, networks or Kubernetes.
 //!
-//! Confinement follows Docker's published defaults: capabilities, devices, masked and read-only paths (SECURITY rows 1-9).
+//! Confinement follows Docker's published defaults: capabilities, system calls, devices, masked and read-only
+//! paths (SECURITY rows 1-10).
 #![forbid(unsafe_code)]
 
 mod container;
@@ -18,6 +19,7 @@ mod init;
 mod log;
 mod mounts;
 mod proxy;
+mod seccomp_profile;
 mod shim;
 mod spec;
 mod state;

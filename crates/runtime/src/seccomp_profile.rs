@@ -3,8 +3,37 @@
 //! Source of the lists: moby/profiles `seccomp/default.json`, commit cd3bed8061c7. Whatever is not listed here fails with
 //! `EPERM`. Names that an architecture does not have are left out by the compiler of the filter.
 
+use shipway_linux::{ArgumentTest, Capabilities, FilterAction, FilterRule, SyscallFilter};
+
+/// Returns the filter for a program with some capabilities.
+pub(crate) fn filter(capabilities: Capabilities) -> SyscallFilter {
+    let allow = |calls, when| FilterRule { calls, when, action: FilterAction::Allow };
+    let mut rules = vec![allow(ALWAYS, None), allow(TRACING, None)];
+    let has = |name: &str| {
+        capabilities.contains(Capabilities::of_names([name]).expect("the names below are the kernel's"))
+    };
+    rules.extend(BY_CAPABILITY.iter().filter(|(name, _)| has(name)).map(|(_, calls)| allow(calls, None)));
+    let here = |architecture: &str| architecture == std::env::consts::ARCH;
+    rules.extend(BY_ARCHITECTURE.iter().filter(|(name, _)| here(name)).map(|(_, calls)| allow(calls, None)));
+    let families = [
+        ArgumentTest::Below(FIRST_REFUSED_FAMILY),
+        ArgumentTest::Equals(ALLOWED_FAMILY),
+        ArgumentTest::Above(LAST_REFUSED_FAMILY),
+    ];
+    rules.extend(families.map(|test| allow("socket", Some((0, test)))));
+    rules.extend(PERSONALITIES.map(|value| allow("personality", Some((0, ArgumentTest::Equals(value))))));
+    if !has("SYS_ADMIN") {
+        rules.push(allow("clone", Some((0, ArgumentTest::NoneOf(NAMESPACE_FLAGS)))));
+        rules.push(FilterRule { calls: "clone3", when: None, action: FilterAction::Fail(CLONE3_ERRNO) });
+    }
+    SyscallFilter::compile(&rules, DEFAULT_ERRNO)
+}
+
+/// `EPERM`
+const DEFAULT_ERRNO: u16 = 1;
+
 /// Allowed to everybody, whatever the arguments.
-pub(crate) const ALWAYS: &str = "
+const ALWAYS: &str = "
     accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown chown32
     clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64
     clock_nanosleep clock_nanosleep_time64 close close_range connect copy_file_range creat dup dup2 dup3
@@ -47,32 +76,32 @@ pub(crate) const ALWAYS: &str = "
 ";
 
 /// Allowed since Linux 4.8, whose checks of a traced process are sound; older kernels are not supported.
-pub(crate) const TRACING: &str = "ptrace process_vm_readv process_vm_writev";
+const TRACING: &str = "ptrace process_vm_readv process_vm_writev";
 
 /// Values of the first argument of `personality`: Linux, no randomisation and others that debuggers and old programs use.
-pub(crate) const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+const PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 /// Socket families below this are allowed, but not this one (`AF_ALG`) and not `AF_VSOCK`.
-pub(crate) const FIRST_REFUSED_FAMILY: u64 = 38;
+const FIRST_REFUSED_FAMILY: u32 = 38;
 /// The family between the two refused ones (`AF_NFC`).
-pub(crate) const ALLOWED_FAMILY: u64 = 39;
+const ALLOWED_FAMILY: u32 = 39;
 /// Families above this are allowed (`AF_VSOCK` is refused).
-pub(crate) const LAST_REFUSED_FAMILY: u64 = 40;
+const LAST_REFUSED_FAMILY: u32 = 40;
 
 /// Flags of `clone` that make namespaces, which only `CAP_SYS_ADMIN` may.
-pub(crate) const NAMESPACE_FLAGS: u64 = 0x7e02_0000;
+const NAMESPACE_FLAGS: u32 = 0x7e02_0000;
 
 /// Errno of `clone3` without `CAP_SYS_ADMIN`: its flags cannot be looked at, and this one makes libraries use `clone`.
-pub(crate) const CLONE3_ERRNO: u16 = 38;
+const CLONE3_ERRNO: u16 = 38;
 
 /// Calls that come with an architecture, by Rust's name of it.
-pub(crate) const BY_ARCHITECTURE: [(&str, &str); 2] = [
+const BY_ARCHITECTURE: [(&str, &str); 2] = [
     ("x86_64", "arch_prctl modify_ldt"),
     ("aarch64", "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls"),
 ];
 
 /// Calls that come with a capability.
-pub(crate) const BY_CAPABILITY: [(&str, &str); 14] = [
+const BY_CAPABILITY: [(&str, &str); 14] = [
     ("DAC_READ_SEARCH", "open_by_handle_at"),
     (
         "SYS_ADMIN",

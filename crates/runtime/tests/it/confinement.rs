@@ -194,3 +194,29 @@ fn ids_that_are_no_file_names_are_refused() {
         assert!(matches!(fixture.run(&spec), Err(RuntimeError::InvalidId(_))), "case {id:?}");
     }
 }
+
+#[test]
+fn system_calls_that_docker_refuses_fail() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let mut spec = fixture.spec(
+        "calls",
+        &["sh", "-c", "grep Seccomp: /proc/self/status; unshare -m true; mount -t tmpfs none /tmp; chroot / true && echo chroot"],
+    );
+    let (_, output) = fixture.run(&spec).unwrap();
+    assert!(output.starts_with("Seccomp:\t2\n"), "{output}");
+    assert_eq!(
+        output.matches("Operation not permitted").count() + output.matches("permission denied").count(),
+        2,
+        "{output}"
+    );
+    assert!(output.ends_with("chroot\n"), "{output}");
+    spec.id = "calls2".to_owned();
+    spec.no_new_privileges = true;
+    spec.user = "web".to_owned();
+    spec.args =
+        ["sh", "-c", "grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status"].map(ToOwned::to_owned).to_vec();
+    assert_eq!(fixture.run(&spec).unwrap().1, "NoNewPrivs:\t1\nSeccomp:\t2\n");
+}

@@ -35,8 +35,10 @@ impl Fixture {
         }
         fs_err::copy("/bin/busybox", image.join("bin/busybox")).unwrap();
         fs_err::set_permissions(image.join("bin/busybox"), std::fs::Permissions::from_mode(0o755)).unwrap();
-        for applet in ["sh", "cat", "sleep", "true", "id", "mknod", "ls", "env", "kill", "dd", "pwd", "mkdir"]
-        {
+        for applet in [
+            "sh", "cat", "sleep", "true", "id", "mknod", "ls", "env", "kill", "dd", "pwd", "mkdir", "grep",
+            "unshare", "mount", "chroot",
+        ] {
             std::os::unix::fs::symlink("busybox", image.join("bin").join(applet)).unwrap();
         }
         fs_err::write(image.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n")
