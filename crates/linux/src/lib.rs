@@ -6,8 +6,8 @@
 
 mod caps;
 mod cgroup;
-mod entries;
 mod device_filter;
+mod entries;
 mod mount;
 mod mount_attr;
 mod overlay;
