@@ -1,22 +1,30 @@
-//! Where a build's base images come from: the local store.
+//! Where a build's base images come from: the local store, or the distribution's archive.
 
 use shipway_build::{BaseImage, BaseImages, SeamError};
-use shipway_layers::{LayerStore as _, Unpacked};
+use shipway_layers::LayerStore as _;
 use shipway_oci::{Platform, Reference};
-use shipway_store::{Store, StoreError};
+use shipway_store::StoreError;
 
-/// Base images out of the store. Pulling and assembling them is not there yet.
+use crate::bootstrap;
+use crate::engine::Engine;
+
+/// Base images out of the store; those of distributions are assembled where wanted. Pulling is not there yet.
 #[derive(Debug)]
 pub(crate) struct LocalImages {
-    pub(crate) store: Store,
-    pub(crate) layers: Unpacked,
+    pub(crate) engine: Engine,
+    /// Assemble what is missing.
+    pub(crate) bootstrap: Option<AcceptExpired>,
 }
+
+/// Whether an archive whose Release file has expired is good enough.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AcceptExpired(pub(crate) bool);
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("`{name}` is not in the local store, and pulling from registries is not there yet")]
 #[diagnostic(
     code(build::base),
-    help("`shipway images` lists what there is; `shipway import FILE.tar {name}` adds one")
+    help("`shipway import FILE.tar {name}` adds one; a Debian image is assembled with --bootstrap-base")
 )]
 struct NotLocal {
     name: String,
@@ -24,12 +32,21 @@ struct NotLocal {
 
 impl BaseImages for LocalImages {
     fn resolve(&self, reference: &Reference, _platform: &Platform) -> Result<BaseImage, SeamError> {
-        let found = self.store.resolve(&reference.to_string()).map_err(|error| match error {
-            StoreError::NoImage(_) => SeamError::new(NotLocal { name: reference.familiar() }),
-            other => SeamError::new(other),
-        })?;
-        let config = self.store.config(&found.image_id).map_err(SeamError::new)?;
-        let layers = self.layers.resolve(&config.rootfs.diff_ids).map_err(SeamError::new)?;
-        Ok(BaseImage { image_id: found.image_id, config, layers })
+        let store = &self.engine.store;
+        let image_id = match (store.resolve(&reference.to_string()), self.bootstrap) {
+            (Ok(found), _) => found.image_id,
+            (Err(StoreError::NoImage(_)), Some(AcceptExpired(accept)))
+                if shipway_bootstrap::supports(reference) =>
+            {
+                bootstrap::make(&self.engine, Some(reference), accept)?.image_id
+            }
+            (Err(StoreError::NoImage(_)), _) => {
+                return Err(SeamError::new(NotLocal { name: reference.familiar() }));
+            }
+            (Err(error), _) => return Err(SeamError::new(error)),
+        };
+        let config = store.config(&image_id).map_err(SeamError::new)?;
+        let layers = self.engine.layers.resolve(&config.rootfs.diff_ids).map_err(SeamError::new)?;
+        Ok(BaseImage { image_id, config, layers })
     }
 }

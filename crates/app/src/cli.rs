@@ -19,6 +19,7 @@ pub(crate) struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
+  shipway bootstrap debian:bookworm       make a base image from the host's package mirror
   shipway import rootfs.tar alpine        make an image of a root file system
   shipway build -t web .                  build an image on it
   shipway run --rm alpine cat /etc/issue  run a command in it
@@ -30,6 +31,8 @@ const EXAMPLES: &str = "Examples:
 pub(crate) enum Verb {
     /// Build an image from a Dockerfile
     Build(BuildArgs),
+    /// Assemble a Debian base image from the host's package mirror
+    Bootstrap(BootstrapArgs),
     /// Make an image of a root file system in a tar archive
     Import(ImportArgs),
     /// List images
@@ -113,6 +116,21 @@ pub(crate) struct BuildArgs {
     /// RUN steps trust the certificate authorities that this host trusts
     #[arg(long)]
     pub(crate) host_ca: bool,
+    /// Assemble Debian base images that are missing from the host's package mirror
+    #[arg(long)]
+    pub(crate) bootstrap_base: bool,
+    /// Use an archive whose Release file has expired
+    #[arg(long)]
+    pub(crate) accept_expired_release: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BootstrapArgs {
+    /// Image to make: `debian:SUITE` [default: the host's suite]
+    pub(crate) name: Option<String>,
+    /// Use an archive whose Release file has expired
+    #[arg(long)]
+    pub(crate) accept_expired_release: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,10 +3,15 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Returns the seconds since the epoch.
-#[expect(clippy::disallowed_methods, reason = "the one clock of the command line")]
 pub(crate) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = system_time().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Returns the time of day.
+#[expect(clippy::disallowed_methods, reason = "the one clock of the command line")]
+pub(crate) fn system_time() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Returns how long ago something was. Compat: docker, `units.HumanDuration`.

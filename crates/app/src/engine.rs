@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::roots::Roots;
 
 /// Everything below one pair of roots.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Engine {
     pub(crate) roots: Roots,
     pub(crate) store: Store,

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bases;
+mod bootstrap;
 mod cli;
 mod clock;
 mod engine;

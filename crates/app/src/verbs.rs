@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+mod bootstrap;
 mod build;
 mod completion;
 mod exec;
@@ -30,6 +31,7 @@ pub(crate) fn run(cli: Cli, ui: &mut Ui) -> Result<u8, Failure> {
     }
     let engine = Engine::open(Roots::open(cli.root, cli.state)?)?;
     match cli.verb {
+        Verb::Bootstrap(args) => bootstrap::run(&engine, &args, ui),
         Verb::Build(args) => build::run(&engine, &args, ui),
         Verb::Import(args) => import::run(&engine, &args, ui),
         Verb::Images(args) => images::run(&engine, &args, ui),

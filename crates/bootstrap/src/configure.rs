@@ -188,9 +188,9 @@ fn empty(folder: &Path) -> io::Result<()> {
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
         if path.symlink_metadata()?.is_dir() {
-            fs_err::remove_dir_all(path)?
+            fs_err::remove_dir_all(path)?;
         } else {
-            fs_err::remove_file(path)?
+            fs_err::remove_file(path)?;
         }
     }
     Ok(())
@@ -276,7 +276,7 @@ mod tests {
     fn the_last_lines_of_output_are_kept() {
         let mut lines = Lines { progress: &Quiet, partial: Vec::new(), tail: Guarded::default() };
         for number in 0..30 {
-            write!(lines, "line {number}\n").unwrap();
+            writeln!(lines, "line {number}").unwrap();
         }
         write!(lines, "half").unwrap();
         lines.end();

@@ -102,7 +102,7 @@ fn paragraph(tree: &Tree, package: &Unpacked) -> io::Result<String> {
     // A line may start with a flag, such as `remove-on-upgrade`, for a file that is gone.
     for path in conffiles.lines().map(str::trim).filter(|line| line.starts_with('/')) {
         let Some(sum) = tree.md5(path)? else { continue };
-        let line = write!(text, "{header} {path} {sum}\n");
+        let line = writeln!(text, "{header} {path} {sum}");
         line.expect("a String takes everything");
         header = "";
     }

@@ -9,6 +9,9 @@ use shipway_oci::Digest;
 use crate::relation::{Relation, parse_relations};
 use crate::version;
 
+/// Who provides a virtual package: name of the package, and the version that it provides.
+pub(crate) type Providers = HashMap<String, Vec<(Rc<str>, Option<String>)>>;
+
 /// One version of a package, as the index describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Package {
@@ -88,8 +91,8 @@ impl PackageIndex {
     }
 
     /// Returns who provides names that may be no packages, with what they say of the version.
-    pub(crate) fn providers(&self) -> HashMap<String, Vec<(Rc<str>, Option<String>)>> {
-        let mut found: HashMap<String, Vec<(Rc<str>, Option<String>)>> = HashMap::new();
+    pub(crate) fn providers(&self) -> Providers {
+        let mut found: Providers = HashMap::new();
         for package in self.packages.values().filter(|package| !package.provides.is_empty()) {
             let name: Rc<str> = package.name.as_str().into();
             for provided in package.provided() {

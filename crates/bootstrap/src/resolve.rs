@@ -1,7 +1,6 @@
 //! Which packages a base image needs.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::rc::Rc;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::error::BootstrapError;
 use crate::index::{Package, PackageIndex};
@@ -46,7 +45,7 @@ fn unresolvable(what: &str, needed_by: &str) -> BootstrapError {
 
 struct Resolver<'a> {
     index: &'a PackageIndex,
-    providers: HashMap<String, Vec<(Rc<str>, Option<String>)>>,
+    providers: crate::index::Providers,
     chosen: BTreeMap<&'a str, &'a Package>,
     queue: VecDeque<&'a Package>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use shipway_build::{BuildRequest, Builder};
 
-use crate::bases::LocalImages;
+use crate::bases::{AcceptExpired, LocalImages};
 use crate::cli::{BuildArgs, ProgressStyle};
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -24,7 +24,10 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         engine.store.clone(),
         Arc::new(engine.layers.clone()),
         Arc::new(ContainerSteps { roots: engine.roots.clone(), containers: engine.containers.clone() }),
-        Arc::new(LocalImages { store: engine.store.clone(), layers: engine.layers.clone() }),
+        Arc::new(LocalImages {
+            engine: engine.clone(),
+            bootstrap: args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release)),
+        }),
         Arc::new(Lines::new(style)),
     );
     let dockerfile = args.file.clone().unwrap_or_else(|| context.join("Dockerfile"));

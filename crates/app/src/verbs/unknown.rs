@@ -6,7 +6,6 @@ use crate::failure::Failure;
 const LATER: &[(&str, &str)] = &[
     ("up", "use `shipway build` and `shipway run`"),
     ("down", "use `shipway rm -f`"),
-    ("bootstrap", "`shipway import` a root file system"),
     ("cluster", "use `shipway run`"),
     ("pull", "`shipway import` a root file system"),
     ("push", "images stay on this machine"),

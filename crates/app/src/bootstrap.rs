@@ -1,0 +1,89 @@
+//! Base images from the distribution's archive, wired to containers and the terminal.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use shipway_bootstrap::{Bootstrapped, Deps, Event, Progress, Request, Step, StepRunner};
+use shipway_build::{BuildNetwork, RunStep, SeamError, StepRunner as _, Stop};
+use shipway_oci::Reference;
+
+use crate::engine::Engine;
+use crate::steps::ContainerSteps;
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("`{name}` is no image of a distribution that can be assembled here")]
+#[diagnostic(code(bootstrap::name), help("name a suite of Debian or Ubuntu, such as `debian:bookworm`"))]
+struct NoDistribution {
+    name: String,
+}
+
+/// Makes the image that `name` means, or the one of the host's own suite.
+pub(crate) fn make(
+    engine: &Engine,
+    name: Option<&Reference>,
+    accept_expired: bool,
+) -> Result<Bootstrapped, SeamError> {
+    let now = crate::clock::system_time();
+    let request = match name {
+        None => Request::new(now),
+        Some(name) => Request::for_reference(name, now)
+            .ok_or_else(|| SeamError::new(NoDistribution { name: name.familiar() }))?,
+    };
+    let fetch = shipway_fetch::Config::from_environment().map_err(SeamError::new)?;
+    let runner =
+        Configure(ContainerSteps { roots: engine.roots.clone(), containers: engine.containers.clone() });
+    let deps = Deps {
+        store: &engine.store,
+        layers: &engine.layers,
+        runner: &runner,
+        fetch: &fetch,
+        progress: &Lines,
+    };
+    shipway_bootstrap::run(&Request { accept_expired, ..request }, &deps).map_err(SeamError::new)
+}
+
+/// The packages' scripts run as build steps do, without network.
+#[derive(Debug)]
+struct Configure(ContainerSteps);
+
+impl StepRunner for Configure {
+    fn run(
+        &self,
+        step: &Step<'_>,
+        output: &mut dyn std::io::Write,
+    ) -> Result<i32, Box<dyn Diagnostic + Send + Sync>> {
+        let path = |path: &Path| -> PathBuf { path.to_owned() };
+        let step = RunStep {
+            args: step.args.to_vec(),
+            env: step.env.to_vec(),
+            cwd: "/".to_owned(),
+            user: String::new(),
+            lowers: step.lowers.to_vec(),
+            upper: path(step.upper),
+            work: path(step.work),
+            mounts: Vec::new(),
+            network: BuildNetwork::None,
+            host_ca: false,
+            stop: Stop::new(),
+        };
+        self.0.run(&step, output).map_err(|error| Box::new(error) as Box<dyn Diagnostic + Send + Sync>)
+    }
+}
+
+/// A line per phase and note.
+#[derive(Debug)]
+struct Lines;
+
+impl Progress for Lines {
+    fn event(&self, event: &Event<'_>) {
+        let line = match event {
+            Event::Phase(phase) => format!("bootstrap: {}", phase.title()),
+            Event::Note(note) => format!("note: {note}"),
+            Event::Packages { done, total, .. } if done == total => format!("bootstrap: {total} packages"),
+            Event::Packages { .. } | Event::Output(_) => return,
+        };
+        // A reader that went away does not stop the work.
+        drop(writeln!(std::io::stderr().lock(), "{line}"));
+    }
+}

@@ -1,0 +1,17 @@
+//! `shipway bootstrap`
+
+use crate::cli::BootstrapArgs;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::ui::Ui;
+
+pub(crate) fn run(engine: &Engine, args: &BootstrapArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    let name = args.name.as_deref().map(str::parse).transpose()?;
+    let made = crate::bootstrap::make(engine, name.as_ref(), args.accept_expired_release)?;
+    let how = if made.cached { "was there already" } else { "is ready" };
+    for name in &made.names {
+        ui.note(format!("{} {how}: {} packages", name.familiar(), made.packages.len()));
+    }
+    ui.line(made.image_id);
+    Ok(0)
+}
