@@ -5,18 +5,45 @@
 //! Writes are answered after they are durable (Events excepted), and are visible to readers only then.
 #![forbid(unsafe_code)]
 
+mod admission;
+mod authz;
+mod body;
+mod bootstrap;
+mod call;
+mod client;
+mod convert;
 pub mod defaults;
+mod discovery;
+mod dispatch;
+mod fields;
+mod handlers;
+mod identity;
 mod kinds;
+mod listen;
 pub mod merge_keys;
 mod node_api;
+mod object;
 pub mod openapi;
+mod patch;
+mod pki;
+mod respond;
+mod selector;
+mod server;
 mod status;
+mod storage;
 pub mod streams;
 pub mod table;
+mod token;
 pub mod validate;
 
+pub use client::ClientService;
+pub use identity::Identity;
 pub use kinds::{KINDS, Kind, Subresource, kind_of};
+pub use listen::ListenError;
 pub use node_api::{
     ByteStream, Dialled, ExecRequest, ExecSession, LogRequest, NoNode, NodeApi, NodeError, TerminalSize,
 };
-pub use status::{Cause, Status};
+pub use pki::PkiError;
+pub use server::{ApiServer, Config, OpenError};
+pub use status::Status;
+pub use storage::StorageError;

@@ -7,17 +7,6 @@ use serde_json::{Value, json};
 use crate::Kind;
 use crate::validate::FieldError;
 
-/// One reason among several, in `details.causes`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cause {
-    /// Machine-readable reason, such as `FieldValueInvalid`.
-    pub reason: String,
-    /// What is wrong.
-    pub message: String,
-    /// Path of the field.
-    pub field: String,
-}
-
 /// An error as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
