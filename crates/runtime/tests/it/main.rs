@@ -1,8 +1,10 @@
 //! Containers as they really run, on a root file system of a static busybox.
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod confinement;
 mod life;
+mod speed;
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
