@@ -65,7 +65,7 @@ pub(crate) struct Solver<'a> {
     first_error: Mutex<Option<BuildError>>,
     counts: Mutex<Counts>,
     /// Cache rows of this build by their layer: an equal layer may replace one.
-    rows: Mutex<HashMap<LayerId, CachedStep>>,
+    rows: Mutex<HashMap<LayerId, Vec<CachedStep>>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -282,11 +282,11 @@ impl<'a> Solver<'a> {
             }
             let layer = self.builder.layers.diff_id(id).map_err(fail("hash a layer"))?;
             // An equal layer was there before: let the cache lead to it, or this one is hashed at every build.
-            if layer.id != *id
-                && let Some(row) = lock(&self.rows).get(id)
-            {
-                let row = CachedStep { layer: Some(layer.id.clone()), ..row.clone() };
-                self.put(&row).map_err(|source| BuildError::Store { action: "record a step", source })?;
+            if layer.id != *id {
+                for row in lock(&self.rows).remove(id).unwrap_or_default() {
+                    let row = CachedStep { layer: Some(layer.id.clone()), ..row };
+                    self.put(&row).map_err(|source| BuildError::Store { action: "record a step", source })?;
+                }
             }
             layers.push(layer);
         }

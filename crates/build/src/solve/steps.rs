@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use shipway_layers::{LayerId, Snapshot};
 use shipway_linux::Root;
+use shipway_oci::Digest;
 use shipway_store::{CachedStep, StoreError};
 
 use super::{Made, Outcome, Solver, lock};
@@ -31,6 +32,8 @@ pub(super) struct Applied {
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredResult {
     created: String,
+    /// The last of the step's keys: what later steps build on, whichever key was found.
+    key: Digest,
 }
 
 impl Solver<'_> {
@@ -127,8 +130,13 @@ impl Solver<'_> {
                 rfc3339(i64::try_from(now.as_secs()).unwrap_or(i64::MAX), now.subsec_nanos())
             }
         };
-        self.remember(slot, keys, &created, layer.as_ref())?;
-        self.advance(outcome, last, Made { history_at: slot.history_at, created, layer: layer.clone() });
+        let result = StoredResult { created: created.clone(), key: last.digest };
+        self.remember(slot, keys, &result, layer.as_ref())?;
+        self.advance(
+            outcome,
+            last.digest,
+            Made { history_at: slot.history_at, created, layer: layer.clone() },
+        );
         Ok(Applied { cached: false, layer })
     }
 
@@ -142,7 +150,6 @@ impl Solver<'_> {
         if self.request.no_cache {
             return Ok(None);
         }
-        let last = keys.last().expect("a step has a key");
         let fail = |source| Problem::Store { action: "look into the build cache", source };
         for (index, key) in keys.iter().enumerate() {
             let Some(row) = self.builder.store.cache_get(&key.digest).map_err(fail)? else { continue };
@@ -151,24 +158,21 @@ impl Solver<'_> {
                 if self.builder.store.layer(layer).map_err(fail)?.is_none() {
                     continue;
                 }
-                lock(&self.rows).insert(layer.clone(), row.clone());
+                lock(&self.rows).entry(layer.clone()).or_default().push(row.clone());
             }
             if index > 0 {
-                self.remember(slot, &keys[..index], &result.created, row.layer.as_ref())?;
+                self.remember(slot, &keys[..index], &result, row.layer.as_ref())?;
             }
             let layer = row.layer.clone();
-            self.advance(
-                outcome,
-                last,
-                Made { history_at: slot.history_at, created: result.created, layer: layer.clone() },
-            );
+            let made = Made { history_at: slot.history_at, created: result.created, layer: layer.clone() };
+            self.advance(outcome, result.key, made);
             return Ok(Some(Applied { cached: true, layer }));
         }
         Ok(None)
     }
 
-    fn advance(&self, outcome: &mut Outcome, key: &Key, made: Made) {
-        outcome.key = key.digest;
+    fn advance(&self, outcome: &mut Outcome, key: Digest, made: Made) {
+        outcome.key = key;
         outcome.layers.extend(made.layer.clone());
         outcome.made.push(made);
     }
@@ -191,21 +195,22 @@ impl Solver<'_> {
         &self,
         slot: &Slot<'_>,
         keys: &[Key],
-        created: &str,
+        result: &StoredResult,
         layer: Option<&LayerId>,
     ) -> Result<(), Problem> {
-        let result = StoredResult { created: created.to_owned() };
         for key in keys {
+            // Only the last key's inputs explain a miss; those before it are shortcuts.
+            let shortcut = if key.digest == result.key { "" } else { "#" };
             let row = CachedStep {
                 key: key.digest,
-                position: slot.position.clone(),
+                position: format!("{}{shortcut}", slot.position),
                 inputs: serde_json::to_string(&key.inputs).expect("texts are always JSON"),
-                result: serde_json::to_string(&result).expect("texts are always JSON"),
+                result: serde_json::to_string(result).expect("texts are always JSON"),
                 layer: layer.cloned(),
             };
             self.put(&row).map_err(|source| Problem::Store { action: "record a step", source })?;
             if let Some(layer) = layer {
-                lock(&self.rows).insert(layer.clone(), row);
+                lock(&self.rows).entry(layer.clone()).or_default().push(row);
             }
         }
         Ok(())

@@ -232,3 +232,45 @@ fn copies_between_stages_hit_when_the_stage_was_made_again_with_the_same_files()
     assert_eq!(bench.log.lines("CACHED"), ["[stage-1 2/2] COPY --from=a /out /in/"]);
     assert!(bench.listing(&second).contains(&"in/x 644 0:0 1".to_owned()));
 }
+
+#[test]
+fn steps_after_a_copy_between_stages_hit_too_and_misses_there_are_explained() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    let text = |n: &str, file: &str| {
+        format!(
+            "FROM debian AS a\nRUN write /out/x {file} && say {n}\nFROM debian\nCOPY --from=a /out /in/\nRUN write /y 1\n"
+        )
+    };
+    let first = bench.build(&text("1", "1")).unwrap();
+    let second = bench.build(&text("1", "1")).unwrap();
+    assert_eq!((second.cached_steps, second.image_id), (second.steps, first.image_id));
+    bench.build(&text("2", "1")).unwrap();
+    assert_eq!(bench.log.lines("CACHED").len(), 2);
+    bench.build(&text("2", "2")).unwrap();
+    let missed = bench.log.lines("MISSED");
+    assert!(
+        missed.contains(&"[stage-1 2/3] COPY --from=a /out /in/: out/x changed".to_owned()),
+        "{missed:?}"
+    );
+}
+
+#[test]
+fn an_equal_layer_made_twice_is_hashed_once_only() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    let mut request = bench.request("FROM debian\nRUN write /x 1\n");
+    request.build_args = vec![("SOURCE_DATE_EPOCH".to_owned(), "1".to_owned())];
+    let first = bench.run(&request).unwrap();
+    request.no_cache = true;
+    bench.run(&request).unwrap();
+    request.no_cache = false;
+    let third = bench.run(&request).unwrap();
+    assert_eq!((third.cached_steps, third.image_id), (2, first.image_id));
+}
