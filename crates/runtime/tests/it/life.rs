@@ -100,3 +100,39 @@ fn a_port_in_use_is_said_and_nothing_started() {
     assert_eq!(source.stage, Stage::Publish);
     assert!(source.to_string().contains(&address.to_string()), "{source}");
 }
+
+/// Removes a control group of the test's own.
+struct Group(std::path::PathBuf);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        drop(fs_err::remove_dir(&self.0));
+    }
+}
+
+#[test]
+fn the_shim_leaves_the_group_of_a_service_manager() {
+    let root = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(std::path::Path::new);
+    let Some(root) = root.into_iter().find(|root| root.join("cgroup.controllers").exists()) else { return };
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let service = Group(root.join(format!("shipway-test-service-{}", std::process::id())));
+    fs_err::create_dir(&service.0).unwrap();
+    // The shim starts in the group, as one of a daemon that a service manager started would.
+    let wrapper = fixture.dir.path().join("wrapper");
+    let real = env!("CARGO_BIN_EXE_shipway-test-shim");
+    let text = format!("#!/bin/sh\necho $$ > {}/cgroup.procs\nexec {real} \"$@\"\n", service.0.display());
+    fs_err::write(&wrapper, text).unwrap();
+    fs_err::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let containers =
+        shipway_runtime::Containers::open(&fixture.dir.path().join("managed"), &wrapper).unwrap();
+    let container = containers.start(&fixture.spec("managed", &["sleep", "600"]), StdIo::Log).unwrap();
+    assert_eq!(fs_err::read_to_string(service.0.join("cgroup.procs")).unwrap(), "", "nobody is left in it");
+    container.stop(9, Duration::ZERO).unwrap();
+    container.delete().unwrap();
+    let left = root.join(fixture.spec("managed", &[]).cgroup_parent);
+    drop(Group(left.clone()));
+    assert!(!left.exists(), "the shim's group is gone, so the one above it can go");
+}
