@@ -8,6 +8,7 @@ mod caps;
 mod cgroup;
 mod device_filter;
 mod entries;
+mod manager_group;
 mod mount;
 mod mount_attr;
 mod overlay;
@@ -20,6 +21,7 @@ mod syscall_filter;
 
 pub use caps::Capabilities;
 pub use cgroup::{Cgroup, Limits};
+pub use manager_group::OwnGroup;
 pub use mount::{
     MountAttributes, attach, clone_at, clone_tree, make_all_private, new_filesystem, pivot_into,
 };

@@ -58,6 +58,7 @@ struct Started {
     listeners: Vec<(TcpListener, PortMapping)>,
     /// Held until the end: others wait on it.
     lock: File,
+    group: linux::OwnGroup,
 }
 
 fn start(dir: &Path, log: bool) -> Result<Started, StartFailure> {
@@ -90,9 +91,18 @@ fn start(dir: &Path, log: bool) -> Result<Started, StartFailure> {
     };
     let in_cgroup =
         cgroup.create(limits).and_then(|()| cgroup.allow_devices(&crate::defaults::DEVICE_RULES).map(drop));
-    let launched = in_cgroup.map_err(fail(Stage::Cgroup)).and_then(|()| launch(&spec, dir, log));
+    // What ends the caller with everything that it started must not end the container.
+    let group = linux::OwnGroup::enter(&format!("{}/{}.shim", spec.cgroup_parent, spec.id));
+    let group = in_cgroup.and(group).map_err(fail(Stage::Cgroup));
+    let launched = group.and_then(|group| match launch(&spec, dir, log) {
+        Ok(launched) => Ok((group, launched)),
+        Err(failure) => {
+            drop(group.leave());
+            Err(failure)
+        }
+    });
     match launched {
-        Ok((pid, streams)) => {
+        Ok((group, (pid, streams))) => {
             let state = ContainerState {
                 version: VERSION,
                 status: Status::Running,
@@ -104,7 +114,7 @@ fn start(dir: &Path, log: bool) -> Result<Started, StartFailure> {
                 out_of_memory: false,
             };
             state.save(dir).map_err(fail(Stage::Spec))?;
-            Ok(Started { spec, pid, state, streams, listeners, lock })
+            Ok(Started { spec, pid, state, streams, listeners, lock, group })
         }
         Err(failure) => {
             remove_groups(&spec);
@@ -177,7 +187,7 @@ fn child(
 }
 
 fn supervise(dir: &Path, started: Started) -> ExitCode {
-    let Started { spec, pid, mut state, streams, listeners, lock } = started;
+    let Started { spec, pid, mut state, streams, listeners, lock, group } = started;
     if let Some(address) = spec.address {
         proxy::serve(listeners, address);
     }
@@ -193,6 +203,8 @@ fn supervise(dir: &Path, started: Started) -> ExitCode {
     state.finished = Some(now());
     state.exit_code = Some(ended.map_or(125, linux::Ended::code));
     let saved = state.save(dir);
+    // An empty group that stays does no harm.
+    drop(group.leave());
     remove_groups(&spec);
     drop(lock);
     if saved.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -132,7 +132,8 @@ fn the_shim_leaves_the_group_of_a_service_manager() {
     assert_eq!(fs_err::read_to_string(service.0.join("cgroup.procs")).unwrap(), "", "nobody is left in it");
     container.stop(9, Duration::ZERO).unwrap();
     container.delete().unwrap();
+    let failed = containers.start(&fixture.spec("failed", &["no-such-program"]), StdIo::Log);
+    assert!(failed.is_err());
     let left = root.join(fixture.spec("managed", &[]).cgroup_parent);
-    drop(Group(left.clone()));
-    assert!(!left.exists(), "the shim's group is gone, so the one above it can go");
+    assert!(!left.exists(), "the shims' groups are gone, and the one above them");
 }
