@@ -1,5 +1,3 @@
-use http::HeaderMap;
-
 use super::*;
 
 async fn get(path: &str, accept: Option<&'static str>) -> Value {

@@ -102,6 +102,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Collects leaves that both own and where the applied value differs from the live one.
+    #[expect(clippy::too_many_arguments, reason = "one call site; they are the state of the walk")]
     fn conflicts(
         &self,
         path: &str,
@@ -216,7 +217,10 @@ fn remove(kind: &Kind, path: &str, value: &mut Value, set: &Value) {
                 remove(kind, path, &mut list[at], &inner);
             }
         } else if let (Some(text), Some(list)) = (key.strip_prefix("v:"), value.as_array_mut()) {
-            list.retain(|item| item.to_string() != text);
+            list.retain(|item| {
+                let as_json = item.to_string();
+                as_json != text
+            });
         }
     }
 }
