@@ -220,3 +220,32 @@ fn system_calls_that_docker_refuses_fail() {
         ["sh", "-c", "grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status"].map(ToOwned::to_owned).to_vec();
     assert_eq!(fixture.run(&spec).unwrap().1, "NoNewPrivs:\t1\nSeccomp:\t2\n");
 }
+
+#[test]
+fn fifty_containers_and_execs_leave_nothing_behind() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let group = fixture.spec("leak", &[]).cgroup_parent;
+    let descriptors = || fs_err::read_dir("/proc/self/fd").unwrap().count();
+    let before = descriptors();
+    for number in 0..50 {
+        let id = format!("leak{number}");
+        let container = fixture.containers.start(&fixture.spec(&id, &["sleep", "600"]), StdIo::Log).unwrap();
+        let exec = ExecSpec { args: vec!["true".to_owned()], env: Vec::new(), cwd: None, user: None };
+        assert!(container.exec_command(&exec).unwrap().status().unwrap().success());
+        assert_eq!(container.stop(9, std::time::Duration::ZERO).unwrap(), 137);
+        container.delete().unwrap();
+    }
+    // Other tests run at the same time: a few descriptors come and go, fifty do not.
+    assert!(descriptors() < before + 25);
+    assert_eq!(fixture.containers.list().unwrap().len(), 0);
+    for hierarchy in ["memory", "pids", "cpu", "devices", "freezer", "unified", "systemd", "."] {
+        let left = std::path::Path::new("/sys/fs/cgroup").join(hierarchy).join(&group);
+        assert!(!left.exists(), "{}", left.display());
+    }
+    let own = fixture.dir.path().display().to_string();
+    let mounts = fs_err::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&own));
+}

@@ -137,3 +137,43 @@ fn the_shim_leaves_the_group_of_a_service_manager() {
     let left = root.join(fixture.spec("managed", &[]).cgroup_parent);
     assert!(!left.exists(), "the shims' groups are gone, and the one above them");
 }
+
+#[test]
+fn killing_the_creator_leaves_the_container_and_its_log_running() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let spec = fixture.spec("orphan", &["sh", "-c", "echo before; sleep 0.3; echo after; sleep 600"]);
+    // What `Containers::start` leaves for the shim, and a creator of its own that can be killed.
+    let dir = fixture.dir.path().join("state/containers/orphan");
+    fs_err::create_dir_all(dir.join("rootfs")).unwrap();
+    fs_err::write(dir.join("hostname"), "box\n").unwrap();
+    fs_err::write(dir.join("hosts"), "").unwrap();
+    fs_err::write(dir.join("spec.json"), serde_json::to_vec(&spec).unwrap()).unwrap();
+    let script = format!(
+        "{} __shim {} 1 log </dev/null 2>/dev/null & wait",
+        env!("CARGO_BIN_EXE_shipway-test-shim"),
+        dir.display()
+    );
+    let mut creator =
+        std::process::Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = [0; 3];
+    std::io::Read::read_exact(creator.stdout.as_mut().unwrap(), &mut said).unwrap();
+    assert_eq!(&said, b"{}\n");
+    creator.kill().unwrap();
+    creator.wait().unwrap();
+    let container = fixture.containers.get("orphan").unwrap();
+    // A program in the container waits for the second line: nothing of the host's is asked to sleep.
+    let exec = ExecSpec {
+        args: ["sh", "-c", "sleep 0.6"].map(ToOwned::to_owned).to_vec(),
+        env: vec![],
+        cwd: None,
+        user: None,
+    };
+    assert!(container.exec_command(&exec).unwrap().status().unwrap().success());
+    assert_eq!(container.state().unwrap().status, Status::Running);
+    let log = fs_err::read_to_string(container.log_path()).unwrap();
+    assert!(log.contains("before") && log.contains("after"), "{log}");
+    assert_eq!(container.stop(9, Duration::ZERO).unwrap(), 137);
+}
