@@ -39,7 +39,8 @@ pub(crate) fn update(call: &Call, old: &Value, new: &mut Value) -> Result<(), St
     if call.kind.kind == "Service" && call.subresource.is_none() {
         // Allocated addresses stay when a client sends the object without them.
         for field in ["clusterIP", "clusterIPs"] {
-            if new["spec"][field].is_null() && new["spec"]["type"] != "ExternalName" {
+            let kept = !old["spec"][field].is_null() && new["spec"]["type"] != "ExternalName";
+            if kept && new["spec"][field].is_null() {
                 new["spec"][field] = old["spec"][field].clone();
             }
         }
@@ -133,7 +134,7 @@ fn mount_token(spec: &mut Value) {
     let name = format!("kube-api-access-{}", random_suffix(5));
     let mut used = false;
     for field in ["initContainers", "containers"] {
-        for container in spec[field].as_array_mut().into_iter().flatten() {
+        for container in spec.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten() {
             let taken =
                 container["volumeMounts"].as_array().into_iter().flatten().any(|m| m["mountPath"] == PATH);
             if !container.is_object() || taken {
@@ -249,7 +250,7 @@ fn service(api: &Api, kind: &Kind, object: &mut Value) -> Result<(), Status> {
     spec["clusterIPs"] = json!([spec["clusterIP"]]);
     if matches!(of_type.as_str(), "NodePort" | "LoadBalancer") {
         let mut used: Vec<i64> = node_ports(&taken);
-        for port in spec["ports"].as_array_mut().into_iter().flatten() {
+        for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
             if port["nodePort"].as_i64().unwrap_or(0) == 0 {
                 let start = i64::from(api.next_address.fetch_add(1, Ordering::Relaxed) % 2768);
                 let free = (0..2768).map(|n| 30_000 + (start + n) % 2768).find(|n| !used.contains(n));
@@ -273,7 +274,7 @@ fn keep_node_ports(old: &Value, new: &mut Value) {
         return;
     }
     let before = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
-    for port in new["spec"]["ports"].as_array_mut().into_iter().flatten() {
+    for port in new["spec"].get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
         if port["nodePort"].as_i64().unwrap_or(0) == 0
             && let Some(same) = before.iter().find(|b| b["port"] == port["port"] && b["nodePort"].is_i64())
         {

@@ -165,7 +165,7 @@ pub(crate) fn prepare_update(
         }
         copy_field(metadata(new), "managedFields", metadata(&mut kept));
         *new = kept;
-    } else if kind.has_subresource("status") {
+    } else if kind.has_subresource("status") && subresource != Some("binding") {
         match (old.get("status"), new.as_object_mut()) {
             (Some(status), Some(map)) => drop(map.insert("status".to_owned(), status.clone())),
             (None, Some(map)) => drop(map.shift_remove("status")),
