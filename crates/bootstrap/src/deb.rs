@@ -231,7 +231,8 @@ pub(crate) mod tests {
         .unwrap();
         assert_eq!(control.text("control").unwrap(), "Package: a\n");
         assert_eq!(control.files[1].mode, 0o755);
-        assert_eq!(names, ["./f"]);
+        // The writer of this test drops a leading `./`.
+        assert_eq!(names, ["f"]);
     }
 
     #[test]

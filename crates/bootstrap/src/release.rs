@@ -89,7 +89,9 @@ fn parse_date(text: &str) -> Option<OffsetDateTime> {
         .strip_suffix("UTC")
         .or_else(|| text.strip_suffix("GMT"))
         .or_else(|| text.strip_suffix("+0000"))?;
-    PrimitiveDateTime::parse(text.trim(), DATE).ok().map(PrimitiveDateTime::assume_utc)
+    // Some archives pad the day with a space.
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    PrimitiveDateTime::parse(&text, DATE).ok().map(PrimitiveDateTime::assume_utc)
 }
 
 #[cfg(test)]

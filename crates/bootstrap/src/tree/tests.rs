@@ -82,8 +82,8 @@ fn nothing_is_written_outside_or_through_a_link() {
     }
     // The tar crate refuses to write such a name, so it is put in by hand.
     let mut archive = tar_of(&[Entry::File("./xx/f", 0o644, "x")]);
-    let at = archive.windows(6).position(|window| window == b"./xx/f").unwrap();
-    archive[at..at + 6].copy_from_slice(b"./../f");
+    let at = archive.windows(4).position(|window| window == b"xx/f").unwrap();
+    archive[at..at + 4].copy_from_slice(b"../f");
     let mut header = tar::Header::from_byte_slice(&archive[..512]).clone();
     header.set_cksum();
     archive[..512].copy_from_slice(header.as_bytes());
