@@ -52,6 +52,10 @@ impl Builder {
         for warning in &file.warnings {
             self.progress.event(&Event::Warning { message: warning.message, span: Some(warning.span) });
         }
+        // Nothing that this build finds is collected before it has a name.
+        let lease = self.store.lease();
+        let _lease =
+            lease.map_err(|source| BuildError::Store { action: "reserve the store's content", source })?;
         let plan = plan(&file, request, &*self.bases, &*self.progress)?;
         self.progress.event(&Event::Planned { steps: &plan.steps });
         if let Some(load) = plan.steps.first() {

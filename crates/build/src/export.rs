@@ -59,7 +59,13 @@ pub(crate) fn export(
         return Err(BuildError::Cancelled);
     }
     for name in &solver.request.tags {
-        store.tag(name, manifest, image_id, now_seconds()).map_err(fail("name the image"))?;
+        // A name that is right already is not written again: that would wait for the disk.
+        let known = store.resolve(&name.to_string());
+        if !known.is_ok_and(|found| {
+            found.image_id == image_id && found.manifest == manifest && found.name.is_some()
+        }) {
+            store.tag(name, manifest, image_id, now_seconds()).map_err(fail("name the image"))?;
+        }
         progress.event(&Event::Named { name });
     }
     if solver.request.tags.is_empty() {

@@ -48,8 +48,8 @@ pub(crate) struct PlannedStage {
     pub(crate) name: String,
     pub(crate) base: Origin,
     pub(crate) platform: Platform,
-    /// The step of FROM, if that is an image.
-    pub(crate) base_step: Option<StepInfo>,
+    /// The step of FROM; it is shown if that is an image.
+    pub(crate) base_step: StepInfo,
     pub(crate) steps: Vec<Step>,
     /// The image after the last instruction.
     pub(crate) state: StageState,

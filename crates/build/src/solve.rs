@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::export::export;
 use crate::key::KeyBuilder;
 use crate::plan::{Action, Origin, Plan, PlannedStage};
-use crate::progress::StepInfo;
+use crate::progress::{StepInfo, StepKind};
 use crate::request::Stop;
 use crate::{BuildError, BuildRequest, Builder, Built, Event};
 
@@ -196,18 +196,18 @@ impl<'a> Solver<'a> {
         to_hash: &Sender<(LayerId, StepInfo)>,
     ) -> Result<Outcome, BuildError> {
         let mut outcome = self.files_of(stage.base)?;
-        if let Some(step) = &stage.base_step {
+        let base = &stage.base_step;
+        if base.kind == StepKind::Base {
             let mut counts = lock(&self.counts);
             counts.steps += 1;
             counts.cached += 1;
-            drop(counts);
-            self.builder.progress.event(&Event::Started { step });
-            self.builder.progress.event(&Event::Done {
-                step,
-                elapsed: Duration::ZERO,
-                key: Some(outcome.key),
-            });
         }
+        self.builder.progress.event(&Event::Started { step: base });
+        self.builder.progress.event(&Event::Done {
+            step: base,
+            elapsed: Duration::ZERO,
+            key: Some(outcome.key),
+        });
         for (index, step) in stage.steps.iter().enumerate() {
             if self.stop.is_set() {
                 return Err(BuildError::Cancelled);
@@ -290,10 +290,8 @@ impl<'a> Solver<'a> {
             }
             layers.push(layer);
         }
+        self.builder.layers.sync().map_err(fail("write the layers to disk"))?;
         let counts = *lock(&self.counts);
-        if counts.cached < counts.steps {
-            self.builder.layers.sync().map_err(fail("write the layers to disk"))?;
-        }
         let stage = self.plan.stages.last().expect("a plan has its target");
         let (image_id, manifest) = export(self, stage, outcome, &layers)?;
         Ok(Built {

@@ -252,6 +252,9 @@ impl<'a> Machine<'a> {
                 }
                 Some('$') => {
                     let value = self.dollar()?;
+                    if text.len() + value.len() > MAX_LENGTH {
+                        return Err(ExpandError::TooLarge);
+                    }
                     text.push_str(&value);
                 }
                 Some(mut c) => {

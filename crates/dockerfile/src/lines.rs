@@ -48,7 +48,8 @@ impl Logical {
     /// Returns where a part of the text stands in the source.
     pub(crate) fn locate(&self, start: usize, end: usize) -> Span {
         let find = |offset: usize| {
-            let (logical, source) = self.map.iter().rev().find(|(logical, _)| *logical <= offset)?;
+            let after = self.map.partition_point(|(logical, _)| *logical <= offset);
+            let (logical, source) = self.map.get(after.checked_sub(1)?)?;
             Some(source + (offset - logical))
         };
         match (find(start), end.checked_sub(1).and_then(find)) {

@@ -60,21 +60,22 @@ impl Evaluation {
         let layers = instructions.iter().filter(|resolved| is_layer(&resolved.instruction.kind)).count();
         self.total = layers + usize::from(from_image);
         let stage = &planner.file.stages[self.number];
-        let base_step = from_image.then(|| {
+        let mut base_step = StepInfo {
+            id: 0,
+            kind: StepKind::Metadata,
+            name: stage.text.clone(),
+            instruction: stage.text.clone(),
+            legacy: None,
+            span: Some(stage.span),
+        };
+        if from_image {
             let expanded = planner.global.expand(&planner.lexer, &stage.image.text).unwrap_or_default();
             let full = expanded.parse::<shipway_oci::Reference>().map_or(expanded, |name| name.to_string());
-            let name = self.numbered(&format!("FROM {full}"), false);
-            let info = StepInfo {
-                id: planner.next_id(),
-                kind: StepKind::Base,
-                name,
-                instruction: stage.text.clone(),
-                legacy: None,
-                span: Some(stage.span),
-            };
-            planner.steps.push(info.clone());
-            info
-        });
+            base_step.id = planner.next_id();
+            base_step.kind = StepKind::Base;
+            base_step.name = self.numbered(&format!("FROM {full}"), false);
+            planner.steps.push(base_step.clone());
+        }
         let mut steps = Vec::new();
         for resolved in instructions {
             let span = resolved.instruction.span;

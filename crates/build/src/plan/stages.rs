@@ -310,9 +310,7 @@ impl Planner<'_> {
         let mut number = 0;
         for stage in &mut self.stages {
             number += 1;
-            if let Some(base) = &mut stage.base_step {
-                base.legacy = Some((number, total));
-            }
+            stage.base_step.legacy = Some((number, total));
             for step in &mut stage.steps {
                 number += 1;
                 step.info.legacy = Some((number, total));

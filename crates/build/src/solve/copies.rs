@@ -75,13 +75,7 @@ impl Solver<'_> {
 
     /// Opens the files of layers, read-only.
     pub(super) fn open_files(&self, layers: &[LayerId]) -> Result<Root, Problem> {
-        let lowers = self.builder.layers.view(layers);
-        if lowers.is_empty() {
-            let empty = self.builder.directory("empty");
-            fs_err::create_dir_all(&empty).map_err(Problem::io("make", &empty))?;
-            return Root::open(&empty).map_err(Problem::io("open", &empty));
-        }
-        let overlay = Overlay { lowers, upper: None, work: None };
+        let overlay = Overlay { lowers: self.builder.layers.view(layers), upper: None, work: None };
         overlay.mount_detached().map(Root::from_fd).map_err(Problem::io("mount", "the layers of a stage"))
     }
 

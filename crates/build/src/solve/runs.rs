@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use shipway_dockerfile::{Mount, MountKind, Sharing};
 use shipway_layers::Snapshot;
@@ -24,6 +25,9 @@ use crate::{Event, Problem, Progress};
 
 /// The confinement of commands; part of the key of each.
 const CONFINEMENT: &str = "1";
+
+/// How often a command that waits for a locked cache looks again.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The mounts of one command, ready to be made.
 pub(super) struct Mounts {
@@ -261,8 +265,13 @@ impl Solver<'_> {
             Sharing::Shared => (base.join(&name), None),
             Sharing::Locked => {
                 let lock = lock_file("")?;
-                // The lock is given up by its holder's end, however that comes.
-                lock.lock().map_err(Problem::io("lock", &base))?;
+                // The lock is given up by its holder's end, however that comes; nobody tells when, so look again.
+                while lock.try_lock().is_err() {
+                    if self.stop.is_set() {
+                        return Err(Problem::Cancelled);
+                    }
+                    std::thread::park_timeout(LOCK_INTERVAL);
+                }
                 (base.join(&name), Some(lock))
             }
             Sharing::Private => {

@@ -104,7 +104,7 @@ impl Solver<'_> {
             return Err(Problem::Cancelled);
         }
         let layers = &self.builder.layers;
-        let snapshot = layers
+        let mut snapshot = layers
             .prepare(&outcome.layers)
             .map_err(|source| Problem::Layers { action: "prepare a place for the step's changes", source })?;
         let changed = work(&snapshot)?;
@@ -112,9 +112,7 @@ impl Solver<'_> {
             return Err(Problem::Cancelled);
         }
         let layer = if changed {
-            if let Some(epoch) = self.plan.epoch {
-                super::stubs::clamp_times(&snapshot.upper, epoch)?;
-            }
+            snapshot.latest_mtime = self.plan.epoch;
             Some(
                 layers
                     .commit(snapshot)
@@ -241,11 +239,8 @@ impl Solver<'_> {
     }
 }
 
-/// Mounts a snapshot where nobody else sees it. On top of nothing it is its upper directory.
+/// Mounts a snapshot where nobody else sees it.
 pub(super) fn mount(snapshot: &Snapshot) -> Result<Root, Problem> {
-    if snapshot.lowers.is_empty() {
-        return Root::open(&snapshot.upper).map_err(Problem::io("open", "the image's root"));
-    }
     let mounted = snapshot.overlay().mount_detached().map_err(Problem::io("mount", "the image's layers"))?;
     Ok(Root::from_fd(mounted))
 }

@@ -98,26 +98,3 @@ impl Stubs {
         Ok(xattrs.iter().any(|(name, value)| name == "user.overlay.opaque" && value == b"y"))
     }
 }
-
-/// Sets times after `epoch` to it, so that equal sources make equal layers.
-pub(super) fn clamp_times(upper: &Path, epoch: i64) -> Result<(), Problem> {
-    let root = Root::open(upper).map_err(Problem::io("open", "the step's changes"))?;
-    let mut todo = vec![PathBuf::new()];
-    let mut all = Vec::new();
-    while let Some(directory) = todo.pop() {
-        for name in root.names(&directory).map_err(Problem::io("read", &directory))? {
-            let path = directory.join(name);
-            let Some(found) = root.metadata(&path).map_err(Problem::io("read", &path))? else { continue };
-            if found.is_directory() {
-                todo.push(path.clone());
-            }
-            if found.mtime > (epoch, 0) {
-                all.push(path);
-            }
-        }
-    }
-    for path in all.iter().rev() {
-        root.set_mtime(path, (epoch, 0)).map_err(Problem::io("date", path))?;
-    }
-    root.set_mtime(".", (epoch, 0)).map_err(Problem::io("date", "/"))
-}

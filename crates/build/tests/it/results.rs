@@ -70,6 +70,9 @@ fn a_directory_that_exists_already_makes_no_layer() {
 
 #[test]
 fn several_names_and_labels_are_given() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
     let bench = Bench::new();
     bench.file("a", "1");
     let mut request = bench.request("FROM scratch\nCOPY a /\nLABEL x=1\n");
@@ -84,6 +87,9 @@ fn several_names_and_labels_are_given() {
 
 #[test]
 fn an_image_without_a_name_is_kept() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
     let bench = Bench::new();
     bench.file("a", "1");
     let mut request = bench.request("FROM scratch\nCOPY a /\n");

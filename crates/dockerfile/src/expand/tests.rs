@@ -99,6 +99,15 @@ fn bad_words_are_errors_and_never_panics() {
 }
 
 #[test]
+fn variables_that_repeat_each_other_do_not_fill_the_memory() {
+    let large = "x".repeat(1 << 20);
+    let variables = |_: &str| Some(large.clone());
+    for text in ["$a".repeat(100), format!("\"{}\"", "$a".repeat(100))] {
+        assert_eq!(Lexer::new('\\').expand(&text, &variables), Err(ExpandError::TooLarge));
+    }
+}
+
+#[test]
 fn words_split_after_expansion_unless_quoted() {
     for (name, input, want) in [
         ("plain", "a  b", vec!["a", "b"]),

@@ -167,6 +167,14 @@ fn no_input_panics() {
 }
 
 #[test]
+fn large_files_take_linear_time() {
+    let copy = format!("FROM a\nCOPY {}/x\n", "a \\\n".repeat(50_000));
+    assert_eq!(parse("f", copy.as_bytes()).unwrap().stages[0].instructions.len(), 1);
+    let lines = format!("FROM a\n{}", "ENV A=b\n".repeat(50_000));
+    assert_eq!(parse("f", lines.as_bytes()).unwrap().stages[0].instructions.len(), 50_000);
+}
+
+#[test]
 fn stages_names_and_global_arguments() {
     let text = "# syntax=docker/dockerfile:1\nARG V=1 W\nFROM --platform=$BUILDPLATFORM go:$V AS Build\nRUN x\nFROM build\n";
     let file = parse("f", text.as_bytes()).unwrap();
