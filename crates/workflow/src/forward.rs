@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::Deployed;
 use crate::manifest::selector;
 
-/// Listening sockets on 127.0.0.1 and, where the machine has IPv6, on [::1].
+/// Listening sockets on 127.0.0.1 and, where the machine has IPv6, on `::1`.
 ///
 /// Made before the image is built, so that a port in use is known at once and not after minutes.
 #[derive(Debug)]
