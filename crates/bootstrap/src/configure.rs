@@ -165,7 +165,7 @@ pub(crate) fn clean(root: &Path) -> io::Result<()> {
             remove(&path)?;
         }
     }
-    for folder in ["tmp", "var/tmp", "var/log/apt", "var/lib/apt/lists"].map(Path::new) {
+    for folder in ["tmp", "var/tmp", "var/log/apt"].map(Path::new) {
         if plain_parents(&folder.join("x")) {
             empty(&root.join(folder))?;
         }

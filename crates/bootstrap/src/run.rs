@@ -34,11 +34,12 @@ const ALWAYS: [&str; 2] = ["apt", "ca-certificates"];
 pub fn run(request: &Request, deps: &Deps<'_>) -> Result<Bootstrapped, BootstrapError> {
     let architecture = architecture();
     let host = HostApt::load(&request.host, architecture);
-    let suite = resolve_suite(request, &host)?;
     let client = client(deps, &host)?;
+    let suite = resolve_suite(request, &host)?;
     // The collector must not take what is about to be found or made.
     let _lease = deps.store.lease().map_err(|source| BootstrapError::Store { source })?;
     deps.progress.event(&Event::Phase(Phase::Index));
+    let suite = follow_alias(request, &host, suite, &client)?;
     let suites = open_suites(request, deps, &host, &suite, &client)?;
     let codename = codename(&suites, &suite);
     let names = names(request, &suite, &codename);
@@ -121,6 +122,39 @@ fn client(deps: &Deps<'_>, host: &HostApt) -> Result<Client, BootstrapError> {
     Ok(Client::new(config))
 }
 
+/// Asks the archive which suite an alias such as `stable` is now. Everything else then goes by that suite's own name:
+/// a mirror may update the two names at different times, and the image's sources must not move to the next release.
+fn follow_alias(
+    request: &Request,
+    host: &HostApt,
+    suite: Suite,
+    client: &Client,
+) -> Result<Suite, BootstrapError> {
+    if !suite.is_alias() {
+        return Ok(suite);
+    }
+    let planned = plan_sources(request, host, &suite)?;
+    let base = planned.first().expect("a plan has the base suite first");
+    // How old it is does not matter here; the suite itself is checked below.
+    let base = PlannedSource { check_valid_until: false, ..base.clone() };
+    let found = open_source(request, host, client, &base)?;
+    let codename = found.map(|found| found.release.codename).filter(|codename| !codename.is_empty());
+    Ok(Suite { name: codename.unwrap_or(suite.name), ..suite })
+}
+
+fn open_source(
+    request: &Request,
+    host: &HostApt,
+    client: &Client,
+    source: &PlannedSource,
+) -> Result<Option<SuiteIndex>, BootstrapError> {
+    let keyring = load_keyring(source, host, &request.host).map_err(|error| BootstrapError::Signature {
+        url: format!("{}/dists/{}/InRelease", without_credentials(&source.uri), source.suite),
+        source: error,
+    })?;
+    open_suite(client, source, &keyring, request.now)
+}
+
 /// Fetches and checks the descriptions of all suites, at the same time.
 fn open_suites(
     request: &Request,
@@ -130,14 +164,7 @@ fn open_suites(
     client: &Client,
 ) -> Result<Vec<SuiteIndex>, BootstrapError> {
     let planned = plan_sources(request, host, suite)?;
-    let open = |source: &PlannedSource| {
-        let keyring =
-            load_keyring(source, host, &request.host).map_err(|error| BootstrapError::Signature {
-                url: format!("{}/dists/{}/InRelease", without_credentials(&source.uri), source.suite),
-                source: error,
-            })?;
-        open_suite(client, source, &keyring, request.now)
-    };
+    let open = |source: &PlannedSource| open_source(request, host, client, source);
     let opened: Vec<Result<Option<SuiteIndex>, BootstrapError>> = std::thread::scope(|scope| {
         let threads: Vec<_> = planned.iter().map(|source| scope.spawn(|| open(source))).collect();
         threads.into_iter().map(|thread| thread.join().expect("opening a suite does not panic")).collect()
@@ -208,24 +235,28 @@ fn read_indexes(
     Ok(index)
 }
 
-/// Returns the sources of the image's own apt: the same archive and suites, signed by the keys in the image.
+/// Returns the sources of the image's own apt: the same archives and suites, signed by the keys in the image.
 fn sources_text(suites: &[SuiteIndex]) -> String {
-    let mut text = String::new();
+    let mut archives: Vec<(String, Vec<String>, &SuiteIndex)> = Vec::new();
     for suite in suites {
-        let source = &suite.source;
+        let uri = without_credentials(&suite.source.uri);
+        let same = archives
+            .iter_mut()
+            .find(|(known, _, first)| *known == uri && first.source.components == suite.source.components);
+        match same {
+            Some((_, names, _)) => names.push(image_suite(suite)),
+            None => archives.push((uri, vec![image_suite(suite)], suite)),
+        }
+    }
+    let paragraph = |(uri, names, suite): &(String, Vec<String>, &SuiteIndex)| {
         let keyring = match suite.release.origin.as_str() {
             "Ubuntu" => "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
             _ => "/usr/share/keyrings/debian-archive-keyring.gpg",
         };
-        let paragraph = format!(
-            "Types: deb\nURIs: {}\nSuites: {}\nComponents: {}\nSigned-By: {keyring}\n\n",
-            without_credentials(&source.uri),
-            image_suite(suite),
-            source.components.join(" ")
-        );
-        text.push_str(&paragraph);
-    }
-    text
+        let (names, components) = (names.join(" "), suite.source.components.join(" "));
+        format!("Types: deb\nURIs: {uri}\nSuites: {names}\nComponents: {components}\nSigned-By: {keyring}\n")
+    };
+    archives.iter().map(paragraph).collect::<Vec<_>>().join("\n")
 }
 
 /// An image of `stable` stays what it is when another suite becomes `stable`.

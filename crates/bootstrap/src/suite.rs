@@ -21,7 +21,7 @@ pub struct Suite {
 }
 
 /// Numbers of releases and their codenames; a number that is newer than this program is not known.
-const DEBIAN: [(&str, &str); 7] = [
+const DEBIAN: [(&str, &str); 8] = [
     ("8", "jessie"),
     ("9", "stretch"),
     ("10", "buster"),
@@ -29,6 +29,7 @@ const DEBIAN: [(&str, &str); 7] = [
     ("12", "bookworm"),
     ("13", "trixie"),
     ("14", "forky"),
+    ("", "sid"),
 ];
 const UBUNTU: [(&str, &str); 7] = [
     ("18.04", "bionic"),
@@ -39,8 +40,7 @@ const UBUNTU: [(&str, &str); 7] = [
     ("25.04", "plucky"),
     ("25.10", "questing"),
 ];
-const ALIASES: [&str; 8] =
-    ["stable", "oldstable", "oldoldstable", "testing", "unstable", "sid", "devel", "rc-buggy"];
+const ALIASES: [&str; 6] = ["stable", "oldstable", "oldoldstable", "testing", "unstable", "devel"];
 
 impl Distribution {
     /// Returns the name as images and os-release have it.
@@ -72,6 +72,11 @@ impl Distribution {
 }
 
 impl Suite {
+    /// Whether the name means another suite at another time. `sid` is a name of its own and stays.
+    pub(crate) fn is_alias(&self) -> bool {
+        ALIASES.contains(&self.name.as_str())
+    }
+
     /// Returns the suite that the tag of an official image names.
     ///
     /// `bookworm`, `bookworm-slim`, `12`, `12.5` (its point releases are one suite), `12-slim`, `stable`, `latest`.

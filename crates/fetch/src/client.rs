@@ -170,8 +170,7 @@ impl Client {
         let origin = Target::parse(request.url).map_err(Failure::last)?;
         let mut target = origin.clone();
         for _hop in 0..=REDIRECTS {
-            let with_credentials = target.same_origin(&origin);
-            let (response, proxy) = self.send(request, &target, with_credentials, attempt)?;
+            let (response, proxy) = self.send(request, &target, &origin, attempt)?;
             let status = response.status().as_u16();
             match status {
                 301 | 302 | 303 | 307 | 308 => target = follow(&target, &response).map_err(Failure::last)?,
@@ -191,19 +190,21 @@ impl Client {
         &self,
         request: &Request<'_>,
         target: &Target,
-        with_credentials: bool,
+        origin: &Target,
         attempt: u32,
     ) -> Result<(HttpResponse<ureq::Body>, Option<&Proxy>), Failure> {
         let trust = |source| Failure::last(FetchError::Trust { url: target.to_string(), source });
         let (agent, proxy) = self.inner.agents.for_target(target).map_err(trust)?;
         let mut call = agent.get(target.uri().clone());
+        // Credentials are for whom the caller named. A server that redirects cannot give or move any.
+        let with_credentials = target.same_origin(origin);
         for (name, value) in &request.headers {
             let secret = ["authorization", "cookie"].iter().any(|secret| name.eq_ignore_ascii_case(secret));
             if with_credentials || !secret {
                 call = call.header(*name, value);
             }
         }
-        if let Some(authorization) = target.authorization() {
+        if let Some(authorization) = origin.authorization().filter(|_| with_credentials) {
             call = call.header(header::AUTHORIZATION, authorization);
         }
         if request.from > 0 {

@@ -108,14 +108,14 @@ fn check_primary(key: &SignedPublicKey, now: Timestamp) -> Result<&Signature, Re
     let users = key.details.users.iter().filter_map(|user| {
         let by_owner =
             |signature: &&Signature| signature.verify_certification(primary, Tag::UserId, &user.id).is_ok();
-        let withdrawn = user
-            .signatures
-            .iter()
-            .filter(by_owner)
-            .filter(|signature| signature.typ() == Some(SignatureType::CertRevocation));
-        let withdrawn = withdrawn.filter_map(Signature::created).max();
+        let of_user = |withdrawn: bool| {
+            user.signatures.iter().filter(move |signature| {
+                (signature.typ() == Some(SignatureType::CertRevocation)) == withdrawn
+            })
+        };
+        let withdrawn = of_user(true).filter(by_owner).filter_map(Signature::created).max();
         let certified =
-            user.signatures.iter().filter(|signature| signature.is_certification() && counts(signature, now));
+            of_user(false).filter(|signature| signature.is_certification() && counts(signature, now));
         let certified = certified.filter(by_owner).max_by_key(|signature| signature.created())?;
         (withdrawn < certified.created()).then_some(certified)
     });

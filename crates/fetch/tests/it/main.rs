@@ -1,0 +1,6 @@
+//! Tests of the whole crate against servers on this machine.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod download;
+mod proxy;
+mod server;
