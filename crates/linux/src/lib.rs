@@ -8,9 +8,13 @@ mod caps;
 mod cgroup;
 mod device_filter;
 mod entries;
+mod inotify;
 mod manager_group;
 mod mount;
 mod mount_attr;
+mod netlink;
+mod netns;
+pub mod nft;
 mod overlay;
 mod process;
 mod root;
@@ -21,11 +25,14 @@ mod syscall_filter;
 
 pub use caps::Capabilities;
 pub use cgroup::{Cgroup, Limits};
+pub use inotify::Inotify;
 pub use manager_group::OwnGroup;
 pub use mount::{
     MountAttributes, attach, clone_at, clone_tree, make_all_private, new_filesystem, pivot_into,
 };
 pub use mount_attr::set_read_only;
+pub use netlink::{InterfaceAddress, Link, NetlinkError, Route, RouteSocket, Veth};
+pub use netns::{NetworkNamespace, forget_private_mounts, keep_mounts_private};
 pub use overlay::Overlay;
 pub use process::{
     CONTAINER_NAMESPACES, Ended, Forked, Namespaces, PROCESS_NAMESPACE, become_subreaper, change_directory,
