@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use shipway_dockerfile::Dockerfile;
 use shipway_layers::LayerStore;
@@ -46,7 +45,6 @@ impl Builder {
 
     /// Builds an image and names it. Nothing gets a name unless everything succeeded; finished steps stay in the cache.
     pub fn build(&self, request: &BuildRequest) -> Result<Built, BuildError> {
-        let start = Instant::now();
         let file = check(&request.dockerfile)?;
         self.progress.event(&Event::Loaded { source: &file.source });
         for warning in &file.warnings {
@@ -58,10 +56,6 @@ impl Builder {
             lease.map_err(|source| BuildError::Store { action: "reserve the store's content", source })?;
         let plan = plan(&file, request, &*self.bases, &*self.progress)?;
         self.progress.event(&Event::Planned { steps: &plan.steps });
-        if let Some(load) = plan.steps.first() {
-            self.progress.event(&Event::Started { step: load });
-            self.progress.event(&Event::Done { step: load, elapsed: start.elapsed(), key: None });
-        }
         if !plan.unused_args.is_empty() {
             let names = plan.unused_args.join(" ");
             let message = format!("one or more build arguments were not used: {names}");

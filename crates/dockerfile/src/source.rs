@@ -94,7 +94,15 @@ impl SourceCode for Source {
         lines_before: usize,
         lines_after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let inner = self.text.read_span(span, lines_before, lines_after)?;
+        // Whole lines always: a place is shown by its line.
+        let (start, end) =
+            (span.offset().min(self.text.len()), (span.offset() + span.len()).min(self.text.len()));
+        let bytes = self.text.as_bytes();
+        let start = bytes[..start].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let end =
+            bytes[end..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| end + newline);
+        let lines = (start, end.max(start) - start).into();
+        let inner = self.text.read_span(&lines, lines_before, lines_after)?;
         Ok(Box::new(MietteSpanContents::new_named(
             self.name.to_string(),
             inner.data(),
@@ -117,7 +125,7 @@ impl SourceCode for Source {
 /// ```
 pub fn excerpt(diagnostic: &dyn Diagnostic) -> Option<String> {
     let label = diagnostic.labels()?.next()?;
-    let contents = diagnostic.source_code()?.read_span(label.inner(), 1, 1).ok()?;
+    let contents = diagnostic.source_code()?.read_span(label.inner(), 0, 0).ok()?;
     let data = String::from_utf8_lossy(contents.data());
     let within = label.offset().saturating_sub(contents.span().offset());
     let line_start = data.get(..within)?.rfind('\n').map_or(0, |newline| newline + 1);
@@ -143,6 +151,21 @@ pub fn excerpt(diagnostic: &dyn Diagnostic) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_read_is_whole_lines() {
+        let source = Source::new("f", "ab\ncde\nf");
+        for (name, span, want) in [
+            ("inside", (4, 1), "cde"),
+            ("start of a line", (3, 1), "cde"),
+            ("two lines", (1, 4), "ab\ncde"),
+            ("last line", (7, 1), "f"),
+            ("end", (8, 0), "f"),
+        ] {
+            let read = source.read_span(&span.into(), 0, 0).unwrap();
+            assert_eq!(std::str::from_utf8(read.data()).unwrap(), want, "case {name}");
+        }
+    }
 
     #[test]
     fn positions_count_characters_from_one() {

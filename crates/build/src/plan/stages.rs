@@ -46,6 +46,9 @@ pub(crate) fn plan(
     bases: &dyn BaseImages,
     progress: &dyn Progress,
 ) -> Result<Plan, BuildError> {
+    let load = internal(1, format!("[internal] load build definition from {}", file.source.name()));
+    progress.event(&Event::Started { step: &load });
+    progress.event(&Event::Done { step: &load, elapsed: std::time::Duration::ZERO, key: None });
     let target = target_stage(file, request)?;
     let platform = request.platform.clone().unwrap_or_else(Platform::host);
     let target_name = file.stages[target].name.clone().unwrap_or_default();
@@ -61,7 +64,7 @@ pub(crate) fn plan(
         stages: Vec::new(),
         images: Vec::new(),
         known: HashMap::new(),
-        steps: vec![internal(1, format!("[internal] load build definition from {}", file.source.name()))],
+        steps: vec![load],
     };
     planner.global_args()?;
     planner.epoch = planner.source_date_epoch()?;
