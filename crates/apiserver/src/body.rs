@@ -1,4 +1,4 @@
-//! Request bodies: bounded, JSON or YAML.
+//! Request bodies: bounded; JSON, YAML or protobuf.
 
 use axum::body::Body;
 use http::{HeaderMap, StatusCode, header};
@@ -6,6 +6,7 @@ use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 
 use crate::Status;
+use crate::protobuf::{self, DecodeError};
 
 /// Longest body accepted.
 pub(crate) const BODY_MAX: usize = 3 * 1024 * 1024;
@@ -38,6 +39,12 @@ pub(crate) fn parse(media: &str, bytes: &[u8]) -> Result<Value, Status> {
         | "application/strategic-merge-patch+json" => serde_json::from_slice(bytes)
             .map_err(|error| Status::bad_request(format!("the body is not valid JSON: {error}"))),
         "application/yaml" | "application/apply-patch+yaml" => parse_yaml(bytes),
+        "application/vnd.kubernetes.protobuf" => protobuf::decode(bytes).map_err(|error| match error {
+            DecodeError::Malformed => Status::bad_request(error.to_string()),
+            DecodeError::Unknown => {
+                Status::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", error.to_string())
+            }
+        }),
         other => Err(Status::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "UnsupportedMediaType",

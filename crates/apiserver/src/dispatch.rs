@@ -34,8 +34,30 @@ async fn known_only(
     }
 }
 
-/// Returns who asks: the in-process identity, a bearer token, a certificate, or nobody.
+/// Returns who asks, or whom an administrator asks for (`kubectl --as`).
 fn identify(api: &Api, request: &Request<Body>) -> Result<Identity, Status> {
+    let who = authenticate(api, request)?;
+    let headers = request.headers();
+    if !headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
+        return Ok(who);
+    }
+    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
+    let user = headers.get("impersonate-user").and_then(text).unwrap_or_default();
+    if user.is_empty() || !who.is_in("system:masters") {
+        let message = format!("User \"{}\" cannot impersonate \"{user}\"", who.user);
+        return Err(Status::new(StatusCode::FORBIDDEN, "Forbidden", message));
+    }
+    if let Some((namespace, name)) =
+        user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'))
+    {
+        return Ok(Identity::service_account(namespace, name));
+    }
+    let groups = headers.get_all("impersonate-group").iter().filter_map(text).collect();
+    Ok(Identity { user, groups })
+}
+
+/// Returns who asks: the in-process identity, a bearer token, a certificate, or nobody.
+fn authenticate(api: &Api, request: &Request<Body>) -> Result<Identity, Status> {
     if let Some(identity) = request.extensions().get::<Identity>() {
         return Ok(identity.clone());
     }

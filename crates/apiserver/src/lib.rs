@@ -26,6 +26,7 @@ mod object;
 pub mod openapi;
 mod patch;
 mod pki;
+mod protobuf;
 mod respond;
 mod selector;
 mod server;

@@ -74,3 +74,15 @@ async fn only_a_node_says_where_a_pod_is() {
     let refused = cluster.send_as(Some(Identity::node("n1")), secret, String::new()).await;
     assert_eq!(refused.code, StatusCode::FORBIDDEN);
 }
+
+#[tokio::test]
+async fn only_an_administrator_speaks_for_others() {
+    let cluster = Cluster::open().await;
+    let list = || Request::get(MAPS).header("impersonate-user", "nobody");
+    for who in [Identity::admin(), Identity::controllers()] {
+        let answer = cluster.send_as(Some(who), list(), String::new()).await;
+        assert_eq!(answer.code, StatusCode::FORBIDDEN);
+    }
+    let masters = list().header("impersonate-group", "system:masters");
+    assert_eq!(cluster.send(masters, String::new()).await.code, StatusCode::OK);
+}
