@@ -9,6 +9,7 @@ mod cgroup;
 mod device_filter;
 mod entries;
 mod inotify;
+mod interrupt;
 mod manager_group;
 mod mount;
 mod mount_attr;
@@ -26,6 +27,7 @@ mod syscall_filter;
 pub use caps::Capabilities;
 pub use cgroup::{Cgroup, Limits};
 pub use inotify::Inotify;
+pub use interrupt::Interrupts;
 pub use manager_group::OwnGroup;
 pub use mount::{
     MountAttributes, attach, clone_at, clone_tree, make_all_private, new_filesystem, pivot_into,
