@@ -59,8 +59,8 @@ fn render(error: &(dyn Diagnostic + 'static)) -> String {
         }
         cause = found.source();
     }
-    if let Some(excerpt) = excerpt(error) {
-        write!(text, "\n{excerpt}").expect("writing to a string cannot fail");
+    if let Some(excerpt) = shipway_dockerfile::excerpt(error) {
+        write!(text, "\n{}", excerpt.trim_end()).expect("writing to a string cannot fail");
     }
     let mut hint = error.help().map(|hint| hint.to_string());
     let mut inner = error.diagnostic_source();
@@ -72,22 +72,6 @@ fn render(error: &(dyn Diagnostic + 'static)) -> String {
         write!(text, "\nhint: {hint}").expect("writing to a string cannot fail");
     }
     text
-}
-
-/// The line that the error is about, with carets under the part that is wrong.
-fn excerpt(error: &(dyn Diagnostic + 'static)) -> Option<String> {
-    let label = error.labels()?.next()?;
-    let found = error.source_code()?.read_span(label.inner(), 0, 0).ok()?;
-    let text = String::from_utf8_lossy(found.data()).into_owned();
-    let line = text.lines().next()?;
-    let column = if found.span().offset() == label.offset() {
-        found.column()
-    } else {
-        label.offset() - found.span().offset()
-    };
-    let width = label.len().clamp(1, line.chars().count().saturating_sub(column).max(1));
-    let number = found.line() + 1;
-    Some(format!("{number:>4} | {line}\n     | {}{}", " ".repeat(column), "^".repeat(width)))
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use shipway_build::{BuildRequest, Builder};
+use shipway_build::{BuildRequest, Builder, Stop};
+use shipway_linux::Interrupts;
 
 use crate::bases::{AcceptExpired, LocalImages};
 use crate::cli::{BuildArgs, ProgressStyle};
@@ -12,6 +13,9 @@ use crate::failure::Failure;
 use crate::progress::Lines;
 use crate::steps::ContainerSteps;
 use crate::ui::Ui;
+
+/// Exit code after Ctrl-C: 128 and the number of `SIGINT`.
+const INTERRUPTED: u8 = 130;
 
 /// Compat: docker's words.
 const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipway build --help'.\n\n\
@@ -31,7 +35,12 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         Arc::new(Lines::new(style)),
     );
     let dockerfile = args.file.clone().unwrap_or_else(|| context.join("Dockerfile"));
-    let built = builder.build(&request(context.clone(), dockerfile, args)?)?;
+    let stop = stop_on_interrupt()?;
+    let request = BuildRequest { stop: stop.clone(), ..request(context.clone(), dockerfile, args)? };
+    let built = builder.build(&request).map_err(|error| {
+        let failure = Failure::from(error);
+        if stop.is_set() { failure.with_code(INTERRUPTED) } else { failure }
+    })?;
     if let Some(file) = &args.iidfile {
         let text = built.image_id.to_string();
         shipway_store::atomic_write(file, text.as_bytes(), 0o644).map_err(|error| {
@@ -47,6 +56,24 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         ui.note(format!("{} of {} steps from the cache", built.cached_steps, built.steps));
     }
     Ok(0)
+}
+
+/// Returns a flag that the first Ctrl-C sets; the second one ends the program at once.
+fn stop_on_interrupt() -> Result<Stop, Failure> {
+    let interrupts = Interrupts::hold().map_err(|error| {
+        Failure::new(format!("could not prepare for being interrupted: {error}"), "try again")
+    })?;
+    let stop = Stop::new();
+    let flag = stop.clone();
+    std::thread::spawn(move || {
+        while interrupts.wait().is_ok() {
+            if flag.is_set() {
+                shipway_linux::exit_now(INTERRUPTED.into());
+            }
+            flag.set();
+        }
+    });
+    Ok(stop)
 }
 
 fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<BuildRequest, Failure> {

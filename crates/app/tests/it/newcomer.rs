@@ -1,6 +1,7 @@
 //! What a newcomer types, by the real program: build, list, run, look, remove.
 
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
 
 use shipway_testkit::{Need, require};
 
@@ -27,10 +28,15 @@ impl Machine {
     }
 
     fn shipway(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
         let (root, state) = (self.dir.path().join("root"), self.dir.path().join("state"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_shipway"));
         command.env("SHIPWAY_ROOT", root).env("SHIPWAY_STATE", state).current_dir(self.context());
-        command.args(args).output().unwrap()
+        command.args(args);
+        command
     }
 
     fn ok(&self, args: &[&str]) -> (String, String) {
@@ -145,7 +151,7 @@ fn mistakes_are_named_and_leave_nothing_behind() {
             && mistake.contains("hint: did you mean RUN?"),
         "{mistake}"
     );
-    assert!(mistake.contains("   2 | RUM") && mistake.contains("\n     | ^^^"), "{mistake}");
+    assert!(mistake.contains("  2 | RUM x\n    | ^^^\n"), "{mistake}");
     file("FROM scratch\nCOPY busybox /bin/sh\nRUN echo before; exit 7\n");
     let failed = machine.refused(&["build", "-t", "bad", "."], 1);
     assert!(failed.contains("before\n"), "{failed}");
@@ -165,4 +171,24 @@ fn mistakes_are_named_and_leave_nothing_behind() {
         (left("root/active"), left("root/tmp"), left("state/containers"), left("state/steps")),
         (0, 0, 0, 0)
     );
+}
+
+#[test]
+fn an_interrupted_build_stops_its_step_and_leaves_nothing_behind() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::new();
+    let dockerfile = "FROM scratch\nCOPY busybox /bin/sh\nRUN echo waiting; while :; do :; done\n";
+    fs_err::write(machine.context().join("Dockerfile"), dockerfile).unwrap();
+    let mut build = machine.command(&["build", "-t", "web", "."]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut progress = BufReader::new(build.stderr.take().unwrap()).lines();
+    assert!(progress.any(|line| line.unwrap().ends_with(" waiting")), "the step runs");
+    let pidfd = shipway_linux::open_pidfd(i32::try_from(build.id()).unwrap()).unwrap();
+    shipway_linux::signal_pidfd(pidfd, 2).unwrap();
+    let said: Vec<String> = progress.map(Result::unwrap).collect();
+    assert_eq!(build.wait().unwrap().code(), Some(130), "{said:?}");
+    assert_eq!(machine.ok(&["images", "-q"]).0, "");
+    let left = |name: &str| fs_err::read_dir(machine.dir.path().join(name)).unwrap().count();
+    assert_eq!((left("root/active"), left("state/containers"), left("state/steps")), (0, 0, 0));
 }
