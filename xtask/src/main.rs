@@ -1,8 +1,7 @@
 //! Checks of this repository: `cargo xtask check` is what CI runs.
 //!
 //! - `check`: format, lints, the repository's own rules, all tests, documentation;
-//! - `rules`: the repository's own rules alone (file lengths, words that must not be committed);
-//! - `bench`: measures against the peers that are installed and prints the tables of `docs/benchmarks.md`.
+//! - `rules`: the repository's own rules alone (file lengths, names of modules).
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool for developers")]
 
