@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::join_all;
 use futures::{FutureExt as _, Stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
@@ -16,23 +15,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{DialError, ExecError, LogError, StreamError, chain};
+use crate::error::{DialError, ExecError, LogError, StreamError};
 use crate::events::{Recorder, Writer};
 use crate::exec::{ExecOptions, Streams, start};
+use crate::leftover::owner;
 use crate::logs::{LogOptions, never, stream};
 use crate::machine::{Adopted, Machine};
 use crate::node::Capacity;
-use crate::pod::{Command, Context, State, View, Worker, clean_up, files::RESOLV_CONF};
+use crate::pod::{Command, Context, State, View, Worker, files::RESOLV_CONF};
 use crate::watch::Change;
 use crate::{ExecSession, KubeletConfig};
 
 /// Changes of pods that may wait for the kubelet.
 const CHANGES: usize = 64;
-/// How long containers may take to end when all are to go.
-const SHUTDOWN: Duration = Duration::from_secs(2);
-/// Signals. Spec: signal(7).
-const SIGTERM: i32 = 15;
-const SIGKILL: i32 = 9;
 
 /// Runs the pods of one node. Clones are the same kubelet.
 #[derive(Clone, Debug)]
@@ -174,35 +169,18 @@ impl Kubelet {
 
     /// Returns what an earlier kubelet left of these pods, and begins to remove what it left of others.
     async fn found(&self, pods: &[Pod], tasks: &mut JoinSet<()>) -> Vec<Adopted> {
-        let context = Arc::clone(&self.inner.context);
-        let left = spawn_blocking(move || left_over(&context)).await;
+        let ground = self.inner.context.ground();
+        let look = ground.clone();
+        let left = spawn_blocking(move || look.left_over()).await;
         let Ok((containers, uids)) = left else { return Vec::new() };
         let here: BTreeSet<&str> = pods.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
+        let containers = Arc::new(containers);
         for uid in uids.into_iter().filter(|uid| !here.contains(uid.as_str())) {
             tracing::info!(uid, "removing what is left of a pod that is gone");
-            let context = Arc::clone(&self.inner.context);
-            let ids: Vec<String> = containers
-                .iter()
-                .filter(|one| owner(&one.id) == uid && one.exit.is_none())
-                .map(|one| one.id.clone())
-                .collect();
-            tasks.spawn(async move { end(&context, &uid, ids, Duration::ZERO).await });
+            let (ground, containers) = (ground.clone(), Arc::clone(&containers));
+            tasks.spawn(async move { ground.end(&uid, &containers, Duration::ZERO).await });
         }
-        containers
-    }
-
-    /// Ends and removes every pod on this machine, without telling the API: for `stop --pods` and `reset`, after `run` has ended.
-    pub async fn shutdown_pods(&self) {
-        let context = Arc::clone(&self.inner.context);
-        let left = spawn_blocking(move || left_over(&context)).await;
-        let Ok((containers, uids)) = left else { return };
-        let ends = uids.into_iter().map(|uid| {
-            let running = containers.iter().filter(|one| owner(&one.id) == uid && one.exit.is_none());
-            let ids = running.map(|one| one.id.clone()).collect();
-            let context = Arc::clone(&self.inner.context);
-            async move { end(&context, &uid, ids, SHUTDOWN).await }
-        });
-        join_all(ends).await;
+        containers.to_vec()
     }
 
     /// Streams a container's log.
@@ -289,53 +267,6 @@ impl Kubelet {
         };
         let youngest = views.filter(named).max_by_key(|view| view.pod.metadata.creation_timestamp.clone());
         youngest.ok_or_else(|| StreamError::NoPod(name.to_owned()))
-    }
-}
-
-/// Returns the uid in a container's id.
-fn owner(id: &str) -> &str {
-    id.split('.').next().unwrap_or_default()
-}
-
-/// Returns all containers of ours, and the uids of all pods that something is left of.
-fn left_over(context: &Context) -> (Vec<Adopted>, BTreeSet<String>) {
-    let report =
-        |error: &dyn std::error::Error| tracing::warn!(error = chain(error), "could not see what is left");
-    let containers = context.machine.containers().unwrap_or_else(|error| {
-        report(&error);
-        Vec::new()
-    });
-    let sandboxes = context.machine.sandboxes().unwrap_or_else(|error| {
-        report(&error);
-        Vec::new()
-    });
-    let mut uids: BTreeSet<String> = containers.iter().map(|one| owner(&one.id).to_owned()).collect();
-    uids.extend(sandboxes);
-    uids.extend(crate::volumes::found(&context.config));
-    (containers, uids)
-}
-
-/// Ends the containers of a pod and removes everything of it.
-async fn end(context: &Arc<Context>, uid: &str, ids: Vec<String>, grace: Duration) {
-    for id in &ids {
-        if !grace.is_zero() {
-            signal(context, id, SIGTERM);
-        }
-    }
-    let all =
-        |context: &Arc<Context>| join_all(ids.iter().map(|id| context.machine.wait(id)).collect::<Vec<_>>());
-    if tokio::time::timeout(grace, all(context)).await.is_err() {
-        ids.iter().for_each(|id| signal(context, id, SIGKILL));
-        drop(all(context).await);
-    }
-    let (context, uid) = (Arc::clone(context), uid.to_owned());
-    // A panic in it has been reported by its thread.
-    drop(spawn_blocking(move || clean_up(&context, &uid)).await);
-}
-
-fn signal(context: &Context, id: &str, signal: i32) {
-    if let Err(error) = context.machine.signal(id, signal) {
-        tracing::warn!(id, error = chain(&error), "could not signal a container");
     }
 }
 

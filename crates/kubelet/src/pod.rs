@@ -11,6 +11,6 @@ mod status;
 mod worker;
 
 pub(crate) use environment::{Facts, Sources, expand, field, resource_field};
-pub(crate) use order::{ROOT as ROOT_LABEL, bind};
+pub(crate) use order::{ROOT as ROOT_LABEL, bind, group};
 pub(crate) use record::State;
-pub(crate) use worker::{Command, Context, View, Worker, clean_up};
+pub(crate) use worker::{Command, Context, View, Worker};

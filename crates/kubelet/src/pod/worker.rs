@@ -8,8 +8,6 @@ mod adopt;
 mod start;
 mod stop;
 
-pub(crate) use stop::clean_up;
-
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +27,7 @@ use super::status;
 use crate::KubeletConfig;
 use crate::clock::now;
 use crate::events::Recorder;
+use crate::leftover::Ground;
 use crate::machine::{Adopted, Exit, Machine};
 use crate::node::Capacity;
 use crate::probe::{Finding, Purpose};
@@ -55,6 +54,13 @@ pub(crate) struct Context {
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Context").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// Returns the machine, and where pods are kept on it.
+    pub(crate) fn ground(&self) -> Ground {
+        Ground { config: Arc::clone(&self.config), machine: Arc::clone(&self.machine) }
     }
 }
 

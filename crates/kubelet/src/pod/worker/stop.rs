@@ -13,7 +13,6 @@ use super::{Report, Worker};
 use crate::clock::now;
 use crate::error::chain;
 use crate::machine::Exit;
-use crate::pod::order::group;
 use crate::pod::record::{Ended, State};
 use crate::probe::{Target, get_page, run};
 
@@ -168,33 +167,10 @@ impl Worker {
 
     /// Removes everything that was made for the pod.
     pub(super) async fn clean_up(&mut self) {
-        let (context, uid) = (Arc::clone(&self.context), self.uid().to_owned());
+        let (ground, uid) = (self.context.ground(), self.uid().to_owned());
         // A panic in it has been reported by its thread.
-        drop(spawn_blocking(move || clean_up(&context, &uid)).await);
+        drop(spawn_blocking(move || ground.clean_up(&uid)).await);
     }
-}
-
-/// Removes everything that was made for a pod: containers that have ended, network, files, control group.
-pub(crate) fn clean_up(context: &super::Context, uid: &str) {
-    let machine = &context.machine;
-    let report = |what: &str, error: &dyn std::error::Error| {
-        tracing::warn!(uid, error = chain(error), "could not remove {what} of a pod");
-    };
-    let ours = |id: &str| id.split('.').next() == Some(uid);
-    match machine.containers() {
-        Ok(all) => {
-            for one in all.iter().filter(|one| ours(&one.id)) {
-                machine.remove(&one.id).unwrap_or_else(|error| report("a container", &error));
-            }
-        }
-        Err(error) => report("the containers", &error),
-    }
-    machine.remove_sandbox(uid).unwrap_or_else(|error| report("the network", &error));
-    machine
-        .remove_group(&group(&context.config.root_id, uid))
-        .unwrap_or_else(|error| report("the control group", &error));
-    let places = crate::volumes::Places::of(&context.config, uid);
-    places.remove().unwrap_or_else(|error| report("the files", &error));
 }
 
 async fn send(target: &Target, signal: i32) {
