@@ -1,8 +1,12 @@
 //! The command line: what can be typed.
 
+mod cluster;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use cluster::{ClusterVerb, DownArgs, StatusFormat, UpArgs};
 
 /// From a Dockerfile to a running, reachable pod on one Linux machine.
 #[derive(Debug, Parser)]
@@ -19,6 +23,8 @@ pub(crate) struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
+  shipway up examples/flask               build it, run it in the cluster, reach it on localhost
+  shipway cluster status                  what the embedded cluster does
   shipway bootstrap debian:bookworm       make a base image from the host's package mirror
   shipway import rootfs.tar alpine        make an image of a root file system
   shipway build -t web .                  build an image on it
@@ -29,6 +35,13 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Build the application of a directory, run it in the cluster and forward a local port to it
+    Up(UpArgs),
+    /// Remove what `up` made
+    Down(DownArgs),
+    /// Start, stop and look at the embedded cluster
+    #[command(subcommand)]
+    Cluster(ClusterVerb),
     /// Build an image from a Dockerfile
     Build(BuildArgs),
     /// Assemble a Debian base image from the host's package mirror

@@ -5,13 +5,17 @@ mod bases;
 mod bootstrap;
 mod cli;
 mod clock;
+mod cluster;
 mod engine;
 mod failure;
+mod forwards;
 mod host_ca;
+mod image_build;
 mod progress;
 mod roots;
 mod steps;
 mod table;
+mod tasks;
 mod ui;
 mod verbs;
 

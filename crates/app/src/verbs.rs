@@ -2,7 +2,9 @@
 
 mod bootstrap;
 mod build;
+pub(crate) mod cluster;
 mod completion;
+mod down;
 mod exec;
 mod images;
 mod import;
@@ -15,6 +17,7 @@ mod run;
 mod stop;
 mod tag;
 mod unknown;
+mod up;
 
 use crate::cli::{Cli, Verb};
 use crate::engine::Engine;
@@ -31,6 +34,9 @@ pub(crate) fn run(cli: Cli, ui: &mut Ui) -> Result<u8, Failure> {
     }
     let engine = Engine::open(Roots::open(cli.root, cli.state)?)?;
     match cli.verb {
+        Verb::Up(args) => up::run(&engine, &args, ui),
+        Verb::Down(args) => down::run(&engine, &args, ui),
+        Verb::Cluster(verb) => cluster::run(&engine, &verb, ui),
         Verb::Bootstrap(args) => bootstrap::run(&engine, &args, ui),
         Verb::Build(args) => build::run(&engine, &args, ui),
         Verb::Import(args) => import::run(&engine, &args, ui),

@@ -1,7 +1,8 @@
 //! Telling the cluster what should run.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, Patch, PatchParams};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, Patch, PatchParams, PostParams};
 
 use crate::Project;
 use crate::manifest::{FIELD_MANAGER, deployment};
@@ -15,6 +16,8 @@ pub struct Deployed {
     pub name: String,
     /// Its generation: a rollout is over once the controller has observed this one.
     pub generation: i64,
+    /// The image that its pods are to run.
+    pub image: String,
 }
 
 /// The cluster did not take the Deployment.
@@ -35,6 +38,7 @@ impl DeployError {
 impl Deployed {
     /// Applies the Deployment of `project` running `image` (server-side apply); applying it twice changes nothing.
     pub async fn apply(client: &kube::Client, project: &Project, image: &str) -> Result<Self, DeployError> {
+        ensure_namespace(client, &project.namespace).await.map_err(|e| DeployError::of(&project.name, e))?;
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), &project.namespace);
         let manifest = deployment(project, image);
         let how = PatchParams::apply(FIELD_MANAGER).force();
@@ -46,6 +50,21 @@ impl Deployed {
             namespace: project.namespace.clone(),
             name: project.name.clone(),
             generation: stored.metadata.generation.unwrap_or(0),
+            image: image.to_owned(),
         })
+    }
+}
+
+async fn ensure_namespace(client: &kube::Client, name: &str) -> Result<(), kube::Error> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    if namespaces.get_opt(name).await?.is_some() {
+        return Ok(());
+    }
+    let mut namespace = Namespace::default();
+    namespace.metadata.name = Some(name.to_owned());
+    match namespaces.create(&PostParams::default(), &namespace).await {
+        // Somebody was faster.
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        other => other.map(drop),
     }
 }

@@ -16,10 +16,12 @@ mod logs;
 mod manifest;
 mod project;
 mod rollout;
+mod troubles;
 
 pub use deploy::{DeployError, Deployed};
 pub use down::{Removed, down};
 pub use forward::{Forward, ForwardError};
-pub use logs::follow_logs;
+pub use logs::{LogLine, LogOrder, follow_logs, pods_of};
 pub use project::{BuildSection, LoadProjectError, Project, ReadinessSection};
 pub use rollout::{RolloutError, RolloutStep, wait_for_rollout};
+pub use troubles::wait_for_crashes;

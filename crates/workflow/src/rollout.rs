@@ -7,6 +7,7 @@ use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 
 use crate::Deployed;
 use crate::manifest::selector;
+use crate::troubles::waiting_containers;
 
 /// Progress of a rollout, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,20 @@ pub enum RolloutError {
     Gone {
         /// The Deployment.
         name: String,
+    },
+    /// A container of the new pods ends again and again.
+    #[error("the application ends again and again: {why}")]
+    #[diagnostic(
+        code(up::crashing),
+        help(
+            "its last words are above; mend it and run `shipway up` again, or see `kubectl logs deployment/{name} --previous`"
+        )
+    )]
+    Crashing {
+        /// The Deployment.
+        name: String,
+        /// Pod, exit code, reason.
+        why: String,
     },
     /// The controller gave up.
     #[error("the Deployment `{name}` made no progress: {why}")]
@@ -159,18 +174,6 @@ async fn stuck(
         report(step);
     }
     RolloutError::Stuck { name: deployed.name.clone(), why }
-}
-
-fn waiting_containers(pod: &Pod) -> Vec<RolloutStep> {
-    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    let waiting = statuses.filter_map(|status| status.state.as_ref()?.waiting.as_ref());
-    waiting
-        .map(|waiting| RolloutStep::Waiting {
-            pod: pod.metadata.name.clone().unwrap_or_default(),
-            reason: waiting.reason.clone().unwrap_or_default(),
-            message: waiting.message.clone().unwrap_or_default(),
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,21 +1,16 @@
 //! `shipway build`
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use shipway_build::{BuildRequest, Builder, Stop};
-use shipway_linux::Interrupts;
+use shipway_build::BuildRequest;
 
-use crate::bases::{AcceptExpired, LocalImages};
+use crate::bases::AcceptExpired;
 use crate::cli::{BuildArgs, ProgressStyle};
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::progress::Lines;
-use crate::steps::ContainerSteps;
+use crate::image_build;
+use crate::tasks::Stopping;
 use crate::ui::Ui;
-
-/// Exit code after Ctrl-C: 128 and the number of `SIGINT`.
-const INTERRUPTED: u8 = 130;
 
 /// Compat: docker's words.
 const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipway build --help'.\n\n\
@@ -24,23 +19,13 @@ const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipwa
 pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let [context] = args.context.as_slice() else { return Err(Failure::plain(USAGE)) };
     let style = if args.quiet { ProgressStyle::Quiet } else { args.progress };
-    let builder = Builder::new(
-        engine.store.clone(),
-        Arc::new(engine.layers.clone()),
-        Arc::new(ContainerSteps { roots: engine.roots.clone(), containers: engine.containers.clone() }),
-        Arc::new(LocalImages {
-            engine: engine.clone(),
-            bootstrap: args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release)),
-        }),
-        Arc::new(Lines::new(style)),
-    );
     let dockerfile = args.file.clone().unwrap_or_else(|| context.join("Dockerfile"));
-    let stop = stop_on_interrupt()?;
-    let request = BuildRequest { stop: stop.clone(), ..request(context.clone(), dockerfile, args)? };
-    let built = builder.build(&request).map_err(|error| {
-        let failure = Failure::from(error);
-        if stop.is_set() { failure.with_code(INTERRUPTED) } else { failure }
-    })?;
+    let stopping = Stopping::hold()?;
+    let request =
+        BuildRequest { stop: stopping.build.clone(), ..request(context.clone(), dockerfile, args)? };
+    let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
+    let built =
+        image_build::build(engine, &request, bootstrap, style).map_err(|failure| stopping.failed(failure))?;
     if let Some(file) = &args.iidfile {
         let text = built.image_id.to_string();
         shipway_store::atomic_write(file, text.as_bytes(), 0o644).map_err(|error| {
@@ -56,24 +41,6 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         ui.note(format!("{} of {} steps from the cache", built.cached_steps, built.steps));
     }
     Ok(0)
-}
-
-/// Returns a flag that the first Ctrl-C sets; the second one ends the program at once.
-fn stop_on_interrupt() -> Result<Stop, Failure> {
-    let interrupts = Interrupts::hold().map_err(|error| {
-        Failure::new(format!("could not prepare for being interrupted: {error}"), "try again")
-    })?;
-    let stop = Stop::new();
-    let flag = stop.clone();
-    std::thread::spawn(move || {
-        while interrupts.wait().is_ok() {
-            if flag.is_set() {
-                shipway_linux::exit_now(INTERRUPTED.into());
-            }
-            flag.set();
-        }
-    });
-    Ok(stop)
 }
 
 fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<BuildRequest, Failure> {

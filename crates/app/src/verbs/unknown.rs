@@ -4,9 +4,6 @@ use crate::failure::Failure;
 
 /// Verbs of the design that are not there yet, and what to use meanwhile.
 const LATER: &[(&str, &str)] = &[
-    ("up", "use `shipway build` and `shipway run`"),
-    ("down", "use `shipway rm -f`"),
-    ("cluster", "use `shipway run`"),
     ("pull", "`shipway import` a root file system"),
     ("push", "images stay on this machine"),
     ("login", "there is no registry client yet"),
@@ -21,7 +18,7 @@ const LATER: &[(&str, &str)] = &[
     ("engine", "use the verbs of `shipway`"),
     ("ui", "use the verbs of `shipway`"),
     ("system", "`shipway images` and `shipway ps -a` list what there is"),
-    ("kubectl", "there is no cluster yet"),
+    ("kubectl", "stock kubectl works: `export KUBECONFIG=$(shipway cluster kubeconfig --path)`"),
 ];
 
 /// Refuses a word: by name if it is part of the design, else as a typing error.

@@ -1,0 +1,27 @@
+//! A Kubernetes client of the running daemon.
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use super::Control;
+use crate::failure::Failure;
+
+/// Returns a client with the administrator's access, as any other program would get it from the kubeconfig.
+pub(crate) async fn connect(control: &Control) -> Result<kube::Client, Failure> {
+    let path = control.kubeconfig_path();
+    let text = fs_err::read_to_string(&path).map_err(|error| {
+        Failure::new(
+            format!("could not read the access to the cluster: {error}"),
+            "run `shipway cluster start`",
+        )
+    })?;
+    let damaged = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            format!("`{}` is damaged: {error}", path.display()),
+            "run `shipway cluster stop`, then start it",
+        )
+    };
+    let config = Kubeconfig::from_yaml(&text).map_err(|error| damaged(&error))?;
+    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await;
+    let config = config.map_err(|error| damaged(&error))?;
+    kube::Client::try_from(config).map_err(|error| damaged(&error))
+}

@@ -1,0 +1,55 @@
+//! Where verbs that wait for the cluster run, and how they are stopped.
+
+use shipway_build::Stop;
+use shipway_linux::Interrupts;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+
+/// Exit code after Ctrl-C: 128 and the number of `SIGINT`.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Returns a runtime of this thread; blocking work gets threads of its own.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::new(
+            format!("could not prepare for waiting: {error}"),
+            "the machine may be out of descriptors",
+        )
+    })
+}
+
+/// What the first Ctrl-C sets; the second one ends the program at once. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopping {
+    /// For builds.
+    pub(crate) build: Stop,
+    /// For everything that waits.
+    pub(crate) token: CancellationToken,
+}
+
+impl Stopping {
+    /// Holds Ctrl-C back from now on; to be called before there are other threads.
+    pub(crate) fn hold() -> Result<Self, Failure> {
+        let interrupts = Interrupts::hold().map_err(|error| {
+            Failure::new(format!("could not prepare for being interrupted: {error}"), "try again")
+        })?;
+        let stopping = Self { build: Stop::new(), token: CancellationToken::new() };
+        let flags = stopping.clone();
+        std::thread::spawn(move || {
+            while interrupts.wait().is_ok() {
+                if flags.build.is_set() {
+                    shipway_linux::exit_now(INTERRUPTED.into());
+                }
+                flags.build.set();
+                flags.token.cancel();
+            }
+        });
+        Ok(stopping)
+    }
+
+    /// Gives a failure the exit code of an interrupted program, if it is one.
+    pub(crate) fn failed(&self, failure: Failure) -> Failure {
+        if self.build.is_set() { failure.with_code(INTERRUPTED) } else { failure }
+    }
+}

@@ -1,0 +1,55 @@
+//! The image of a project.
+
+use shipway_build::BuildRequest;
+use shipway_oci::{ImageConfig, Reference};
+use shipway_workflow::Project;
+use tokio::task::spawn_blocking;
+
+use crate::bases::AcceptExpired;
+use crate::cli::UpArgs;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::image_build;
+use crate::tasks::Stopping;
+use crate::ui::Ui;
+
+/// An image to run.
+pub(super) struct Image {
+    /// `NAME@sha256:…`: a name alone would not tell the new image from the one before.
+    pub(super) image: String,
+    pub(super) config: ImageConfig,
+}
+
+/// Builds the image of `project` and names it as the project is named.
+pub(super) async fn build(
+    engine: &Engine,
+    args: &UpArgs,
+    project: &Project,
+    stopping: &Stopping,
+    ui: &mut Ui,
+) -> Result<Image, Failure> {
+    let name: Reference = project.name.parse()?;
+    let request = BuildRequest {
+        context: project.dir.clone(),
+        dockerfile: project.dockerfile(),
+        tags: vec![name.clone()],
+        build_args: project.build.args.clone().into_iter().collect(),
+        target: project.build.target.clone(),
+        no_cache: args.no_cache,
+        host_ca: project.build.host_ca,
+        stop: stopping.build.clone(),
+        ..BuildRequest::default()
+    };
+    let bootstrap = project.build.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
+    let (builder, progress) = (engine.clone(), args.progress);
+    let built = spawn_blocking(move || image_build::build(&builder, &request, bootstrap, progress)).await;
+    let built = built.map_err(|panic| super::crashed(&panic))??;
+    ui.note(format!(
+        "image {}: {} of {} steps from the cache",
+        name.familiar(),
+        built.cached_steps,
+        built.steps
+    ));
+    let config = engine.store.config(&built.image_id)?;
+    Ok(Image { image: format!("{}@{}", project.name, built.manifest), config })
+}

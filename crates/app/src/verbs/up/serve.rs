@@ -1,0 +1,37 @@
+//! The forward, until Ctrl-C.
+
+use shipway_workflow::Deployed;
+
+use super::watch::Output;
+use crate::failure::Failure;
+use crate::forwards::Held;
+use crate::tasks::Stopping;
+use crate::ui::Ui;
+
+/// Serves the held port, prints where, and shows what the application prints, until it is stopped.
+pub(super) async fn run(
+    (client, deployed): (kube::Client, Deployed),
+    (held, port): (Held, u16),
+    mut output: Output,
+    stopping: &Stopping,
+    ui: &mut Ui,
+) -> Result<u8, Failure> {
+    match held {
+        Held::Here { forward, lock } => {
+            for address in forward.addresses() {
+                ui.note(format!("Forwarding from {address} -> {port}"));
+            }
+            ui.line(format!("http://127.0.0.1:{}", forward.port()));
+            let serving = forward.serve(client, deployed, port, stopping.token.clone());
+            tokio::join!(serving, output.show_until_stopped(stopping, ui));
+            drop(lock);
+        }
+        Held::Elsewhere { pid, port } => {
+            ui.note(format!("port {port} is forwarded already by another `shipway up` (process {pid})"));
+            ui.line(format!("http://127.0.0.1:{port}"));
+            output.show_until_stopped(stopping, ui).await;
+        }
+    }
+    ui.note("the forward has ended, the application runs on; `shipway down` removes it");
+    Ok(0)
+}
