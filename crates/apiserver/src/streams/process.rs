@@ -100,9 +100,9 @@ fn parse(call: &StreamCall, request: &Request<Body>, what: What) -> Result<ExecR
 }
 
 /// stdin, stdout, stderr, tty.
-type Streams = (bool, bool, bool, bool);
+pub(super) type Streams = (bool, bool, bool, bool);
 
-async fn over_websocket<C: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn over_websocket<C: AsyncRead + AsyncWrite + Unpin>(
     socket: tokio_tungstenite::WebSocketStream<C>,
     coding: Coding,
     session: ExecSession,

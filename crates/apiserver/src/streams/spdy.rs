@@ -7,6 +7,8 @@
 // Spec: SPDY protocol draft 3.1
 // Compat: kubectl announces no windows, and drops `WINDOW_UPDATE` without a word
 
+#[cfg(test)]
+pub(crate) mod client;
 mod dictionary;
 mod frame;
 mod headers;
@@ -80,10 +82,10 @@ where
     let mut reader = Reader::new(buffered, Arc::clone(&shared), frames.clone(), opened);
     let mut read = std::pin::pin!(reader.run());
     let mut write = std::pin::pin!(Writer::new(to, queue, notices)?.run());
-    let outcome = tokio::select! {
-        outcome = &mut read => outcome,
+    let (outcome, hung_up) = tokio::select! {
+        outcome = &mut read => (outcome, true),
         written = &mut write => return written,
-        () = handle(incoming) => Ok(()),
+        () = handle(incoming) => (Ok(()), false),
     };
     // What is queued still leaves, then a good-bye. A client that still sends would be answered by a reset of the TCP
     // connection, which can destroy what it has not read yet: so it is listened to until it has hung up, too.
@@ -95,7 +97,7 @@ where
         }
     };
     let linger = async {
-        if outcome.is_ok() {
+        if !hung_up {
             drop(read.await);
         }
     };

@@ -2,8 +2,10 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use ring::digest;
 
 use crate::Status;
 
@@ -53,10 +55,19 @@ fn over_websocket(headers: &HeaderMap, ours: &[&'static str]) -> Result<Agreed, 
     let name = header::SEC_WEBSOCKET_PROTOCOL;
     let protocol = choose(&tokens(headers, name.as_str()), ours)?;
     let mut response = switching("websocket", name.as_str(), protocol);
-    if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key)) {
+    if let Ok(accept) = HeaderValue::from_str(&accept_key(key)) {
         response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
     Ok(Agreed { websocket: true, protocol, response })
+}
+
+/// Returns the answer to a client's key: it shows that the server knows what it agrees to.
+// Spec: RFC 6455, section 4.2.2
+fn accept_key(key: &[u8]) -> String {
+    let mut sum = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    sum.update(key);
+    sum.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    BASE64.encode(sum.finish())
 }
 
 fn choose(offered: &[&str], ours: &[&'static str]) -> Result<&'static str, Status> {

@@ -135,28 +135,30 @@ fn a_deployment_must_select_its_own_pods() {
 fn little_of_a_pod_may_change() {
     let mut old = pod(json!({}));
     defaults::apply(kind("Pod"), &mut old);
-    let changed = |edit: &dyn Fn(&mut Value)| {
+    type Edit = fn(&mut Value);
+    let changed = |edit: Edit| {
         let mut new = old.clone();
         edit(&mut new);
         check(kind("Pod"), &new, Some(&old)).len()
     };
-    for (name, edit, errors) in [
-        ("image", (&|pod| pod["spec"]["containers"][0]["image"] = json!("y:2")) as &dyn Fn(&mut Value), 0),
-        ("labels", &|pod| pod["metadata"]["labels"] = json!({"a": "b"}), 0),
-        ("status", &|pod| pod["status"] = json!({"phase": "Running"}), 0),
-        ("binding", &|pod| pod["spec"]["nodeName"] = json!("here"), 0),
-        ("toleration", &|pod| pod["spec"]["tolerations"] = json!([{"operator": "Exists"}]), 0),
-        ("command", &|pod| pod["spec"]["containers"][0]["command"] = json!(["x"]), 1),
-        ("restart policy", &|pod| pod["spec"]["restartPolicy"] = json!("Never"), 1),
+    let edits: [(&str, Edit, usize); 8] = [
+        ("image", |pod| pod["spec"]["containers"][0]["image"] = json!("y:2"), 0),
+        ("labels", |pod| pod["metadata"]["labels"] = json!({"a": "b"}), 0),
+        ("status", |pod| pod["status"] = json!({"phase": "Running"}), 0),
+        ("binding", |pod| pod["spec"]["nodeName"] = json!("here"), 0),
+        ("toleration", |pod| pod["spec"]["tolerations"] = json!([{"operator": "Exists"}]), 0),
+        ("command", |pod| pod["spec"]["containers"][0]["command"] = json!(["x"]), 1),
+        ("restart policy", |pod| pod["spec"]["restartPolicy"] = json!("Never"), 1),
         (
             "another container",
-            &|pod| {
+            |pod| {
                 let more = json!({"name": "d", "image": "x:1"});
                 pod["spec"]["containers"].as_array_mut().unwrap().push(more);
             },
             1,
         ),
-    ] {
+    ];
+    for (name, edit, errors) in edits {
         assert_eq!(changed(edit), errors, "{name}");
     }
 }

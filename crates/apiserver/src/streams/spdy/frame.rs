@@ -73,7 +73,7 @@ impl Head {
 
 /// A control frame; header blocks are still compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Control {
+pub(crate) enum Control {
     SynStream {
         stream: u32,
         fin: bool,
