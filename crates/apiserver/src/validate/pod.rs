@@ -143,9 +143,8 @@ fn volumes<'a>(errors: &mut Errors, spec: &'a Value, path: &str) -> BTreeSet<&'a
 fn update(errors: &mut Errors, new: &Value, old: &Value) {
     let mut allowed = new.clone();
     for kind in ["initContainers", "containers"] {
-        let (Some(after), Some(before)) = (allowed[kind].as_array_mut(), old[kind].as_array()) else {
-            continue;
-        };
+        let after = allowed.get_mut(kind).and_then(Value::as_array_mut);
+        let (Some(after), Some(before)) = (after, old[kind].as_array()) else { continue };
         if after.len() != before.len() {
             return errors.forbidden("spec", "pod updates may not add or remove containers");
         }

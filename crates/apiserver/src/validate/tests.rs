@@ -174,7 +174,10 @@ fn mistakes_in_services_are_named() {
     );
     assert_eq!(
         service(json!({"ports": [{"port": 0}]})),
-        ["spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"]
+        [
+            "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+            "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive"
+        ]
     );
     assert_eq!(
         service(json!({"type": "NodePort", "ports": [{"port": 1, "nodePort": 80}]})),

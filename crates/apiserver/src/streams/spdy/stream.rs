@@ -301,9 +301,14 @@ impl StreamOut {
 
 impl Drop for StreamOut {
     fn drop(&mut self) {
-        if !self.finished {
+        // A stream that the client has reset is closed already.
+        if !self.finished && !self.window.0.is_closed() {
             self.shared.client_reset(self.id);
-            self.shared.notify(Control::Reset { stream: self.id, status: CANCEL });
+            let reset = Control::Reset { stream: self.id, status: CANCEL };
+            // Behind what the stream has sent, unless that would mean to wait.
+            if self.frames.try_send(Out::Control(reset.clone())).is_err() {
+                self.shared.notify(reset);
+            }
         }
     }
 }

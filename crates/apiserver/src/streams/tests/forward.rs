@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::cut::Cut;
 use super::fake_node::FakeNode;
 use super::support::{Cluster, PODS, Socket, pod, say};
-use crate::streams::spdy::client::{Control, Got, Listener, Speaker, client};
+use crate::streams::spdy::client::{Control, Got, Heard, Listener, Speaker, client};
 use crate::streams::tunnel::Tunnel;
 
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
@@ -177,6 +177,7 @@ async fn connections_end_with_their_streams_and_with_the_client() {
     assert_eq!(listener.collect(&[error]).await[&error].data, b"");
     for number in 1..4 {
         open(&mut speaker, echo.port, &number.to_string()).await;
+        while !matches!(listener.heard().await.unwrap(), Heard::Data { .. }) {}
     }
     drop((speaker, listener));
     for _ in 1..4 {
