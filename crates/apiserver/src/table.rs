@@ -86,7 +86,6 @@ fn definitions(columns: &str) -> Vec<Value> {
 
 type Cells = fn(&Value, OffsetDateTime) -> Vec<Value>;
 
-#[expect(clippy::too_many_lines, reason = "a table: one line for each kind")]
 fn printer(group: &str, kind: &str) -> (&'static str, Cells) {
     match (group, kind) {
         ("", "Pod") => (pod::COLUMNS, pod::row),

@@ -199,10 +199,8 @@ impl Errors {
     /// Adds an error if the text is no name of a port or the number is none.
     fn port(&mut self, field: impl Into<String>, value: &Value) {
         match value {
-            Value::Number(_) => {
-                if !value.as_i64().is_some_and(|number| (1..=65_535).contains(&number)) {
-                    self.invalid(field, value.clone(), "must be between 1 and 65535, inclusive");
-                }
+            Value::Number(number) if !number.as_i64().is_some_and(|port| (1..=65_535).contains(&port)) => {
+                self.invalid(field, value.clone(), "must be between 1 and 65535, inclusive");
             }
             Value::String(name) => {
                 if let Some(detail) = format::port_name(name) {

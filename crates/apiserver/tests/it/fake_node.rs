@@ -77,7 +77,9 @@ impl NodeApi for FakeNode {
                 return Err(NodeError::NotRunning { what: request.container });
             }
             let lines = ["one\n", "two\n", "three\n"];
-            let skip = request.tail_lines.map_or(0, |tail| lines.len().saturating_sub(tail as usize));
+            let skip = request
+                .tail_lines
+                .map_or(0, |tail| lines.len().saturating_sub(usize::try_from(tail).unwrap()));
             let lines = lines.into_iter().skip(skip).map(|line| Ok(Bytes::from_static(line.as_bytes())));
             let written = futures::stream::iter(lines);
             let stream: ByteStream = if request.follow {

@@ -358,6 +358,7 @@ async fn garbled_frames_never_panic() {
             garbled[at] = u8::try_from(next(256)).unwrap();
         }
         garbled.truncate(next(garbled.len()) + 1);
-        talk(4096, echo, async |mut speaker, _listener| speaker.raw(&garbled).await).await.0;
+        // It may be accepted or refused.
+        drop(talk(4096, echo, async |mut speaker, _listener| speaker.raw(&garbled).await).await);
     }
 }
