@@ -5,6 +5,10 @@
 //! Writes are answered after they are durable (Events excepted), and are visible to readers only then.
 #![forbid(unsafe_code)]
 
+// What tests share with examples names this crate from outside.
+#[cfg(test)]
+extern crate self as shipway_apiserver;
+
 mod admission;
 mod authz;
 mod body;
@@ -32,7 +36,7 @@ mod selector;
 mod server;
 mod status;
 mod storage;
-pub mod streams;
+mod streams;
 pub mod table;
 mod token;
 pub mod validate;

@@ -97,8 +97,10 @@ pub(crate) struct Api {
     pub(crate) service_network: (Ipv4Addr, u8),
     /// Position from which the next service address is looked for.
     pub(crate) next_address: AtomicU32,
-    /// Ends watches.
+    /// Ends watches and streams.
     pub(crate) stop: CancellationToken,
+    /// Runs what outlives its request.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// An API server. Cheap to clone.
@@ -138,10 +140,11 @@ impl ApiServer {
             service_network: config.service_network,
             next_address: AtomicU32::new(u32::from(u16::from_le_bytes(seed))),
             stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         });
         let router = dispatch::router(Arc::clone(&api));
-        let server =
-            Self { api, pki: Arc::new(pki), config: Arc::new(config), tasks: TaskTracker::new(), router };
+        let tasks = api.tasks.clone();
+        let server = Self { api, pki: Arc::new(pki), config: Arc::new(config), tasks, router };
         bootstrap::run(&server)
             .await
             .map_err(|status| OpenError::Bootstrap { message: status.message.clone() })?;

@@ -1,5 +1,7 @@
 //! Services, storage, access and admission.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::{each, existing, set, set_text, spec, structure};
@@ -68,8 +70,13 @@ pub(super) fn network_policy(object: &mut Value) {
 }
 
 pub(super) fn secret(object: &mut Value) {
-    if let Some(object) = object.as_object_mut() {
-        set_text(object, "type", "Opaque");
+    let Some(object) = object.as_object_mut() else { return };
+    set_text(object, "type", "Opaque");
+    // Plain text is for writers only: it is kept encoded.
+    let Some(Value::Object(plain)) = object.shift_remove("stringData") else { return };
+    let Some(data) = structure(object, "data") else { return };
+    for (key, value) in plain {
+        data.insert(key, json!(STANDARD.encode(value.as_str().unwrap_or_default())));
     }
 }
 

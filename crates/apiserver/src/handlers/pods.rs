@@ -79,12 +79,16 @@ pub(crate) async fn stream(api: &Api, call: &Call, request: Request<Body>) -> Re
         name: call.name().to_owned(),
         pod: Arc::new(convert::load(call.kind, &stored)),
         node: Arc::clone(&api.node),
+        store: api.store.clone(),
+        identity: call.identity.clone(),
+        stop: api.stop.clone(),
+        tasks: api.tasks.clone(),
     };
     match call.subresource.as_deref() {
         Some("log") => streams::log(stream, request).await,
         Some("exec") => streams::exec(stream, request).await,
         Some("attach") => streams::attach(stream, request).await,
-        Some("portforward") => streams::port_forward(stream, request).await,
+        Some("portforward") => streams::port_forward(stream, request),
         _ => Err(Status::no_such_path()),
     }
 }

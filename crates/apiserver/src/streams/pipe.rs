@@ -7,7 +7,7 @@ use super::spdy;
 use super::websocket;
 
 /// The connection is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the client has hung up")]
 pub(crate) struct HungUp;
 
@@ -30,6 +30,14 @@ struct Space {
     taken: Option<spdy::Taken>,
 }
 
+impl Space {
+    fn announce(&self, length: usize) {
+        if let Some(taken) = &self.taken {
+            taken.add(length);
+        }
+    }
+}
+
 /// Where arriving data is put.
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -40,8 +48,7 @@ pub(crate) struct Feed {
 /// Makes a stream's buffer of `size` bytes.
 pub(crate) fn inlet(size: usize, taken: Option<spdy::Taken>) -> (Feed, Inlet) {
     let (sender, queue) = mpsc::unbounded_channel();
-    let credit =
-        Credit(std::sync::Arc::new(Space { free: tokio::sync::Semaphore::new(size), size, taken }));
+    let credit = Credit(std::sync::Arc::new(Space { free: tokio::sync::Semaphore::new(size), size, taken }));
     (Feed { queue: sender, credit: credit.clone() }, Inlet { queue, credit })
 }
 
@@ -51,9 +58,14 @@ impl Feed {
         let space = &self.credit.0;
         // More than fits at once may pass when the buffer is empty.
         let need = u32::try_from(data.len().min(space.size)).unwrap_or(u32::MAX);
-        let Ok(permit) = space.free.acquire_many(need).await else { return };
-        permit.forget();
-        drop(self.queue.send(data));
+        let length = data.len();
+        match space.free.acquire_many(need).await {
+            Ok(permit) => permit.forget(),
+            Err(_closed) => return space.announce(length),
+        }
+        if self.queue.send(data).is_err() {
+            space.announce(length);
+        }
     }
 }
 
@@ -63,9 +75,7 @@ impl Inlet {
         let data = self.queue.recv().await?;
         let space = &self.credit.0;
         space.free.add_permits(data.len().min(space.size));
-        if let Some(taken) = &space.taken {
-            taken.add(data.len());
-        }
+        space.announce(data.len());
         Some(data)
     }
 }
@@ -74,6 +84,9 @@ impl Drop for Inlet {
     fn drop(&mut self) {
         // Whoever waits for space learns that nobody will take anything out.
         self.credit.0.free.close();
+        while let Ok(data) = self.queue.try_recv() {
+            self.credit.0.announce(data.len());
+        }
     }
 }
 
@@ -92,6 +105,20 @@ impl Outlet {
         match self {
             Self::WebSocket(channel) => channel.send(data).await,
             Self::Spdy(stream) => stream.send(data).await,
+        }
+    }
+
+    /// Waits until the client wants nothing more of this stream.
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + use<> {
+        let token = match self {
+            Self::WebSocket(_) => None,
+            Self::Spdy(stream) => Some(stream.closed()),
+        };
+        async move {
+            match token {
+                Some(token) => token.cancelled_owned().await,
+                None => std::future::pending().await,
+            }
         }
     }
 

@@ -73,16 +73,42 @@ impl Head {
 
 /// A control frame; header blocks are still compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Control {
-    SynStream { stream: u32, fin: bool, unidirectional: bool, block: Bytes },
-    SynReply { stream: u32, fin: bool, block: Bytes },
-    Reset { stream: u32, status: u32 },
+pub(crate) enum Control {
+    SynStream {
+        stream: u32,
+        fin: bool,
+        unidirectional: bool,
+        block: Bytes,
+    },
+    SynReply {
+        stream: u32,
+        fin: bool,
+        block: Bytes,
+    },
+    Reset {
+        stream: u32,
+        status: u32,
+    },
     /// Only the one setting that matters here.
-    Settings { initial_window: Option<u32> },
-    Ping { id: u32 },
-    GoAway { last: u32, status: u32 },
-    Headers { stream: u32, fin: bool, block: Bytes },
-    WindowUpdate { stream: u32, delta: u32 },
+    Settings {
+        initial_window: Option<u32>,
+    },
+    Ping {
+        id: u32,
+    },
+    GoAway {
+        last: u32,
+        status: u32,
+    },
+    Headers {
+        stream: u32,
+        fin: bool,
+        block: Bytes,
+    },
+    WindowUpdate {
+        stream: u32,
+        delta: u32,
+    },
     /// To be ignored.
     Unknown,
 }

@@ -43,7 +43,8 @@ impl Inflater {
             }
             let (taken, given) = (self.zlib.total_in(), plain.len());
             let outcome = self.zlib.decompress_vec(block, &mut plain, FlushDecompress::Sync);
-            let consumed = usize::try_from(self.zlib.total_in() - taken).map_err(|_big| FrameError::Headers)?;
+            let consumed =
+                usize::try_from(self.zlib.total_in() - taken).map_err(|_big| FrameError::Headers)?;
             block = block.get(consumed..).unwrap_or_default();
             match outcome {
                 Ok(Status::StreamEnd) => return Err(FrameError::Headers),
@@ -111,7 +112,7 @@ fn encode(headers: &Headers) -> Result<Vec<u8>, FrameError> {
 
 fn parse(plain: &[u8]) -> Result<Headers, FrameError> {
     let mut rest = plain;
-    let mut number = |rest: &mut &[u8]| -> Result<usize, FrameError> {
+    let number = |rest: &mut &[u8]| -> Result<usize, FrameError> {
         let (head, tail) = rest.split_first_chunk::<4>().ok_or(FrameError::Headers)?;
         *rest = tail;
         usize::try_from(u32::from_be_bytes(*head)).map_err(|_big| FrameError::Headers)
