@@ -73,6 +73,12 @@ pub(crate) enum Verb {
     Stop(StopArgs),
     /// Remove containers
     Rm(RmArgs),
+    /// Print the version
+    Version {
+        /// `table` or `json`
+        #[arg(short, long, default_value = "table")]
+        format: ListFormat,
+    },
     /// Print a shell's completion script
     Completion {
         /// The shell

@@ -7,6 +7,7 @@
 mod client;
 mod control;
 mod daemon;
+mod end;
 mod launch;
 mod node;
 mod parts;
@@ -14,5 +15,6 @@ mod parts;
 pub(crate) use client::connect;
 pub(crate) use control::{Control, DaemonRecord, State};
 pub(crate) use daemon::{is_ready, run};
+pub(crate) use end::end_daemon;
 pub(crate) use launch::{Launched, ensure_running};
-pub(crate) use parts::{NODE_NAME, Parts};
+pub(crate) use parts::{KUBERNETES_VERSION, NODE_NAME, Parts};

@@ -18,6 +18,7 @@ mod stop;
 mod tag;
 mod unknown;
 mod up;
+mod version;
 
 use crate::cli::{Cli, Verb};
 use crate::engine::Engine;
@@ -29,6 +30,7 @@ use crate::ui::Ui;
 pub(crate) fn run(cli: Cli, ui: &mut Ui) -> Result<u8, Failure> {
     match cli.verb {
         Verb::Completion { shell } => return completion::run(shell, ui),
+        Verb::Version { format } => return Ok(version::run(format, ui)),
         Verb::Other(words) => return Err(unknown::refuse(&words)),
         _ => {}
     }
@@ -50,7 +52,7 @@ pub(crate) fn run(cli: Cli, ui: &mut Ui) -> Result<u8, Failure> {
         Verb::Exec(args) => exec::run(&engine, &args),
         Verb::Stop(args) => stop::run(&engine, &args, ui),
         Verb::Rm(args) => rm::run(&engine, &args, ui),
-        Verb::Completion { .. } | Verb::Other(_) => Ok(0),
+        Verb::Completion { .. } | Verb::Version { .. } | Verb::Other(_) => Ok(0),
     }
 }
 

@@ -23,11 +23,10 @@ pub(crate) fn deployment(project: &Project, image: &str) -> Value {
     let mut container = json!({ "name": project.name, "image": image, "imagePullPolicy": "IfNotPresent" });
     if let Some(port) = project.port {
         container["ports"] = json!([{ "containerPort": port, "protocol": "TCP" }]);
-        let mut probe = match &project.readiness {
+        let probe = match &project.readiness {
             Some(readiness) => json!({ "httpGet": { "path": readiness.path, "port": port } }),
             None => json!({ "tcpSocket": { "port": port } }),
         };
-        probe["periodSeconds"] = json!(1);
         container["readinessProbe"] = probe;
     }
     if !project.env.is_empty() {

@@ -18,6 +18,8 @@ pub(crate) struct DaemonRecord {
     format: u32,
     /// Version of the program that runs as the daemon.
     pub(crate) version: String,
+    /// Which build of it: another one that wants to use the cluster renews it.
+    pub(crate) build: String,
     /// Its process.
     pub(crate) pid: i32,
     /// Address of the API server, `https://127.0.0.1:PORT`.
@@ -31,8 +33,18 @@ impl DaemonRecord {
     pub(crate) fn of_process(url: String) -> Self {
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { format: FORMAT, version, pid, url, started: crate::clock::now() }
+        Self { format: FORMAT, version, build: build_of_process(), pid, url, started: crate::clock::now() }
     }
+}
+
+/// Tells this program's file from those of other builds; empty if it is gone.
+pub(crate) fn build_of_process() -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = fs_err::metadata("/proc/self/exe");
+    found.map_or_else(
+        |_gone| String::new(),
+        |file| format!("{:x}-{:x}-{:x}.{:x}", file.dev(), file.ino(), file.mtime(), file.mtime_nsec()),
+    )
 }
 
 /// What can be said of the daemon.

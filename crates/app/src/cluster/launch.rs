@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use shipway_linux as linux;
 
+use super::control::build_of_process;
+use super::end::end;
 use super::{Control, DaemonRecord, State};
 use crate::failure::Failure;
 use crate::roots::Roots;
@@ -27,16 +29,25 @@ pub(crate) struct Launched {
     pub(crate) record: DaemonRecord,
     /// How long the start took; `None` if it ran already.
     pub(crate) took: Option<Duration>,
+    /// Whether another build ran before.
+    pub(crate) renewed: bool,
 }
 
 /// Starts the daemon unless it runs, and returns when it answers and its node is ready.
+///
+/// A daemon of another build of this program is replaced, which its pods do not notice.
 pub(crate) fn ensure_running(roots: &Roots, control: &Control) -> Result<Launched, Failure> {
     let begin = Instant::now();
     let _turn = control.lock_launch()?;
-    match settled(control)? {
-        Some(record) => Ok(Launched { record, took: None }),
-        None => Ok(Launched { record: launch(roots, control)?, took: Some(begin.elapsed()) }),
+    let mut renewed = false;
+    if let Some(record) = settled(control)? {
+        if record.build == build_of_process() {
+            return Ok(Launched { record, took: None, renewed });
+        }
+        renewed = true;
+        drop(end(control, &record)?);
     }
+    Ok(Launched { record: launch(roots, control)?, took: Some(begin.elapsed()), renewed })
 }
 
 /// Waits until the daemon either runs or does not.

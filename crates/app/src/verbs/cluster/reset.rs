@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use super::stop::{end_daemon, end_pods};
-use crate::cluster::{Control, Parts};
+use super::stop::end_pods;
+use crate::cluster::{Control, Parts, end_daemon};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::ui::Ui;
