@@ -1,6 +1,5 @@
 //! RUN steps as containers.
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
@@ -10,8 +9,7 @@ use std::time::Duration;
 
 use shipway_build::{BuildNetwork, MountSource, RunStep, SeamError, StepRunner};
 use shipway_runtime::{
-    CapabilityProfile, ContainerSpec, Containers, Mount, MountKind, Network, Resources, Rootfs, RuntimeError,
-    StdIo,
+    CapabilityProfile, ContainerSpec, Containers, Mount, MountKind, Network, Rootfs, RuntimeError, StdIo,
 };
 
 use crate::host_ca;
@@ -147,13 +145,9 @@ impl ContainerSteps {
             ),
             network,
             capabilities: CapabilityProfile::Build,
-            no_new_privileges: false,
-            resources: Resources::default(),
             cgroup_parent: format!("shipway-{}", self.roots.id),
-            publish: Vec::new(),
-            address: None,
-            labels: BTreeMap::new(),
             id,
+            ..ContainerSpec::default()
         })
     }
 }

@@ -4,9 +4,7 @@ use std::process::Stdio;
 
 use shipway_layers::{LayerStore as _, Snapshot};
 use shipway_oci::{ContainerConfig, Digest};
-use shipway_runtime::{
-    CapabilityProfile, Container, ContainerSpec, Network, Resources, Rootfs, RuntimeError, StdIo,
-};
+use shipway_runtime::{Container, ContainerSpec, Network, Rootfs, RuntimeError, StdIo};
 use shipway_store::{ContainerRow, Found, StoreError};
 
 use crate::cli::{NetworkKind, RunArgs};
@@ -123,20 +121,14 @@ fn spec_of(
             work: snapshot.work.clone(),
             read_only: args.read_only,
         },
-        mounts: Vec::new(),
         network: match args.network {
             NetworkKind::None => Network::None,
             NetworkKind::Host => Network::Host,
         },
         resolv_conf,
-        capabilities: CapabilityProfile::Container,
-        no_new_privileges: false,
-        resources: Resources::default(),
         cgroup_parent: format!("shipway-{}", engine.roots.id),
-        publish: Vec::new(),
-        address: None,
-        labels: std::collections::BTreeMap::new(),
         id,
+        ..ContainerSpec::default()
     })
 }
 
