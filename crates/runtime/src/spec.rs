@@ -47,6 +47,8 @@ pub struct ContainerSpec {
     pub address: Option<Ipv4Addr>,
     /// Notes of whoever asked for it, found again after a restart.
     pub labels: std::collections::BTreeMap<String, String>,
+    /// Arguments that the shim runs this program with when the container has ended; nothing if there are none.
+    pub after: Vec<String>,
 }
 
 /// A root file system of layers.
@@ -125,7 +127,7 @@ pub struct Resources {
 pub struct PortMapping {
     /// Address of the host.
     pub host_ip: IpAddr,
-    /// Port of the host.
+    /// Port of the host; 0 is any free one, the same for `0.0.0.0` and `[::]`.
     pub host_port: u16,
     /// Port of the container.
     pub container_port: u16,
