@@ -85,6 +85,17 @@ pub(crate) enum ProgressStyle {
     Quiet,
 }
 
+/// Network of RUN steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BuildNetworkKind {
+    /// One of the build's own, with a way out
+    Default,
+    /// Only a loopback device
+    None,
+    /// The host's network
+    Host,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
     /// Directory that COPY reads from
@@ -117,6 +128,9 @@ pub(crate) struct BuildArgs {
     /// Write the image's id to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
+    /// Network of RUN steps that do not choose
+    #[arg(long, value_enum, default_value = "default")]
+    pub(crate) network: BuildNetworkKind,
     /// RUN steps trust the certificate authorities that this host trusts
     #[arg(long)]
     pub(crate) host_ca: bool,

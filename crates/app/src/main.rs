@@ -3,14 +3,18 @@
 
 mod bases;
 mod bootstrap;
+mod claim;
 mod cli;
 mod clock;
 mod engine;
 mod failure;
 mod host_ca;
+mod network;
 mod progress;
+mod publish;
 mod roots;
 mod steps;
+mod sweep;
 mod table;
 mod ui;
 mod verbs;
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
     match arguments.get(1).and_then(|verb| verb.to_str()) {
         Some("__shim") => return shipway_runtime::shim_main(&arguments[2..]),
         Some("__exec") => return shipway_runtime::exec_main(&arguments[2..]),
+        Some(verbs::ended::VERB) => return verbs::ended::main(&arguments[2..]),
         _ => {}
     }
     let filter = tracing_subscriber::EnvFilter::from_env("SHIPWAY_LOG");

@@ -3,13 +3,14 @@
 mod bootstrap;
 mod build;
 mod completion;
+pub(crate) mod ended;
 mod exec;
 mod images;
 mod import;
 mod inspect;
 mod logs;
 mod ps;
-mod rm;
+pub(crate) mod rm;
 mod rmi;
 mod run;
 mod stop;

@@ -26,8 +26,20 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) entrypoint: Option<String>,
     /// What the container sees of the network
-    #[arg(long, value_enum, default_value = "none")]
+    #[arg(long, visible_alias = "net", value_enum, default_value = "bridge")]
     pub(crate) network: NetworkKind,
+    /// Publish a port of the container on this host, `[[IP:]HOST:]CONTAINER[/tcp]`; a free one without HOST
+    #[arg(short, long, value_name = "PORTS")]
+    pub(crate) publish: Vec<String>,
+    /// Publish all ports that the image exposes on free ones
+    #[arg(short = 'P', long)]
+    pub(crate) publish_all: bool,
+    /// Add a name to the container's /etc/hosts, `NAME:ADDRESS`
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    pub(crate) add_host: Vec<String>,
+    /// Ask this name server instead of the host's
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dns: Vec<std::net::IpAddr>,
     /// Hostname [default: the start of the id]
     #[arg(short = 'H', long)]
     pub(crate) hostname: Option<String>,
@@ -44,13 +56,26 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<String>,
 }
 
-/// `bridge` is not there yet, and refused by name.
+/// What a container sees of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NetworkKind {
+    /// A network with all other containers, and a way out
+    Bridge,
     /// Only a loopback device
     None,
     /// The host's network
     Host,
+}
+
+impl NetworkKind {
+    /// Returns how it is typed.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::None => "none",
+            Self::Host => "host",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use shipway_build::{BuildRequest, Builder, Stop};
+use shipway_build::{BuildNetwork, BuildRequest, Builder, Stop};
 use shipway_linux::Interrupts;
 
 use crate::bases::{AcceptExpired, LocalImages};
-use crate::cli::{BuildArgs, ProgressStyle};
+use crate::cli::{BuildArgs, BuildNetworkKind, ProgressStyle};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::progress::Lines;
@@ -27,7 +27,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let builder = Builder::new(
         engine.store.clone(),
         Arc::new(engine.layers.clone()),
-        Arc::new(ContainerSteps { roots: engine.roots.clone(), containers: engine.containers.clone() }),
+        Arc::new(ContainerSteps::new(engine)),
         Arc::new(LocalImages {
             engine: engine.clone(),
             bootstrap: args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release)),
@@ -85,6 +85,11 @@ fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<Bu
         labels: args.labels.iter().map(|text| pair(text)).collect(),
         target: args.target.clone(),
         no_cache: args.no_cache,
+        network: match args.network {
+            BuildNetworkKind::Default => BuildNetwork::Default,
+            BuildNetworkKind::None => BuildNetwork::None,
+            BuildNetworkKind::Host => BuildNetwork::Host,
+        },
         host_ca: args.host_ca,
         ..BuildRequest::default()
     })

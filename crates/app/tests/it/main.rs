@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod layers;
+mod machine;
+mod network;
 mod newcomer;
