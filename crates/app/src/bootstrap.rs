@@ -31,8 +31,7 @@ pub(crate) fn make(
             .ok_or_else(|| SeamError::new(NoDistribution { name: name.familiar() }))?,
     };
     let fetch = shipway_fetch::Config::from_environment().map_err(SeamError::new)?;
-    let runner =
-        Configure(ContainerSteps { roots: engine.roots.clone(), containers: engine.containers.clone() });
+    let runner = Configure(ContainerSteps::new(engine));
     let deps = Deps {
         store: &engine.store,
         layers: &engine.layers,

@@ -1,12 +1,14 @@
 //! The command line: what can be typed.
 
 mod cluster;
+mod containers;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use cluster::{ClusterVerb, DownArgs, StatusFormat, UpArgs};
+pub(crate) use containers::{ExecArgs, LogsArgs, NetworkKind, PsArgs, RmArgs, RunArgs, StopArgs};
 
 /// From a Dockerfile to a running, reachable pod on one Linux machine.
 #[derive(Debug, Parser)]
@@ -100,6 +102,17 @@ pub(crate) enum ProgressStyle {
     Quiet,
 }
 
+/// Network of RUN steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BuildNetworkKind {
+    /// One of the build's own, with a way out
+    Default,
+    /// Only a loopback device
+    None,
+    /// The host's network
+    Host,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
     /// Directory that COPY reads from
@@ -132,6 +145,9 @@ pub(crate) struct BuildArgs {
     /// Write the image's id to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
+    /// Network of RUN steps that do not choose
+    #[arg(long, value_enum, default_value = "default")]
+    pub(crate) network: BuildNetworkKind,
     /// RUN steps trust the certificate authorities that this host trusts
     #[arg(long)]
     pub(crate) host_ca: bool,
@@ -161,27 +177,6 @@ pub(crate) struct ImportArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ExecArgs {
-    /// Set a variable
-    #[arg(short, long = "env", value_name = "NAME=VALUE")]
-    pub(crate) env: Vec<String>,
-    /// User, `name|uid[:group|gid]`
-    #[arg(short, long)]
-    pub(crate) user: Option<String>,
-    /// Working directory
-    #[arg(short, long)]
-    pub(crate) workdir: Option<String>,
-    /// Keep the input open
-    #[arg(short, long)]
-    pub(crate) interactive: bool,
-    /// Name or id
-    pub(crate) container: String,
-    /// Command and arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-    pub(crate) command: Vec<String>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct ImagesArgs {
     /// Only this repository, or repository and tag
     pub(crate) name: Option<String>,
@@ -204,15 +199,6 @@ pub(crate) enum ListFormat {
     Json,
 }
 
-/// `bridge` is not there yet, and refused by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NetworkKind {
-    /// Only a loopback device
-    None,
-    /// The host's network
-    Host,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct NamesArgs {
     /// Names or ids
@@ -226,87 +212,6 @@ pub(crate) struct RmiArgs {
     #[arg(required = true)]
     pub(crate) names: Vec<String>,
     /// Also when a stopped container uses it, and with all its names
-    #[arg(short, long)]
-    pub(crate) force: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    /// Run in the background and print the container's id
-    #[arg(short, long)]
-    pub(crate) detach: bool,
-    /// Remove the container when it ends
-    #[arg(long)]
-    pub(crate) rm: bool,
-    /// Name of the container
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// Set a variable; without a value, the host's
-    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
-    pub(crate) env: Vec<String>,
-    /// User, `name|uid[:group|gid]`
-    #[arg(short, long)]
-    pub(crate) user: Option<String>,
-    /// Working directory
-    #[arg(short, long)]
-    pub(crate) workdir: Option<String>,
-    /// What the command is given to, instead of the image's
-    #[arg(long)]
-    pub(crate) entrypoint: Option<String>,
-    /// What the container sees of the network
-    #[arg(long, value_enum, default_value = "none")]
-    pub(crate) network: NetworkKind,
-    /// Hostname [default: the start of the id]
-    #[arg(short = 'H', long)]
-    pub(crate) hostname: Option<String>,
-    /// Keep the input open
-    #[arg(short, long)]
-    pub(crate) interactive: bool,
-    /// The root file system cannot be written
-    #[arg(long)]
-    pub(crate) read_only: bool,
-    /// The image
-    pub(crate) image: String,
-    /// Command and arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) command: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PsArgs {
-    /// Also stopped ones
-    #[arg(short, long)]
-    pub(crate) all: bool,
-    /// Only ids
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// Ids and commands in full
-    #[arg(long)]
-    pub(crate) no_trunc: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LogsArgs {
-    /// Name or id
-    pub(crate) container: String,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StopArgs {
-    /// Names or ids
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
-    /// Seconds until it is killed
-    #[arg(short, long, default_value_t = 10)]
-    pub(crate) time: u32,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RmArgs {
-    /// Names or ids
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
-    /// Also when it runs
     #[arg(short, long)]
     pub(crate) force: bool,
 }

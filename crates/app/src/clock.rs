@@ -14,6 +14,13 @@ pub(crate) fn system_time() -> SystemTime {
     SystemTime::now()
 }
 
+/// Returns a date in UTC, from nanoseconds since the epoch.
+pub(crate) fn date(nanoseconds: i128) -> String {
+    let format = &time::format_description::well_known::Rfc3339;
+    let date = time::OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok();
+    date.and_then(|date| date.format(format).ok()).unwrap_or_default()
+}
+
 /// Returns how long ago something was. Compat: docker, `units.HumanDuration`.
 pub(crate) fn ago(seconds: i64) -> String {
     let seconds = seconds.max(0);

@@ -10,6 +10,7 @@ mod device_filter;
 mod entries;
 mod inotify;
 mod interrupt;
+mod listen;
 mod manager_group;
 mod mount;
 mod mount_attr;
@@ -28,6 +29,7 @@ pub use caps::Capabilities;
 pub use cgroup::{Cgroup, Limits};
 pub use inotify::Inotify;
 pub use interrupt::Interrupts;
+pub use listen::listen_tcp;
 pub use manager_group::OwnGroup;
 pub use mount::{
     MountAttributes, attach, clone_at, clone_tree, make_all_private, new_filesystem, pivot_into,

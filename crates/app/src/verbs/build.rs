@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use shipway_build::BuildRequest;
+use shipway_build::{BuildNetwork, BuildRequest};
 
 use crate::bases::AcceptExpired;
-use crate::cli::{BuildArgs, ProgressStyle};
+use crate::cli::{BuildArgs, BuildNetworkKind, ProgressStyle};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::image_build;
@@ -52,6 +52,11 @@ fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<Bu
         labels: args.labels.iter().map(|text| pair(text)).collect(),
         target: args.target.clone(),
         no_cache: args.no_cache,
+        network: match args.network {
+            BuildNetworkKind::Default => BuildNetwork::Default,
+            BuildNetworkKind::None => BuildNetwork::None,
+            BuildNetworkKind::Host => BuildNetwork::Host,
+        },
         host_ca: args.host_ca,
         ..BuildRequest::default()
     })

@@ -1,5 +1,7 @@
 //! `shipway inspect`
 
+mod container;
+
 use serde_json::{Value, json};
 use shipway_layers::LayerStore as _;
 use shipway_oci::Reference;
@@ -28,11 +30,7 @@ pub(crate) fn run(engine: &Engine, args: &NamesArgs, ui: &mut Ui) -> Result<u8, 
 /// Compat: docker, containers win over images.
 fn one(engine: &Engine, name: &str) -> Result<Value, Failure> {
     if let Ok(row) = engine.store.container(name) {
-        let state = engine.containers.get(&row.id).and_then(|container| container.state()).ok();
-        return Ok(json!({
-            "Id": row.id, "Name": format!("/{}", row.name), "Image": row.image_id, "Created": row.created,
-            "State": state, "Config": serde_json::from_str::<Value>(&row.document).unwrap_or_default(),
-        }));
+        return container::document(engine, &row);
     }
     let found = engine.store.resolve(name)?;
     let config = engine.store.config(&found.image_id)?;

@@ -37,7 +37,8 @@ impl Town {
         fs_err::write(context.join("serve"), serve).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs_err::set_permissions(context.join("serve"), mode).unwrap();
-        fs_err::write(context.join("shipway.toml"), "name = 'web'\nport = 8080\n[readiness]\npath = '/'\n").unwrap();
+        fs_err::write(context.join("shipway.toml"), "name = 'web'\nport = 8080\n[readiness]\npath = '/'\n")
+            .unwrap();
         Self { machine }
     }
 
@@ -224,7 +225,10 @@ fn kubectl_shows_changes_and_streams() {
     town.page("page\n");
     town.machine.ok(&["up", "-d"]);
     let table = town.kubectl(&["get", "deployments"]);
-    assert!(table.starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    1/1     1            1"), "{table}");
+    assert!(
+        table.starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    1/1     1            1"),
+        "{table}"
+    );
     let wide = town.kubectl(&["get", "pods", "-o", "wide"]);
     assert!(wide.contains("Running") && wide.contains("NOMINATED NODE"), "{wide}");
     assert!(town.kubectl(&["get", "rs", "-o", "yaml"]).contains("kind: ReplicaSet"));

@@ -2,5 +2,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod cluster;
 mod layers;
+mod machine;
+mod network;
 mod newcomer;
