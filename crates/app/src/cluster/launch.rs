@@ -51,7 +51,7 @@ pub(crate) fn ensure_running(roots: &Roots, control: &Control) -> Result<Launche
 }
 
 /// Waits until the daemon either runs or does not.
-fn settled(control: &Control) -> Result<Option<DaemonRecord>, Failure> {
+pub(super) fn settled(control: &Control) -> Result<Option<DaemonRecord>, Failure> {
     let begin = Instant::now();
     let watch = linux::Inotify::new().and_then(|watch| {
         watch.watch_directory(control.log_path().parent().unwrap_or(&control.data)).map(|()| watch)
