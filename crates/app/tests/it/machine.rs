@@ -17,8 +17,8 @@ pub(crate) fn can_run() -> bool {
 
 pub(crate) struct Machine {
     pub(crate) dir: tempfile::TempDir,
-    /// Commands run in here: bridges, rules and ports are the test's own.
-    pub(crate) host: NetworkNamespace,
+    /// Commands run in here: bridges, rules and ports are the test's own. `None` is this host's network.
+    pub(crate) host: Option<NetworkNamespace>,
 }
 
 impl Machine {
@@ -32,14 +32,20 @@ impl Machine {
                           ENTRYPOINT [\"/bin/cat\"]\nCMD [\"served\"]\n";
         fs_err::write(context.join("Dockerfile"), dockerfile).unwrap();
         fs_err::write(context.join("page"), "first\n").unwrap();
-        let host = NetworkNamespace::new().unwrap();
-        let machine = Self { dir, host };
+        let machine = Self { dir, host: Some(NetworkNamespace::new().unwrap()) };
         machine.inside(|| {
             let mut socket = RouteSocket::open().unwrap();
             let loopback = socket.link("lo").unwrap().unwrap().index;
             socket.set_up(loopback).unwrap();
         });
         machine
+    }
+
+    /// A machine that reaches what this host reaches, with roots of its own and nothing to build.
+    pub(crate) fn on_host() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::create_dir(dir.path().join("app")).unwrap();
+        Self { dir, host: None }
     }
 
     /// A machine with the image `box`: a busybox whose shell is the entrypoint, with `EXPOSE 80 53/udp`.
@@ -65,7 +71,10 @@ impl Machine {
 
     /// Does something in the machine's network.
     pub(crate) fn inside<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
-        self.host.run(what).unwrap()
+        match &self.host {
+            Some(host) => host.run(what).unwrap(),
+            None => what(),
+        }
     }
 
     pub(crate) fn shipway(&self, args: &[&str]) -> Output {
@@ -196,7 +205,7 @@ impl Drop for Machine {
         let state_root = self.dir.path().join("state");
         let config = BridgeConfig { root_id: self.root_id(), state_root: state_root.clone() };
         if let Ok(Some(bridge)) = Bridge::find(config) {
-            drop(self.host.run(|| bridge.destroy()));
+            drop(self.inside(|| bridge.destroy()));
         }
         drop(forget_private_mounts(&state_root.join("network/netns")));
     }

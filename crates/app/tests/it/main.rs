@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod cluster;
+mod examples;
 mod layers;
 mod machine;
 mod network;
 mod newcomer;
+mod running;
