@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, BufReader, PipeReader};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -91,7 +92,8 @@ fn launch(roots: &Roots, control: &Control) -> Result<DaemonRecord, Failure> {
     let (reader, writer) = io::pipe().map_err(fail)?;
     linux::keep_on_exec(writer.as_fd()).map_err(fail)?;
     let mut daemon = Command::new("/proc/self/exe");
-    daemon.arg("--root").arg(&roots.data).arg("--state").arg(&roots.state);
+    // As `ps` shows it.
+    daemon.arg0("shipway").arg("--root").arg(&roots.data).arg("--state").arg(&roots.state);
     daemon.args(["cluster", "run", "--ready-fd"]).arg(writer.as_raw_fd().to_string());
     if std::env::var_os("SHIPWAY_LOG").is_none() {
         daemon.env("SHIPWAY_LOG", "info");
