@@ -105,7 +105,7 @@ pub fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut readable = true;
     for misfit in misfits(kind, new) {
         match misfit {
-            Misfit::Sort { path, value, must } => {
+            Misfit::Sort { path, value, must, .. } => {
                 readable = false;
                 errors.invalid(path, value, must);
             }

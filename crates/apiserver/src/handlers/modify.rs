@@ -85,7 +85,10 @@ pub(crate) async fn patch(api: &Api, call: &Call, bytes: &[u8], media: &str) -> 
     let edit = |old: &Value| {
         let new = patch.apply(call, old)?;
         let mut found = Vec::new();
-        let new = fields::check(call, b"", new, &mut found)?;
+        let new = match &patch {
+            Patch::Apply(_) => fields::check(call, b"", new, &mut found)?,
+            _ => fields::check_patched(call, bytes, new, &mut found)?,
+        };
         *pruned.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = found;
         Ok(new)
     };
