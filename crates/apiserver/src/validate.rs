@@ -120,6 +120,13 @@ pub fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     errors.0
 }
 
+/// Returns what is wrong with an object of which only the status and the metadata can have changed.
+pub(crate) fn check_status(new: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    metadata::check(&mut errors, new, "metadata");
+    errors.0
+}
+
 fn rules(errors: &mut Errors, kind: &Kind, new: &Value, old: Option<&Value>) {
     match (kind.group, kind.kind) {
         ("", "Pod") => pod::check(errors, new, old),

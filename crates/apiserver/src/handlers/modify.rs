@@ -146,7 +146,10 @@ pub(crate) async fn modify(
         if new == old {
             return Ok(old);
         }
-        let errors = validate::check(kind, &new, Some(&old));
+        let errors = match sub {
+            Some("status") => validate::check_status(&new),
+            _ => validate::check(kind, &new, Some(&old)),
+        };
         if !errors.is_empty() {
             return Err(Status::invalid(kind, name, &errors));
         }

@@ -155,3 +155,16 @@ async fn bodies_are_bounded_and_yaml_is_read() {
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\nh: [*g,*g,*g,*g,*g,*g,*g,*g,*g]\n";
     assert_eq!(cluster.send(request(), bomb.to_owned()).await.code, StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn a_status_must_be_of_the_right_sort() {
+    let cluster = Cluster::open().await;
+    cluster.post(DEPLOYMENTS, &deployment("web")).await;
+    let path = format!("{DEPLOYMENTS}/web/status");
+    let body = json!({"status": {"replicas": 1}});
+    let answer = cluster.patch(&path, "application/merge-patch+json", &body).await;
+    assert_eq!((answer.code, &answer.body["status"]["replicas"]), (StatusCode::OK, &json!(1)));
+    let body = json!({"status": {"replicas": "one"}});
+    let answer = cluster.patch(&path, "application/merge-patch+json", &body).await;
+    assert_eq!(answer.code, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.body);
+}
