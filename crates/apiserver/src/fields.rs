@@ -85,14 +85,15 @@ fn duplicates(bytes: &[u8]) -> Vec<String> {
         return found;
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let seed = Seen { path: String::new(), found: &mut found };
+    let mut path = String::new();
+    let seed = Seen { path: &mut path, found: &mut found };
     // What is not JSON (YAML) was refused by its own parser if a key occurs twice.
     drop(serde::de::DeserializeSeed::deserialize(seed, &mut reader));
     found
 }
 
 struct Seen<'a> {
-    path: String,
+    path: &'a mut String,
     found: &'a mut Vec<String>,
 }
 
@@ -129,24 +130,33 @@ impl<'de> serde::de::Visitor<'de> for Seen<'_> {
     }
 
     fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let mut at = 0;
-        loop {
-            let path = format!("{}[{at}]", self.path);
-            if list.next_element_seed(Seen { path, found: &mut *self.found })?.is_none() {
-                return Ok(());
+        let length = self.path.len();
+        for at in 0_usize.. {
+            self.path.push('[');
+            self.path.push_str(&at.to_string());
+            self.path.push(']');
+            let seen = list.next_element_seed(Seen { path: &mut *self.path, found: &mut *self.found })?;
+            self.path.truncate(length);
+            if seen.is_none() {
+                break;
             }
-            at += 1;
         }
+        Ok(())
     }
 
     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let length = self.path.len();
         let mut keys = std::collections::HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
-            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-            if !keys.insert(key) {
-                self.found.push(path.clone());
+            if length > 0 {
+                self.path.push('.');
             }
-            map.next_value_seed(Seen { path, found: &mut *self.found })?;
+            self.path.push_str(&key);
+            if !keys.insert(key) {
+                self.found.push(self.path.clone());
+            }
+            map.next_value_seed(Seen { path: &mut *self.path, found: &mut *self.found })?;
+            self.path.truncate(length);
         }
         Ok(())
     }
