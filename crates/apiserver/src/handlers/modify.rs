@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::create::{check_type, failed, store_new};
 use crate::call::Call;
-use crate::object::{self, finalizers, meta, prepare_update};
+use crate::object::{self, count_generation, finalizers, meta, prepare_update};
 use crate::patch::{Patch, managed};
 use crate::server::Api;
 use crate::status::Status;
@@ -140,6 +140,7 @@ pub(crate) async fn modify(
         prepare_update(kind, sub, &old, &mut new)?;
         admission::update(call, &old, &mut new)?;
         defaults::apply(kind, &mut new);
+        count_generation(kind, &old, &mut new);
         if recorded == Recorded::Here {
             managed::record(kind, &old, &mut new, &call.manager(), sub.filter(|s| *s == "status"));
         }

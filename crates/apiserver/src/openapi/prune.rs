@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::schema::{Shape, Type};
-use crate::Kind;
 use crate::table::age::parse_time;
+use crate::{Kind, quantity};
 
-/// Removes fields that the schema of `kind` does not have, and nulls; returns the paths of the former, such as
-/// `spec.containers[0].foo`.
+/// Removes fields that the schema of `kind` does not have, and nulls, and writes quantities in their canonical form;
+/// returns the paths of the unknown fields, such as `spec.containers[0].foo`.
 pub(crate) fn prune(kind: &Kind, object: &mut Value) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(root) = Type::of_kind(kind.group, kind.version, kind.kind) {
@@ -17,8 +17,10 @@ pub(crate) fn prune(kind: &Kind, object: &mut Value) -> Vec<String> {
 }
 
 fn prune_type(of: Type, value: &mut Value, path: &mut String, found: &mut Vec<String>) {
-    if of.scalar().is_some() {
-        return;
+    match of.scalar() {
+        Some("quantity") => return write_quantity(value),
+        Some(_) => return,
+        None => {}
     }
     let Some(map) = value.as_object_mut() else { return };
     map.retain(|name, value| {
@@ -33,6 +35,18 @@ fn prune_type(of: Type, value: &mut Value, path: &mut String, found: &mut Vec<St
         // A null of a known field is a field that is not there.
         known.is_some() && !value.is_null()
     });
+}
+
+/// Clients decode quantities from strings only, and compare them as such.
+fn write_quantity(value: &mut Value) {
+    let canonical = match value {
+        Value::String(text) => quantity::canonical(text).filter(|canonical| canonical != text),
+        Value::Number(number) => quantity::canonical(&number.to_string()),
+        _ => None,
+    };
+    if let Some(canonical) = canonical {
+        *value = canonical.into();
+    }
 }
 
 fn prune_shape(shape: Shape, value: &mut Value, path: &mut String, found: &mut Vec<String>) {
@@ -318,6 +332,18 @@ mod tests {
         let mut map = object.clone();
         assert!(prune(kind("ConfigMap"), &mut map).is_empty());
         assert_eq!(map, object);
+    }
+
+    #[test]
+    fn quantities_become_canonical_wherever_they_are() {
+        let mut pod = json!({"spec": {"containers": [{"resources": {
+            "limits": {"cpu": 1, "memory": 1_500_000_000, "x/y": 0.5}, "requests": {"cpu": "1000m", "memory": "abc"}}}],
+            "volumes": [{"emptyDir": {"sizeLimit": "1024Mi"}}]}});
+        assert_eq!(prune(kind("Pod"), &mut pod), [""; 0]);
+        let want = json!({"spec": {"containers": [{"resources": {
+            "limits": {"cpu": "1", "memory": "1500M", "x/y": "500m"}, "requests": {"cpu": "1", "memory": "abc"}}}],
+            "volumes": [{"emptyDir": {"sizeLimit": "1Gi"}}]}});
+        assert_eq!(pod, want);
     }
 
     #[test]

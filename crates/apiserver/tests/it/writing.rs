@@ -168,3 +168,33 @@ async fn a_status_must_be_of_the_right_sort() {
     let answer = cluster.patch(&path, "application/merge-patch+json", &body).await;
     assert_eq!(answer.code, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.body);
 }
+
+#[tokio::test]
+async fn only_what_is_wanted_counts_as_a_generation() {
+    let cluster = Cluster::open().await;
+    let mut body = deployment("web");
+    body["spec"]["template"]["spec"]["volumes"] = json!([{"name": "t", "projected": {"sources": [
+        {"serviceAccountToken": {"path": "t"}}]}}]);
+    let made = cluster.post(DEPLOYMENTS, &body).await.body;
+    assert_eq!(made["metadata"]["generation"], 1);
+    // Without the defaults it is the same object.
+    let path = format!("{DEPLOYMENTS}/web");
+    let again = cluster.put(&path, &body).await.body;
+    assert_eq!(again["metadata"]["generation"], 1);
+    assert_eq!(again["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+    body["spec"]["replicas"] = json!(5);
+    assert_eq!(cluster.put(&path, &body).await.body["metadata"]["generation"], 2);
+}
+
+#[tokio::test]
+async fn quantities_are_stored_as_strings() {
+    let cluster = Cluster::open().await;
+    let mut body = pod("a");
+    body["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": 1.5, "memory": "1024Mi"}});
+    let made = cluster.post(PODS, &body).await.body;
+    let amounts = json!({"cpu": "1500m", "memory": "1Gi"});
+    assert_eq!(
+        made["spec"]["containers"][0]["resources"],
+        json!({"limits": amounts.clone(), "requests": amounts})
+    );
+}
