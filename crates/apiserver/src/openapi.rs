@@ -70,14 +70,17 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// The form of version 2 that kubectl asks for.
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
+/// What that form is called in an answer: an `@` in a media type is more than clients can read.
+const PROTOBUF_ANSWER: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
 async fn version_2(headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
-    if !accept.contains(PROTOBUF) {
+    if !accept.contains(PROTOBUF) && !accept.contains(PROTOBUF_ANSWER) {
         let info = json!({"title": TITLE, "version": VERSION});
         return crate::respond::json(StatusCode::OK, &json!({"swagger": "2.0", "info": info, "paths": {}}));
     }
     let mut response = Response::new(Body::from(version_2_protobuf()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF_ANSWER));
     response
 }
 

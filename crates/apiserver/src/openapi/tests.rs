@@ -93,6 +93,6 @@ async fn version_2_is_there_and_empty() {
     assert_eq!(media, "application/json");
     assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap()["swagger"], "2.0");
     let (media, bytes) = get(PROTOBUF).await;
-    assert_eq!(media, PROTOBUF);
+    assert_eq!(media, PROTOBUF_ANSWER);
     assert_eq!(&bytes[..], b"\x0a\x032.0\x12\x12\x0a\x0aKubernetes\x12\x041.36\x42\0");
 }
