@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Ends the daemon and returns whether there was one, and its lock: no other starts while that is held.
 pub(crate) fn end_daemon(control: &Control) -> Result<(bool, File), Failure> {
     let _turn = control.lock_launch()?;
-    match settled(control)? {
+    match settled(control, |_runs| true)? {
         Some(record) => Ok((true, end(control, &record)?)),
         None => Ok((false, control.lock()?)),
     }
