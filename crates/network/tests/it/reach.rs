@@ -46,6 +46,26 @@ fn a_neighbour_does_not_reach_sandboxes() {
     }
 }
 
+/// What listens on the host's address in the network, such as the cluster's API, is not for neighbours.
+#[test]
+fn a_neighbour_does_not_reach_the_hosts_address_in_the_network() {
+    if !require(&[Need::Root]) || !has("ip") || !has("nft") {
+        return;
+    }
+    let world = World::new();
+    let bridge = world.bridge();
+    let sandbox = world.on_host(|| bridge.create("a").unwrap());
+    world.neighbour_command(&format!("ip route add {}/16 via {HOST}", bridge.subnet().base()));
+    assert_eq!(reaches(&world.neighbour, &world.host, sandbox.gateway), None);
+    assert!(reaches(&inside(&sandbox), &world.host, sandbox.gateway).is_some());
+    assert!(reaches(&world.host, &world.host, sandbox.gateway).is_some());
+    world.host_command("nft flush ruleset");
+    assert!(
+        reaches(&world.neighbour, &world.host, sandbox.gateway).is_some(),
+        "without rules it would arrive"
+    );
+}
+
 /// A neighbour can send packets for 127.0.0.1 over the wire; where the host routes them they must not arrive.
 #[test]
 fn a_port_on_the_hosts_loopback_is_not_reached_over_the_wire() {
