@@ -12,9 +12,15 @@
 //! Specs: image-spec layer.md.
 #![forbid(unsafe_code)]
 
+mod chain;
 mod error;
+mod fixup;
+mod refusal;
+mod resolve;
 mod serialise;
+mod stack;
 mod tar_header;
+mod tar_reader;
 mod tidy;
 mod unpack;
 mod unpacked;

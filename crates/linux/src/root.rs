@@ -350,22 +350,40 @@ impl Root {
         Ok(call(parent.as_fd(), Path::new(&name))?)
     }
 
-    fn parent_or_self(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
+    fn parent_or_self(&self, path: &Path) -> io::Result<(Directory<'_>, OsString)> {
         let path = relative(path);
         if path == Path::new(".") {
-            return Ok((self.dir.try_clone()?, OsString::from(".")));
+            return Ok((Directory::Own(self.dir.as_fd()), OsString::from(".")));
         }
         self.parent(&path)
     }
 
     /// Resolves everything but the last component.
-    fn parent(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
+    pub(crate) fn parent(&self, path: &Path) -> io::Result<(Directory<'_>, OsString)> {
         let path = relative(path);
         let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names the root itself"));
         };
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        Ok((self.open_with(parent, OFlags::PATH | OFlags::DIRECTORY, 0)?, name.to_owned()))
+        if parent.as_os_str().is_empty() {
+            return Ok((Directory::Own(self.dir.as_fd()), name.to_owned()));
+        }
+        let opened = self.open_with(parent, OFlags::PATH | OFlags::DIRECTORY, 0)?;
+        Ok((Directory::Opened(opened), name.to_owned()))
+    }
+}
+
+/// The directory that a last component is in: often the root itself, which needs no call.
+pub(crate) enum Directory<'a> {
+    Own(BorrowedFd<'a>),
+    Opened(OwnedFd),
+}
+
+impl AsFd for Directory<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(fd) => *fd,
+            Self::Opened(fd) => fd.as_fd(),
+        }
     }
 }
 

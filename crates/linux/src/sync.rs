@@ -16,6 +16,11 @@ pub fn sync_directory(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Gives a file a length and takes the blocks for it now, so that they are there when nothing else is free.
+pub fn reserve_bytes(file: &File, length: u64) -> io::Result<()> {
+    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length)?)
+}
+
 /// Returns the free bytes that an unprivileged writer has on the file system of `path`.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;

@@ -30,6 +30,6 @@ pub use database::Store;
 pub use error::StoreError;
 pub use gc::{Freed, Usage};
 pub use images::{ImageRecord, Removal};
-pub use layer_rows::{LayerId, LayerNotes, LayerRow};
+pub use layer_rows::{LayerId, LayerNotes, LayerRow, NotedPath};
 pub use lease::Lease;
 pub use names::Found;
