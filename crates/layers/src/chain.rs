@@ -1,8 +1,9 @@
 //! What a layer needs because of the layers below it.
 //!
-//! A layer is unpacked without knowing what it will lie on. Three things in an archive speak of what lies below nevertheless: a
+//! A layer is unpacked without knowing what it will lie on. Some things in an archive speak of what lies below nevertheless: a
 //! directory that is only implied leaves the one that is there as it is (or, if that is a symlink, means its target), a hard
-//! link can name a file of another layer, and an opaque root hides what the layer itself does not name.
+//! link can name a file of another layer, and an opaque root hides what the layer itself does not name. Whiteouts, too,
+//! can be of nothing.
 //! [`plan`] finds them; `fixup` mends them in a small layer on top.
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use shipway_store::LayerNotes;
 
 use crate::serialise::kept;
 use crate::stack::{Seen, Stack, is_opaque};
+use crate::unpack::is_whiteout;
 
 /// Something to mend on top of a layer.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(crate) enum Repair {
     Restore { path: PathBuf, attributes: Attributes, mtime: (i64, u32) },
     /// A symlink that stays; what the layer has there belongs to its target.
     Follow { path: PathBuf, target: PathBuf, owner: (u32, u32), mtime: (i64, u32) },
+    /// A directory with whiteouts that lies on nothing: the kernel leaves whiteouts out only where directories are merged.
+    Cover(PathBuf),
     /// A second name for a file of another layer.
     Link { name: PathBuf, target: PathBuf },
 }
@@ -60,6 +64,19 @@ pub(crate) fn plan(below: &Stack, tree: &Root, notes: &LayerNotes) -> io::Result
             Kind::File | Kind::Special => {}
         }
     }
+    for path in notes.hiding.iter().map(|path| path.0.as_path()) {
+        let is_restored = |repair: &Repair| match repair {
+            Repair::Restore { path: restored, .. } => restored == path,
+            Repair::Follow { path: followed, .. } => path.starts_with(followed),
+            _ => false,
+        };
+        if !repairs.iter().any(is_restored)
+            && !lies_on_a_directory(below, &mut opaque, path)?
+            && has_whiteouts(tree, path)?
+        {
+            repairs.push(Repair::Cover(path.to_owned()));
+        }
+    }
     repairs.extend(
         notes
             .links
@@ -67,6 +84,18 @@ pub(crate) fn plan(below: &Stack, tree: &Root, notes: &LayerNotes) -> io::Result
             .map(|(name, target)| Repair::Link { name: name.0.clone(), target: target.0.clone() }),
     );
     Ok(repairs)
+}
+
+fn lies_on_a_directory(below: &Stack, opaque: &mut Opaque<'_>, path: &Path) -> io::Result<bool> {
+    let hides = opaque.above(path)? || is_opaque(opaque.tree, path)?;
+    Ok(!hides && below.look(path)?.is_some_and(|seen| seen.metadata.is_directory()))
+}
+
+fn has_whiteouts(tree: &Root, path: &Path) -> io::Result<bool> {
+    if !tree.metadata(path)?.is_some_and(|own| own.is_directory()) {
+        return Ok(false);
+    }
+    Ok(tree.entries(path)?.iter().any(|(_, metadata)| is_whiteout(metadata)))
 }
 
 /// Compares an implied directory with what it stands for. Times alone are not worth a layer.

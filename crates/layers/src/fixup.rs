@@ -57,6 +57,7 @@ impl<'a> Mending<'a> {
                 Repair::Restore { path, attributes, mtime } => {
                     (path, self.describe(path, attributes, *mtime).map_err(Refusal::Io))
                 }
+                Repair::Cover(path) => (path, self.cover(path).map_err(Refusal::Io)),
                 Repair::Follow { path, target, owner, mtime } => {
                     (path, self.follow(path, target, (*owner, *mtime)))
                 }
@@ -73,6 +74,13 @@ impl<'a> Mending<'a> {
         let Some(metadata) = self.before.metadata(root)? else { return Ok(()) };
         let attributes = attributes(&metadata, kept(self.before.xattrs(root)?));
         self.describe(root, &attributes, metadata.mtime)
+    }
+
+    /// Gives a directory a second one that it is merged with.
+    fn cover(&mut self, path: &Path) -> io::Result<()> {
+        let Some(metadata) = self.tree.metadata(path)? else { return Ok(()) };
+        let attributes = attributes(&metadata, kept(self.tree.xattrs(path)?));
+        self.describe(path, &attributes, metadata.mtime)
     }
 
     fn describe(&mut self, path: &Path, attributes: &Attributes, mtime: (i64, u32)) -> io::Result<()> {

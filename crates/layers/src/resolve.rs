@@ -56,16 +56,14 @@ impl Unpacked {
         below: &[LayerId],
         layer: &LayerRow,
     ) -> Result<Option<LayerId>, LayerError> {
-        let LayerNotes { implied, links, empties_root, .. } = &layer.notes;
-        if implied.is_empty() && links.is_empty() && !empties_root {
+        let LayerNotes { implied, links, hiding, empties_root, .. } = &layer.notes;
+        let speaks_of_lower = !implied.is_empty() || !links.is_empty() || *empties_root;
+        if hiding.is_empty() && (!speaks_of_lower || below.is_empty() && links.is_empty()) {
             return Ok(None);
         }
         if let (true, Some((name, _))) = (below.is_empty(), links.first()) {
             let reason = Refusal::Reason("a hard link to a file that no layer has");
             return Err(reason.of(&name.0.to_string_lossy()));
-        }
-        if below.is_empty() {
-            return Ok(None);
         }
         if let Some(known) = self.store.fixup(chain).map_err(|source| LayerError::LookUp { source })? {
             return Ok(known);
@@ -79,7 +77,8 @@ impl Unpacked {
         let path = self.path(&layer.id);
         let open = |path: &Path| Root::open(path).map_err(LayerError::io("open", path));
         let tree = open(&path)?;
-        let stack = Stack::open(&self.view(below)).map_err(LayerError::io("open the layers below", &path))?;
+        let lowers = if below.is_empty() { Vec::new() } else { self.view(below) };
+        let stack = Stack::open(&lowers).map_err(LayerError::io("open the layers below", &path))?;
         let repairs = plan(&stack, &tree, &layer.notes).map_err(LayerError::io("compare", &path))?;
         if repairs.is_empty() {
             return Ok(None);

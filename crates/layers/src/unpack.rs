@@ -50,6 +50,8 @@ pub(crate) struct Unpacked {
     pub(crate) implied: Vec<PathBuf>,
     /// Hard links to what must be in a lower layer: name and target.
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
+    /// Directories that got whiteouts.
+    pub(crate) hiding: Vec<PathBuf>,
     /// Nothing of lower layers is seen at all.
     pub(crate) empties_root: bool,
     /// What the archive did not use.
@@ -67,6 +69,7 @@ pub(crate) struct Unpacker<'a> {
     /// Times of directories, set last: making an entry in one changes it.
     directories: BTreeMap<PathBuf, (i64, u32)>,
     links: BTreeMap<PathBuf, PathBuf>,
+    hiding: BTreeSet<PathBuf>,
     empties_root: bool,
     bytes: u64,
 }
@@ -81,6 +84,7 @@ impl<'a> Unpacker<'a> {
             implied: BTreeSet::from([PathBuf::new()]),
             directories: BTreeMap::new(),
             links: BTreeMap::new(),
+            hiding: BTreeSet::new(),
             empties_root: false,
             bytes: 0,
         }
@@ -109,6 +113,7 @@ impl<'a> Unpacker<'a> {
             bytes: self.bytes,
             implied: self.implied.into_iter().collect(),
             links: self.links.into_iter().collect(),
+            hiding: self.hiding.into_iter().collect(),
             empties_root: self.empties_root,
             budget: self.budget,
         })
@@ -142,11 +147,13 @@ impl<'a> Unpacker<'a> {
         }
         self.open_parent(path.parent().unwrap_or(Path::new("")))?;
         let path = self.parent_path().join(name);
-        if !self.links.is_empty() {
-            self.links.remove(&path);
-        }
+        let was_link = !self.links.is_empty() && self.links.remove(&path).is_some();
         match entry.kind {
-            EntryKind::Directory => self.directory(&path, entry),
+            EntryKind::Directory => {
+                self.directory(&path, entry)?;
+                // A link in between replaced what lies below.
+                if was_link { self.hide_below(&path) } else { Ok(()) }
+            }
             EntryKind::File => {
                 let mut file = self.make(&path, |root, name| root.create_private(name))?;
                 archive.copy_content(&mut file)?;
@@ -183,14 +190,11 @@ impl<'a> Unpacker<'a> {
         let made = self.within(path, |root, name| root.create_private_dir(name));
         match made {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let found = self.root.metadata(path)?;
-                if !found.as_ref().is_some_and(shipway_linux::Metadata::is_directory) {
-                    let replaces = found.as_ref().is_some_and(is_whiteout);
+                if !self.root.metadata(path)?.is_some_and(|found| found.is_directory()) {
                     self.clear(path)?;
                     self.within(path, |root, name| root.create_private_dir(name))?;
-                    if replaces {
-                        self.hide_below(path)?;
-                    }
+                    // A whiteout, or a file in between, replaced what lies below.
+                    self.hide_below(path)?;
                 }
             }
             other => other?,
@@ -285,6 +289,7 @@ impl<'a> Unpacker<'a> {
         for known in below(&self.directories, path) {
             self.directories.remove(&known);
             self.implied.remove(&known);
+            self.hiding.remove(&known);
         }
         for known in below(&self.links, path) {
             self.links.remove(&known);

@@ -194,6 +194,7 @@ impl LayerStore for Unpacked {
         let notes = LayerNotes {
             implied: unpacked.implied.into_iter().map(NotedPath).collect(),
             links: links.map(|(name, target)| (NotedPath(name), NotedPath(target))).collect(),
+            hiding: unpacked.hiding.into_iter().map(NotedPath).collect(),
             empties_root: unpacked.empties_root,
             fixup: false,
         };

@@ -65,6 +65,9 @@ pub struct LayerNotes {
     /// Hard links to files of lower layers: name and target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<(NotedPath, NotedPath)>,
+    /// Directories with whiteouts in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hiding: Vec<NotedPath>,
     /// Nothing of lower layers is seen, not even what is right below the root.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub empties_root: bool,

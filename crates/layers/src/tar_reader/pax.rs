@@ -143,7 +143,7 @@ mod tests {
     fn record(key: &str, value: &str) -> Vec<u8> {
         let rest = key.len() + value.len() + 3;
         let length =
-            (1..4).map(|digits| rest + digits).find(|length| rest + length.to_string().len() == *length);
+            (1..8).map(|digits| rest + digits).find(|length| rest + length.to_string().len() == *length);
         format!("{} {key}={value}\n", length.unwrap()).into_bytes()
     }
 
@@ -170,7 +170,7 @@ mod tests {
         let cases: [(&str, &[u8]); 19] = [
             ("no length", b" path=a\n"),
             ("length too short", b"8 path=a\n"),
-            ("length too long", b"10 path=a\n"),
+            ("length too long", b"11 path=a\n"),
             ("length beyond the end", b"99 path=a\n"),
             ("leading zero", b"010 path=a\n"),
             ("sign", b"+9 path=a\n"),

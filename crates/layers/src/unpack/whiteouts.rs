@@ -9,7 +9,6 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::parents::is_whiteout;
 use super::{Unpacker, Whiteouts};
 use crate::refusal::Refusal;
 use crate::serialise::OPAQUE;
@@ -67,13 +66,18 @@ impl Unpacker<'_> {
         let path = self.parent_path().join(name);
         match self.root.metadata(&path)? {
             None if self.links.contains_key(&path) => {}
-            None => self.root.make_node(&path, 0o020_000, 0)?,
+            None => {
+                self.root.make_node(&path, 0o020_000, 0)?;
+                let parent = self.parent_path();
+                if self.hiding.insert(parent.clone()) {
+                    self.budget.take_path(&parent)?;
+                }
+            }
             Some(found) if found.is_directory() => {
                 // What the layer itself holds stays; only what lies below goes, the directory that it stood for too.
                 self.hide_below(&path)?;
                 self.implied.remove(&path);
             }
-            Some(found) if is_whiteout(&found) => {}
             Some(_) => {}
         }
         Ok(())

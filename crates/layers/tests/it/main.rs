@@ -3,4 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are no tests to clippy")]
 
 mod archives;
+mod golden;
+mod model;
 mod snapshots;
+mod tar_bytes;
