@@ -12,7 +12,7 @@ use shipway_oci::DiffId;
 use shipway_store::{LayerId, LayerNotes, LayerRow};
 
 use crate::chain::{Repair, plan};
-use crate::fixup::Mending;
+use crate::fixup::{Mending, Mounts};
 use crate::refusal::Refusal;
 use crate::stack::Stack;
 use crate::tidy::tidy;
@@ -96,12 +96,15 @@ impl Unpacked {
             let mounted = overlay.mount_detached().map(Root::from_fd);
             mounted.map_err(LayerError::io("mount the layers up to", &path))
         };
-        let before = mount(&Overlay { upper: None, work: None, ..snapshot.overlay() })?;
+        let read_only = |lowers| Overlay { lowers, upper: None, work: None };
+        let under = mount(&read_only(self.view(below)))?;
+        let before = mount(&read_only(snapshot.lowers.clone()))?;
         let after = mount(&snapshot.overlay())?;
+        let mounts = Mounts { below: &under, before: &before, after: &after };
         let implied: HashSet<&Path> = layer.notes.implied.iter().map(|path| path.0.as_path()).collect();
-        let mended = Mending::new(&tree, implied, &before, &after).run(&repairs);
+        let mended = Mending::new(&tree, implied, mounts).run(&repairs);
         mended.map_err(|(path, refusal)| refusal.of(&path.to_string_lossy()))?;
-        drop((before, after));
+        drop((under, before, after));
         tidy(&snapshot.upper, &snapshot.lowers, None).map_err(LayerError::io("tidy", &snapshot.upper))?;
         let id = self.adopt(&snapshot.upper)?;
         let notes = LayerNotes { fixup: true, ..LayerNotes::default() };

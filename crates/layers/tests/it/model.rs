@@ -130,6 +130,12 @@ pub(crate) fn archive(items: &[Item]) -> Vec<u8> {
 pub(crate) struct Tree {
     names: BTreeMap<String, usize>,
     nodes: Vec<Item>,
+    /// Whether a layer named one place in two ways, through symlinks of layers below it, or replaced a symlink that it had gone
+    /// through. Then the order inside the layer decides, which an unpacked layer no longer has (docs/adr/0008).
+    pub(crate) ambiguous: bool,
+    /// Symlinks that the layer went through, and places with the names that it gave them.
+    passed: Vec<String>,
+    placed: Vec<(String, String)>,
 }
 
 impl Tree {
@@ -144,24 +150,32 @@ impl Tree {
     }
 
     fn apply(&mut self, layer: &[Item]) -> Result<(), String> {
+        (self.passed, self.placed) = (Vec::new(), Vec::new());
+        let mut whiteouts = Vec::new();
         // Whiteouts speak of what was there before the layer, wherever they stand in it.
         for item in layer {
             match item.what {
                 What::Gone => {
                     let path = self.place(&item.path, false)?;
                     self.remove(&path);
+                    whiteouts.push(path);
                 }
                 What::Opaque => {
                     let path = self.follow(&item.path, false)?;
                     let below = if path.is_empty() { path } else { format!("{path}/") };
                     self.names.retain(|name, _| name.is_empty() || !name.starts_with(&below));
+                    whiteouts.push(below);
                 }
                 _ => {}
             }
         }
+        let mut whiteouts = whiteouts.into_iter();
         for item in layer {
             if item.what == What::Opaque {
-                self.follow(&item.path, true)?;
+                let now = self.follow(&item.path, true)?;
+                let now = if now.is_empty() { now } else { format!("{now}/") };
+                self.ambiguous |= whiteouts.next() != Some(now.clone());
+                self.note(now.trim_end_matches('/'), &item.path);
                 continue;
             }
             if item.path.is_empty() {
@@ -169,12 +183,18 @@ impl Tree {
                 continue;
             }
             let path = self.place(&item.path, true)?;
+            if item.what == What::Gone {
+                self.ambiguous |= whiteouts.next().as_ref() != Some(&path);
+            }
+            self.note(&path, &item.path);
             match &item.what {
                 What::Gone => {}
                 What::Directory if self.is_directory(&path) => self.put(&path, item.clone()),
                 What::Link(target) => {
                     let target = self.place(target, false)?;
                     let node = self.names.get(&target).copied().ok_or("a link to nothing")?;
+                    self.ambiguous |= matches!(self.nodes[node].what, What::Symlink(_));
+                    self.placed.push((target.clone(), target.clone()));
                     if self.is_directory(&target) || target == path {
                         return Err("a link to a directory or itself".to_owned());
                     }
@@ -191,6 +211,19 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// Remembers that the layer calls a place so.
+    fn note(&mut self, place: &str, name: &str) {
+        let below = format!("{place}/");
+        self.ambiguous |= self.passed.iter().any(|passed| passed == place || passed.starts_with(&below));
+        let differs = |(known, called): &(String, String)| match known.strip_prefix(place) {
+            Some("") => called != name,
+            Some(rest) if rest.starts_with('/') => *called != format!("{name}{rest}"),
+            _ => false,
+        };
+        self.ambiguous |= self.placed.iter().any(differs);
+        self.placed.push((place.to_owned(), name.to_owned()));
     }
 
     fn put(&mut self, path: &str, item: Item) {
@@ -235,6 +268,7 @@ impl Tree {
             match self.node(&next).map(|node| node.what.clone()) {
                 Some(What::Symlink(target)) => {
                     links += 1;
+                    self.passed.push(next);
                     if links > 40 {
                         return Err("a loop".to_owned());
                     }
@@ -276,7 +310,9 @@ fn render(item: &Item, group: &[&str]) -> String {
         What::Symlink(target) => format!("{path}->{target}"),
         What::Fifo => format!("{path}|"),
         What::Device(major, minor) => format!("{path}!{major}:{minor}"),
-        other => format!("{path}?{other:?}"),
+        What::Link(target) => format!("{path}=>{target}"),
+        What::Gone => format!("-{path}"),
+        What::Opaque => format!("-{path}/*"),
     };
     if !matches!(item.what, What::Symlink(_)) && item.mode != usual_mode(&item.what) {
         line += &format!(" {:o}", item.mode);
@@ -291,6 +327,11 @@ fn render(item: &Item, group: &[&str]) -> String {
         line += &format!(" {{{}}}", group.join(","));
     }
     line
+}
+
+/// Writes a layer in the notation.
+pub(crate) fn write(layer: &[Item]) -> String {
+    layer.iter().map(|item| render(item, &[])).collect::<Vec<_>>().join("; ")
 }
 
 /// Reads a real tree and writes it in the notation.
@@ -309,7 +350,12 @@ pub(crate) fn render_files(root: &Root) -> String {
 }
 
 fn gather(root: &Root, path: &Path, found: &mut Vec<(Item, Metadata)>) {
-    let metadata = root.metadata(path).unwrap().unwrap();
+    let Some(metadata) = root.metadata(path).unwrap() else {
+        // A whiteout that the kernel lists.
+        let listed = parse_item(&format!("{}?=listed,but_not_there", path.display()));
+        found.push((listed, root.metadata("").unwrap().unwrap()));
+        return;
+    };
     let mut xattrs = BTreeMap::new();
     if matches!(metadata.kind, Kind::Directory | Kind::File) {
         for (key, value) in root.xattrs(path).unwrap() {
@@ -344,7 +390,6 @@ fn gather(root: &Root, path: &Path, found: &mut Vec<(Item, Metadata)>) {
     ));
     if is_directory {
         for name in root.names(path).unwrap() {
-            assert!(root.metadata(path.join(&name)).unwrap().is_some(), "{name:?} is listed, but not there");
             gather(root, &path.join(name), found);
         }
     }
