@@ -152,7 +152,9 @@ impl<'a> TarReader<'a> {
         if is_link == link.is_empty() {
             return Err(Refusal::Reason("a link without a target, or a target without a link"));
         }
-        let id = |id: u64| u32::try_from(id).map_err(|_large| Refusal::Reason("an owner above 2^32"));
+        // The largest number is nobody: it means "leave it" to the kernel.
+        let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
+        let owner = |number| id(number).ok_or(Refusal::Reason("an owner that there cannot be"));
         let device = match kind {
             EntryKind::Character | EntryKind::Block => {
                 header.device.ok_or(Refusal::Reason("a device number that is not a number"))?
@@ -166,8 +168,8 @@ impl<'a> TarReader<'a> {
             path,
             link,
             mode: header.mode,
-            uid: id(pax.uid.unwrap_or(header.uid))?,
-            gid: id(pax.gid.unwrap_or(header.gid))?,
+            uid: owner(pax.uid.unwrap_or(header.uid))?,
+            gid: owner(pax.gid.unwrap_or(header.gid))?,
             size,
             mtime: pax.mtime.unwrap_or((header.mtime, 0)),
             device,
@@ -293,3 +295,6 @@ fn kind_of(header: &Header) -> Result<EntryKind, Refusal> {
         _ => return Err(Refusal::Reason("an entry of a kind that a layer cannot have")),
     })
 }
+
+#[cfg(test)]
+mod tests;

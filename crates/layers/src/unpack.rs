@@ -239,9 +239,9 @@ impl<'a> Unpacker<'a> {
         if target == path {
             return Err(Refusal::Reason("a hard link to itself"));
         }
-        match self.root.metadata(&target)? {
+        // A file of a lower layer that is hidden can still get another name.
+        match self.root.metadata(&target)?.filter(|found| !is_whiteout(found)) {
             Some(found) if found.is_directory() => Err(Refusal::Reason("a hard link to a directory")),
-            Some(found) if is_whiteout(&found) => Err(Refusal::Reason("a hard link to a file that is gone")),
             Some(_) => {
                 let root = self.root;
                 self.make(path, |_, _| root.hard_link(&target, path))

@@ -5,10 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, Timespec, Timestamps, XattrFlags, openat2};
 use rustix::io::Errno;
 
 use crate::Root;
+use crate::root::ids;
 
 /// What a file or directory is given beside its content and time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +27,8 @@ pub struct Attributes {
 impl Attributes {
     /// Gives them to an open file or directory.
     pub fn apply(&self, file: impl AsFd) -> io::Result<()> {
-        rustix::fs::fchown(&file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?;
+        let (uid, gid) = ids(self.uid, self.gid)?;
+        rustix::fs::fchown(&file, Some(uid), Some(gid))?;
         // After the owner: changing it drops set-uid bits and capabilities.
         rustix::fs::fchmod(&file, Mode::from_raw_mode(self.mode & 0o7777))?;
         for (name, value) in &self.xattrs {

@@ -226,7 +226,7 @@ impl Root {
 
     /// Sets owner and group of `path` itself.
     pub fn set_owner(&self, path: impl AsRef<Path>, uid: u32, gid: u32) -> io::Result<()> {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        let (uid, gid) = ids(uid, gid)?;
         self.at(path.as_ref(), |dir, name| {
             rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
         })
@@ -393,6 +393,14 @@ impl AsFd for Root {
     }
 }
 
+/// The largest number means "leave it" to the kernel and is nobody.
+pub(crate) fn ids(uid: u32, gid: u32) -> io::Result<(Uid, Gid)> {
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(Errno::INVAL.into());
+    }
+    Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
+}
+
 /// Returns the path without a leading `/` and without `.` parts; `..` stays for the kernel to confine.
 fn relative(path: &Path) -> PathBuf {
     let parts: PathBuf = path
@@ -433,6 +441,7 @@ mod tests {
         root.symlink(&dir.path().join("secret"), "link").unwrap();
         assert!(root.create_file("link", 0o644).is_err());
         assert!(root.set_mode("link", 0o777).is_err());
+        assert!(root.set_owner("link", u32::MAX, 0).is_err());
         root.remove_all("link").unwrap();
         assert_eq!(fs_err::read_to_string(dir.path().join("secret")).unwrap(), "outside");
     }

@@ -179,6 +179,7 @@ const CASES: &[Case] = &[
         1,
         "a=2; b=1 600 {b,c}; c=1 600 {b,c}",
     ),
+    ("a file that gets another name", &["a=1 600", "-a; b=>a"], 1, "b=1 600"),
     (
         "a link to a file that the layer removes",
         &["a=1 600", "b=>a; c=>b; -a"],

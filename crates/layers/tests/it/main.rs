@@ -4,6 +4,7 @@
 
 mod archives;
 mod golden;
+mod malformed;
 mod model;
 mod snapshots;
 mod tar_bytes;

@@ -133,7 +133,8 @@ pub(crate) struct Tree {
     /// Whether a layer named one place in two ways, through symlinks of layers below it, or replaced a symlink that it had gone
     /// through. Then the order inside the layer decides, which an unpacked layer no longer has (docs/adr/0008).
     pub(crate) ambiguous: bool,
-    /// Symlinks that the layer went through, and places with the names that it gave them.
+    /// What was there before the layer, symlinks that the layer went through, and places with the names that it gave them.
+    before: BTreeMap<String, usize>,
     passed: Vec<String>,
     placed: Vec<(String, String)>,
 }
@@ -151,6 +152,7 @@ impl Tree {
 
     fn apply(&mut self, layer: &[Item]) -> Result<(), String> {
         (self.passed, self.placed) = (Vec::new(), Vec::new());
+        self.before = self.names.clone();
         let mut whiteouts = Vec::new();
         // Whiteouts speak of what was there before the layer, wherever they stand in it.
         for item in layer {
@@ -192,14 +194,16 @@ impl Tree {
                 What::Directory if self.is_directory(&path) => self.put(&path, item.clone()),
                 What::Link(target) => {
                     let target = self.place(target, false)?;
-                    let node = self.names.get(&target).copied().ok_or("a link to nothing")?;
+                    // A file that the layer takes away can still get another name.
+                    let node = self.names.get(&target).or_else(|| self.before.get(&target)).copied();
+                    let node = node.ok_or("a link to nothing")?;
                     self.ambiguous |= matches!(self.nodes[node].what, What::Symlink(_));
                     self.placed.push((target.clone(), target.clone()));
-                    if self.is_directory(&target) || target == path {
+                    if self.nodes[node].what == What::Directory || target == path {
                         return Err("a link to a directory or itself".to_owned());
                     }
                     self.remove(&path);
-                    if !self.names.contains_key(&target) {
+                    if target.starts_with(&format!("{path}/")) {
                         return Err("a link to what it replaces".to_owned());
                     }
                     self.names.insert(path, node);
