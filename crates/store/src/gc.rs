@@ -61,7 +61,7 @@ impl Store {
     pub fn gc(&self) -> Result<Option<Freed>, StoreError> {
         let Some(lock) = self.try_exclusive()? else { return Ok(None) };
         let needed = self.needed()?;
-        let (kept, mut freed) = self.write("collect garbage", |transaction| {
+        let (kept, mut freed) = self.free("collect garbage", |transaction| {
             let mut freed = Freed::default();
             let mut kept = HashSet::new();
             let sql = "SELECT id, diff_id, size, id IN (SELECT layer FROM steps) FROM layers
@@ -100,6 +100,7 @@ impl Store {
             remove(&path)?;
         }
         drop(lock);
+        crate::reserve::keep(self.root());
         Ok(Some(freed))
     }
 

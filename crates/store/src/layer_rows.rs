@@ -210,7 +210,7 @@ impl Store {
             layers = damaged,
             "layers that were not on the disk at the last shutdown are made again"
         );
-        self.write("forget damaged layers", |transaction| {
+        self.free("forget damaged layers", |transaction| {
             transaction.execute(&format!("DELETE {sql}"), [boot()]).map(drop)
         })
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are no tests to clippy")]
 
 mod archives;
+mod full_disk;
 mod golden;
 mod malformed;
 mod model;

@@ -369,12 +369,12 @@ fn gather(root: &Root, path: &Path, found: &mut Vec<(Item, Metadata)>) {
     let what = match metadata.kind {
         Kind::Directory => What::Directory,
         Kind::File => {
-            let mut content = String::new();
-            root.open_file(path).unwrap().read_to_string(&mut content).unwrap();
+            let mut content = Vec::new();
+            root.open_file(path).unwrap().read_to_end(&mut content).unwrap();
             assert_eq!(content.len() as u64, metadata.size);
-            What::File(content)
+            What::File(String::from_utf8_lossy(&content).into_owned())
         }
-        Kind::Symlink => What::Symlink(root.read_link(path).unwrap().to_str().unwrap().to_owned()),
+        Kind::Symlink => What::Symlink(root.read_link(path).unwrap().to_string_lossy().into_owned()),
         Kind::Special if metadata.mode & 0o170_000 == 0o010_000 => What::Fifo,
         Kind::Special => {
             let number = u32::try_from(metadata.rdev).unwrap();
