@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+mod decompress;
 mod error;
 mod fixup;
 mod refusal;
@@ -26,6 +27,7 @@ mod unpack;
 mod unpacked;
 mod walk;
 
+pub use decompress::decompress;
 pub use error::LayerError;
 pub use serialise::SERIALISER_VERSION;
 pub use shipway_store::LayerId;

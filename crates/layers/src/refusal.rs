@@ -26,7 +26,7 @@ impl Refusal {
     pub(crate) fn of(self, entry: &str) -> LayerError {
         match self {
             Self::Io(source) => LayerError::io("unpack", entry)(source),
-            Self::Input(source) => LayerError::io("read the archive at", entry)(source),
+            Self::Input(source) => LayerError::Input { place: entry.to_owned(), source },
             Self::Reason(reason) => LayerError::Archive { entry: entry.to_owned(), reason },
         }
     }

@@ -18,6 +18,7 @@ mod netlink;
 mod netns;
 pub mod nft;
 mod overlay;
+mod power_cut;
 mod process;
 mod root;
 mod seal;
@@ -38,6 +39,7 @@ pub use mount_attr::set_read_only;
 pub use netlink::{InterfaceAddress, Link, NetlinkError, Route, RouteSocket, Veth};
 pub use netns::{NetworkNamespace, forget_private_mounts, keep_mounts_private};
 pub use overlay::Overlay;
+pub use power_cut::cut_power;
 pub use process::{
     CONTAINER_NAMESPACES, Ended, Forked, Namespaces, PROCESS_NAMESPACE, become_subreaper, change_directory,
     close_others_on_exec, die_with_parent, execute, exit_now, fork, fork_into, join_namespace, keep_on_exec,

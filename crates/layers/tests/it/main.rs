@@ -7,5 +7,6 @@ mod full_disk;
 mod golden;
 mod malformed;
 mod model;
+mod power_cut;
 mod snapshots;
 mod tar_bytes;
