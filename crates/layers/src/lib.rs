@@ -2,6 +2,7 @@
 //!
 //! A layer is a directory below `layers/` that is whole by itself: overlay whiteouts (`0:0` character devices) and opaque
 //! marks (`user.overlay.opaque`) are kept in it, so layers are made and shared independently of what lies below them.
+//! Where a chain of them would not show what its archives mean one after the other, a small layer mends it (docs/adr/0008).
 //! A change becomes a layer by rename; its diff ID is computed afterwards, from a canonical tar that is never written.
 //!
 //! What is not here: which layers an image has (`store` and its documents) and mounting them (`linux`).
