@@ -252,3 +252,122 @@ fn what_is_not_wanted_is_skipped() {
     input.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "rest");
 }
+
+/// Numbers that look random and are the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).unwrap()
+    }
+
+    fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+        from[self.roll(from.len())]
+    }
+
+    /// An archive that is well formed but for a bit here and there.
+    fn archive(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for _ in 0..1 + self.roll(4) {
+            if self.roll(6) == 0 {
+                let records = self.pick::<[u8]>(&[
+                    b"9 path=p\n",
+                    b"12 size=513\n",
+                    b"10 size=0\n",
+                    b"12 size=513\n9 path=p\n",
+                    b"12 linkpath=l\n",
+                    b"8 path=\n",
+                    b"11 size=+3\n",
+                    b"9 path=p\n9 path=q\n",
+                    b"10 uid=70\n10 gid=71\n",
+                    b"9 path=p\n\0",
+                ]);
+                bytes.extend(pax(records));
+            }
+            if self.roll(12) == 0 {
+                let (kind, name) =
+                    (b"LK"[self.roll(2)], self.pick::<[u8]>(&[b"long\0", b"long", b"lo\0ng", b""]));
+                bytes.extend(long(kind, name));
+            }
+            let kind = b"0000001223455670\0gSx"[self.roll(20)];
+            // Others have none; that they say so is tried now and then.
+            let has_content = matches!(kind, b'0' | b'7' | 0) || self.roll(20) == 0;
+            let size = if has_content { self.pick::<u64>(&[&0, &1, &512, &513]) } else { &0 };
+            let raw = Raw::new(kind, self.pick::<str>(&["a", "a/b", "c", "c/d", "d/"]), *size);
+            let raw = if matches!(kind, b'1' | b'2') { raw.at(157, b"target") } else { raw };
+            let content = file().repeat(2);
+            bytes.extend(raw.with(&content[..usize::try_from(*size).unwrap()]));
+        }
+        bytes.extend([0; 2 * BLOCK]);
+        if self.roll(3) == 0 {
+            let block = self.roll(bytes.len() / BLOCK) * BLOCK;
+            bytes[block + self.roll(BLOCK)] ^= 1 << self.roll(8);
+            let header: [u8; BLOCK] = bytes[block..block + BLOCK].try_into().unwrap();
+            bytes[block..block + BLOCK].copy_from_slice(&Raw(header).bytes());
+        }
+        bytes
+    }
+}
+
+/// Reads with the other reader: kind, path, target, content.
+type Plain = (u8, Vec<u8>, Vec<u8>, Vec<u8>);
+
+fn read_otherwise(bytes: &[u8]) -> io::Result<Vec<Plain>> {
+    let mut archive = tar::Archive::new(bytes);
+    let mut found = Vec::new();
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let kind = entry.header().entry_type().as_byte();
+        // It hands out what we take as a comment, or refuse.
+        if kind == b'g' {
+            continue;
+        }
+        let (path, link) =
+            (entry.path_bytes().into_owned(), entry.link_name_bytes().map(|link| link.into_owned()));
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content)?;
+        let is_link = matches!(kind, b'1' | b'2');
+        found.push((kind, path, link.filter(|_| is_link).unwrap_or_default(), content));
+    }
+    Ok(found)
+}
+
+#[test]
+fn another_reader_finds_the_same_files_or_one_of_the_two_refuses() {
+    let mut dice = Dice(0x7a5);
+    let (mut same, mut refused) = (0, 0);
+    for round in 0..20_000 {
+        let bytes = dice.archive();
+        let Ok(ours) = read_bytes(&bytes) else {
+            refused += 1;
+            continue;
+        };
+        let Ok(theirs) = read_otherwise(&bytes) else { continue };
+        let kind = |entry: &Entry, theirs: u8| match (entry.kind, theirs) {
+            // A directory in the old way of writing it.
+            (EntryKind::Directory, kind @ (0 | b'0')) => kind,
+            (EntryKind::File, kind @ (0 | b'0' | b'7')) => kind,
+            (EntryKind::File, _) => b'0',
+            (EntryKind::Link, _) => b'1',
+            (EntryKind::Symlink, _) => b'2',
+            (EntryKind::Character, _) => b'3',
+            (EntryKind::Block, _) => b'4',
+            (EntryKind::Directory, _) => b'5',
+            (EntryKind::Fifo, _) => b'6',
+        };
+        let ours: Vec<Plain> = ours
+            .into_iter()
+            .enumerate()
+            .map(|(at, (entry, content))| {
+                let kind = kind(&entry, theirs.get(at).map_or(b'?', |theirs| theirs.0));
+                (kind, entry.path, entry.link, content)
+            })
+            .collect();
+        assert_eq!(ours, theirs, "round {round}");
+        same += 1;
+    }
+    assert!(same > 2000 && refused > 2000, "{same} the same, {refused} refused");
+}

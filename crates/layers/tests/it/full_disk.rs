@@ -1,6 +1,7 @@
 //! A full disk: one clear error, nothing half-done under a name, and images can still be removed.
 
 use std::error::Error;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use shipway_layers::{LayerStore as _, Unpacked};
@@ -42,10 +43,20 @@ impl Small {
 
     /// Leaves only so many bytes free.
     fn fill(&self, left: u64) {
-        let free = free_bytes(&self.path()).unwrap();
-        let filler = vec![b'x'; usize::try_from(free.saturating_sub(left)).unwrap()];
-        fs_err::write(self.path().join("filler"), filler).unwrap();
-        assert!(free_bytes(&self.path()).unwrap() <= left);
+        let mut filler = std::fs::File::create(self.path().join("filler")).unwrap();
+        // More than once: what was removed just now may become free only later.
+        loop {
+            let free = free_bytes(&self.path()).unwrap();
+            if free <= left {
+                return;
+            }
+            let piece = vec![b'x'; usize::try_from(free - left).unwrap()];
+            let full = filler.write_all(&piece).is_err();
+            assert!(
+                !full || free_bytes(&self.path()).unwrap() == 0,
+                "nothing more fits, but something is free"
+            );
+        }
     }
 
     fn empty(&self) {

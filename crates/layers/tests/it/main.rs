@@ -4,6 +4,7 @@
 
 mod archives;
 mod full_disk;
+mod gnu_tar;
 mod golden;
 mod malformed;
 mod model;
