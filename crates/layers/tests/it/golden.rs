@@ -199,7 +199,7 @@ const CASES: &[Case] = &[
 ];
 
 struct Bench {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     layers: Unpacked,
 }
 
@@ -207,7 +207,7 @@ impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let layers = Unpacked::open(Store::open(dir.path()).unwrap());
-        Self { _dir: dir, layers }
+        Self { dir: dir, layers }
     }
 
     fn import(&self, layers: &[Vec<Item>]) -> Result<Vec<DiffId>, String> {
@@ -258,6 +258,51 @@ fn chains_show_what_their_layers_mean_one_after_the_other() {
     assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
 }
 
+#[test]
+fn a_fix_up_lives_as_long_as_what_stands_on_it() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    let diff_ids = bench.import(&[parse("d/ 700; d/a=1"), parse("d/b=2")]).unwrap();
+    let ids = bench.layers.resolve(&diff_ids).unwrap();
+    let mut snapshot = bench.layers.prepare(&ids).unwrap();
+    snapshot.keep().unwrap();
+    let name = snapshot.id.clone();
+    drop(snapshot);
+    let store = Store::open(bench.dir.path()).unwrap();
+    assert_eq!(store.gc().unwrap().unwrap().layers, 0, "a container stands on all of them");
+    assert_eq!(bench.layers.resolve(&diff_ids).unwrap(), ids);
+    bench.layers.remove_snapshot(&name).unwrap();
+    assert_eq!(store.gc().unwrap().unwrap().layers, 3);
+    // Made again for the same layers, taken in again.
+    let again = bench.import(&[parse("d/ 700; d/a=1"), parse("d/b=2")]).unwrap();
+    assert_eq!(again, diff_ids);
+    assert_eq!(bench.show(&diff_ids).unwrap().0, "d/ 700; d/a=1; d/b=2");
+}
+
+#[test]
+fn chains_are_mended_by_many_at_once() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    let diff_ids = bench.import(&[parse("d/ 700; d/a=1; l->d"), parse("l/b=2"), parse("d/c=>d/a")]).unwrap();
+    let found: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                let layers = Unpacked::open(Store::open(bench.dir.path()).unwrap());
+                let diff_ids = &diff_ids;
+                scope.spawn(move || layers.resolve(diff_ids).unwrap())
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(found.iter().all(|ids| *ids == found[0]), "all mount the same: {found:?}");
+    let (view, _, fixups) = bench.show(&diff_ids).unwrap();
+    assert_eq!((view.as_str(), fixups), ("d/ 700; d/a=1 {d/a,d/c}; d/b=2; d/c=1 {d/a,d/c}; l->d", 2));
+}
+
 /// Numbers that look random and are the same every time.
 pub(crate) struct Dice(pub(crate) u64);
 
@@ -296,7 +341,7 @@ impl Dice {
                 let item = parse(&self.item()).remove(0);
                 let layer = chain.last_mut().unwrap();
                 layer.push(item);
-                if names_a_directory_late(layer) || Tree::of(&chain).map_or(true, |tree| tree.ambiguous) {
+                if names_adirectory_late(layer) || Tree::of(&chain).map_or(true, |tree| tree.ambiguous) {
                     chain.last_mut().unwrap().pop();
                 }
             }
@@ -307,7 +352,7 @@ impl Dice {
 
 /// A directory named after what is in it replaces a symlink that its content went through; no archive has that, and it is not
 /// modelled in layers (docs/adr/0008).
-fn names_a_directory_late(layer: &[Item]) -> bool {
+fn names_adirectory_late(layer: &[Item]) -> bool {
     layer.iter().enumerate().any(|(at, item)| {
         let below = format!("{}/", item.path);
         item.what == What::Directory && layer[..at].iter().any(|before| before.path.starts_with(&below))
