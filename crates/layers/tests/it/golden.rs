@@ -207,7 +207,7 @@ impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let layers = Unpacked::open(Store::open(dir.path()).unwrap());
-        Self { dir: dir, layers }
+        Self { dir, layers }
     }
 
     fn import(&self, layers: &[Vec<Item>]) -> Result<Vec<DiffId>, String> {
