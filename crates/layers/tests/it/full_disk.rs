@@ -13,6 +13,7 @@ use shipway_oci::{Descriptor, Digest, ImageConfig, Manifest, MediaType, Referenc
 use shipway_store::{Store, StoreError};
 use shipway_testkit::{Need, require};
 
+use crate::collect;
 use crate::model::{archive, parse};
 
 /// A small file system of its own, gone with this value.
@@ -148,7 +149,7 @@ fn a_full_disk_is_named_in_every_phase_and_leaves_nothing_half_done() {
         if !store.images().unwrap().is_empty() {
             store.untag(&reference("app")).unwrap();
         }
-        store.gc().unwrap().unwrap();
+        collect(&store).unwrap();
         for dir in ["layers", "blobs/sha256", "tmp"] {
             assert_eq!(count(&small.path().join("root").join(dir)), 0, "case {case}: {dir}");
         }
@@ -184,7 +185,7 @@ fn images_can_be_removed_when_nothing_is_free() {
         let refused = add_image(&store, "three", &tar('c')).unwrap_err();
         assert!(chain(&*refused).contains("no space left"), "case {name}: {}", chain(&*refused));
         store.untag(&reference("one")).unwrap_or_else(|error| panic!("case {name}: {}", chain(&error)));
-        let freed = store.gc().unwrap_or_else(|error| panic!("case {name}: {}", chain(&error))).unwrap();
+        let freed = collect(&store).unwrap_or_else(|error| panic!("case {name}: {}", chain(&error)));
         assert_eq!((freed.layers, freed.blobs), (1, 2), "case {name}");
         assert!(matches!(store.resolve("one"), Err(StoreError::NoImage(_))), "case {name}");
         assert_whole(&store, name);
@@ -193,6 +194,6 @@ fn images_can_be_removed_when_nothing_is_free() {
         // And again: what was kept back may be gone by now, but a removal has made room.
         let store = small.store();
         store.untag(&reference("two")).unwrap();
-        assert_eq!(store.gc().unwrap().unwrap().layers, 1, "case {name}");
+        assert_eq!(collect(&store).unwrap().layers, 1, "case {name}");
     }
 }

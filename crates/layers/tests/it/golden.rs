@@ -9,6 +9,7 @@ use shipway_oci::DiffId;
 use shipway_store::Store;
 use shipway_testkit::{Need, require};
 
+use crate::collect;
 use crate::model::{Item, Tree, What, archive, parse, render_files, write};
 
 /// Name, layers (base first), number of fix-ups, tree. The notation is in `model`.
@@ -271,10 +272,10 @@ fn a_fix_up_lives_as_long_as_what_stands_on_it() {
     let name = snapshot.id.clone();
     drop(snapshot);
     let store = Store::open(bench.dir.path()).unwrap();
-    assert_eq!(store.gc().unwrap().unwrap().layers, 0, "a container stands on all of them");
+    assert_eq!(collect(&store).unwrap().layers, 0, "a container stands on all of them");
     assert_eq!(bench.layers.resolve(&diff_ids).unwrap(), ids);
     bench.layers.remove_snapshot(&name).unwrap();
-    assert_eq!(store.gc().unwrap().unwrap().layers, 3);
+    assert_eq!(collect(&store).unwrap().layers, 3);
     // Made again for the same layers, taken in again.
     let again = bench.import(&[parse("d/ 700; d/a=1"), parse("d/b=2")]).unwrap();
     assert_eq!(again, diff_ids);

@@ -13,6 +13,7 @@ use shipway_oci::{Descriptor, ImageConfig, Manifest, MediaType, Reference, RootF
 use shipway_store::Store;
 use shipway_testkit::{Need, require};
 
+use crate::collect;
 use crate::model::{archive, parse};
 
 /// A disk that can lose its power.
@@ -180,14 +181,14 @@ fn a_power_cut_loses_nothing_that_was_acknowledged_and_leaves_nothing_half_done(
         let there = has(&store, 'b');
         assert_eq!(there, done.is_ok(), "{phase:?}: acknowledged and there must be the same");
         named += usize::from(there);
-        store.gc().unwrap().unwrap();
+        collect(&store).unwrap();
         let count = |dir: &str| fs_err::read_dir(disk.root().join(dir)).unwrap().count();
         let images = 1 + usize::from(there);
         assert_eq!((count("layers"), count("blobs/sha256")), (images, 2 * images), "{phase:?}");
         assert_eq!((count("active"), count("tmp")), (0, 0), "{phase:?}");
         if there {
             store.untag(&"b".parse().unwrap()).unwrap();
-            store.gc().unwrap().unwrap();
+            collect(&store).unwrap();
         }
     }
     assert_eq!(named, 1, "only the last one was acknowledged");
