@@ -13,9 +13,11 @@ mod network;
 mod progress;
 mod publish;
 mod roots;
+mod signals;
 mod steps;
 mod sweep;
 mod table;
+mod terminal;
 mod ui;
 mod verbs;
 

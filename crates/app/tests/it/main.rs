@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod layers;
+mod logs;
 mod machine;
 mod network;
 mod newcomer;
+mod terminal;
