@@ -16,10 +16,12 @@ mod network;
 mod progress;
 mod publish;
 mod roots;
+mod signals;
 mod steps;
 mod sweep;
 mod table;
 mod tasks;
+mod terminal;
 mod ui;
 mod verbs;
 

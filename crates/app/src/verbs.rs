@@ -50,7 +50,7 @@ pub(crate) fn run(cli: Cli, ui: &mut Ui) -> Result<u8, Failure> {
         Verb::Run(args) => run::run(&engine, &args, ui),
         Verb::Ps(args) => ps::run(&engine, &args, ui),
         Verb::Logs(args) => logs::run(&engine, &args, ui),
-        Verb::Exec(args) => exec::run(&engine, &args),
+        Verb::Exec(args) => exec::run(&engine, &args, ui),
         Verb::Stop(args) => stop::run(&engine, &args, ui),
         Verb::Rm(args) => rm::run(&engine, &args, ui),
         Verb::Completion { .. } | Verb::Version { .. } | Verb::Other(_) => Ok(0),

@@ -5,7 +5,9 @@
 mod cluster;
 mod examples;
 mod layers;
+mod logs;
 mod machine;
 mod network;
 mod newcomer;
 mod running;
+mod terminal;
