@@ -1,12 +1,16 @@
 //! The command line: what can be typed.
 
+mod build;
 mod cluster;
+mod images;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use build::{BootstrapArgs, BuildArgs, ImportArgs, ProgressStyle};
 pub(crate) use cluster::{ClusterVerb, DownArgs, StatusFormat, UpArgs};
+pub(crate) use images::{ImagesArgs, ListFormat, NamesArgs, RmiArgs};
 
 /// From a Dockerfile to a running, reachable pod on one Linux machine.
 #[derive(Debug, Parser)]
@@ -89,77 +93,6 @@ pub(crate) enum Verb {
     Other(Vec<String>),
 }
 
-/// How a build shows its progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ProgressStyle {
-    /// A line per event
-    Plain,
-    /// Docker's classic `Step 1/9 : …`
-    Legacy,
-    /// Nothing
-    Quiet,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BuildArgs {
-    /// Directory that COPY reads from
-    #[arg(value_name = "PATH")]
-    pub(crate) context: Vec<PathBuf>,
-    /// Name of the result, `name[:tag]`; may be given several times
-    #[arg(short, long = "tag", value_name = "NAME")]
-    pub(crate) tags: Vec<String>,
-    /// The Dockerfile [default: PATH/Dockerfile]
-    #[arg(short, long)]
-    pub(crate) file: Option<PathBuf>,
-    /// Set a build argument
-    #[arg(long = "build-arg", value_name = "NAME=VALUE")]
-    pub(crate) build_args: Vec<String>,
-    /// Stage to build
-    #[arg(long)]
-    pub(crate) target: Option<String>,
-    /// Run every step again
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-    /// Add a label to the image
-    #[arg(long = "label", value_name = "NAME=VALUE")]
-    pub(crate) labels: Vec<String>,
-    /// Print only the image's id
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// How progress is shown
-    #[arg(long, value_enum, default_value = "plain")]
-    pub(crate) progress: ProgressStyle,
-    /// Write the image's id to a file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) iidfile: Option<PathBuf>,
-    /// RUN steps trust the certificate authorities that this host trusts
-    #[arg(long)]
-    pub(crate) host_ca: bool,
-    /// Assemble Debian base images that are missing from the host's package mirror
-    #[arg(long)]
-    pub(crate) bootstrap_base: bool,
-    /// Use an archive whose Release file has expired
-    #[arg(long)]
-    pub(crate) accept_expired_release: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BootstrapArgs {
-    /// Image to make: `debian:SUITE` [default: the host's suite]
-    pub(crate) name: Option<String>,
-    /// Use an archive whose Release file has expired
-    #[arg(long)]
-    pub(crate) accept_expired_release: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImportArgs {
-    /// The archive, uncompressed; `-` is the standard input
-    pub(crate) file: String,
-    /// Name of the image, `name[:tag]`
-    pub(crate) name: Option<String>,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
     /// Set a variable
@@ -181,29 +114,6 @@ pub(crate) struct ExecArgs {
     pub(crate) command: Vec<String>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct ImagesArgs {
-    /// Only this repository, or repository and tag
-    pub(crate) name: Option<String>,
-    /// Only ids
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// Ids in full
-    #[arg(long)]
-    pub(crate) no_trunc: bool,
-    /// `table` or `json`
-    #[arg(long, default_value = "table")]
-    pub(crate) format: ListFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ListFormat {
-    /// Columns for people
-    Table,
-    /// One JSON document per line
-    Json,
-}
-
 /// `bridge` is not there yet, and refused by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NetworkKind {
@@ -211,23 +121,6 @@ pub(crate) enum NetworkKind {
     None,
     /// The host's network
     Host,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct NamesArgs {
-    /// Names or ids
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RmiArgs {
-    /// Names, ids or digests
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
-    /// Also when a stopped container uses it, and with all its names
-    #[arg(short, long)]
-    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
