@@ -7,6 +7,7 @@ use shipway_store::StoreError;
 
 use crate::bootstrap;
 use crate::engine::Engine;
+use crate::progress::Show;
 
 /// Base images out of the store; those of distributions are assembled where wanted. Pulling is not there yet.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(crate) struct LocalImages {
     pub(crate) engine: Engine,
     /// Assemble what is missing.
     pub(crate) bootstrap: Option<AcceptExpired>,
+    /// Where their making is shown.
+    pub(crate) show: Show,
 }
 
 /// Whether an archive whose Release file has expired is good enough.
@@ -38,7 +41,7 @@ impl BaseImages for LocalImages {
             (Err(StoreError::NoImage(_)), Some(AcceptExpired(accept)))
                 if shipway_bootstrap::supports(reference) =>
             {
-                bootstrap::make(&self.engine, Some(reference), accept)?.image_id
+                bootstrap::make(&self.engine, Some(reference), accept, &self.show)?.image_id
             }
             (Err(StoreError::NoImage(_)), _) => {
                 return Err(SeamError::new(NotLocal { name: reference.familiar() }));

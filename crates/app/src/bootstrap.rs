@@ -1,14 +1,14 @@
 //! Base images from the distribution's archive, wired to containers and the terminal.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
-use shipway_bootstrap::{Bootstrapped, Deps, Event, Progress, Request, Step, StepRunner};
+use shipway_bootstrap::{Bootstrapped, Deps, Request, Step, StepRunner};
 use shipway_build::{BuildNetwork, RunStep, SeamError, StepRunner as _, Stop};
 use shipway_oci::Reference;
 
 use crate::engine::Engine;
+use crate::progress::{End, Show};
 use crate::steps::ContainerSteps;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -23,6 +23,7 @@ pub(crate) fn make(
     engine: &Engine,
     name: Option<&Reference>,
     accept_expired: bool,
+    show: &Show,
 ) -> Result<Bootstrapped, SeamError> {
     let now = crate::clock::system_time();
     let request = match name {
@@ -33,14 +34,17 @@ pub(crate) fn make(
     let fetch = shipway_fetch::Config::from_environment().map_err(SeamError::new)?;
     let runner =
         Configure(ContainerSteps { roots: engine.roots.clone(), containers: engine.containers.clone() });
+    let phases = show.phases(&name.map_or_else(|| "base image".to_owned(), Reference::familiar));
     let deps = Deps {
         store: &engine.store,
         layers: &engine.layers,
         runner: &runner,
         fetch: &fetch,
-        progress: &Lines,
+        progress: &phases,
     };
-    shipway_bootstrap::run(&Request { accept_expired, ..request }, &deps).map_err(SeamError::new)
+    let made = shipway_bootstrap::run(&Request { accept_expired, ..request }, &deps);
+    phases.end(End::from(&made));
+    made.map_err(SeamError::new)
 }
 
 /// The packages' scripts run as build steps do, without network.
@@ -68,22 +72,5 @@ impl StepRunner for Configure {
             stop: Stop::new(),
         };
         self.0.run(&step, output).map_err(|error| Box::new(error) as Box<dyn Diagnostic + Send + Sync>)
-    }
-}
-
-/// A line per phase and note.
-#[derive(Debug)]
-struct Lines;
-
-impl Progress for Lines {
-    fn event(&self, event: &Event<'_>) {
-        let line = match event {
-            Event::Phase(phase) => format!("bootstrap: {}", phase.title()),
-            Event::Note(note) => format!("note: {note}"),
-            Event::Packages { done, total, .. } if done == total => format!("bootstrap: {total} packages"),
-            Event::Packages { .. } | Event::Output(_) => return,
-        };
-        // A reader that went away does not stop the work.
-        drop(writeln!(std::io::stderr().lock(), "{line}"));
     }
 }

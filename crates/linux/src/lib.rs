@@ -23,6 +23,7 @@ mod seal;
 mod surroundings;
 mod sync;
 mod syscall_filter;
+mod terminal;
 
 pub use caps::Capabilities;
 pub use cgroup::{Cgroup, Limits};
@@ -48,3 +49,4 @@ pub use seal::ensure_sealed;
 pub use surroundings::{enable_loopback, is_in_proc, limit_open_files, set_umask, wait_readable};
 pub use sync::{filesystem_magic, free_bytes, sync_directory, sync_filesystem};
 pub use syscall_filter::{ArgumentTest, FilterAction, FilterRule, SyscallFilter};
+pub use terminal::terminal_size;

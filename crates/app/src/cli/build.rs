@@ -4,15 +4,24 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-/// How a build shows its progress.
+/// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressStyle {
+    /// A display on a terminal, else `plain`
+    Auto,
+    /// A display that is drawn again and again
+    Tty,
     /// A line per event
     Plain,
     /// Docker's classic `Step 1/9 : …`
     Legacy,
-    /// Nothing
+    /// Only the image's id
     Quiet,
+    /// Nothing
+    None,
+    /// Not there yet, and refused by name
+    #[value(name = "rawjson", hide = true)]
+    RawJson,
 }
 
 #[derive(Debug, Args)]
@@ -42,7 +51,7 @@ pub(crate) struct BuildArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
     /// How progress is shown
-    #[arg(long, value_enum, default_value = "plain")]
+    #[arg(long, value_enum, default_value = "auto", env = "BUILDKIT_PROGRESS", value_name = "STYLE")]
     pub(crate) progress: ProgressStyle,
     /// Write the image's id to a file
     #[arg(long, value_name = "FILE")]
@@ -62,6 +71,9 @@ pub(crate) struct BuildArgs {
 pub(crate) struct BootstrapArgs {
     /// Image to make: `debian:SUITE` [default: the host's suite]
     pub(crate) name: Option<String>,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value = "auto", value_name = "STYLE")]
+    pub(crate) progress: ProgressStyle,
     /// Use an archive whose Release file has expired
     #[arg(long)]
     pub(crate) accept_expired_release: bool,

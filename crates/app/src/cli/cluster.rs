@@ -29,7 +29,7 @@ pub(crate) struct UpArgs {
     #[arg(long)]
     pub(crate) no_cache: bool,
     /// How the build's progress is shown
-    #[arg(long, value_enum, default_value = "plain")]
+    #[arg(long, value_enum, default_value = "auto", env = "BUILDKIT_PROGRESS", value_name = "STYLE")]
     pub(crate) progress: ProgressStyle,
     /// RUN steps trust the certificate authorities that this host trusts
     #[arg(long)]

@@ -1,24 +1,49 @@
-//! What a build shows while it goes on: a line per event, in BuildKit's plain form or the legacy one.
+//! A line per event, in BuildKit's plain form or the legacy one.
 
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use shipway_build::{Event, Progress, StepInfo, StepKind};
-
-use crate::cli::ProgressStyle;
+use shipway_build::{Event, StepInfo, StepKind};
 
 /// Writes events to the standard error.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    style: ProgressStyle,
+    style: Style,
     /// Output of a step since its last line break, by the step's number.
     rest: Mutex<std::collections::BTreeMap<usize, Vec<u8>>>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    Plain,
+    Legacy,
+    Quiet,
+}
+
 impl Lines {
-    /// Makes a writer of a style.
-    pub(crate) fn new(style: ProgressStyle) -> Self {
-        Self { style, rest: Mutex::default() }
+    /// Writes BuildKit's plain form.
+    pub(crate) fn plain() -> Self {
+        Self { style: Style::Plain, rest: Mutex::default() }
+    }
+
+    /// Writes `Step 1/9 : …`.
+    pub(crate) fn legacy() -> Self {
+        Self { style: Style::Legacy, rest: Mutex::default() }
+    }
+
+    /// Writes nothing.
+    pub(crate) fn quiet() -> Self {
+        Self { style: Style::Quiet, rest: Mutex::default() }
+    }
+
+    /// Takes an event of a build.
+    pub(crate) fn build(&self, event: &Event<'_>) {
+        match event {
+            Event::Output { step, bytes } => return self.output(step, bytes),
+            Event::Done { step, .. } | Event::Failed { step, .. } => self.finish_output(step),
+            _ => {}
+        }
+        if self.is_legacy() { self.classic(event) } else { self.buildkit(event) }
     }
 
     fn output(&self, step: &StepInfo, bytes: &[u8]) {
@@ -28,7 +53,7 @@ impl Lines {
         while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
             let text = String::from_utf8_lossy(&line[..end]).into_owned();
             line.drain(..=end);
-            self.say(&if self.legacy() { text } else { format!("#{} {text}", step.id) });
+            self.say(&if self.is_legacy() { text } else { format!("#{} {text}", step.id) });
         }
     }
 
@@ -39,18 +64,19 @@ impl Lines {
         }
     }
 
-    fn legacy(&self) -> bool {
-        self.style == ProgressStyle::Legacy
+    fn is_legacy(&self) -> bool {
+        self.style == Style::Legacy
     }
 
-    fn say(&self, line: &str) {
-        if self.style != ProgressStyle::Quiet {
+    /// Writes a line, unless nothing is to be said.
+    pub(crate) fn say(&self, line: &str) {
+        if self.style != Style::Quiet {
             // A reader that went away does not stop the build.
             drop(writeln!(std::io::stderr().lock(), "{line}"));
         }
     }
 
-    fn plain(&self, event: &Event<'_>) {
+    fn buildkit(&self, event: &Event<'_>) {
         match event {
             Event::Started { step } if step.kind != StepKind::Metadata => {
                 self.say(&format!("#{} {}", step.id, step.name));
@@ -92,16 +118,5 @@ impl Lines {
             Event::Warning { message, .. } => self.say(&format!("[Warning] {message}")),
             _ => {}
         }
-    }
-}
-
-impl Progress for Lines {
-    fn event(&self, event: &Event<'_>) {
-        match event {
-            Event::Output { step, bytes } => return self.output(step, bytes),
-            Event::Done { step, .. } | Event::Failed { step, .. } => self.finish_output(step),
-            _ => {}
-        }
-        if self.legacy() { self.classic(event) } else { self.plain(event) }
     }
 }

@@ -9,6 +9,7 @@ use crate::cli::{BuildArgs, ProgressStyle};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::image_build;
+use crate::progress::{End, Show};
 use crate::tasks::Stopping;
 use crate::ui::Ui;
 
@@ -18,14 +19,16 @@ const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipwa
 
 pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let [context] = args.context.as_slice() else { return Err(Failure::plain(USAGE)) };
-    let style = if args.quiet { ProgressStyle::Quiet } else { args.progress };
+    let style = style(args)?;
     let dockerfile = args.file.clone().unwrap_or_else(|| context.join("Dockerfile"));
     let stopping = Stopping::hold()?;
     let request =
         BuildRequest { stop: stopping.build.clone(), ..request(context.clone(), dockerfile, args)? };
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
-    let built =
-        image_build::build(engine, &request, bootstrap, style).map_err(|failure| stopping.failed(failure))?;
+    let show = Show::open(style, "Building")?;
+    let built = image_build::build(engine, &request, bootstrap, &show);
+    show.close(End::from(&built));
+    let built = built.map_err(|failure| stopping.failed(failure))?;
     if let Some(file) = &args.iidfile {
         let text = built.image_id.to_string();
         shipway_store::atomic_write(file, text.as_bytes(), 0o644).map_err(|error| {
@@ -35,12 +38,21 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
             )
         })?;
     }
-    if args.quiet {
-        ui.line(built.image_id);
-    } else {
-        ui.note(format!("{} of {} steps from the cache", built.cached_steps, built.steps));
+    match style {
+        ProgressStyle::Quiet => ui.line(built.image_id),
+        ProgressStyle::None => {}
+        _ => ui.note(format!("{} of {} steps from the cache", built.cached_steps, built.steps)),
     }
     Ok(0)
+}
+
+/// Compat: docker, `-q` is `--progress quiet`, and goes with no other one.
+fn style(args: &BuildArgs) -> Result<ProgressStyle, Failure> {
+    match (args.quiet, args.progress) {
+        (false, style) => Ok(style),
+        (true, ProgressStyle::Auto | ProgressStyle::Quiet) => Ok(ProgressStyle::Quiet),
+        (true, _) => Err(Failure::new("-q and --progress exclude each other", "leave one of them out")),
+    }
 }
 
 fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<BuildRequest, Failure> {

@@ -1,0 +1,94 @@
+//! What is shown while work goes on: lines, or a display that is drawn again and again on a terminal.
+
+mod board;
+mod events;
+mod frame;
+mod lines;
+mod phases;
+mod screen;
+mod text;
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+pub(crate) use board::End;
+pub(crate) use phases::Phases;
+
+use crate::cli::ProgressStyle;
+use crate::failure::Failure;
+use board::{Key, Status};
+use lines::Lines;
+use screen::Screen;
+
+/// Shows work, on the standard error. Clones show on the same display.
+#[derive(Clone, Debug)]
+pub(crate) struct Show(Arc<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    Screen(Screen),
+    Lines(Lines),
+}
+
+impl Show {
+    /// Begins to show work with a title such as `Building`.
+    pub(crate) fn open(style: ProgressStyle, title: &str) -> Result<Self, Failure> {
+        let terminal = std::io::stderr().is_terminal();
+        // A log on the same terminal would tear the display.
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let drawable = terminal && !dumb && std::env::var_os("SHIPWAY_LOG").is_none();
+        let kind = match style {
+            ProgressStyle::Auto if drawable => Kind::Screen(Screen::open(title)),
+            ProgressStyle::Tty if terminal => Kind::Screen(Screen::open(title)),
+            ProgressStyle::Tty => {
+                return Err(Failure::new(
+                    "--progress tty needs a terminal, and the standard error is none",
+                    "leave it out, or use `--progress plain`",
+                ));
+            }
+            ProgressStyle::RawJson => {
+                return Err(Failure::new(
+                    "`--progress rawjson` is not there yet",
+                    "use `--progress plain`: it has a line per event",
+                ));
+            }
+            ProgressStyle::Auto | ProgressStyle::Plain => Kind::Lines(Lines::plain()),
+            ProgressStyle::Legacy => Kind::Lines(Lines::legacy()),
+            ProgressStyle::Quiet | ProgressStyle::None => Kind::Lines(Lines::quiet()),
+        };
+        Ok(Self(Arc::new(kind)))
+    }
+
+    /// Ends the display; what stays is all that a failed step printed. Only the first call counts.
+    pub(crate) fn close(&self, end: End) {
+        if let Kind::Screen(screen) = &*self.0 {
+            screen.close(end);
+        }
+    }
+
+    /// Returns how to tell of the parts of a base image's making.
+    pub(crate) fn phases(&self, image: &str) -> Phases {
+        Phases::new(self.clone(), image)
+    }
+
+    /// Shows a part of the work that says nothing while it goes on. Lines do not tell of it.
+    pub(crate) fn begin_part(&self, name: &str) {
+        if let Kind::Screen(screen) = &*self.0 {
+            screen.change(|board, now| board.start(Key::Part(name.to_owned()), name.to_owned(), now));
+        }
+    }
+
+    /// Says how a part ended.
+    pub(crate) fn end_part(&self, name: &str, end: End) {
+        if let Kind::Screen(screen) = &*self.0 {
+            let status = if end == End::Well { Status::Done } else { Status::Failed };
+            screen.change(|board, now| board.finish(&Key::Part(name.to_owned()), status, now));
+        }
+    }
+}
+
+impl<T, E> From<&Result<T, E>> for End {
+    fn from(result: &Result<T, E>) -> Self {
+        if result.is_ok() { Self::Well } else { Self::Badly }
+    }
+}
