@@ -53,10 +53,18 @@ impl Row {
         if self.status == Status::Running { now.saturating_sub(self.began) } else { self.took }
     }
 
-    /// Returns the last lines of its output.
-    pub(crate) fn tail(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
+    /// Returns how many of the last lines of its output can be shown.
+    pub(crate) fn tail_length(&self) -> usize {
+        (self.output.lines.len() + usize::from(!self.output.rest.is_empty())).min(TAIL)
+    }
+
+    /// Returns the last lines of its output, the one that is not finished among them.
+    pub(crate) fn tail(&self, length: usize) -> Vec<String> {
+        let unfinished = Some(clean(&self.output.rest)).filter(|_| !self.output.rest.is_empty());
+        let length = length.min(self.tail_length()).saturating_sub(usize::from(unfinished.is_some()));
         let lines = &self.output.lines;
-        lines.range(lines.len().saturating_sub(TAIL)..).map(String::as_str)
+        let ended = lines.range(lines.len().saturating_sub(length)..).cloned();
+        ended.chain(unfinished).collect()
     }
 
     /// Returns its output, and how many lines before it were left out.

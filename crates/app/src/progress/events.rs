@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shipway_build::{Event, Progress, StepInfo, StepKind};
+use shipway_build::{CACHE_NOT_USED, Event, NOT_BUILT_BEFORE, Progress, StepInfo, StepKind};
 
 use super::board::{Board, Key, Status};
 use super::{Kind, Show};
@@ -22,9 +22,12 @@ fn apply(board: &mut Board, event: &Event<'_>, now: Duration) {
         Event::Planned { steps } => board.plan(steps.iter().filter(|step| is_shown(step)).count() + 1),
         Event::Started { step } if is_shown(step) => board.start(key(step), step.name.clone(), now),
         Event::Cached { step, .. } => board.finish(&key(step), Status::Cached, now),
+        // No news.
+        Event::Missed { why, .. } if [NOT_BUILT_BEFORE, CACHE_NOT_USED].contains(why) => {}
         Event::Missed { step, why } => board.detail(&key(step), format!("({why})")),
         Event::Output { step, bytes } => board.output(&key(step), bytes),
         Event::Done { step, .. } => board.finish(&key(step), Status::Done, now),
+        Event::Failed { step, cancelled: true, .. } => board.finish(&key(step), Status::Cancelled, now),
         Event::Failed { step, .. } => board.finish(&key(step), Status::Failed, now),
         Event::Hashing { .. } => board.aside = Some("hash layers"),
         Event::Written { image_id, .. } => board.remark(format!("writing image {image_id}")),

@@ -64,9 +64,8 @@ pub(crate) fn frame(board: &Board, now: Duration, size: Size, paint: Paint) -> V
     let mut lines = vec![header(board, now, size.columns, paint)];
     for row in rows {
         lines.extend(row_lines(row, now, size.columns, paint));
-        if row.status == Status::Running {
-            let shown: Vec<&str> = row.tail().rev().take(tail).collect();
-            for text in shown.into_iter().rev() {
+        if row.status == Status::Running && tail > 0 {
+            for text in row.tail(tail) {
                 lines.push(paint.line(Tone::Dim, clip(&format!(" => => # {text}"), size.columns)));
             }
         }
@@ -108,7 +107,7 @@ fn choose(board: &Board, room: usize) -> (Vec<&Row>, usize) {
     let mut rows: Vec<&Row> = board.rows.iter().collect();
     let mut tail = super::board::TAIL;
     let lines = |rows: &[&Row], tail: usize| -> usize {
-        let output = |row: &Row| if row.status == Status::Running { row.tail().len().min(tail) } else { 0 };
+        let output = |row: &Row| if row.status == Status::Running { row.tail_length().min(tail) } else { 0 };
         rows.iter().map(|row| 1 + row.remarks.len() + output(row)).sum()
     };
     while lines(&rows, tail) > room {

@@ -43,6 +43,7 @@ fn each_row_has_its_time_at_the_right_and_running_ones_their_output() {
             " => [builder 3/3] RUN apt-get update                    2.3s",
             " => => # Get:1 bookworm InRelease",
             " => => # Get:2 bookworm/main Packages",
+            " => => # Get:3 unfini",
             " => [stage-1 2/2] RUN sleep 2                           2.2s",
         ]
     );
@@ -51,7 +52,7 @@ fn each_row_has_its_time_at_the_right_and_running_ones_their_output() {
 #[test]
 fn what_does_not_fit_is_left_out_output_first_then_what_is_done() {
     let board = board();
-    for (rows, want) in [(24, 8), (9, 8), (8, 7), (7, 6), (6, 5), (5, 4), (4, 3), (3, 2), (1, 2)] {
+    for (rows, want) in [(24, 9), (10, 9), (9, 8), (8, 7), (7, 6), (6, 5), (5, 4), (4, 3), (3, 2), (1, 2)] {
         let lines = frame(&board, at(25), Size { columns: 60, rows }, PLAIN);
         assert_eq!(lines.len(), want, "{rows} rows: {lines:?}");
         assert!(shown(&lines).iter().any(|line| line.contains("RUN sleep 2")), "the newest runs");
@@ -62,7 +63,7 @@ fn what_does_not_fit_is_left_out_output_first_then_what_is_done() {
         [
             " => CACHED [builder 2/3] COPY . /src                    0.1s",
             " => [builder 3/3] RUN apt-get update                    2.3s",
-            " => => # Get:2 bookworm/main Packages",
+            " => => # Get:3 unfini",
             " => [stage-1 2/2] RUN sleep 2                           2.2s",
         ]
     );
@@ -88,7 +89,7 @@ fn the_detail_stays_where_the_name_is_cut() {
     let lines = frame(&board, at(25), Size { columns: 50, rows: 24 }, PLAIN);
     assert_eq!(
         shown(&lines),
-        ["[+] Assembling 2.5s (0/1)", " => [debian:bookworm] downl… 12/89, 3.1MB/45MB 2.5s"]
+        ["[+] Assembling 2.5s (0/1)", " => [debian:bookworm] down… 12/89, 3.1MB/45MB 2.5s"]
     );
 }
 
