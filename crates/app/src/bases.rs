@@ -25,12 +25,26 @@ pub(crate) struct AcceptExpired(pub(crate) bool);
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("`{name}` is not in the local store, and pulling from registries is not there yet")]
-#[diagnostic(
-    code(build::base),
-    help("`shipway import FILE.tar {name}` adds one; a Debian image is assembled with --bootstrap-base")
-)]
+#[diagnostic(code(build::base), help("{hint}"))]
 struct NotLocal {
     name: String,
+    hint: String,
+}
+
+impl NotLocal {
+    fn new(reference: &Reference) -> Self {
+        let name = reference.familiar();
+        let import = format!("`shipway import FILE.tar {name}` makes one of a root file system");
+        let hint = if shipway_bootstrap::supports(reference) {
+            format!(
+                "assemble it from the host's package mirror: --bootstrap-base, or `bootstrap-base = true` below [build] in \
+                 shipway.toml; {import}"
+            )
+        } else {
+            format!("{import}; base images of Debian and Ubuntu need none: FROM debian:bookworm")
+        };
+        Self { name, hint }
+    }
 }
 
 impl BaseImages for LocalImages {
@@ -38,18 +52,34 @@ impl BaseImages for LocalImages {
         let store = &self.engine.store;
         let image_id = match (store.resolve(&reference.to_string()), self.bootstrap) {
             (Ok(found), _) => found.image_id,
-            (Err(StoreError::NoImage(_)), Some(AcceptExpired(accept)))
+            (Err(StoreError::NoImage(_)), Some(AcceptExpired(accept_expired)))
                 if shipway_bootstrap::supports(reference) =>
             {
-                bootstrap::make(&self.engine, Some(reference), accept, &self.show)?.image_id
+                let wishes = bootstrap::Wishes { accept_expired, ..bootstrap::Wishes::default() };
+                bootstrap::make(&self.engine, Some(reference), wishes, &self.show)?.image_id
             }
             (Err(StoreError::NoImage(_)), _) => {
-                return Err(SeamError::new(NotLocal { name: reference.familiar() }));
+                return Err(SeamError::new(NotLocal::new(reference)));
             }
             (Err(error), _) => return Err(SeamError::new(error)),
         };
         let config = store.config(&image_id).map_err(SeamError::new)?;
         let layers = self.engine.layers.resolve(&config.rootfs.diff_ids).map_err(SeamError::new)?;
         Ok(BaseImage { image_id, config, layers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_is_one_that_helps() {
+        for (name, wanted) in
+            [("debian:bookworm", "--bootstrap-base"), ("registry.example/x", "FROM debian:bookworm")]
+        {
+            let failure = crate::failure::Failure::from(NotLocal::new(&name.parse().unwrap()));
+            assert!(failure.text().contains(wanted), "{}", failure.text());
+        }
     }
 }

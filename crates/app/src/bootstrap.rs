@@ -18,11 +18,20 @@ struct NoDistribution {
     name: String,
 }
 
+/// What is asked for beside the name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) accept_expired: bool,
+    pub(crate) mirror: Option<String>,
+    pub(crate) keyring: Option<PathBuf>,
+    pub(crate) include: Vec<String>,
+}
+
 /// Makes the image that `name` means, or the one of the host's own suite.
 pub(crate) fn make(
     engine: &Engine,
     name: Option<&Reference>,
-    accept_expired: bool,
+    wishes: Wishes,
     show: &Show,
 ) -> Result<Bootstrapped, SeamError> {
     let now = crate::clock::system_time();
@@ -31,6 +40,8 @@ pub(crate) fn make(
         Some(name) => Request::for_reference(name, now)
             .ok_or_else(|| SeamError::new(NoDistribution { name: name.familiar() }))?,
     };
+    let Wishes { accept_expired, mirror, keyring, include } = wishes;
+    let request = Request { accept_expired, mirror, keyring, include, ..request };
     let fetch = shipway_fetch::Config::from_environment().map_err(SeamError::new)?;
     let runner =
         Configure(ContainerSteps { roots: engine.roots.clone(), containers: engine.containers.clone() });
@@ -42,7 +53,7 @@ pub(crate) fn make(
         fetch: &fetch,
         progress: &phases,
     };
-    let made = shipway_bootstrap::run(&Request { accept_expired, ..request }, &deps);
+    let made = shipway_bootstrap::run(&request, &deps);
     phases.end(End::from(&made));
     made.map_err(SeamError::new)
 }

@@ -12,6 +12,7 @@ mod forwards;
 mod host_ca;
 mod image_build;
 mod progress;
+mod requirements;
 mod roots;
 mod steps;
 mod table;

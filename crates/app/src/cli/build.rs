@@ -71,6 +71,15 @@ pub(crate) struct BuildArgs {
 pub(crate) struct BootstrapArgs {
     /// Image to make: `debian:SUITE` [default: the host's suite]
     pub(crate) name: Option<String>,
+    /// Archive to use instead of the one that the host's apt is told of
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+    /// Keys that sign the archive [default: those that the host's apt trusts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keyring: Option<PathBuf>,
+    /// A package beside the minimal set; may be given several times
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) include: Vec<String>,
     /// How progress is shown
     #[arg(long, value_enum, default_value = "auto", value_name = "STYLE")]
     pub(crate) progress: ProgressStyle,

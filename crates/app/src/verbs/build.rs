@@ -1,6 +1,6 @@
 //! `shipway build`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use shipway_build::BuildRequest;
 
@@ -20,6 +20,7 @@ const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipwa
 pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let [context] = args.context.as_slice() else { return Err(Failure::plain(USAGE)) };
     let style = style(args)?;
+    check_context(context)?;
     let dockerfile = args.file.clone().unwrap_or_else(|| context.join("Dockerfile"));
     let stopping = Stopping::hold()?;
     let request =
@@ -53,6 +54,25 @@ fn style(args: &BuildArgs) -> Result<ProgressStyle, Failure> {
         (true, ProgressStyle::Auto | ProgressStyle::Quiet) => Ok(ProgressStyle::Quiet),
         (true, _) => Err(Failure::new("-q and --progress exclude each other", "leave one of them out")),
     }
+}
+
+/// Refuses what is not there yet, or at all, as the place that COPY reads from.
+fn check_context(context: &Path) -> Result<(), Failure> {
+    let text = context.to_string_lossy();
+    let instead = "name a directory of this machine, often `.`";
+    if text == "-" {
+        return Err(Failure::new("a build context on the standard input is not there yet", instead));
+    }
+    if text.contains("://") || text.starts_with("git@") {
+        return Err(Failure::new(
+            format!("a build context at an address (`{text}`) is not there yet"),
+            instead,
+        ));
+    }
+    if !context.is_dir() {
+        return Err(Failure::new(format!("the build context `{text}` is no directory"), instead));
+    }
+    Ok(())
 }
 
 fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<BuildRequest, Failure> {
