@@ -9,6 +9,9 @@ use miette::Diagnostic;
 /// A disk with less than this is full: what was being written then is gone again when a failure is told.
 const LITTLE: u64 = 64 << 20;
 
+/// A command in a container may have met with a full disk where we did not.
+const NEXT_TO_NOTHING: u64 = 4 << 20;
+
 /// A command failed; everything that the user is told about it.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -37,24 +40,21 @@ impl Failure {
         Self { code, ..self }
     }
 
-    /// Says which of some directories has no space left, if that is why.
+    /// Says which of some directories has no space left, if that may be why.
     pub(crate) fn with_full_disk(mut self, dirs: &[&Path]) -> Self {
-        if !self.full {
-            return self;
+        let limit = if self.full { LITTLE } else { NEXT_TO_NOTHING };
+        let is_full = |dir: &&&Path| shipway_linux::free_bytes(dir).is_ok_and(|free| free < limit);
+        let Some(dir) = dirs.iter().find(is_full) else { return self };
+        if let Some(hint) = self.text.rfind("\nhint: ").filter(|_| self.full) {
+            self.text.truncate(hint);
         }
-        let free = |dir: &&&Path| shipway_linux::free_bytes(dir).is_ok_and(|free| free < LITTLE);
-        if let Some(dir) = dirs.iter().find(free) {
-            if let Some(hint) = self.text.rfind("\nhint: ") {
-                self.text.truncate(hint);
-            }
-            write!(
-                self.text,
-                "\nhint: the disk of `{}` is full: remove images that you do not need (`shipway images`, `shipway rmi NAME`), \
-                 or choose another place: --root DIR",
-                dir.display()
-            )
-            .expect("writing to a string cannot fail");
-        }
+        write!(
+            self.text,
+            "\nhint: the disk of `{}` is full: remove images that you do not need (`shipway images`, `shipway rmi NAME`), \
+             or choose another place: --root DIR",
+            dir.display()
+        )
+        .expect("writing to a string cannot fail");
         self
     }
 

@@ -5,19 +5,22 @@ mod events;
 mod frame;
 mod lines;
 mod phases;
+mod quiet;
 mod screen;
 mod text;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use board::End;
 pub(crate) use phases::Phases;
 
 use crate::cli::ProgressStyle;
 use crate::failure::Failure;
-use board::{Key, Status};
+use board::{Board, Key, Status};
 use lines::Lines;
+use quiet::Unseen;
 use screen::Screen;
 
 /// Shows work, on the standard error. Clones show on the same display.
@@ -28,6 +31,18 @@ pub(crate) struct Show(Arc<Kind>);
 enum Kind {
     Screen(Screen),
     Lines(Lines),
+    Unseen(Unseen),
+}
+
+impl Kind {
+    /// Changes the board, where there is one.
+    fn change(&self, change: impl FnOnce(&mut Board, Duration)) {
+        match self {
+            Self::Screen(screen) => screen.change(change),
+            Self::Unseen(unseen) => unseen.change(change),
+            Self::Lines(_) => {}
+        }
+    }
 }
 
 impl Show {
@@ -54,15 +69,17 @@ impl Show {
             }
             ProgressStyle::Auto | ProgressStyle::Plain => Kind::Lines(Lines::plain()),
             ProgressStyle::Legacy => Kind::Lines(Lines::legacy()),
-            ProgressStyle::Quiet | ProgressStyle::None => Kind::Lines(Lines::quiet()),
+            ProgressStyle::Quiet | ProgressStyle::None => Kind::Unseen(Unseen::new()),
         };
         Ok(Self(Arc::new(kind)))
     }
 
     /// Ends the display; what stays is all that a failed step printed. Only the first call counts.
     pub(crate) fn close(&self, end: End) {
-        if let Kind::Screen(screen) = &*self.0 {
-            screen.close(end);
+        match &*self.0 {
+            Kind::Screen(screen) => screen.close(end),
+            Kind::Unseen(unseen) => unseen.close(end),
+            Kind::Lines(_) => {}
         }
     }
 
@@ -73,17 +90,13 @@ impl Show {
 
     /// Shows a part of the work that says nothing while it goes on. Lines do not tell of it.
     pub(crate) fn begin_part(&self, name: &str) {
-        if let Kind::Screen(screen) = &*self.0 {
-            screen.change(|board, now| board.start(Key::Part(name.to_owned()), name.to_owned(), now));
-        }
+        self.0.change(|board, now| board.start(Key::Part(name.to_owned()), name.to_owned(), now));
     }
 
     /// Says how a part ended.
     pub(crate) fn end_part(&self, name: &str, end: End) {
-        if let Kind::Screen(screen) = &*self.0 {
-            let status = if end == End::Well { Status::Done } else { Status::Failed };
-            screen.change(|board, now| board.finish(&Key::Part(name.to_owned()), status, now));
-        }
+        let status = if end == End::Well { Status::Done } else { Status::Failed };
+        self.0.change(|board, now| board.finish(&Key::Part(name.to_owned()), status, now));
     }
 }
 

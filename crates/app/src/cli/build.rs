@@ -15,9 +15,9 @@ pub(crate) enum ProgressStyle {
     Plain,
     /// Docker's classic `Step 1/9 : …`
     Legacy,
-    /// Only the image's id
+    /// Only the image's id, and why it fails
     Quiet,
-    /// Nothing
+    /// Nothing, unless it fails
     None,
     /// Not there yet, and refused by name
     #[value(name = "rawjson", hide = true)]

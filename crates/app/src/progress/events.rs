@@ -10,8 +10,8 @@ use super::{Kind, Show};
 impl Progress for Show {
     fn event(&self, event: &Event<'_>) {
         match &*self.0 {
-            Kind::Screen(screen) => screen.change(|board, now| apply(board, event, now)),
             Kind::Lines(lines) => lines.build(event),
+            kind => kind.change(|board, now| apply(board, event, now)),
         }
     }
 }

@@ -80,7 +80,14 @@ pub(crate) fn frame(board: &Board, now: Duration, size: Size, paint: Paint) -> V
 pub(crate) fn last(board: &Board, now: Duration, columns: usize, paint: Paint) -> Vec<Line> {
     let mut lines = vec![header(board, now, columns, paint)];
     lines.extend(board.rows.iter().flat_map(|row| row_lines(row, now, columns, paint)));
-    // Whole lines from here on: the terminal wraps them, and they can be copied.
+    lines.extend(failures(board, paint));
+    lines.extend(board.notes.iter().map(|note| paint.line(Tone::Yellow, note.clone())));
+    lines
+}
+
+/// Returns all that failed rows printed, as whole lines: the terminal wraps them, and they can be copied.
+pub(crate) fn failures(board: &Board, paint: Paint) -> Vec<Line> {
+    let mut lines = Vec::new();
     for row in board.rows.iter().filter(|row| row.status == Status::Failed) {
         let (dropped, output) = row.output();
         if output.len() == 0 {
@@ -95,7 +102,6 @@ pub(crate) fn last(board: &Board, now: Duration, columns: usize, paint: Paint) -
         lines.extend(output.map(|text| paint.line(Tone::Normal, text.to_owned())));
         lines.push(rule());
     }
-    lines.extend(board.notes.iter().map(|note| paint.line(Tone::Yellow, note.clone())));
     lines
 }
 

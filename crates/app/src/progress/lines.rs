@@ -17,7 +17,6 @@ pub(crate) struct Lines {
 enum Style {
     Plain,
     Legacy,
-    Quiet,
 }
 
 impl Lines {
@@ -29,11 +28,6 @@ impl Lines {
     /// Writes `Step 1/9 : …`.
     pub(crate) fn legacy() -> Self {
         Self { style: Style::Legacy, rest: Mutex::default() }
-    }
-
-    /// Writes nothing.
-    pub(crate) fn quiet() -> Self {
-        Self { style: Style::Quiet, rest: Mutex::default() }
     }
 
     /// Takes an event of a build.
@@ -68,12 +62,10 @@ impl Lines {
         self.style == Style::Legacy
     }
 
-    /// Writes a line, unless nothing is to be said.
+    /// Writes a line.
     pub(crate) fn say(&self, line: &str) {
-        if self.style != Style::Quiet {
-            // A reader that went away does not stop the build.
-            drop(writeln!(std::io::stderr().lock(), "{line}"));
-        }
+        // A reader that went away does not stop the build.
+        drop(writeln!(std::io::stderr().lock(), "{line}"));
     }
 
     fn buildkit(&self, event: &Event<'_>) {

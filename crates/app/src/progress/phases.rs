@@ -31,9 +31,9 @@ impl Phases {
     /// Says how it ended.
     pub(crate) fn end(&self, end: End) {
         let phase = self.at().phase.take();
-        if let (Kind::Screen(screen), Some(phase)) = (&*self.show.0, phase) {
+        if let Some(phase) = phase {
             let status = if end == End::Well { Status::Done } else { Status::Failed };
-            screen.change(|board, now| board.finish(&self.key(phase), status, now));
+            self.show.0.change(|board, now| board.finish(&self.key(phase), status, now));
         }
     }
 
@@ -58,18 +58,18 @@ impl Progress for Phases {
                     lines.say(&line);
                 }
             }
-            Kind::Screen(screen) => {
+            kind => {
                 let mut at = self.at();
                 if let Event::Phase(phase) = event {
                     let before = at.phase.replace(*phase);
-                    screen.change(|board, now| {
+                    kind.change(|board, now| {
                         if let Some(before) = before {
                             board.finish(&self.key(before), Status::Done, now);
                         }
                         board.start(self.key(*phase), self.name(*phase), now);
                     });
                 } else if let Some(phase) = at.phase {
-                    screen.change(|board, _| tell(board, &self.key(phase), event));
+                    kind.change(|board, _| tell(board, &self.key(phase), event));
                 }
             }
         }
