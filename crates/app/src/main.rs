@@ -1,6 +1,7 @@
 //! The `shipway` program: reads the command line, wires the crates, shows results.
 #![forbid(unsafe_code)]
 
+mod absent;
 mod bases;
 mod bootstrap;
 mod cli;
@@ -14,6 +15,7 @@ mod image_build;
 mod progress;
 mod requirements;
 mod roots;
+mod spelling;
 mod steps;
 mod table;
 mod tasks;
@@ -23,9 +25,10 @@ mod verbs;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::cli::Cli;
+use crate::failure::Failure;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::from_env("SHIPWAY_LOG");
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let mut ui = Ui::of_process();
-    match verbs::run(Cli::parse_from(arguments), &mut ui) {
+    match typed(arguments, &mut ui).and_then(|cli| verbs::run(cli, &mut ui)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if !failure.text().is_empty() {
@@ -48,4 +51,13 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// Reads the command line; what clap makes of mistakes, and of `--help`, ends the program.
+fn typed(arguments: Vec<OsString>, ui: &mut Ui) -> Result<Cli, Failure> {
+    let matches = absent::add_to(Cli::command()).get_matches_from(spelling::ours(arguments));
+    for warning in absent::check(&matches)? {
+        ui.note(warning);
+    }
+    Cli::from_arg_matches(&matches).map_err(|error| error.exit())
 }

@@ -19,11 +19,11 @@ pub mod nft;
 mod overlay;
 mod process;
 mod root;
+mod screen;
 mod seal;
 mod surroundings;
 mod sync;
 mod syscall_filter;
-mod terminal;
 
 pub use caps::Capabilities;
 pub use cgroup::{Cgroup, Limits};
@@ -45,8 +45,8 @@ pub use process::{
 };
 pub use root::{Kind, Metadata, Root};
 pub use rustix::fs::OFlags as OpenFlags;
+pub use screen::terminal_size;
 pub use seal::ensure_sealed;
 pub use surroundings::{enable_loopback, is_in_proc, limit_open_files, set_umask, wait_readable};
 pub use sync::{filesystem_magic, free_bytes, sync_directory, sync_filesystem};
 pub use syscall_filter::{ArgumentTest, FilterAction, FilterRule, SyscallFilter};
-pub use terminal::terminal_size;

@@ -1,4 +1,4 @@
-//! What is known of a terminal.
+//! How large the screen is that a person sees.
 
 use std::os::fd::AsFd;
 
