@@ -14,6 +14,25 @@ pub(crate) fn system_time() -> SystemTime {
     SystemTime::now()
 }
 
+/// Returns the seconds since the epoch of an RFC 3339 text.
+pub(crate) fn parse(text: &str) -> Option<i64> {
+    let time = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    Some(time.unix_timestamp())
+}
+
+/// Returns a time as RFC 3339 has it.
+pub(crate) fn rfc3339(seconds: i64) -> String {
+    let time = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    time.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+}
+
+/// Returns a time as docker prints it: `2026-01-02 15:04:05 +0000 UTC`.
+pub(crate) fn date(seconds: i64) -> String {
+    let time = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] +0000 UTC");
+    time.format(&format).unwrap_or_default()
+}
+
 /// Returns how long ago something was. Compat: docker, `units.HumanDuration`.
 pub(crate) fn ago(seconds: i64) -> String {
     let seconds = seconds.max(0);
@@ -56,6 +75,13 @@ pub(crate) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_and_printed() {
+        let seconds = parse("2026-01-02T15:04:05.5Z").unwrap();
+        assert_eq!(date(seconds), "2026-01-02 15:04:05 +0000 UTC");
+        assert_eq!(parse("yesterday"), None);
+    }
 
     #[test]
     fn sizes_have_three_digits() {

@@ -12,6 +12,7 @@ mod failure;
 mod forwards;
 mod host_ca;
 mod image_build;
+mod listing;
 mod progress;
 mod requirements;
 mod roots;
@@ -19,6 +20,7 @@ mod spelling;
 mod steps;
 mod table;
 mod tasks;
+mod template;
 mod ui;
 mod verbs;
 

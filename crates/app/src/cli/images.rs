@@ -3,18 +3,33 @@
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shipway images                           all of them
+  shipway images web                       of one repository; `we*` of several
+  shipway images -f dangling=true -q       ids of those that lost their name
+  shipway images --format '{{.Repository}}:{{.Tag}} {{.Size}}'")]
 pub(crate) struct ImagesArgs {
-    /// Only this repository, or repository and tag
+    /// Only this repository, or repository and tag; `*` and `?` stand for other characters
+    #[arg(value_name = "REPOSITORY[:TAG]")]
     pub(crate) name: Option<String>,
+    /// Also intermediate images; there are none here
+    #[arg(short, long)]
+    pub(crate) all: bool,
     /// Only ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Only some: dangling=true|false, label=KEY[=VALUE], before=IMAGE, since=IMAGE, reference=PATTERN
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<String>,
     /// Ids in full
     #[arg(long)]
     pub(crate) no_trunc: bool,
-    /// `table` or `json`
-    #[arg(long, default_value = "table")]
-    pub(crate) format: ListFormat,
+    /// Also digests
+    #[arg(long)]
+    pub(crate) digests: bool,
+    /// `table`, `table TEMPLATE`, `json`, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

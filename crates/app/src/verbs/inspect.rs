@@ -1,8 +1,8 @@
 //! `shipway inspect`
 
+mod image;
+
 use serde_json::{Value, json};
-use shipway_layers::LayerStore as _;
-use shipway_oci::Reference;
 
 use crate::cli::NamesArgs;
 use crate::engine::Engine;
@@ -34,35 +34,7 @@ fn one(engine: &Engine, name: &str) -> Result<Value, Failure> {
             "State": state, "Config": serde_json::from_str::<Value>(&row.document).unwrap_or_default(),
         }));
     }
-    let found = engine.store.resolve(name)?;
-    let config = engine.store.config(&found.image_id)?;
-    let names: Vec<Reference> = engine
-        .store
-        .images()?
-        .into_iter()
-        .filter(|image| image.image_id == found.image_id)
-        .filter_map(|image| image.name)
-        .collect();
-    let layers = engine.layers.resolve(&config.rootfs.diff_ids)?;
-    let lowers = engine.layers.view(&layers);
-    let lowers: Vec<String> = lowers.iter().map(|path| path.display().to_string()).collect();
-    Ok(json!({
-        "Id": found.image_id,
-        "RepoTags": names.iter().filter(|name| name.digest().is_none()).map(Reference::familiar).collect::<Vec<_>>(),
-        "RepoDigests": names.iter().map(|name| format!("{}@{}", name.familiar_name(), found.manifest)).collect::<Vec<_>>(),
-        "Parent": "",
-        "Comment": config.history.last().and_then(|entry| entry.comment.clone()).unwrap_or_default(),
-        "Created": config.created,
-        "DockerVersion": "",
-        "Author": config.author.clone().unwrap_or_default(),
-        "Config": config.config,
-        "Architecture": config.architecture,
-        "Os": config.os,
-        "Size": engine.store.image_size(&found.image_id)?,
-        "GraphDriver": { "Name": "overlay2", "Data": { "LowerDir": lowers.join(":") } },
-        "RootFS": { "Type": "layers", "Layers": config.rootfs.diff_ids },
-        "Metadata": {},
-    }))
+    image::document(engine, &engine.store.resolve(name)?)
 }
 
 /// Compat: docker indents by four.
