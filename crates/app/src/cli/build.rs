@@ -25,6 +25,13 @@ pub(crate) enum ProgressStyle {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shipway build -t web .                       name the image `web:latest`
+  shipway build -t web:1.2 -t web:latest .     two names
+  shipway build -f deploy/Dockerfile .         another Dockerfile
+  shipway build --build-arg VERSION=3 --target test .
+  shipway build --secret id=token,src=FILE .   for RUN --mount=type=secret,id=token
+  shipway build --bootstrap-base .             `FROM debian:bookworm` from the host's package mirror")]
 pub(crate) struct BuildArgs {
     /// Directory that COPY reads from
     #[arg(value_name = "PATH")]
@@ -47,6 +54,15 @@ pub(crate) struct BuildArgs {
     /// Add a label to the image
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub(crate) labels: Vec<String>,
+    /// A secret for RUN --mount=type=secret: id=ID, and src=FILE or env=NAME
+    #[arg(long = "secret", value_name = "SECRET")]
+    pub(crate) secrets: Vec<String>,
+    /// What to build for; only this machine's own platform yet
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// Look for mistakes in the Dockerfile and build nothing
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Print only the image's id
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -68,6 +84,10 @@ pub(crate) struct BuildArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shipway bootstrap                                    the host's own suite
+  shipway bootstrap debian:bookworm --include curl     with a further package
+  shipway bootstrap debian:bookworm --mirror http://deb.debian.org/debian")]
 pub(crate) struct BootstrapArgs {
     /// Image to make: `debian:SUITE` [default: the host's suite]
     pub(crate) name: Option<String>,
@@ -89,6 +109,9 @@ pub(crate) struct BootstrapArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shipway import rootfs.tar alpine:3.20
+  docker export box | shipway import - box     from another machine's or tool's container")]
 pub(crate) struct ImportArgs {
     /// The archive, uncompressed; `-` is the standard input
     pub(crate) file: String,

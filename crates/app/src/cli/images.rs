@@ -41,6 +41,9 @@ pub(crate) enum ListFormat {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shipway inspect debian:bookworm
+  shipway inspect web | jq '.[0].Config.Env'")]
 pub(crate) struct NamesArgs {
     /// Names or ids
     #[arg(required = true)]
@@ -48,6 +51,9 @@ pub(crate) struct NamesArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shipway rmi web:1.0                               take one name away; the last one removes the image
+  shipway rmi $(shipway images -q -f dangling=true)  images that lost their name")]
 pub(crate) struct RmiArgs {
     /// Names, ids or digests
     #[arg(required = true)]

@@ -1,8 +1,11 @@
 //! `shipway build`
 
+mod secret;
+
 use std::path::{Path, PathBuf};
 
 use shipway_build::BuildRequest;
+use shipway_oci::Platform;
 
 use crate::bases::AcceptExpired;
 use crate::cli::{BuildArgs, ProgressStyle};
@@ -22,9 +25,16 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let style = style(args)?;
     check_context(context)?;
     let dockerfile = args.file.clone().unwrap_or_else(|| context.join("Dockerfile"));
+    if args.check {
+        return check(&dockerfile, ui);
+    }
+    let platform = platform(args)?;
     let stopping = Stopping::hold()?;
-    let request =
-        BuildRequest { stop: stopping.build.clone(), ..request(context.clone(), dockerfile, args)? };
+    let request = BuildRequest {
+        stop: stopping.build.clone(),
+        platform,
+        ..request(context.clone(), dockerfile, args)?
+    };
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
     let show = Show::open(style, "Building")?;
     let built = image_build::build(engine, &request, bootstrap, &show);
@@ -45,6 +55,34 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         _ => ui.note(format!("{} of {} steps from the cache", built.cached_steps, built.steps)),
     }
     Ok(0)
+}
+
+/// Reads the Dockerfile only. Compat: buildx, a warning is enough to fail.
+fn check(dockerfile: &Path, ui: &mut Ui) -> Result<u8, Failure> {
+    let file = shipway_build::check(dockerfile)?;
+    for warning in &file.warnings {
+        ui.line(format!("{}: {}", file.source.locate(warning.span), warning.message));
+    }
+    let found = match file.warnings.len() {
+        0 => "no warnings found.".to_owned(),
+        1 => "1 warning has been found!".to_owned(),
+        count => format!("{count} warnings have been found!"),
+    };
+    ui.line(format!("Check complete, {found}"));
+    Ok(u8::from(!file.warnings.is_empty()))
+}
+
+fn platform(args: &BuildArgs) -> Result<Option<Platform>, Failure> {
+    let Some(text) = &args.platform else { return Ok(None) };
+    let instead = format!("leave it out, or name this machine's own: --platform {}", Platform::host());
+    let platform: Platform = text.parse().map_err(|error| Failure::new(error, &instead))?;
+    if (&platform.os, &platform.architecture) != (&Platform::host().os, &Platform::host().architecture) {
+        return Err(Failure::new(
+            format!("building for another platform (`{platform}`) is not there yet"),
+            instead,
+        ));
+    }
+    Ok(Some(platform))
 }
 
 /// Compat: docker, `-q` is `--progress quiet`, and goes with no other one.
@@ -82,6 +120,7 @@ fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<Bu
         tags: args.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
         build_args: args.build_args.iter().map(|text| pair(text)).collect(),
         labels: args.labels.iter().map(|text| pair(text)).collect(),
+        secrets: args.secrets.iter().map(|text| secret::load(text)).collect::<Result<_, _>>()?,
         target: args.target.clone(),
         no_cache: args.no_cache,
         host_ca: args.host_ca,
