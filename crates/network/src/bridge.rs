@@ -31,7 +31,6 @@ pub struct Bridge {
     directory: PathBuf,
     names: Names,
     subnet: Subnet,
-    mtu: u32,
 }
 
 #[derive(Debug)]
@@ -80,7 +79,7 @@ impl Bridge {
             // Nobody holds on to the old range, and the host may have come to use it.
             state.subnet = free_subnet(&mut socket, seed)?;
         }
-        let bridge = Self { mtu: mtu(&mut socket)?, directory, names, subnet: state.subnet };
+        let bridge = Self { directory, names, subnet: state.subnet };
         let mut changed = new || existing.is_none();
         let device = bridge.ensure_device(&mut socket, existing)?;
         changed |= bridge.reclaim(&mut socket, &mut state, device)?;
@@ -90,6 +89,18 @@ impl Bridge {
         }
         bridge.apply_rules()?;
         Ok(bridge)
+    }
+
+    /// Finds the bridge of a state folder as it was left, to look at its sandboxes and take them away; `None` if there is
+    /// none. Asks the kernel nothing and changes nothing.
+    pub fn find(config: BridgeConfig) -> Result<Option<Self>, NetworkError> {
+        let names = Names::new(&config.root_id)?;
+        let directory = config.state_root.join("network");
+        if !State::is_in(&directory) {
+            return Ok(None);
+        }
+        let state = Locked::new(&directory)?.load()?;
+        Ok(state.map(|state| Self { directory, names, subnet: state.subnet }))
     }
 
     /// Returns the range of the network.
@@ -163,7 +174,8 @@ impl Bridge {
         let bridge = if let Some(bridge) = existing {
             bridge
         } else {
-            let made = socket.create_bridge(name, mac(self.subnet.gateway()), self.mtu);
+            let mtu = mtu(socket)?;
+            let made = socket.create_bridge(name, mac(self.subnet.gateway()), mtu);
             made.map_err(NetworkError::kernel)?;
             for (setting, value) in [("accept_ra", "0"), ("disable_ipv6", "1")] {
                 host::set(&format!("ipv6/conf/{name}/{setting}"), value)?;
@@ -290,7 +302,7 @@ impl Bridge {
             peer_name: INSIDE,
             peer_mac: sandbox.mac,
             peer_namespace: namespace.as_fd(),
-            mtu: self.mtu,
+            mtu: mtu(&mut outside)?,
         };
         match outside.create_veth(&veth) {
             // Left by a sandbox that was removed while a process was still in it.

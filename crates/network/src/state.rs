@@ -17,6 +17,7 @@ use crate::subnet::{Subnet, number};
 /// Numbers of addresses that sandboxes may have: all but the range itself, the host and the last, which is for everybody.
 const FIRST: u16 = 2;
 const LAST: u16 = u16::MAX - 1;
+const FILE: &str = "state.json";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +33,11 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(subnet: Subnet) -> Self {
         Self { subnet, next: FIRST, forwarding_before: None, sandboxes: BTreeMap::new() }
+    }
+
+    /// Returns whether a folder holds a state.
+    pub(crate) fn is_in(directory: &Path) -> bool {
+        directory.join(FILE).exists()
     }
 
     /// Gives an address to a sandbox.
@@ -108,7 +114,7 @@ impl Locked {
     }
 
     fn path(&self) -> PathBuf {
-        self.directory.join("state.json")
+        self.directory.join(FILE)
     }
 }
 

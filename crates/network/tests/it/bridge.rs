@@ -206,3 +206,21 @@ fn inside_there_are_loopback_addresses_a_default_route_and_the_wires_size() {
         namespace.run(|| [read("ipv6/conf/eth0/accept_ra"), read("ipv6/conf/eth0/disable_ipv6")]).unwrap();
     assert_eq!(settings, ["0\n", "1\n"]);
 }
+
+#[test]
+fn a_bridge_is_found_with_its_sandboxes_and_nothing_is_made_for_it() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let world = World::new();
+    let before = names_of_links(&world);
+    assert!(world.on_host(|| Bridge::find(world.config()).unwrap()).is_none());
+    assert_eq!(names_of_links(&world), before);
+    assert_eq!(fs_err::read_dir(world.folder.path()).unwrap().count(), 0);
+    let bridge = world.bridge();
+    let sandbox = world.on_host(|| bridge.create("web").unwrap());
+    let found = Bridge::find(world.config()).unwrap().unwrap();
+    assert_eq!((found.subnet(), found.list().unwrap()), (bridge.subnet(), vec![sandbox]));
+    found.remove("web").unwrap();
+    assert_eq!(bridge.list().unwrap(), []);
+}
