@@ -3,6 +3,7 @@
 mod build;
 mod cluster;
 mod images;
+mod system;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use build::{BootstrapArgs, BuildArgs, ImportArgs, ProgressStyle};
 pub(crate) use cluster::{ClusterVerb, DownArgs, StatusFormat, UpArgs};
 pub(crate) use images::{ImagesArgs, ListFormat, NamesArgs, RmiArgs};
+pub(crate) use system::SystemVerb;
 
 /// From a Dockerfile to a running, reachable pod on one Linux machine.
 #[derive(Debug, Parser)]
@@ -57,6 +59,9 @@ pub(crate) enum Verb {
     /// Show everything about images or containers
     Inspect(NamesArgs),
     /// Give an image another name
+    #[command(after_help = "Examples:
+  shipway tag web web:1.2
+  shipway tag web quay.io/team/web:1.2")]
     Tag {
         /// Name, id or digest of the image
         source: String,
@@ -77,13 +82,22 @@ pub(crate) enum Verb {
     Stop(StopArgs),
     /// Remove containers
     Rm(RmArgs),
+    /// Look at the machine, and at what takes space
+    #[command(subcommand)]
+    System(SystemVerb),
     /// Print the version
+    #[command(after_help = "Examples:
+  shipway version
+  shipway version --format json")]
     Version {
         /// `table` or `json`
         #[arg(short, long, default_value = "table")]
         format: ListFormat,
     },
     /// Print a shell's completion script
+    #[command(after_help = "Examples:
+  source <(shipway completion bash)
+  shipway completion zsh > ~/.zfunc/_shipway")]
     Completion {
         /// The shell
         shell: clap_complete::Shell,

@@ -70,7 +70,8 @@ pub(crate) fn check(roots: &Roots) -> Result<(), Lack> {
     first_lack(Facts::find(roots))
 }
 
-fn first_lack(facts: Facts) -> Result<(), Lack> {
+/// Returns the first thing that is missing of what containers need.
+pub(crate) fn first_lack(facts: Facts) -> Result<(), Lack> {
     let Facts { kernel, root, admin, namespaces, overlay, user_attributes, cgroups, path } = facts;
     if !root {
         return Err(Lack::Root);

@@ -15,6 +15,7 @@ mod rm;
 mod rmi;
 mod run;
 mod stop;
+mod system;
 mod tag;
 mod unknown;
 mod up;
@@ -63,6 +64,7 @@ fn with_roots(verb: Verb, roots: &Roots, ui: &mut Ui) -> Result<u8, Failure> {
         Verb::Ps(args) => ps::run(&engine, &args, ui),
         Verb::Logs(args) => logs::run(&engine, &args, ui),
         Verb::Exec(args) => exec::run(&engine, &args),
+        Verb::System(verb) => system::run(&engine, &verb, ui),
         Verb::Stop(args) => stop::run(&engine, &args, ui),
         Verb::Rm(args) => rm::run(&engine, &args, ui),
         Verb::Completion { .. } | Verb::Version { .. } | Verb::Other(_) => Ok(0),
