@@ -37,16 +37,26 @@ const EXAMPLES: &str = "Examples:
   shipway run --rm alpine cat /etc/issue  run a command in it
   shipway run -d --name box alpine sleep 600
   shipway exec box ps
-  shipway images";
+  shipway images
+  shipway system info                     what this machine has, and what it lacks";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Build the application of a directory, run it in the cluster and forward a local port to it
     Up(UpArgs),
     /// Remove what `up` made
+    #[command(after_help = "Examples:
+  shipway down                   what `up` made of this directory
+  shipway down examples/flask    of another one")]
     Down(DownArgs),
     /// Start, stop and look at the embedded cluster
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  shipway cluster start
+  export KUBECONFIG=$(shipway cluster kubeconfig --path); kubectl get pods
+  shipway cluster stop"
+    )]
     Cluster(ClusterVerb),
     /// Build an image from a Dockerfile
     Build(BuildArgs),
@@ -71,19 +81,44 @@ pub(crate) enum Verb {
     /// Remove images
     Rmi(RmiArgs),
     /// Run a command in a new container
+    #[command(after_help = "Examples:
+  shipway run --rm web cat /etc/os-release     a command; the container goes with it
+  shipway run -d --name box web sleep 600      in the background
+  shipway run --rm -e DEBUG=1 -u 1000 web      with a variable, as another user")]
     Run(RunArgs),
     /// List containers
+    #[command(after_help = "Examples:
+  shipway ps       those that run
+  shipway ps -a    all
+  shipway ps -aq   only ids, for scripts")]
     Ps(PsArgs),
     /// Show what a container printed
+    #[command(after_help = "Examples:
+  shipway logs box")]
     Logs(LogsArgs),
     /// Run a command in a running container
+    #[command(after_help = "Examples:
+  shipway exec box ps
+  shipway exec -u 0 -w /srv box ls -l")]
     Exec(ExecArgs),
     /// Stop containers
+    #[command(after_help = "Examples:
+  shipway stop box
+  shipway stop -t 0 $(shipway ps -q)    all, at once")]
     Stop(StopArgs),
     /// Remove containers
+    #[command(after_help = "Examples:
+  shipway rm box
+  shipway rm -f box              also when it runs
+  shipway rm $(shipway ps -aq)   all that have stopped")]
     Rm(RmArgs),
     /// Look at the machine, and at what takes space
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  shipway system info    what there is, and what is missing
+  shipway system df      what takes space on the disk"
+    )]
     System(SystemVerb),
     /// Print the version
     #[command(after_help = "Examples:
@@ -216,4 +251,27 @@ pub(crate) struct RmArgs {
     /// Also when it runs
     #[arg(short, long)]
     pub(crate) force: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn check(command: &clap::Command, path: &str) {
+        let path = format!("{path} {}", command.get_name());
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let shown = examples.lines().skip(1).any(|line| line.contains("shipway "));
+        assert!(examples.starts_with("Examples:") && shown, "`{path} --help` has no examples");
+        assert!(command.get_about().is_some(), "`{path} --help` does not say what it does");
+        for verb in command.get_subcommands() {
+            check(verb, &path);
+        }
+    }
+
+    #[test]
+    fn the_help_of_every_verb_has_examples() {
+        check(&Cli::command(), "");
+    }
 }

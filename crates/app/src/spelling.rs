@@ -30,6 +30,10 @@ pub(crate) fn ours(mut arguments: Vec<OsString>) -> Vec<OsString> {
     while let Some(word) = text(verb).filter(|word| word.starts_with('-')) {
         verb += if WITH_VALUE.contains(&word) { 2 } else { 1 };
     }
+    if text(verb) == Some("info") {
+        arguments.insert(verb, OsString::from("system"));
+        return arguments;
+    }
     let (Some(group), Some(word)) = (text(verb), text(verb + 1)) else { return arguments };
     let other = OTHER_WORDS.iter().find(|(other, from, _)| *other == group && *from == word);
     let same = GROUPS.iter().filter(|(known, _)| *known == group).flat_map(|(_, words)| *words);
@@ -53,6 +57,7 @@ mod tests {
             ("shipway buildx build .", "shipway build ."),
             ("shipway image prune", "shipway image prune"),
             ("shipway run image ls", "shipway run image ls"),
+            ("shipway info", "shipway system info"),
             ("shipway image", "shipway image"),
             ("shipway", "shipway"),
         ] {
