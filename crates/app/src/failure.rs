@@ -42,16 +42,20 @@ impl Failure {
 
     /// Says which of some directories has no space left, if that may be why.
     pub(crate) fn with_full_disk(mut self, dirs: &[&Path]) -> Self {
+        let hint = self.text.rfind("\nhint: ");
+        if hint.is_some() && !self.full {
+            return self;
+        }
         let limit = if self.full { LITTLE } else { NEXT_TO_NOTHING };
         let is_full = |dir: &&&Path| shipway_linux::free_bytes(dir).is_ok_and(|free| free < limit);
         let Some(dir) = dirs.iter().find(is_full) else { return self };
-        if let Some(hint) = self.text.rfind("\nhint: ").filter(|_| self.full) {
+        if let Some(hint) = hint {
             self.text.truncate(hint);
         }
         write!(
             self.text,
-            "\nhint: the disk of `{}` is full: remove images that you do not need (`shipway images`, `shipway rmi NAME`), \
-             or choose another place: --root DIR",
+            "\nhint: the disk of `{}` is full: make room there, remove images that you do not need (`shipway images`, \
+             `shipway rmi NAME`), or choose another place: --root DIR",
             dir.display()
         )
         .expect("writing to a string cannot fail");

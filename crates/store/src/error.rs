@@ -175,8 +175,9 @@ impl StoreError {
 
     /// Returns a converter of what SQLite said.
     pub(crate) fn database(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
-        move |source| match source.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::NoSpace {
+        move |source| match source.sqlite_error().map(|error| error.extended_code) {
+            // The second one: the shared memory of the write-ahead log cannot grow.
+            Some(rusqlite::ffi::SQLITE_FULL | rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => Self::NoSpace {
                 operation,
                 path: PathBuf::from("store.db"),
                 source: io::Error::new(io::ErrorKind::StorageFull, source),
@@ -195,6 +196,7 @@ mod tests {
         let failed = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
         let convert = |code| StoreError::database("note it")(failed(code));
         assert!(matches!(convert(rusqlite::ffi::SQLITE_FULL), StoreError::NoSpace { .. }));
+        assert!(matches!(convert(rusqlite::ffi::SQLITE_IOERR_SHMSIZE), StoreError::NoSpace { .. }));
         assert!(matches!(convert(rusqlite::ffi::SQLITE_CORRUPT), StoreError::Database { .. }));
     }
 }

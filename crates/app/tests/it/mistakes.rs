@@ -162,7 +162,7 @@ fn a_full_disk_is_named() {
     // Too little for the tables, for what is copied, and for what is known of it.
     for size in ["size=64k", "size=512k", "size=1200k"] {
         let text = place.refusal_on("tmpfs", size, &["build", "--progress", "quiet", "-t", "x", "app"]);
-        assert!(text.contains("/disk/root` is full: remove images"), "{size}: {text}");
+        assert!(text.contains("/disk/root` is full: make room there"), "{size}: {text}");
         assert_eq!(text.matches("hint: ").count(), 1, "{size}: {text}");
     }
 }
