@@ -1,7 +1,8 @@
 //! Who may do what: `system:masters` everything, the cluster's own parts what they need, others by RBAC objects.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::discovery::REVIEWS;
 use crate::storage::Storage;
 use crate::{Identity, kind_of};
 
@@ -62,6 +63,11 @@ fn node_may(action: &Action<'_>) -> bool {
 }
 
 fn rbac(store: &Storage, who: &Identity, action: &Action<'_>) -> bool {
+    granted(store, who, action.namespace, &mut |role| grants(role, action))
+}
+
+/// Hands the roles that `who` has in a namespace, or everywhere, to `visit` until it says so.
+fn granted(store: &Storage, who: &Identity, namespace: &str, visit: &mut dyn FnMut(&Value) -> bool) -> bool {
     const GROUP: &str = "rbac.authorization.k8s.io";
     let list = |plural: &str, prefix: &str| {
         kind_of(GROUP, "v1", plural).map(|kind| store.list(kind, prefix, None).1).unwrap_or_default()
@@ -72,29 +78,60 @@ fn rbac(store: &Storage, who: &Identity, action: &Action<'_>) -> bool {
     for binding in list("clusterrolebindings", "") {
         let binding = binding.value();
         if names(&binding, who, "")
-            && role("clusterroles", text(&binding["roleRef"]["name"])).is_some_and(|r| grants(&r, action))
+            && role("clusterroles", text(&binding["roleRef"]["name"])).is_some_and(|r| visit(&r))
         {
             return true;
         }
     }
-    if action.namespace.is_empty() {
+    if namespace.is_empty() {
         return false;
     }
-    for binding in list("rolebindings", &format!("{}/", action.namespace)) {
+    for binding in list("rolebindings", &format!("{namespace}/")) {
         let binding = binding.value();
-        if !names(&binding, who, action.namespace) {
+        if !names(&binding, who, namespace) {
             continue;
         }
         let name = text(&binding["roleRef"]["name"]);
         let found = match text(&binding["roleRef"]["kind"]) {
             "ClusterRole" => role("clusterroles", name),
-            _ => role("roles", &format!("{}/{name}", action.namespace)),
+            _ => role("roles", &format!("{namespace}/{name}")),
         };
-        if found.is_some_and(|r| grants(&r, action)) {
+        if found.is_some_and(|r| visit(&r)) {
             return true;
         }
     }
     false
+}
+
+/// Returns what `who` may do in a namespace, as the status of a rules review.
+pub(crate) fn rules(store: &Storage, who: &Identity, namespace: &str) -> Value {
+    let mut resources = Vec::new();
+    let mut paths = Vec::new();
+    if who.is_in("system:masters") {
+        resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
+        paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
+    }
+    if !who.is_anonymous() {
+        for group in ["authorization.k8s.io", "authentication.k8s.io"] {
+            let reviews =
+                REVIEWS.iter().filter(|review| review.0 == group && review.1.starts_with("selfsubject"));
+            let names: Vec<&str> = reviews.map(|review| review.1).collect();
+            resources.push(json!({"verbs": ["create"], "apiGroups": [group], "resources": names}));
+        }
+        paths.push(
+            json!({"verbs": ["get"], "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/healthz",
+            "/livez", "/openapi", "/openapi/*", "/readyz", "/version"]}),
+        );
+    }
+    granted(store, who, namespace, &mut |role| {
+        for rule in role["rules"].as_array().into_iter().flatten() {
+            let list = if rule["nonResourceURLs"].is_array() { &mut paths } else { &mut resources };
+            list.push(rule.clone());
+        }
+        false
+    });
+    // Nodes have rights of their own that no role lists.
+    json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": who.is_in("system:nodes")})
 }
 
 fn text(value: &Value) -> &str {

@@ -62,6 +62,11 @@ impl Query {
         self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
+    /// Whether `key` is there, with or without a value.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(k, _)| k == key)
+    }
+
     /// Whether `key` is true.
     pub(crate) fn is_true(&self, key: &str) -> bool {
         matches!(self.get(key), "true" | "1")

@@ -25,11 +25,12 @@ const GROUPS: &[&str] = &[
 ];
 
 /// Resources that are answered and not stored: group, plural, kind, namespaced.
-const REVIEWS: &[(&str, &str, &str, bool)] = &[
+pub(crate) const REVIEWS: &[(&str, &str, &str, bool)] = &[
     ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", false),
     ("authentication.k8s.io", "tokenreviews", "TokenReview", false),
     ("authorization.k8s.io", "localsubjectaccessreviews", "LocalSubjectAccessReview", true),
     ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", false),
+    ("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", false),
     ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", false),
 ];
 
@@ -41,6 +42,7 @@ pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Option<Result<Response,
     let path = path.trim_end_matches('/');
     let aggregated = wants_aggregated(headers);
     let value = match path {
+        "" => json!({"paths": paths()}),
         "/version" => version(),
         "/api" | "/apis" if aggregated => return Some(Ok(aggregate(path == "/api"))),
         "/api" => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
@@ -64,6 +66,20 @@ pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Option<Result<Response,
         }
     };
     Some(Ok(respond::json(StatusCode::OK, &value)))
+}
+
+/// Returns the paths that `/` lists.
+fn paths() -> Vec<String> {
+    let mut paths: Vec<String> =
+        ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
+            .map(str::to_owned)
+            .to_vec();
+    for group in GROUPS {
+        paths.push(format!("/apis/{group}"));
+        paths.push(format!("/apis/{group}/{}", version_of(group)));
+    }
+    paths.sort();
+    paths
 }
 
 fn wants_aggregated(headers: &HeaderMap) -> bool {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{Method, Request, StatusCode, header};
 
 use crate::authz::{self, Action};
-use crate::call::{Call, Target};
+use crate::call::{Call, Query, Target};
 use crate::handlers::{create, delete, modify, pods, read, reviews, scale, watch};
 use crate::listen::Peer;
 use crate::server::Api;
@@ -105,11 +105,20 @@ fn other(api: &Api, request: &Request<Body>, path: &str, who: &Identity) -> Resu
         return Err(Status::method_not_allowed());
     }
     match path {
-        "/healthz" | "/livez" | "/readyz" => return Ok("ok".into_response()),
+        "/healthz" | "/livez" | "/readyz" => {
+            let query = request.uri().query().unwrap_or_default();
+            return Ok(health(path, Query::parse(query).has("verbose")).into_response());
+        }
         "/metrics" => return Ok(metrics(api).into_response()),
         _ => {}
     }
     discovery::answer(path, request.headers()).unwrap_or_else(|| Err(Status::no_such_path()))
+}
+
+/// What answers is alive, and ready.
+fn health(path: &str, verbose: bool) -> String {
+    let name = path.trim_start_matches('/');
+    if verbose { format!("[+]ping ok\n{name} check passed\n") } else { "ok".to_owned() }
 }
 
 fn metrics(api: &Api) -> String {

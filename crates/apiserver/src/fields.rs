@@ -2,51 +2,98 @@
 
 use serde_json::Value;
 
+use crate::Status;
 use crate::call::Call;
-use crate::{Status, openapi};
+use crate::openapi::{self, Misfit};
+use crate::validate::{FieldError, FieldErrorKind};
 
-/// Removes unknown fields; strict calls get an error, others a warning, according to the query.
+/// Removes unknown fields; strict calls get an error, others a warning, according to the query. Values of the wrong
+/// sort are errors always.
 pub(crate) fn check(
     call: &Call,
     bytes: &[u8],
     mut object: Value,
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
-    let mode = call.query.get("fieldValidation");
-    let mut found: Vec<String> = openapi::prune(call.kind, &mut object)
-        .into_iter()
-        .map(|path| format!("unknown field \"{path}\""))
-        .collect();
-    if mode != "Ignore" && !bytes.is_empty() {
-        found.extend(duplicates(bytes).into_iter().map(|path| format!("duplicate field \"{path}\"")));
-    }
-    match mode {
-        "Ignore" => {}
-        "Strict" if !found.is_empty() => {
-            let kind = call.kind.kind;
-            return Err(Status::bad_request(format!(
-                "{kind} in version \"{}\" cannot be handled as a {kind}: strict decoding error: {}",
-                call.kind.version,
-                found.join(", ")
-            )));
-        }
-        _ => warnings.extend(found),
-    }
+    let found = unknown(call, bytes, &mut object);
+    let kind = call.kind.kind;
+    let refuse = |why: String| {
+        let version = call.kind.version;
+        Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
+    };
+    decide(call, &object, found, warnings, refuse)?;
     Ok(object)
+}
+
+/// The same for what a patch makes of an object; `patch` is its text.
+pub(crate) fn check_patched(
+    call: &Call,
+    patch: &[u8],
+    mut object: Value,
+    warnings: &mut Vec<String>,
+) -> Result<Value, Status> {
+    let found = unknown(call, patch, &mut object);
+    let refuse = |why: String| {
+        let error = FieldError {
+            field: "patch".to_owned(),
+            kind: FieldErrorKind::Invalid,
+            value: String::from_utf8_lossy(patch).into(),
+            detail: why,
+        };
+        Status::invalid_request(&[error])
+    };
+    decide(call, &object, found, warnings, refuse)?;
+    Ok(object)
+}
+
+/// Removes and names what is unknown or said twice.
+fn unknown(call: &Call, bytes: &[u8], object: &mut Value) -> Vec<String> {
+    let pruned = openapi::prune(call.kind, object);
+    if call.query.get("fieldValidation") == "Ignore" {
+        return Vec::new();
+    }
+    let unknown = pruned.into_iter().map(|path| format!("unknown field \"{path}\""));
+    let twice = duplicates(bytes).into_iter().map(|path| format!("duplicate field \"{path}\""));
+    unknown.chain(twice).collect()
+}
+
+fn decide(
+    call: &Call,
+    object: &Value,
+    found: Vec<String>,
+    warnings: &mut Vec<String>,
+    refuse: impl Fn(String) -> Status,
+) -> Result<(), Status> {
+    let wrong = openapi::misfits(call.kind, object).into_iter().find_map(|misfit| match misfit {
+        Misfit::Sort { decoding, .. } => Some(decoding),
+        Misfit::Choice { .. } => None,
+    });
+    if let Some(decoding) = wrong {
+        return Err(refuse(decoding));
+    }
+    if call.query.get("fieldValidation") == "Strict" && !found.is_empty() {
+        return Err(refuse(format!("strict decoding error: {}", found.join(", "))));
+    }
+    warnings.extend(found);
+    Ok(())
 }
 
 /// Returns the paths of keys that occur twice in the same JSON object.
 fn duplicates(bytes: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
+    if bytes.is_empty() {
+        return found;
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let seed = Seen { path: String::new(), found: &mut found };
+    let mut path = String::new();
+    let seed = Seen { path: &mut path, found: &mut found };
     // What is not JSON (YAML) was refused by its own parser if a key occurs twice.
     drop(serde::de::DeserializeSeed::deserialize(seed, &mut reader));
     found
 }
 
 struct Seen<'a> {
-    path: String,
+    path: &'a mut String,
     found: &'a mut Vec<String>,
 }
 
@@ -83,24 +130,33 @@ impl<'de> serde::de::Visitor<'de> for Seen<'_> {
     }
 
     fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let mut at = 0;
-        loop {
-            let path = format!("{}[{at}]", self.path);
-            if list.next_element_seed(Seen { path, found: &mut *self.found })?.is_none() {
-                return Ok(());
+        let length = self.path.len();
+        for at in 0_usize.. {
+            self.path.push('[');
+            self.path.push_str(&at.to_string());
+            self.path.push(']');
+            let seen = list.next_element_seed(Seen { path: &mut *self.path, found: &mut *self.found })?;
+            self.path.truncate(length);
+            if seen.is_none() {
+                break;
             }
-            at += 1;
         }
+        Ok(())
     }
 
     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let length = self.path.len();
         let mut keys = std::collections::HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
-            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-            if !keys.insert(key) {
-                self.found.push(path.clone());
+            if length > 0 {
+                self.path.push('.');
             }
-            map.next_value_seed(Seen { path, found: &mut *self.found })?;
+            self.path.push_str(&key);
+            if !keys.insert(key) {
+                self.found.push(self.path.clone());
+            }
+            map.next_value_seed(Seen { path: &mut *self.path, found: &mut *self.found })?;
+            self.path.truncate(length);
         }
         Ok(())
     }

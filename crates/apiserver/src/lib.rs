@@ -31,6 +31,7 @@ pub mod openapi;
 mod patch;
 mod pki;
 mod protobuf;
+mod quantity;
 mod respond;
 mod selector;
 mod server;

@@ -191,13 +191,17 @@ pub(crate) fn prepare_update(
         copy_field(before, field, metadata(new));
     }
     metadata(new).remove("selfLink");
+    new["apiVersion"] = kind.api_version().into();
+    new["kind"] = kind.kind.into();
+    Ok(())
+}
+
+/// Counts a change of what is wanted; `new` is complete already, so a default that was left out is no change.
+pub(crate) fn count_generation(kind: &Kind, old: &Value, new: &mut Value) {
     if has_generation(kind) && spec_differs(old, new) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         metadata(new).insert("generation".to_owned(), generation.into());
     }
-    new["apiVersion"] = kind.api_version().into();
-    new["kind"] = kind.kind.into();
-    Ok(())
 }
 
 /// 409 because the version in the body is not the stored one.

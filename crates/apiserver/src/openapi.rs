@@ -2,6 +2,9 @@
 //!
 //! The documents carry types, formats, defaults, kinds and how lists merge; they have no descriptions. They are made
 //! when asked for; only their hashes are kept.
+//!
+//! Version 2 is there for one client: kubectl reads it before it sends a `List`, to check what the server would not.
+//! This server checks every field itself, so that document has no types, and kubectl checks nothing.
 
 mod document;
 mod prune;
@@ -23,9 +26,16 @@ pub(crate) use prune::{Misfit, misfits, prune};
 
 use crate::{KINDS, Status};
 
+const TITLE: &str = "Kubernetes";
+/// Version of the API.
+const VERSION: &str = "1.36";
+
 /// Returns the routes under `/openapi`.
 pub fn router() -> Router {
-    Router::new().route("/openapi/v3", get(index)).route("/openapi/v3/{*group}", get(group))
+    Router::new()
+        .route("/openapi/v2", get(version_2))
+        .route("/openapi/v3", get(index))
+        .route("/openapi/v3/{*group}", get(group))
 }
 
 /// Returns the documents' names: `api/v1`, `apis/apps/v1`.
@@ -55,6 +65,34 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_panic| Status::internal("the document could not be made"))
+}
+
+/// The form of version 2 that kubectl asks for.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// What that form is called in an answer: an `@` in a media type is more than clients can read.
+const PROTOBUF_ANSWER: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+async fn version_2(headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
+    if !accept.contains(PROTOBUF) && !accept.contains(PROTOBUF_ANSWER) {
+        let info = json!({"title": TITLE, "version": VERSION});
+        return crate::respond::json(StatusCode::OK, &json!({"swagger": "2.0", "info": info, "paths": {}}));
+    }
+    let mut response = Response::new(Body::from(version_2_protobuf()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF_ANSWER));
+    response
+}
+
+/// Returns the document as a message: its version, its title, no paths.
+fn version_2_protobuf() -> Vec<u8> {
+    let field = |number: u8, content: &[u8]| {
+        let mut out = vec![number << 3 | 2, u8::try_from(content.len()).unwrap_or_default()];
+        out.extend_from_slice(content);
+        out
+    };
+    let info = [field(1, TITLE.as_bytes()), field(2, VERSION.as_bytes())].concat();
+    [field(1, b"2.0"), field(2, &info), field(8, b"")].concat()
 }
 
 async fn index() -> Result<Response, Status> {

@@ -84,25 +84,28 @@ impl Status {
 
     /// 422 with one cause per field.
     pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Self {
+        let group = if kind.group.is_empty() { String::new() } else { format!(".{}", kind.group) };
+        let mut details =
+            json!({"name": name, "group": kind.group, "kind": kind.kind, "causes": causes(errors)});
+        if kind.group.is_empty() {
+            details.as_object_mut().map(|map| map.remove("group"));
+        }
+        Self::unprocessable(&format!("{}{group} \"{name}\"", kind.kind), errors, details)
+    }
+
+    /// 422 for a request that leads to no object.
+    pub(crate) fn invalid_request(errors: &[FieldError]) -> Self {
+        Self::unprocessable(" \"\"", errors, json!({"causes": causes(errors)}))
+    }
+
+    fn unprocessable(what: &str, errors: &[FieldError], details: Value) -> Self {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         let list = match texts.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let group = if kind.group.is_empty() { String::new() } else { format!(".{}", kind.group) };
-        let mut status = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "Invalid",
-            format!("{}{group} \"{name}\" is invalid: {list}", kind.kind),
-        );
-        let causes: Vec<Value> = errors
-            .iter()
-            .map(|e| json!({"reason": e.kind.reason(), "message": e.body(), "field": e.field}))
-            .collect();
-        let mut details = json!({"name": name, "group": kind.group, "kind": kind.kind, "causes": causes});
-        if kind.group.is_empty() {
-            details.as_object_mut().map(|map| map.remove("group"));
-        }
+        let message = format!("{what} is invalid: {list}");
+        let mut status = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
         status.details = Some(details);
         status
     }
@@ -150,6 +153,11 @@ impl Status {
         }
         value
     }
+}
+
+fn causes(errors: &[FieldError]) -> Vec<Value> {
+    let cause = |e: &FieldError| json!({"reason": e.kind.reason(), "message": e.body(), "field": e.field});
+    errors.iter().map(cause).collect()
 }
 
 fn details(kind: &Kind, name: &str) -> Value {

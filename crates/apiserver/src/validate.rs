@@ -105,7 +105,7 @@ pub fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut readable = true;
     for misfit in misfits(kind, new) {
         match misfit {
-            Misfit::Sort { path, value, must } => {
+            Misfit::Sort { path, value, must, .. } => {
                 readable = false;
                 errors.invalid(path, value, must);
             }
@@ -117,6 +117,13 @@ pub fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
         metadata::check(&mut errors, new, "metadata");
         rules(&mut errors, kind, new, old);
     }
+    errors.0
+}
+
+/// Returns what is wrong with an object of which only the status and the metadata can have changed.
+pub(crate) fn check_status(new: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    metadata::check(&mut errors, new, "metadata");
     errors.0
 }
 

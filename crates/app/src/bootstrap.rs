@@ -43,8 +43,7 @@ pub(crate) fn make(
     let Wishes { accept_expired, mirror, keyring, include } = wishes;
     let request = Request { accept_expired, mirror, keyring, include, ..request };
     let fetch = shipway_fetch::Config::from_environment().map_err(SeamError::new)?;
-    let runner =
-        Configure(ContainerSteps { roots: engine.roots.clone(), containers: engine.containers.clone() });
+    let runner = Configure(ContainerSteps::new(engine));
     let phases = show.phases(&name.map_or_else(|| "base image".to_owned(), Reference::familiar));
     let deps = Deps {
         store: &engine.store,

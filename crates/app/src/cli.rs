@@ -2,15 +2,17 @@
 
 mod build;
 mod cluster;
+mod containers;
 mod images;
 mod system;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
-pub(crate) use build::{BootstrapArgs, BuildArgs, ImportArgs, ProgressStyle};
+pub(crate) use build::{BootstrapArgs, BuildArgs, BuildNetworkKind, ImportArgs, ProgressStyle};
 pub(crate) use cluster::{ClusterVerb, DownArgs, StatusFormat, UpArgs};
+pub(crate) use containers::{ExecArgs, LogsArgs, NetworkKind, PsArgs, RmArgs, RunArgs, StopArgs};
 pub(crate) use images::{ImagesArgs, ListFormat, NamesArgs, RmiArgs};
 pub(crate) use system::SystemVerb;
 
@@ -140,117 +142,6 @@ pub(crate) enum Verb {
     /// Names that are part of the design and not there yet, and typing errors.
     #[command(external_subcommand)]
     Other(Vec<String>),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ExecArgs {
-    /// Set a variable
-    #[arg(short, long = "env", value_name = "NAME=VALUE")]
-    pub(crate) env: Vec<String>,
-    /// User, `name|uid[:group|gid]`
-    #[arg(short, long)]
-    pub(crate) user: Option<String>,
-    /// Working directory
-    #[arg(short, long)]
-    pub(crate) workdir: Option<String>,
-    /// Keep the input open
-    #[arg(short, long)]
-    pub(crate) interactive: bool,
-    /// Name or id
-    pub(crate) container: String,
-    /// Command and arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-    pub(crate) command: Vec<String>,
-}
-
-/// `bridge` is not there yet, and refused by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NetworkKind {
-    /// Only a loopback device
-    None,
-    /// The host's network
-    Host,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    /// Run in the background and print the container's id
-    #[arg(short, long)]
-    pub(crate) detach: bool,
-    /// Remove the container when it ends
-    #[arg(long)]
-    pub(crate) rm: bool,
-    /// Name of the container
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// Set a variable; without a value, the host's
-    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
-    pub(crate) env: Vec<String>,
-    /// User, `name|uid[:group|gid]`
-    #[arg(short, long)]
-    pub(crate) user: Option<String>,
-    /// Working directory
-    #[arg(short, long)]
-    pub(crate) workdir: Option<String>,
-    /// What the command is given to, instead of the image's
-    #[arg(long)]
-    pub(crate) entrypoint: Option<String>,
-    /// What the container sees of the network
-    #[arg(long, value_enum, default_value = "none")]
-    pub(crate) network: NetworkKind,
-    /// Hostname [default: the start of the id]
-    #[arg(short = 'H', long)]
-    pub(crate) hostname: Option<String>,
-    /// Keep the input open
-    #[arg(short, long)]
-    pub(crate) interactive: bool,
-    /// The root file system cannot be written
-    #[arg(long)]
-    pub(crate) read_only: bool,
-    /// The image
-    pub(crate) image: String,
-    /// Command and arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) command: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PsArgs {
-    /// Also stopped ones
-    #[arg(short, long)]
-    pub(crate) all: bool,
-    /// Only ids
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// Ids and commands in full
-    #[arg(long)]
-    pub(crate) no_trunc: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LogsArgs {
-    /// Name or id
-    pub(crate) container: String,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StopArgs {
-    /// Names or ids
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
-    /// Seconds until it is killed
-    #[arg(short, long, default_value_t = 10)]
-    pub(crate) time: u32,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RmArgs {
-    /// Names or ids
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
-    /// Also when it runs
-    #[arg(short, long)]
-    pub(crate) force: bool,
 }
 
 #[cfg(test)]

@@ -20,17 +20,18 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     Some(time.unix_timestamp())
 }
 
-/// Returns a time as RFC 3339 has it.
-pub(crate) fn rfc3339(seconds: i64) -> String {
-    let time = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
-    time.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
-}
-
 /// Returns a time as docker prints it: `2026-01-02 15:04:05 +0000 UTC`.
-pub(crate) fn date(seconds: i64) -> String {
+pub(crate) fn moment(seconds: i64) -> String {
     let time = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
     let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] +0000 UTC");
     time.format(&format).unwrap_or_default()
+}
+
+/// Returns a date in UTC, from nanoseconds since the epoch.
+pub(crate) fn date(nanoseconds: i128) -> String {
+    let format = &time::format_description::well_known::Rfc3339;
+    let date = time::OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok();
+    date.and_then(|date| date.format(format).ok()).unwrap_or_default()
 }
 
 /// Returns how long ago something was. Compat: docker, `units.HumanDuration`.
@@ -86,7 +87,7 @@ mod tests {
     #[test]
     fn times_are_read_and_printed() {
         let seconds = parse("2026-01-02T15:04:05.5Z").unwrap();
-        assert_eq!(date(seconds), "2026-01-02 15:04:05 +0000 UTC");
+        assert_eq!(moment(seconds), "2026-01-02 15:04:05 +0000 UTC");
         assert_eq!(parse("yesterday"), None);
     }
 

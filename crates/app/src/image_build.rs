@@ -20,7 +20,7 @@ pub(crate) fn build(
     let builder = Builder::new(
         engine.store.clone(),
         Arc::new(engine.layers.clone()),
-        Arc::new(ContainerSteps { roots: engine.roots.clone(), containers: engine.containers.clone() }),
+        Arc::new(ContainerSteps::new(engine)),
         Arc::new(LocalImages { engine: engine.clone(), bootstrap, show: show.clone() }),
         Arc::new(show.clone()),
     );

@@ -4,6 +4,7 @@
 mod absent;
 mod bases;
 mod bootstrap;
+mod claim;
 mod cli;
 mod clock;
 mod cluster;
@@ -13,11 +14,14 @@ mod forwards;
 mod host_ca;
 mod image_build;
 mod listing;
+mod network;
 mod progress;
+mod publish;
 mod requirements;
 mod roots;
 mod spelling;
 mod steps;
+mod sweep;
 mod table;
 mod tasks;
 mod template;
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
     match arguments.get(1).and_then(|verb| verb.to_str()) {
         Some("__shim") => return shipway_runtime::shim_main(&arguments[2..]),
         Some("__exec") => return shipway_runtime::exec_main(&arguments[2..]),
+        Some(verbs::ended::VERB) => return verbs::ended::main(&arguments[2..]),
         _ => {}
     }
     let filter = tracing_subscriber::EnvFilter::from_env("SHIPWAY_LOG");

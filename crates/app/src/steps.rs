@@ -1,6 +1,7 @@
 //! RUN steps as containers.
 
-use std::collections::BTreeMap;
+mod network;
+
 use std::io::{Read as _, Write};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
@@ -10,12 +11,13 @@ use std::time::Duration;
 
 use shipway_build::{BuildNetwork, MountSource, RunStep, SeamError, StepRunner};
 use shipway_runtime::{
-    CapabilityProfile, ContainerSpec, Containers, Mount, MountKind, Network, Resources, Rootfs, RuntimeError,
-    StdIo,
+    CapabilityProfile, ContainerSpec, Containers, Mount, MountKind, Network, Rootfs, RuntimeError, StdIo,
 };
 
+use crate::engine::Engine;
 use crate::host_ca;
 use crate::roots::Roots;
+use crate::steps::network::StepNetwork;
 
 /// How often a running step looks whether it should stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
@@ -25,8 +27,9 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 /// Runs steps in containers that end with this process.
 #[derive(Debug)]
 pub(crate) struct ContainerSteps {
-    pub(crate) roots: Roots,
-    pub(crate) containers: Containers,
+    roots: Roots,
+    containers: Containers,
+    network: StepNetwork,
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -50,7 +53,9 @@ impl StepRunner for ContainerSteps {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let id = format!("step-{}-{number}", std::process::id());
         let scratch = Scratch::new(self.roots.state.join("steps").join(&id))?;
-        let spec = self.spec(id, step, &scratch)?;
+        let network = self.network_of(step, output)?;
+        let spec =
+            ContainerSpec { network: network.0, resolv_conf: network.1, ..self.spec(id, step, &scratch)? };
         let (mut reader, writer) = std::io::pipe().map_err(output_error)?;
         let stderr = writer.try_clone().map_err(output_error)?;
         let streams = StdIo::Streams { stdin: Stdio::null(), stdout: writer.into(), stderr: stderr.into() };
@@ -88,6 +93,24 @@ fn output_error(source: std::io::Error) -> SeamError {
 }
 
 impl ContainerSteps {
+    /// Makes a runner of steps; their sandbox goes with it.
+    pub(crate) fn new(engine: &Engine) -> Self {
+        let (roots, containers) = (engine.roots.clone(), engine.containers.clone());
+        Self { network: StepNetwork::new(roots.clone()), roots, containers }
+    }
+
+    fn network_of(
+        &self,
+        step: &RunStep,
+        output: &mut dyn Write,
+    ) -> Result<(Network, Option<String>), SeamError> {
+        match step.network {
+            BuildNetwork::None => Ok((Network::None, network::host_names())),
+            BuildNetwork::Host => Ok((Network::Host, network::host_names())),
+            BuildNetwork::Default => self.network.of_step(&step.env, output).map_err(SeamError::new),
+        }
+    }
+
     fn spec(&self, id: String, step: &RunStep, scratch: &Scratch) -> Result<ContainerSpec, SeamError> {
         let mut mounts = Vec::new();
         for (number, mount) in step.mounts.iter().enumerate() {
@@ -125,8 +148,6 @@ impl ContainerSteps {
             }
             env.extend(host_ca::variables());
         }
-        // Until steps have a network of their own, the default one is the host's.
-        let network = if step.network == BuildNetwork::None { Network::None } else { Network::Host };
         Ok(ContainerSpec {
             hostname: "buildkitsandbox".to_owned(),
             args: step.args.clone(),
@@ -140,20 +161,14 @@ impl ContainerSteps {
                 read_only: false,
             },
             mounts,
-            resolv_conf: fs_err::read_to_string("/etc/resolv.conf").ok(),
             hosts: Some(
                 "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n"
                     .to_owned(),
             ),
-            network,
             capabilities: CapabilityProfile::Build,
-            no_new_privileges: false,
-            resources: Resources::default(),
             cgroup_parent: format!("shipway-{}", self.roots.id),
-            publish: Vec::new(),
-            address: None,
-            labels: BTreeMap::new(),
             id,
+            ..ContainerSpec::default()
         })
     }
 }

@@ -8,8 +8,10 @@ mod caps;
 mod cgroup;
 mod device_filter;
 mod entries;
+mod fresh;
 mod inotify;
 mod interrupt;
+mod listen;
 mod manager_group;
 mod mount;
 mod mount_attr;
@@ -17,6 +19,7 @@ mod netlink;
 mod netns;
 pub mod nft;
 mod overlay;
+mod power_cut;
 mod process;
 mod root;
 mod screen;
@@ -27,8 +30,10 @@ mod syscall_filter;
 
 pub use caps::Capabilities;
 pub use cgroup::{Cgroup, Limits};
+pub use fresh::{Attributes, set_modified};
 pub use inotify::Inotify;
 pub use interrupt::Interrupts;
+pub use listen::listen_tcp;
 pub use manager_group::OwnGroup;
 pub use mount::{
     MountAttributes, attach, clone_at, clone_tree, make_all_private, new_filesystem, pivot_into,
@@ -37,6 +42,7 @@ pub use mount_attr::set_read_only;
 pub use netlink::{InterfaceAddress, Link, NetlinkError, Route, RouteSocket, Veth};
 pub use netns::{NetworkNamespace, forget_private_mounts, keep_mounts_private};
 pub use overlay::Overlay;
+pub use power_cut::cut_power;
 pub use process::{
     CONTAINER_NAMESPACES, Ended, Forked, Namespaces, PROCESS_NAMESPACE, become_subreaper, change_directory,
     close_others_on_exec, die_with_parent, execute, exit_now, fork, fork_into, join_namespace, keep_on_exec,
@@ -48,5 +54,5 @@ pub use rustix::fs::OFlags as OpenFlags;
 pub use screen::terminal_size;
 pub use seal::ensure_sealed;
 pub use surroundings::{enable_loopback, is_in_proc, limit_open_files, set_umask, wait_readable};
-pub use sync::{filesystem_magic, free_bytes, sync_directory, sync_filesystem};
+pub use sync::{filesystem_magic, free_bytes, free_files, reserve_bytes, sync_directory, sync_filesystem};
 pub use syscall_filter::{ArgumentTest, FilterAction, FilterRule, SyscallFilter};

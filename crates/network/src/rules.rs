@@ -11,7 +11,7 @@ use shipway_linux::nft::{
 use crate::subnet::Subnet;
 
 /// Goes up with every change below, so that tables of older versions are replaced.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the rules are about.
 #[derive(Clone, Debug)]
@@ -83,6 +83,16 @@ impl Subject<'_> {
                 vec![
                     Expression::InputInterface(Is::Other, "lo".into()),
                     Expression::DestinationAddress(Is::Equal, Ipv4Addr::new(127, 0, 0, 0), 8),
+                    drop.clone(),
+                ],
+            ),
+            // What listens on the host's address in the network is for sandboxes and this host.
+            (
+                EARLY,
+                vec![
+                    Expression::InputInterface(Is::Other, "lo".into()),
+                    from(Is::Other),
+                    Expression::DestinationAddress(Is::Equal, self.subnet.gateway(), 32),
                     drop.clone(),
                 ],
             ),

@@ -1,26 +1,70 @@
 //! Published ports: the shim owns the listening sockets, so they live as long as the container.
 
 use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
+
+use shipway_linux::listen_tcp;
 
 use crate::error::{Stage, StartFailure};
 use crate::{ContainerSpec, PortMapping};
 
-/// Listens on every published port; a port in use is the failure.
-pub(crate) fn listen(spec: &ContainerSpec) -> Result<Vec<(TcpListener, PortMapping)>, StartFailure> {
-    let bind = |mapping: &PortMapping| {
-        let address = SocketAddr::new(mapping.host_ip, mapping.host_port);
-        let listener = TcpListener::bind(address);
-        listener
-            .map(|listener| (listener, *mapping))
-            .map_err(|error| StartFailure::new(Stage::Publish, address.to_string(), &error))
-    };
-    spec.publish.iter().map(bind).collect()
+/// How often a free port is looked for that is free in both families.
+const ATTEMPTS: usize = 16;
+
+type Listening = Vec<(TcpListener, PortMapping)>;
+
+/// Listens on every published port; a port in use is the failure. The mappings returned have the real numbers.
+pub(crate) fn listen(spec: &ContainerSpec) -> Result<Listening, StartFailure> {
+    let mut wanted = spec.publish.as_slice();
+    let mut listening = Listening::new();
+    while let Some((first, rest)) = wanted.split_first() {
+        let twin = rest.first().filter(|second| is_twin(first, second));
+        wanted = &rest[usize::from(twin.is_some())..];
+        listening.extend(listen_both(first, twin)?);
+    }
+    Ok(listening)
+}
+
+/// Whether the second mapping is the same as the first in the other family.
+fn is_twin(first: &PortMapping, second: &PortMapping) -> bool {
+    first.host_ip == Ipv4Addr::UNSPECIFIED
+        && second.host_ip == Ipv6Addr::UNSPECIFIED
+        && (first.host_port, first.container_port) == (second.host_port, second.container_port)
+}
+
+fn listen_both(first: &PortMapping, twin: Option<&PortMapping>) -> Result<Listening, StartFailure> {
+    let mut attempt = 1;
+    loop {
+        let one = bind(first)?;
+        let Some(twin) = twin else { return Ok(vec![one]) };
+        match bind(&PortMapping { host_port: one.1.host_port, ..*twin }) {
+            Ok(other) => return Ok(vec![one, other]),
+            Err(failure) if is_without_ipv6(&failure) => return Ok(vec![one]),
+            Err(failure) if first.host_port != 0 || attempt == ATTEMPTS => return Err(failure),
+            Err(_taken) => attempt += 1,
+        }
+    }
+}
+
+fn bind(mapping: &PortMapping) -> Result<(TcpListener, PortMapping), StartFailure> {
+    let address = SocketAddr::new(mapping.host_ip, mapping.host_port);
+    let bound = listen_tcp(address).and_then(|listener| {
+        let host_port = listener.local_addr()?.port();
+        Ok((listener, PortMapping { host_port, ..*mapping }))
+    });
+    bound.map_err(|error| StartFailure::new(Stage::Publish, address.to_string(), &error))
+}
+
+/// Whether the machine has IPv6 switched off.
+fn is_without_ipv6(failure: &StartFailure) -> bool {
+    const NO_FAMILY: i32 = 97;
+    const NO_ADDRESS: i32 = 99;
+    [NO_FAMILY, NO_ADDRESS].contains(&failure.errno)
 }
 
 /// Connects everybody who comes to the container. The threads end with the shim.
-pub(crate) fn serve(listeners: Vec<(TcpListener, PortMapping)>, address: Ipv4Addr) {
+pub(crate) fn serve(listeners: Listening, address: Ipv4Addr) {
     for (listener, mapping) in listeners {
         let target = SocketAddr::from((address, mapping.container_port));
         thread::spawn(move || {
@@ -46,4 +90,35 @@ fn carry(client: &TcpStream, target: SocketAddr) -> io::Result<()> {
     client.shutdown(Shutdown::Write)?;
     drop(upward.join());
     copied.map(|_bytes| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn mapping(host_ip: IpAddr, host_port: u16) -> PortMapping {
+        PortMapping { host_ip, host_port, container_port: 80 }
+    }
+
+    #[test]
+    fn a_free_port_is_the_same_in_both_families() {
+        let (four, six) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
+        let spec = ContainerSpec { publish: vec![mapping(four, 0), mapping(six, 0)], ..Default::default() };
+        let found: Vec<PortMapping> = listen(&spec).unwrap().into_iter().map(|(_, found)| found).collect();
+        let port = found[0].host_port;
+        assert_ne!(port, 0);
+        assert_eq!(found, [mapping(four, port), mapping(six, port)][..found.len()]);
+    }
+
+    #[test]
+    fn a_port_in_use_in_either_family_is_named() {
+        let six = Ipv6Addr::UNSPECIFIED.into();
+        let Ok((taken, held)) = bind(&mapping(six, 0)) else { return };
+        let both = vec![mapping(Ipv4Addr::UNSPECIFIED.into(), held.host_port), mapping(six, held.host_port)];
+        let failure = listen(&ContainerSpec { publish: both, ..Default::default() }).unwrap_err();
+        assert_eq!((failure.stage, failure.subject), (Stage::Publish, format!("[::]:{}", held.host_port)));
+        drop(taken);
+    }
 }

@@ -112,6 +112,7 @@ fn start(dir: &Path, log: bool) -> Result<Started, StartFailure> {
                 finished: None,
                 exit_code: None,
                 out_of_memory: false,
+                ports: listeners.iter().map(|(_, mapping)| *mapping).collect(),
             };
             state.save(dir).map_err(fail(Stage::Spec))?;
             Ok(Started { spec, pid, state, streams, listeners, lock, group })
@@ -207,7 +208,18 @@ fn supervise(dir: &Path, started: Started) -> ExitCode {
     drop(group.leave());
     remove_groups(&spec);
     drop(lock);
+    run_after(&spec.after);
     if saved.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Becomes this program under the verb that cleans up, if there is one; whoever waits for the container has been told.
+fn run_after(arguments: &[String]) {
+    use std::os::unix::process::CommandExt as _;
+    if !arguments.is_empty() {
+        let error = std::process::Command::new("/proc/self/exe").args(arguments).exec();
+        // Standard error is the shim's log.
+        drop(writeln!(io::stderr(), "could not clean up: {error}"));
+    }
 }
 
 /// Writes both streams to the log until they end.

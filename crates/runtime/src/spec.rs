@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// Everything that the shim needs to know about a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// A file without a field that came later means its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ContainerSpec {
     /// Unique name below the state root.
     pub id: String,
@@ -44,6 +47,8 @@ pub struct ContainerSpec {
     pub address: Option<Ipv4Addr>,
     /// Notes of whoever asked for it, found again after a restart.
     pub labels: std::collections::BTreeMap<String, String>,
+    /// Arguments that the shim runs this program with when the container has ended; nothing if there are none.
+    pub after: Vec<String>,
 }
 
 /// A root file system of layers.
@@ -81,10 +86,11 @@ pub enum MountKind {
 }
 
 /// What network a container sees.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
     /// Nothing but a loopback device.
+    #[default]
     None,
     /// The host's.
     Host,
@@ -121,7 +127,7 @@ pub struct Resources {
 pub struct PortMapping {
     /// Address of the host.
     pub host_ip: IpAddr,
-    /// Port of the host.
+    /// Port of the host; 0 is any free one, the same for `0.0.0.0` and `[::]`.
     pub host_port: u16,
     /// Port of the container.
     pub container_port: u16,

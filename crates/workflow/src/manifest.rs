@@ -29,6 +29,8 @@ pub(crate) fn deployment(project: &Project, image: &str) -> Value {
         };
         container["readinessProbe"] = probe;
     }
+    // Connections that a pod had when it was taken out of service may end: it is told to go a second later.
+    container["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": 1 } } });
     if !project.env.is_empty() {
         let env = project.env.iter().map(|(name, value)| json!({ "name": name, "value": value }));
         container["env"] = env.collect();
@@ -71,5 +73,6 @@ mod tests {
         assert_eq!(container["image"], "web@sha256:00");
         assert_eq!(container["readinessProbe"]["tcpSocket"]["port"], 80);
         assert_eq!(container["env"][0]["value"], "1");
+        assert_eq!(container["lifecycle"]["preStop"]["sleep"]["seconds"], 1);
     }
 }

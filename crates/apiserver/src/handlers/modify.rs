@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::create::{check_type, failed, store_new};
 use crate::call::Call;
-use crate::object::{self, finalizers, meta, prepare_update};
+use crate::object::{self, count_generation, finalizers, meta, prepare_update};
 use crate::patch::{Patch, managed};
 use crate::server::Api;
 use crate::status::Status;
@@ -85,7 +85,10 @@ pub(crate) async fn patch(api: &Api, call: &Call, bytes: &[u8], media: &str) -> 
     let edit = |old: &Value| {
         let new = patch.apply(call, old)?;
         let mut found = Vec::new();
-        let new = fields::check(call, b"", new, &mut found)?;
+        let new = match &patch {
+            Patch::Apply(_) => fields::check(call, b"", new, &mut found)?,
+            _ => fields::check_patched(call, bytes, new, &mut found)?,
+        };
         *pruned.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = found;
         Ok(new)
     };
@@ -137,13 +140,17 @@ pub(crate) async fn modify(
         prepare_update(kind, sub, &old, &mut new)?;
         admission::update(call, &old, &mut new)?;
         defaults::apply(kind, &mut new);
+        count_generation(kind, &old, &mut new);
         if recorded == Recorded::Here {
             managed::record(kind, &old, &mut new, &call.manager(), sub.filter(|s| *s == "status"));
         }
         if new == old {
             return Ok(old);
         }
-        let errors = validate::check(kind, &new, Some(&old));
+        let errors = match sub {
+            Some("status") => validate::check_status(&new),
+            _ => validate::check(kind, &new, Some(&old)),
+        };
         if !errors.is_empty() {
             return Err(Status::invalid(kind, name, &errors));
         }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::read;
 use crate::authz::{self, Action};
 use crate::call::{Call, Target};
+use crate::discovery::REVIEWS;
 use crate::object::{meta, timestamp};
 use crate::server::Api;
 use crate::status::Status;
@@ -20,18 +21,8 @@ pub(crate) fn answer(
     bytes: &[u8],
     media: &str,
 ) -> Option<Result<Response, Status>> {
-    let known = matches!(
-        (target.group.as_str(), target.version.as_str(), target.plural.as_str()),
-        ("authentication.k8s.io", "v1", "tokenreviews" | "selfsubjectreviews")
-            | (
-                "authorization.k8s.io",
-                "v1",
-                "selfsubjectaccessreviews"
-                    | "subjectaccessreviews"
-                    | "localsubjectaccessreviews"
-                    | "selfsubjectrulesreviews"
-            )
-    );
+    let known = target.version == "v1"
+        && REVIEWS.iter().any(|review| review.0 == target.group && review.1 == target.plural);
     if !known || target.name.is_some() {
         return None;
     }
@@ -59,7 +50,14 @@ fn review(api: &Api, target: &Target, who: &Identity, mut body: Value) -> Result
             };
             access(api, &user, &spec)
         }
-        _ => return Err(Status::not_supported("rules reviews are not supported")),
+        "selfsubjectrulesreviews" => {
+            let namespace = spec["namespace"].as_str().unwrap_or_default();
+            if namespace.is_empty() {
+                return Err(Status::bad_request("no namespace on request"));
+            }
+            authz::rules(&api.store, who, namespace)
+        }
+        _ => return Err(Status::no_such_path()),
     };
     Ok(body)
 }

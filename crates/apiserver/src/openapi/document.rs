@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use serde_json::{Map, Value, json};
 
 use super::schema::{Field, Shape, Type};
+use super::{TITLE, VERSION};
 use crate::{KINDS, Kind};
 
 const META: &str = "apimachinery.pkg.apis.meta.v1";
@@ -22,7 +23,7 @@ pub(super) fn render(name: &str) -> Option<String> {
         return None;
     }
     let mut text =
-        String::from(r#"{"openapi":"3.0.0","info":{"title":"Kubernetes","version":"1.36"},"paths":{"#);
+        format!(r#"{{"openapi":"3.0.0","info":{{"title":"{TITLE}","version":"{VERSION}"}},"paths":{{"#);
     let mut first = true;
     let mut entry = |text: &mut String, key: &str, value: &Value| {
         if !std::mem::replace(&mut first, false) {

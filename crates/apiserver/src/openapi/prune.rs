@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::schema::{Shape, Type};
-use crate::Kind;
 use crate::table::age::parse_time;
+use crate::{Kind, quantity};
 
-/// Removes fields that the schema of `kind` does not have, and nulls; returns the paths of the former, such as
-/// `spec.containers[0].foo`.
+/// Removes fields that the schema of `kind` does not have, and nulls, and writes quantities in their canonical form;
+/// returns the paths of the unknown fields, such as `spec.containers[0].foo`.
 pub(crate) fn prune(kind: &Kind, object: &mut Value) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(root) = Type::of_kind(kind.group, kind.version, kind.kind) {
@@ -17,8 +17,10 @@ pub(crate) fn prune(kind: &Kind, object: &mut Value) -> Vec<String> {
 }
 
 fn prune_type(of: Type, value: &mut Value, path: &mut String, found: &mut Vec<String>) {
-    if of.scalar().is_some() {
-        return;
+    match of.scalar() {
+        Some("quantity") => return write_quantity(value),
+        Some(_) => return,
+        None => {}
     }
     let Some(map) = value.as_object_mut() else { return };
     map.retain(|name, value| {
@@ -33,6 +35,18 @@ fn prune_type(of: Type, value: &mut Value, path: &mut String, found: &mut Vec<St
         // A null of a known field is a field that is not there.
         known.is_some() && !value.is_null()
     });
+}
+
+/// Clients decode quantities from strings only, and compare them as such.
+fn write_quantity(value: &mut Value) {
+    let canonical = match value {
+        Value::String(text) => quantity::canonical(text).filter(|canonical| canonical != text),
+        Value::Number(number) => quantity::canonical(&number.to_string()),
+        _ => None,
+    };
+    if let Some(canonical) = canonical {
+        *value = canonical.into();
+    }
 }
 
 fn prune_shape(shape: Shape, value: &mut Value, path: &mut String, found: &mut Vec<String>) {
@@ -100,6 +114,8 @@ pub(crate) enum Misfit {
         value: Value,
         /// `must be …`.
         must: &'static str,
+        /// How a decoder in Go would say it, which clients know.
+        decoding: String,
     },
     /// It is not among the allowed values.
     Choice {
@@ -115,7 +131,8 @@ pub(crate) enum Misfit {
 /// Returns the values of `object` that do not fit the schema of `kind`; allowed values are checked outside of the
 /// status only.
 pub(crate) fn misfits(kind: &Kind, object: &Value) -> Vec<Misfit> {
-    let mut walk = Walk { path: String::new(), found: Vec::new(), choices: true };
+    let mut walk =
+        Walk { path: String::new(), plain: String::new(), owner: "", found: Vec::new(), choices: true };
     if let Some(root) = Type::of_kind(kind.group, kind.version, kind.kind) {
         walk.of_type(root, object);
     }
@@ -124,13 +141,33 @@ pub(crate) fn misfits(kind: &Kind, object: &Value) -> Vec<Misfit> {
 
 struct Walk {
     path: String,
+    /// The path without positions and keys.
+    plain: String,
+    /// Type of the field that the walk is in.
+    owner: &'static str,
     found: Vec<Misfit>,
     choices: bool,
 }
 
 impl Walk {
-    fn wrong(&mut self, value: &Value, must: &'static str) {
-        self.found.push(Misfit::Sort { path: self.path.clone(), value: value.clone(), must });
+    fn wrong(&mut self, value: &Value, must: &'static str, wanted: Shape) {
+        let found = match value {
+            Value::String(_) => "string",
+            Value::Bool(_) => "bool",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+            Value::Number(number) if number.is_f64() || matches!(wanted, Shape::Int | Shape::Long) => {
+                &format!("number {number}")
+            }
+            Value::Number(_) | Value::Null => "number",
+        };
+        let decoding = format!(
+            "json: cannot unmarshal {found} into Go struct field {}.{} of type {}",
+            short(self.owner),
+            self.plain,
+            in_go(wanted)
+        );
+        self.found.push(Misfit::Sort { path: self.path.clone(), value: value.clone(), must, decoding });
     }
 
     fn of_type(&mut self, of: Type, value: &Value) {
@@ -143,11 +180,14 @@ impl Walk {
                 _ => (true, ""),
             };
             if !fits {
-                self.wrong(value, must);
+                self.wrong(value, must, Shape::Type(of.name));
             }
             return;
         }
-        let Some(map) = value.as_object() else { return self.wrong(value, "must be an object") };
+        let Some(map) = value.as_object() else {
+            return self.wrong(value, "must be an object", Shape::Type(of.name));
+        };
+        let owner = std::mem::replace(&mut self.owner, of.name);
         for (name, value) in map {
             let Some(field) = of.field(name) else { continue };
             // Null is not there.
@@ -156,15 +196,17 @@ impl Walk {
             }
             let is_status = self.path.is_empty() && name == "status";
             self.choices &= !is_status;
-            let length = push(&mut self.path, name);
+            let (length, plain) = (push(&mut self.path, name), push(&mut self.plain, name));
             let before = self.found.len();
             self.of_shape(field.shape, value);
             if self.choices && self.found.len() == before {
                 self.of_choices(field, value);
             }
             self.path.truncate(length);
+            self.plain.truncate(plain);
             self.choices |= is_status;
         }
+        self.owner = owner;
     }
 
     fn of_choices(&mut self, field: super::schema::Field, value: &Value) {
@@ -204,7 +246,9 @@ impl Walk {
                 return;
             }
             Shape::List(inner) => {
-                let Some(list) = value.as_array() else { return self.wrong(value, "must be a list") };
+                let Some(list) = value.as_array() else {
+                    return self.wrong(value, "must be a list", shape);
+                };
                 for (index, value) in list.iter().enumerate() {
                     let length = push_index(&mut self.path, index);
                     self.of_shape(Shape::parse(inner), value);
@@ -213,7 +257,9 @@ impl Walk {
                 return;
             }
             Shape::Map(inner) => {
-                let Some(map) = value.as_object() else { return self.wrong(value, "must be an object") };
+                let Some(map) = value.as_object() else {
+                    return self.wrong(value, "must be an object", shape);
+                };
                 for (name, value) in map {
                     let length = push(&mut self.path, name);
                     self.of_shape(Shape::parse(inner), value);
@@ -223,8 +269,32 @@ impl Walk {
             }
         };
         if !fits {
-            self.wrong(value, must);
+            self.wrong(value, must, shape);
         }
+    }
+}
+
+/// Returns the last part of a type's name.
+fn short(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// Returns the name that the shape has in Go.
+fn in_go(shape: Shape) -> String {
+    match shape {
+        Shape::Text => "string".to_owned(),
+        Shape::Bytes => "[]uint8".to_owned(),
+        Shape::Bool => "bool".to_owned(),
+        Shape::Int => "int32".to_owned(),
+        Shape::Long => "int64".to_owned(),
+        Shape::Number => "float64".to_owned(),
+        Shape::Object | Shape::Any => "map[string]interface {}".to_owned(),
+        Shape::Type(name) => {
+            let version = name.rsplit('.').nth(1).unwrap_or_default();
+            format!("{version}.{}", short(name))
+        }
+        Shape::List(inner) => format!("[]{}", in_go(Shape::parse(inner))),
+        Shape::Map(inner) => format!("map[string]{}", in_go(Shape::parse(inner))),
     }
 }
 
@@ -265,6 +335,18 @@ mod tests {
     }
 
     #[test]
+    fn quantities_become_canonical_wherever_they_are() {
+        let mut pod = json!({"spec": {"containers": [{"resources": {
+            "limits": {"cpu": 1, "memory": 1_500_000_000, "x/y": 0.5}, "requests": {"cpu": "1000m", "memory": "abc"}}}],
+            "volumes": [{"emptyDir": {"sizeLimit": "1024Mi"}}]}});
+        assert_eq!(prune(kind("Pod"), &mut pod), [""; 0]);
+        let want = json!({"spec": {"containers": [{"resources": {
+            "limits": {"cpu": "1", "memory": "1500M", "x/y": "500m"}, "requests": {"cpu": "1", "memory": "abc"}}}],
+            "volumes": [{"emptyDir": {"sizeLimit": "1Gi"}}]}});
+        assert_eq!(pod, want);
+    }
+
+    #[test]
     fn recorded_objects_fit() {
         for (name, text) in [
             ("Pod", include_str!("../../tests/data/pod.yaml")),
@@ -296,6 +378,34 @@ mod tests {
                 "spec.template.spec.containers must be a list",
                 "spec.template.spec.terminationGracePeriodSeconds must be an integer",
                 "spec.template.spec.restartPolicy one of \"Always\", \"Never\", \"OnFailure\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn decoders_in_go_would_say_it_so() {
+        let pod = json!({"metadata": {"labels": {"a": 1}}, "spec": {"hostNetwork": "yes", "containers": [
+            {"args": [true], "ports": [{"containerPort": "80"}, {"containerPort": 1.5}], "securityContext": []}],
+            "nodeSelector": 7}});
+        let found: Vec<String> = misfits(kind("Pod"), &pod)
+            .into_iter()
+            .filter_map(|misfit| match misfit {
+                Misfit::Sort { decoding, .. } => Some(decoding),
+                Misfit::Choice { .. } => None,
+            })
+            .collect();
+        let field =
+            |text: &str| format!("json: cannot unmarshal {}", text.replace('>', "into Go struct field"));
+        assert_eq!(
+            found,
+            [
+                field("number > ObjectMeta.metadata.labels of type string"),
+                field("string > PodSpec.spec.hostNetwork of type bool"),
+                field("bool > Container.spec.containers.args of type string"),
+                field("string > ContainerPort.spec.containers.ports.containerPort of type int32"),
+                field("number 1.5 > ContainerPort.spec.containers.ports.containerPort of type int32"),
+                field("array > Container.spec.containers.securityContext of type v1.SecurityContext"),
+                field("number > PodSpec.spec.nodeSelector of type map[string]string"),
             ]
         );
     }

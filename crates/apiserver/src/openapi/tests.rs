@@ -79,3 +79,20 @@ async fn the_index_names_documents_that_exist() {
     assert_eq!(get(url, Some(&tag)).await.unwrap().status(), StatusCode::NOT_MODIFIED);
     assert_eq!(get("/openapi/v3/apis/nothing/v1", None).await.unwrap().status(), StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn version_2_is_there_and_empty() {
+    use tower::ServiceExt as _;
+    let get = async |accept: &str| {
+        let request = http::Request::get("/openapi/v2").header("accept", accept).body(Body::empty()).unwrap();
+        let answer = router().oneshot(request).await.unwrap();
+        let media = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        (media, axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap())
+    };
+    let (media, bytes) = get("application/json").await;
+    assert_eq!(media, "application/json");
+    assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap()["swagger"], "2.0");
+    let (media, bytes) = get(PROTOBUF).await;
+    assert_eq!(media, PROTOBUF_ANSWER);
+    assert_eq!(&bytes[..], b"\x0a\x032.0\x12\x12\x0a\x0aKubernetes\x12\x041.36\x42\0");
+}

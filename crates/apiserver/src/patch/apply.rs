@@ -1,5 +1,7 @@
 //! Server-side apply: merge what a manager wants, remove what it no longer wants, refuse what others own.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -43,7 +45,7 @@ pub(crate) fn apply(
         if force {
             entry["fieldsV1"] = difference(&entry["fieldsV1"], &Value::Object(found));
         } else {
-            let who = conflict_with(entry);
+            let who = manager_text(entry);
             conflicts.extend(paths.into_iter().map(|path| (who.clone(), path)));
         }
     }
@@ -70,24 +72,36 @@ pub(crate) fn apply(
     Ok(())
 }
 
-fn conflict_with(entry: &Value) -> String {
+/// Returns how a manager is called in a message.
+fn manager_text(entry: &Value) -> String {
     let manager = entry["manager"].as_str().unwrap_or_default();
     let version = entry["apiVersion"].as_str().unwrap_or_default();
     let sub =
         entry["subresource"].as_str().map(|sub| format!(" with subresource {sub:?}")).unwrap_or_default();
     let operation = if entry["operation"] == "Update" { format!(" using {version}") } else { String::new() };
-    format!("conflict with \"{manager}\"{sub}{operation}")
+    format!("\"{manager}\"{sub}{operation}")
 }
 
 fn refused(conflicts: &[(String, String)]) -> Status {
-    let noun = if conflicts.len() == 1 { "conflict" } else { "conflicts" };
-    let texts: Vec<String> = conflicts.iter().map(|(who, path)| format!("{who}: {path}")).collect();
-    let list = if texts.len() == 1 { texts[0].clone() } else { format!("\n- {}", texts.join("\n- ")) };
-    let message = format!("Apply failed with {} {noun}: {list}", conflicts.len());
-    let mut status = Status::new(StatusCode::CONFLICT, "Conflict", message.replace(": \n", ":\n"));
+    let list = if let [(who, path)] = conflicts {
+        format!("1 conflict: conflict with {who}: {path}")
+    } else {
+        let mut by_manager: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (who, path) in conflicts {
+            by_manager.entry(who).or_default().push(path);
+        }
+        let lines = by_manager.into_iter().map(|(who, mut paths)| {
+            paths.sort_unstable();
+            format!("conflicts with {who}:\n- {}", paths.join("\n- "))
+        });
+        format!("{} conflicts: {}", conflicts.len(), lines.collect::<Vec<_>>().join("\n"))
+    };
+    let mut status = Status::new(StatusCode::CONFLICT, "Conflict", format!("Apply failed with {list}"));
     let causes: Vec<Value> = conflicts
         .iter()
-        .map(|(who, path)| json!({"reason": "FieldManagerConflict", "message": who, "field": path}))
+        .map(|(who, path)| {
+            json!({"reason": "FieldManagerConflict", "message": format!("conflict with {who}"), "field": path})
+        })
         .collect();
     status.details = Some(json!({"causes": causes}));
     status
@@ -123,7 +137,7 @@ impl Walk<'_> {
                 (below(path, field), format!("{shown}.{field}"), at(live), at(applied))
             } else {
                 let at = |value: Option<&Value>| value.and_then(|v| find(self.kind, path, v, key)).cloned();
-                (path.to_owned(), format!("{shown}[{}]", &key[2..]), at(live), at(applied))
+                (path.to_owned(), format!("{shown}{}", position(key)), at(live), at(applied))
             };
             let leaf = |set: &Value| set.as_object().is_none_or(Map::is_empty);
             if leaf(theirs) || leaf(ours) {
@@ -141,6 +155,14 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+/// Returns how the entry of a list is called in a message: `[name="c"]`.
+fn position(id: &str) -> String {
+    let keys: Map<String, Value> =
+        id.strip_prefix("k:").and_then(|keys| serde_json::from_str(keys).ok()).unwrap_or_default();
+    let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("[{}]", keys.join(","))
 }
 
 fn find<'a>(kind: &Kind, path: &str, list: &'a Value, id: &str) -> Option<&'a Value> {

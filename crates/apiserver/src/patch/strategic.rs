@@ -3,6 +3,8 @@
 //! Spec: sig-api-machinery strategic-merge-patch.md. Maps merge, lists are replaced unless the table of merge keys
 //! says otherwise; `$patch`, `$retainKeys`, `$setElementOrder/…` and `$deleteFromPrimitiveList/…` are directives.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::{Kind, Status, merge_keys};
@@ -32,6 +34,7 @@ pub(crate) fn merge(kind: &Kind, path: &str, target: &mut Value, patch: &Value) 
     if let Some(Value::Array(keep)) = patch.get("$retainKeys") {
         fields.retain(|key, _| keep.iter().any(|k| k == key));
     }
+    let originals = originals(fields, patch);
     for (key, value) in patch {
         let below = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
         if let Some(field) = key.strip_prefix("$deleteFromPrimitiveList/") {
@@ -51,15 +54,29 @@ pub(crate) fn merge(kind: &Kind, path: &str, target: &mut Value, patch: &Value) 
             fields.insert(key.clone(), value.clone());
         }
     }
-    for (key, order) in patch {
-        let Some(field) = key.strip_prefix("$setElementOrder/") else { continue };
-        let below = if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
-        let key = merge_keys::strategic(kind, &below).and_then(|strategy| strategy.merge_key);
-        if let (Some(Value::Array(list)), Value::Array(order)) = (fields.get_mut(field), order) {
-            reorder(list, order, key);
+    for (field, before) in &originals {
+        let below = if path.is_empty() { (*field).to_owned() } else { format!("{path}.{field}") };
+        let Some(strategy) = merge_keys::strategic(kind, &below).filter(|strategy| strategy.merge) else {
+            continue;
+        };
+        let order = patch.get(&format!("$setElementOrder/{field}")).or_else(|| patch.get(*field));
+        if let (Some(Value::Array(list)), Some(Value::Array(order))) = (fields.get_mut(*field), order) {
+            arrange(list, order, before, strategy.merge_key);
         }
     }
     Ok(())
+}
+
+/// Returns the lists that the patch changes or sorts, as they are.
+fn originals<'a>(
+    fields: &Map<String, Value>,
+    patch: &'a Map<String, Value>,
+) -> BTreeMap<&'a str, Vec<Value>> {
+    let changed = patch.iter().filter_map(|(key, value)| match key.strip_prefix("$setElementOrder/") {
+        Some(field) => Some(field),
+        None => (value.is_array() && !key.starts_with('$')).then_some(key.as_str()),
+    });
+    changed.filter_map(|field| Some((field, fields.get(field)?.as_array()?.clone()))).collect()
 }
 
 fn without_directives(patch: &Map<String, Value>) -> Map<String, Value> {
@@ -117,13 +134,24 @@ fn merge_list(kind: &Kind, path: &str, target: &mut Value, patch: &[Value]) -> R
     Ok(())
 }
 
-/// Sorts the entries that `order` names; the others follow in their old order.
-fn reorder(list: &mut [Value], order: &[Value], key: Option<&str>) {
-    let place = |item: &Value| {
-        let id = |v: &Value| key.map_or_else(|| Some(v.clone()), |key| v.get(key).cloned());
-        order.iter().position(|wanted| id(wanted) == id(item)).unwrap_or(usize::MAX)
-    };
-    list.sort_by_cached_key(place);
+/// Sorts the entries that `order` names. The others keep the order of `before`, and stay in front of a named one where
+/// they were in front of it; where nothing says so, they come last.
+fn arrange(list: &mut Vec<Value>, order: &[Value], before: &[Value], key: Option<&str>) {
+    let id = |value: &Value| key.map_or_else(|| Some(value.clone()), |key| value.get(key).cloned());
+    let place = |among: &[Value], item: &Value| among.iter().position(|one| id(one) == id(item));
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
+        std::mem::take(list).into_iter().partition(|item| place(order, item).is_some());
+    named.sort_by_cached_key(|item| place(order, item));
+    others.sort_by_cached_key(|item| place(before, item));
+    let mut others = others.into_iter().peekable();
+    for item in named {
+        let at = place(before, &item);
+        while let Some(other) = others.next_if(|other| at.is_some_and(|at| place(before, other) < Some(at))) {
+            list.push(other);
+        }
+        list.push(item);
+    }
+    list.extend(others);
 }
 
 #[cfg(test)]
@@ -156,6 +184,31 @@ mod tests {
             let mut new = old.clone();
             merge(kind, "", &mut new, &patch).unwrap();
             assert_eq!(new, want, "case {name}");
+        }
+    }
+
+    #[test]
+    fn entries_of_the_patch_come_first_unless_an_order_is_given() {
+        let kind = kind_of("", "v1", "pods").unwrap();
+        let names = |names: &str| -> Value {
+            let list: Vec<Value> = names.split(' ').map(|name| json!({"name": name})).collect();
+            json!(list)
+        };
+        for (old, patch, order, want) in [
+            ("a", "b", None, "b a"),
+            ("a b c", "c", None, "a b c"),
+            ("a b c", "c a", None, "b c a"),
+            ("a b", "c b", None, "c a b"),
+            ("a b injected", "b", Some("b a"), "b a injected"),
+            ("injected a b", "c", Some("a c b"), "injected a c b"),
+        ] {
+            let mut new = json!({"spec": {"containers": names(old)}});
+            let mut spec = json!({"containers": names(patch)});
+            if let Some(order) = order {
+                spec["$setElementOrder/containers"] = names(order);
+            }
+            merge(kind, "", &mut new, &json!({"spec": spec})).unwrap();
+            assert_eq!(new["spec"]["containers"], names(want), "{old} + {patch}");
         }
     }
 }

@@ -9,29 +9,32 @@ pub(super) const UNKNOWN: &str = "<unknown>";
 /// Lists in cells stop after this many.
 const LIST_LIMIT: usize = 3;
 
-/// Returns the value at a JSON pointer, null when there is none.
-pub(super) fn at<'a>(object: &'a Value, pointer: &str) -> &'a Value {
-    object.pointer(pointer).unwrap_or(&Value::Null)
+/// Returns the value at a path such as `/spec/ports/0`, null when there is none. Nothing is escaped.
+pub(super) fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
+    path.split('/').skip(1).fold(object, |value, step| match value {
+        Value::Array(list) => step.parse().ok().and_then(|at: usize| list.get(at)).unwrap_or(&Value::Null),
+        other => &other[step],
+    })
 }
 
-/// Returns the text at a JSON pointer, empty when there is none.
-pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    at(object, pointer).as_str().unwrap_or_default()
+/// Returns the text at a path, empty when there is none.
+pub(super) fn text<'a>(object: &'a Value, path: &str) -> &'a str {
+    at(object, path).as_str().unwrap_or_default()
 }
 
-/// Returns the integer at a JSON pointer, 0 when there is none.
-pub(super) fn int(object: &Value, pointer: &str) -> i64 {
-    at(object, pointer).as_i64().unwrap_or_default()
+/// Returns the integer at a path, 0 when there is none.
+pub(super) fn int(object: &Value, path: &str) -> i64 {
+    at(object, path).as_i64().unwrap_or_default()
 }
 
-/// Returns the elements of the list at a JSON pointer.
-pub(super) fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    at(object, pointer).as_array().map(Vec::as_slice).unwrap_or_default()
+/// Returns the elements of the list at a path.
+pub(super) fn list<'a>(object: &'a Value, path: &str) -> &'a [Value] {
+    at(object, path).as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Returns how many entries the list or map at a JSON pointer has.
-pub(super) fn count(object: &Value, pointer: &str) -> usize {
-    match at(object, pointer) {
+/// Returns how many entries the list or map at a path has.
+pub(super) fn count(object: &Value, path: &str) -> usize {
+    match at(object, path) {
         Value::Array(values) => values.len(),
         Value::Object(entries) => entries.len(),
         _ => 0,
@@ -94,8 +97,8 @@ pub(super) fn selector(value: &Value) -> String {
 }
 
 /// Returns the containers' names and images, each joined by commas.
-pub(super) fn containers(object: &Value, pointer: &str) -> [Value; 2] {
-    let containers = list(object, pointer);
+pub(super) fn containers(object: &Value, path: &str) -> [Value; 2] {
+    let containers = list(object, path);
     let join = |field: &str| -> Value {
         let all: Vec<&str> = containers.iter().map(|container| text(container, field)).collect();
         json!(all.join(","))
@@ -121,8 +124,8 @@ pub(super) fn condition_is_true(object: &Value, kind: &str) -> bool {
 }
 
 /// Shortens access modes as in `RWO,ROX`.
-pub(super) fn access_modes(object: &Value, pointer: &str) -> String {
-    let modes = list(object, pointer);
+pub(super) fn access_modes(object: &Value, path: &str) -> String {
+    let modes = list(object, path);
     [
         ("ReadWriteOnce", "RWO"),
         ("ReadOnlyMany", "ROX"),

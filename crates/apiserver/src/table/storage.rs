@@ -75,7 +75,7 @@ pub(super) const CLASS: &str =
 
 pub(super) fn class(object: &Value, now: OffsetDateTime) -> Vec<Value> {
     let mut name = text(object, "/metadata/name").to_owned();
-    if text(object, "/metadata/annotations/storageclass.kubernetes.io~1is-default-class") == "true" {
+    if object["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true" {
         name.push_str(" (default)");
     }
     vec![

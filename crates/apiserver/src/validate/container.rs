@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Errors, format, list, text};
+use crate::quantity;
 
 /// Checks one container of a pod with these volumes.
 pub(super) fn check(errors: &mut Errors, container: &Value, path: &str, volumes: &BTreeSet<&str>) {
@@ -117,7 +118,7 @@ pub(super) fn resources(errors: &mut Errors, resources: &Value, path: &str) {
         let value = &resources[side][name];
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let field = format!("{path}.{side}[{name}]");
-        match format::quantity(&text) {
+        match quantity::parse(&text) {
             Some(amount) if amount < 0 => {
                 errors.invalid(field, text, "must be greater than or equal to 0");
                 None

@@ -107,50 +107,6 @@ pub(super) fn variable_name(text: &str) -> Option<&'static str> {
     )
 }
 
-/// Returns a quantity in units of 10^-9; `None` if it is none.
-pub(super) fn quantity(text: &str) -> Option<i128> {
-    const NANO: i128 = 1_000_000_000;
-    let (negative, unsigned) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-    let (number, suffix) = unsigned.split_at(end);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = whole.len() + fraction.len();
-    if digits == 0 || digits > 30 || fraction.contains('.') {
-        return None;
-    }
-    let (multiplier, divisor): (i128, i128) = match suffix {
-        "n" => (1, NANO),
-        "u" => (1, 1_000_000),
-        "m" => (1, 1000),
-        "" => (1, 1),
-        "k" => (1000, 1),
-        "M" => (1_000_000, 1),
-        "G" => (NANO, 1),
-        "T" => (NANO * 1000, 1),
-        "P" => (NANO * 1_000_000, 1),
-        "E" => (NANO * NANO, 1),
-        "Ki" => (1 << 10, 1),
-        "Mi" => (1 << 20, 1),
-        "Gi" => (1 << 30, 1),
-        "Ti" => (1 << 40, 1),
-        "Pi" => (1 << 50, 1),
-        "Ei" => (1 << 60, 1),
-        other => {
-            let exponent: i32 = other.strip_prefix(['e', 'E'])?.parse().ok()?;
-            let power = 10_i128.checked_pow(exponent.unsigned_abs().min(30))?;
-            if exponent < 0 { (1, power) } else { (power, 1) }
-        }
-    };
-    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let shift = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let value = digits.saturating_mul(multiplier).saturating_mul(NANO) / divisor / shift;
-    Some(if negative { -value } else { value })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,28 +133,5 @@ mod tests {
             assert_eq!(port_name(text).is_none(), fits, "{text}");
         }
         assert!(label_value("").is_none() && label_value("v 1").is_some());
-    }
-
-    #[test]
-    fn quantities_have_units() {
-        const ONE: i128 = 1_000_000_000;
-        for (text, value) in [
-            ("1", Some(ONE)),
-            ("100m", Some(ONE / 10)),
-            ("0.5", Some(ONE / 2)),
-            (".5", Some(ONE / 2)),
-            ("1Gi", Some(ONE << 30)),
-            ("2e3", Some(ONE * 2000)),
-            ("-1", Some(-ONE)),
-            ("1E", Some(ONE * ONE * ONE)),
-            ("", None),
-            ("1 Gi", None),
-            ("1GB", None),
-            ("abc", None),
-            ("1.2.3", None),
-            ("99999999999999999999Ei", quantity("99999999999999999999Ei")),
-        ] {
-            assert_eq!(quantity(text), value, "{text}");
-        }
     }
 }

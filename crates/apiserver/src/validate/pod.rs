@@ -10,7 +10,7 @@ const LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"]
 
 /// Checks a pod.
 pub(super) fn check(errors: &mut Errors, new: &Value, old: Option<&Value>) {
-    spec(errors, &new["spec"], "spec");
+    spec(errors, &new["spec"], "spec", &[]);
     if let Some(old) = old {
         update(errors, &new["spec"], &old["spec"]);
     }
@@ -18,17 +18,29 @@ pub(super) fn check(errors: &mut Errors, new: &Value, old: Option<&Value>) {
 
 /// Checks a template; `restart` lists the restart policies that its owner can work with.
 pub(super) fn template(errors: &mut Errors, template: &Value, path: &str, restart: &[&str]) {
+    template_with_claims(errors, template, path, restart, &[]);
+}
+
+/// Checks a template whose pods get a volume for each of these claims.
+pub(super) fn template_with_claims(
+    errors: &mut Errors,
+    template: &Value,
+    path: &str,
+    restart: &[&str],
+    claims: &[Value],
+) {
     metadata::check(errors, template, &format!("{path}.metadata"));
     let policy = text(&template["spec"], "restartPolicy");
     if !restart.contains(&policy) && matches!(policy, "Always" | "OnFailure" | "Never") {
         let allowed: Vec<String> = restart.iter().map(|policy| format!("\"{policy}\"")).collect();
         errors.unsupported(format!("{path}.spec.restartPolicy"), policy, &allowed.join(", "));
     }
-    spec(errors, &template["spec"], &format!("{path}.spec"));
+    spec(errors, &template["spec"], &format!("{path}.spec"), claims);
 }
 
-fn spec(errors: &mut Errors, spec: &Value, path: &str) {
-    let volumes = volumes(errors, spec, path);
+fn spec(errors: &mut Errors, spec: &Value, path: &str, claims: &[Value]) {
+    let mut volumes = volumes(errors, spec, path);
+    volumes.extend(claims.iter().map(|claim| text(&claim["metadata"], "name")));
     if list(spec, "containers").is_empty() {
         errors.required(format!("{path}.containers"), "");
     }
@@ -135,7 +147,6 @@ fn volumes<'a>(errors: &mut Errors, spec: &'a Value, path: &str) -> BTreeSet<&'a
             errors.forbidden(format!("{path}.gitRepo"), "this volume type is not supported any more");
         }
     }
-    // The server adds the token's volume after the client has named its mount.
     names
 }
 

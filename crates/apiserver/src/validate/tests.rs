@@ -132,6 +132,19 @@ fn a_deployment_must_select_its_own_pods() {
 }
 
 #[test]
+fn the_claims_of_a_stateful_set_are_volumes_of_its_pods() {
+    let mut set = deployment("a", "a");
+    let container = &mut set["spec"]["template"]["spec"]["containers"][0];
+    container["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+    set["spec"]["serviceName"] = json!("web");
+    let missing = "spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"data\"";
+    assert_eq!(wrong("StatefulSet", set.clone()), [missing]);
+    set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]);
+    assert_eq!(wrong("StatefulSet", set), [""; 0]);
+}
+
+#[test]
 fn little_of_a_pod_may_change() {
     let mut old = pod(json!({}));
     defaults::apply(kind("Pod"), &mut old);

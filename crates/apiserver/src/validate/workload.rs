@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Errors, metadata, pod, text};
+use super::{Errors, list, metadata, pod, text};
 
 const ALWAYS: &[&str] = &["Always"];
 const TO_AN_END: &[&str] = &["OnFailure", "Never"];
@@ -32,7 +32,8 @@ fn selected(errors: &mut Errors, new: &Value, old: Option<&Value>, kind: &str) {
             );
         }
     }
-    pod::template(errors, &spec["template"], "spec.template", ALWAYS);
+    let claims = list(spec, "volumeClaimTemplates");
+    pod::template_with_claims(errors, &spec["template"], "spec.template", ALWAYS, claims);
     errors.immutable("spec.selector", selector, old.map(|old| &old["spec"]["selector"]));
 }
 

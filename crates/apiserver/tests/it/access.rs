@@ -76,6 +76,31 @@ async fn only_a_node_says_where_a_pod_is() {
 }
 
 #[tokio::test]
+async fn everybody_may_ask_what_they_may_do() {
+    let cluster = Cluster::open().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "resourceNames": ["a"]});
+    cluster.post(&format!("{rbac}/roles"), &json!({"metadata": {"name": "r"}, "rules": [rule]})).await;
+    let binding = json!({"metadata": {"name": "b"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+        "subjects": [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}]});
+    cluster.post(&format!("{rbac}/rolebindings"), &binding).await;
+    let ask = async |user: &str, namespace: &str| {
+        let who = Identity { user: user.to_owned(), groups: Vec::new() };
+        let body = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
+            "spec": {"namespace": namespace}});
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+        let request = Request::post(path).header("content-type", "application/json");
+        cluster.send_as(Some(who), request, body.to_string()).await
+    };
+    let rules = async |user, namespace| ask(user, namespace).await.body["status"]["resourceRules"].clone();
+    assert!(rules("jane", "default").await.as_array().unwrap().contains(&rule));
+    assert!(!rules("jane", "kube-system").await.as_array().unwrap().contains(&rule));
+    assert!(!rules("john", "default").await.as_array().unwrap().contains(&rule));
+    assert_eq!(ask("jane", "").await.code, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn only_an_administrator_speaks_for_others() {
     let cluster = Cluster::open().await;
     let list = || Request::get(MAPS).header("impersonate-user", "nobody");

@@ -1,4 +1,6 @@
 //! A node without containers: every pod is this process, with a few built-in programs.
+//!
+//! The streams' own tests and the example `fake_node` share it.
 
 use std::io;
 

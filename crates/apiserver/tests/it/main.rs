@@ -6,5 +6,6 @@ mod cluster;
 mod deleting;
 mod patching;
 mod reading;
+mod strictness;
 mod watching;
 mod writing;

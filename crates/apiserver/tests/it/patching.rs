@@ -1,7 +1,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use crate::cluster::{Cluster, MAPS, map};
+use crate::cluster::{Cluster, DEPLOYMENTS, MAPS, deployment, map};
 
 const APPLY: &str = "application/apply-patch+yaml";
 
@@ -64,6 +64,23 @@ async fn apply_refuses_fields_of_others_unless_forced() {
     assert_eq!(forced.body["data"]["x"], "2");
     let managers = forced.body["metadata"]["managedFields"].as_array().unwrap();
     assert_eq!((managers.len(), &managers[0]["manager"]), (1, &json!("two")));
+}
+
+#[tokio::test]
+async fn conflicts_are_listed_by_manager_and_path() {
+    let cluster = Cluster::open().await;
+    let path = |manager: &str| format!("{DEPLOYMENTS}/web?fieldManager={manager}");
+    let mut body = deployment("web");
+    cluster.patch(&path("one"), APPLY, &body).await;
+    body["spec"]["replicas"] = json!(5);
+    body["spec"]["template"]["spec"]["containers"][0]["image"] = json!("other");
+    let refused = cluster.patch(&path("two"), APPLY, &body).await;
+    assert_eq!(
+        refused.body["message"],
+        "Apply failed with 2 conflicts: conflicts with \"one\":\n- .spec.replicas\n- \
+         .spec.template.spec.containers[name=\"c\"].image"
+    );
+    assert_eq!(refused.body["details"]["causes"][0]["message"], "conflict with \"one\"");
 }
 
 #[tokio::test]

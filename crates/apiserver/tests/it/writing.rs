@@ -155,3 +155,46 @@ async fn bodies_are_bounded_and_yaml_is_read() {
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\nh: [*g,*g,*g,*g,*g,*g,*g,*g,*g]\n";
     assert_eq!(cluster.send(request(), bomb.to_owned()).await.code, StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn a_status_must_be_of_the_right_sort() {
+    let cluster = Cluster::open().await;
+    cluster.post(DEPLOYMENTS, &deployment("web")).await;
+    let path = format!("{DEPLOYMENTS}/web/status");
+    let body = json!({"status": {"replicas": 1}});
+    let answer = cluster.patch(&path, "application/merge-patch+json", &body).await;
+    assert_eq!((answer.code, &answer.body["status"]["replicas"]), (StatusCode::OK, &json!(1)));
+    let body = json!({"status": {"replicas": "one"}});
+    let answer = cluster.patch(&path, "application/merge-patch+json", &body).await;
+    assert_eq!(answer.code, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn only_what_is_wanted_counts_as_a_generation() {
+    let cluster = Cluster::open().await;
+    let mut body = deployment("web");
+    body["spec"]["template"]["spec"]["volumes"] = json!([{"name": "t", "projected": {"sources": [
+        {"serviceAccountToken": {"path": "t"}}]}}]);
+    let made = cluster.post(DEPLOYMENTS, &body).await.body;
+    assert_eq!(made["metadata"]["generation"], 1);
+    // Without the defaults it is the same object.
+    let path = format!("{DEPLOYMENTS}/web");
+    let again = cluster.put(&path, &body).await.body;
+    assert_eq!(again["metadata"]["generation"], 1);
+    assert_eq!(again["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+    body["spec"]["replicas"] = json!(5);
+    assert_eq!(cluster.put(&path, &body).await.body["metadata"]["generation"], 2);
+}
+
+#[tokio::test]
+async fn quantities_are_stored_as_strings() {
+    let cluster = Cluster::open().await;
+    let mut body = pod("a");
+    body["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": 1.5, "memory": "1024Mi"}});
+    let made = cluster.post(PODS, &body).await.body;
+    let amounts = json!({"cpu": "1500m", "memory": "1Gi"});
+    assert_eq!(
+        made["spec"]["containers"][0]["resources"],
+        json!({"limits": amounts.clone(), "requests": amounts})
+    );
+}

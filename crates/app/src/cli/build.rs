@@ -24,6 +24,17 @@ pub(crate) enum ProgressStyle {
     RawJson,
 }
 
+/// Network of RUN steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BuildNetworkKind {
+    /// One of the build's own, with a way out
+    Default,
+    /// Only a loopback device
+    None,
+    /// The host's network
+    Host,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   shipway build -t web .                       name the image `web:latest`
@@ -72,6 +83,9 @@ pub(crate) struct BuildArgs {
     /// Write the image's id to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
+    /// Network of RUN steps that do not choose
+    #[arg(long, value_enum, default_value = "default")]
+    pub(crate) network: BuildNetworkKind,
     /// RUN steps trust the certificate authorities that this host trusts
     #[arg(long)]
     pub(crate) host_ca: bool,
@@ -113,7 +127,7 @@ pub(crate) struct BootstrapArgs {
   shipway import rootfs.tar alpine:3.20
   docker export box | shipway import - box     from another machine's or tool's container")]
 pub(crate) struct ImportArgs {
-    /// The archive, uncompressed; `-` is the standard input
+    /// The archive: tar, plain or compressed with gzip or zstd; `-` is the standard input
     pub(crate) file: String,
     /// Name of the image, `name[:tag]`
     pub(crate) name: Option<String>,

@@ -9,13 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::roots::Roots;
 
-/// Version of [`DaemonRecord`]: a record of another one is not read.
-const FORMAT: u32 = 1;
-
-/// What a running daemon says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a running daemon says of itself. Only its process is in the record of every build, past and future.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct DaemonRecord {
-    format: u32,
     /// Version of the program that runs as the daemon.
     pub(crate) version: String,
     /// Which build of it: another one that wants to use the cluster renews it.
@@ -33,7 +30,7 @@ impl DaemonRecord {
     pub(crate) fn of_process(url: String) -> Self {
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { format: FORMAT, version, build: build_of_process(), pid, url, started: crate::clock::now() }
+        Self { version, build: build_of_process(), pid, url, started: crate::clock::now() }
     }
 }
 
@@ -95,10 +92,10 @@ impl Control {
             other => other.map_err(broken)?,
         };
         let record: DaemonRecord = serde_json::from_slice(&text).map_err(|error| {
-            let hint = "another version of shipway runs it: stop the cluster with that one";
+            let hint = "end the cluster's daemon by hand, then run `shipway cluster start`";
             Failure::new(format!("could not read `{}`: {error}", self.record_path().display()), hint)
         })?;
-        if record.format == FORMAT { Ok(State::Running(record)) } else { Ok(State::Changing) }
+        Ok(State::Running(record))
     }
 
     /// Takes the daemon's lock; `None` if somebody has it.
@@ -158,6 +155,12 @@ fn broken(error: io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_record_of_another_build_tells_at_least_the_process() {
+        let record: DaemonRecord = serde_json::from_str(r#"{"pid": 7, "later": true}"#).unwrap();
+        assert_eq!((record.pid, record.build.as_str()), (7, ""));
+    }
 
     #[test]
     fn a_daemon_runs_while_it_holds_the_lock_and_says_where() {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use shipway_linux as linux;
 
-use super::{Control, DaemonRecord, State};
+use super::launch::settled;
+use super::{Control, DaemonRecord};
 use crate::failure::Failure;
 
 /// Signals. Spec: signal(7).
@@ -17,10 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Ends the daemon and returns whether there was one, and its lock: no other starts while that is held.
 pub(crate) fn end_daemon(control: &Control) -> Result<(bool, File), Failure> {
     let _turn = control.lock_launch()?;
-    match control.state()? {
-        State::Running(record) => Ok((true, end(control, &record)?)),
-        // One that is about to end is waited for.
-        State::Stopped | State::Changing => Ok((false, control.lock()?)),
+    match settled(control, |_runs| true)? {
+        Some(record) => Ok((true, end(control, &record)?)),
+        None => Ok((false, control.lock()?)),
     }
 }
 

@@ -3,11 +3,13 @@
 use std::io::{self, BufRead as _, BufReader, PipeReader};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use shipway_linux as linux;
 
+use super::client;
 use super::control::build_of_process;
 use super::end::end;
 use super::{Control, DaemonRecord, State};
@@ -40,7 +42,8 @@ pub(crate) fn ensure_running(roots: &Roots, control: &Control) -> Result<Launche
     let begin = Instant::now();
     let _turn = control.lock_launch()?;
     let mut renewed = false;
-    if let Some(record) = settled(control)? {
+    // One that was killed a moment ago may still hold its lock, but answers nothing.
+    if let Some(record) = settled(control, client::answers)? {
         if record.build == build_of_process() {
             return Ok(Launched { record, took: None, renewed });
         }
@@ -50,8 +53,11 @@ pub(crate) fn ensure_running(roots: &Roots, control: &Control) -> Result<Launche
     Ok(Launched { record: launch(roots, control)?, took: Some(begin.elapsed()), renewed })
 }
 
-/// Waits until the daemon either runs or does not.
-fn settled(control: &Control) -> Result<Option<DaemonRecord>, Failure> {
+/// Waits until the daemon either runs, in a way that `counts`, or does not.
+pub(super) fn settled(
+    control: &Control,
+    counts: impl Fn(&Control) -> bool,
+) -> Result<Option<DaemonRecord>, Failure> {
     let begin = Instant::now();
     let watch = linux::Inotify::new().and_then(|watch| {
         watch.watch_directory(control.log_path().parent().unwrap_or(&control.data)).map(|()| watch)
@@ -60,8 +66,8 @@ fn settled(control: &Control) -> Result<Option<DaemonRecord>, Failure> {
     while begin.elapsed() < PATIENCE {
         match control.state()? {
             State::Stopped => return Ok(None),
-            State::Running(record) => return Ok(Some(record)),
-            State::Changing => {}
+            State::Running(record) if counts(control) => return Ok(Some(record)),
+            State::Running(_) | State::Changing => {}
         }
         // The end of a lock is told by nobody, so it is looked at from time to time.
         linux::wait_pidfd(&watch, LOOK)
@@ -70,7 +76,7 @@ fn settled(control: &Control) -> Result<Option<DaemonRecord>, Failure> {
     }
     let log = control.log_path();
     Err(Failure::new(
-        "the cluster's daemon neither starts nor ends",
+        "the cluster's daemon neither answers nor ends",
         format!("see `{}`, end the process and run `shipway cluster start`", log.display()),
     ))
 }
@@ -91,7 +97,8 @@ fn launch(roots: &Roots, control: &Control) -> Result<DaemonRecord, Failure> {
     let (reader, writer) = io::pipe().map_err(fail)?;
     linux::keep_on_exec(writer.as_fd()).map_err(fail)?;
     let mut daemon = Command::new("/proc/self/exe");
-    daemon.arg("--root").arg(&roots.data).arg("--state").arg(&roots.state);
+    // As `ps` shows it.
+    daemon.arg0("shipway").arg("--root").arg(&roots.data).arg("--state").arg(&roots.state);
     daemon.args(["cluster", "run", "--ready-fd"]).arg(writer.as_raw_fd().to_string());
     if std::env::var_os("SHIPWAY_LOG").is_none() {
         daemon.env("SHIPWAY_LOG", "info");

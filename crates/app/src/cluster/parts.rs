@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use shipway_kubelet::{HostMachine, KubeletConfig, Machine};
-use shipway_network::{Bridge, BridgeConfig, resolv_conf};
+use shipway_network::{Bridge, resolv_conf};
 
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::network;
 
 /// The one node; it has no number and not the host's name, which may change.
 pub(crate) const NODE_NAME: &str = "shipway";
@@ -27,7 +28,7 @@ pub(crate) struct Parts {
 impl Parts {
     /// Opens the network, which makes it if it is not there.
     pub(crate) fn open(engine: &Engine) -> Result<Self, Failure> {
-        let bridge = Arc::new(open_bridge(engine)?);
+        let bridge = Arc::new(Bridge::open(network::config(&engine.roots))?);
         let machine = HostMachine::new(
             engine.store.clone(),
             Arc::new(engine.layers.clone()),
@@ -58,9 +59,4 @@ impl Parts {
             max_pods: MAX_PODS,
         }
     }
-}
-
-fn open_bridge(engine: &Engine) -> Result<Bridge, Failure> {
-    let config = BridgeConfig { root_id: engine.roots.id.clone(), state_root: engine.roots.state.clone() };
-    Ok(Bridge::open(config)?)
 }

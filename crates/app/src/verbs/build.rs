@@ -4,11 +4,11 @@ mod secret;
 
 use std::path::{Path, PathBuf};
 
-use shipway_build::BuildRequest;
+use shipway_build::{BuildNetwork, BuildRequest};
 use shipway_oci::Platform;
 
 use crate::bases::AcceptExpired;
-use crate::cli::{BuildArgs, ProgressStyle};
+use crate::cli::{BuildArgs, BuildNetworkKind, ProgressStyle};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::image_build;
@@ -123,6 +123,11 @@ fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<Bu
         secrets: args.secrets.iter().map(|text| secret::load(text)).collect::<Result<_, _>>()?,
         target: args.target.clone(),
         no_cache: args.no_cache,
+        network: match args.network {
+            BuildNetworkKind::Default => BuildNetwork::Default,
+            BuildNetworkKind::None => BuildNetwork::None,
+            BuildNetworkKind::Host => BuildNetwork::Host,
+        },
         host_ca: args.host_ca,
         ..BuildRequest::default()
     })

@@ -1,8 +1,9 @@
 //! `shipway inspect`
 
+mod container;
 mod image;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::NamesArgs;
 use crate::engine::Engine;
@@ -28,11 +29,7 @@ pub(crate) fn run(engine: &Engine, args: &NamesArgs, ui: &mut Ui) -> Result<u8, 
 /// Compat: docker, containers win over images.
 fn one(engine: &Engine, name: &str) -> Result<Value, Failure> {
     if let Ok(row) = engine.store.container(name) {
-        let state = engine.containers.get(&row.id).and_then(|container| container.state()).ok();
-        return Ok(json!({
-            "Id": row.id, "Name": format!("/{}", row.name), "Image": row.image_id, "Created": row.created,
-            "State": state, "Config": serde_json::from_str::<Value>(&row.document).unwrap_or_default(),
-        }));
+        return container::document(engine, &row);
     }
     image::document(engine, &engine.store.resolve(name)?)
 }

@@ -6,12 +6,15 @@ use crate::cli::PsArgs;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::publish;
+use crate::sweep::sweep;
 use crate::table;
 use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &PsArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let mut rows =
-        vec![["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"].map(str::to_owned).to_vec()];
+    const COLUMNS: [&str; 7] = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
+    sweep(engine);
+    let mut rows = vec![COLUMNS.map(str::to_owned).to_vec()];
     for row in engine.store.containers()? {
         let state = engine.containers.get(&row.id).and_then(|container| container.state()).ok();
         let runs = state.as_ref().is_some_and(|state| state.status == Status::Running);
@@ -30,6 +33,7 @@ pub(crate) fn run(engine: &Engine, args: &PsArgs, ui: &mut Ui) -> Result<u8, Fai
             command(&row.document, args.no_trunc),
             created,
             status(state.as_ref()),
+            state.filter(|_| runs).map(|state| publish::render(&state.ports)).unwrap_or_default(),
             row.name,
         ]);
     }

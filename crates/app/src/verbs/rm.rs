@@ -5,15 +5,19 @@ use std::time::Duration;
 use shipway_layers::LayerStore as _;
 
 use super::each;
+use crate::claim::Claim;
 use crate::cli::RmArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::network;
+use crate::sweep::sweep;
 use crate::ui::Ui;
 
 /// `SIGKILL`
 const KILL: i32 = 9;
 
 pub(crate) fn run(engine: &Engine, args: &RmArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    sweep(engine);
     each(&args.names, ui, |name, ui| {
         let row = engine.store.container(name)?;
         if args.force
@@ -27,14 +31,20 @@ pub(crate) fn run(engine: &Engine, args: &RmArgs, ui: &mut Ui) -> Result<u8, Fai
     })
 }
 
-/// Removes an ended container: its state, its writable layer, its record, in this order.
+/// Removes an ended container: its state, its network, its writable layer, its record, in this order. One that somebody else
+/// has removed meanwhile is no error.
 pub(crate) fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
-    let row = engine.store.container(id)?;
+    // Its shim, the command that started it and this one may all be about to.
+    let alone = Claim::take(&engine.roots, &format!("remove-{id}"))?;
+    let Some(row) = engine.store.containers()?.into_iter().find(|row| row.id == id) else { return Ok(()) };
     if let Ok(container) = engine.containers.get(id) {
         container.delete()?;
     }
+    network::remove_sandbox_of(&engine.roots, id)?;
     if let Some(snapshot) = &row.snapshot {
         engine.layers.remove_snapshot(snapshot)?;
     }
-    Ok(engine.store.remove_container(id)?)
+    engine.store.remove_container(id)?;
+    drop(alone);
+    Ok(())
 }

@@ -1,44 +1,107 @@
 //! `shipway run`
 
+mod files;
+mod order;
+
 use std::process::Stdio;
 
 use shipway_layers::{LayerStore as _, Snapshot};
 use shipway_oci::{ContainerConfig, Digest};
-use shipway_runtime::{
-    CapabilityProfile, Container, ContainerSpec, Network, Resources, Rootfs, RuntimeError, StdIo,
-};
+use shipway_runtime::{Container, ContainerSpec, Network, RuntimeError, StdIo};
 use shipway_store::{ContainerRow, Found, StoreError};
 
+use crate::claim::Claim;
 use crate::cli::{NetworkKind, RunArgs};
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::network::{self, OwnSandbox};
+use crate::publish;
+use crate::sweep::sweep;
 use crate::ui::Ui;
 
 /// Exit code of a container that Docker itself could not start.
 const DAEMON: u8 = 125;
 
+/// A container that runs, and what goes with it.
+struct Started {
+    container: Container,
+    sandbox: Option<OwnSandbox>,
+    /// Ends last: until then nobody else cleans up.
+    claim: Claim,
+}
+
 pub(crate) fn run(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let container = start(engine, args)?;
+    sweep(engine);
+    let started = start(engine, args, ui).map_err(|failure| {
+        let code = failure.code().max(DAEMON);
+        failure.with_code(code)
+    })?;
+    let Started { container, sandbox, claim } = started;
     if args.detach {
+        if let Some(sandbox) = sandbox {
+            sandbox.leave();
+        }
+        drop(claim);
         ui.line(container.id());
         return Ok(0);
     }
     let code = container.wait()?;
+    drop(sandbox);
     if args.rm {
         super::rm::remove(engine, container.id())?;
     }
+    drop(claim);
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-fn start(engine: &Engine, args: &RunArgs) -> Result<Container, Failure> {
-    let refused = |failure: Failure| failure.with_code(DAEMON);
-    let found = engine.store.resolve(&args.image).map_err(|error| refused(no_image(&args.image, error)))?;
-    let config = engine.store.config(&found.image_id).map_err(|error| refused(error.into()))?;
-    let layers = engine.layers.resolve(&config.rootfs.diff_ids).map_err(|error| refused(error.into()))?;
-    let mut snapshot = engine.layers.prepare(&layers).map_err(|error| refused(error.into()))?;
-    let spec = spec_of(engine, args, &config.config, &snapshot).map_err(refused)?;
-    record(engine, args, &spec, &found, &snapshot).map_err(refused)?;
+fn start(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<Started, Failure> {
+    let publish = published(args, ui)?;
+    let found = engine.store.resolve(&args.image).map_err(|error| no_image(&args.image, error))?;
+    let config = engine.store.config(&found.image_id)?;
+    let layers = engine.layers.resolve(&config.rootfs.diff_ids)?;
+    let mut snapshot = engine.layers.prepare(&layers)?;
+    let id = Digest::of(format!("{}/{}", engine.roots.id, snapshot.id).as_bytes()).hex();
+    let claim = Claim::take(&engine.roots, &network::name_of(&id))?;
+    let mut spec = order::spec_of(engine, args, &config.config, &snapshot, id)?;
+    if args.network == NetworkKind::Bridge {
+        spec.publish = publish;
+        if args.publish_all {
+            publish_exposed(&mut spec, &config.config, ui)?;
+        }
+    }
+    record(engine, args, &spec, &found, &snapshot)?;
+    match launch(engine, args, &mut spec, ui) {
+        Ok((container, sandbox)) => {
+            snapshot.keep()?;
+            Ok(Started { container, sandbox, claim })
+        }
+        Err(failure) => {
+            // The failure to start is what matters; the snapshot goes with its value.
+            drop(engine.store.remove_container(&spec.id));
+            Err(failure)
+        }
+    }
+}
+
+/// Makes the container's network and starts it.
+fn launch(
+    engine: &Engine,
+    args: &RunArgs,
+    spec: &mut ContainerSpec,
+    ui: &mut Ui,
+) -> Result<(Container, Option<OwnSandbox>), Failure> {
+    let sandbox = match args.network {
+        NetworkKind::Bridge => Some(OwnSandbox::create(&engine.roots, &network::name_of(&spec.id))?),
+        NetworkKind::None | NetworkKind::Host => None,
+    };
+    let place = sandbox.as_ref().map(OwnSandbox::sandbox);
+    if let Some(place) = place {
+        spec.network = Network::Path(place.netns.clone());
+        spec.address = Some(place.address);
+    }
+    spec.resolv_conf = files::resolv_conf(args, ui);
+    spec.hosts = Some(files::hosts(args, &spec.hostname, place)?);
     let null_or = |keep: bool| if keep { Stdio::inherit() } else { Stdio::null() };
     let stdio = if args.detach {
         StdIo::Log
@@ -49,19 +112,31 @@ fn start(engine: &Engine, args: &RunArgs) -> Result<Container, Failure> {
             stderr: Stdio::inherit(),
         }
     };
-    match engine.containers.start(&spec, stdio) {
-        Ok(container) => {
-            snapshot.keep()?;
-            Ok(container)
-        }
-        Err(error) => {
-            // The failure to start is what matters; the snapshot goes with this value.
-            drop(engine.store.remove_container(&spec.id));
-            let code =
-                if let RuntimeError::Start { source, .. } = &error { source.exit_code() } else { DAEMON };
-            Err(Failure::from(error).with_code(code))
-        }
+    let container = engine.containers.start(spec, stdio).map_err(|error| {
+        let code = if let RuntimeError::Start { source, .. } = &error { source.exit_code() } else { DAEMON };
+        Failure::from(error).with_code(code)
+    })?;
+    Ok((container, sandbox))
+}
+
+/// Returns what `-p` asks for. Compat: docker, without a network of its own the container's ports are published as they are.
+fn published(args: &RunArgs, ui: &mut Ui) -> Result<Vec<shipway_runtime::PortMapping>, Failure> {
+    let parsed: Result<Vec<_>, _> = args.publish.iter().map(|text| publish::parse(text)).collect();
+    let wanted = parsed?.concat();
+    if args.network != NetworkKind::Bridge && (args.publish_all || !wanted.is_empty()) {
+        ui.note("note: published ports mean nothing without --network bridge; they are left out");
     }
+    Ok(wanted)
+}
+
+fn publish_exposed(spec: &mut ContainerSpec, image: &ContainerConfig, ui: &mut Ui) -> Result<(), Failure> {
+    let (mappings, left) = publish::of_exposed(image.exposed_ports.keys())?;
+    for port in left {
+        ui.note(format!("note: {port} is not published: only tcp is there yet"));
+    }
+    let named: Vec<u16> = spec.publish.iter().map(|mapping| mapping.container_port).collect();
+    spec.publish.extend(mappings.into_iter().filter(|mapping| !named.contains(&mapping.container_port)));
+    Ok(())
 }
 
 fn no_image(name: &str, error: StoreError) -> Failure {
@@ -88,77 +163,7 @@ fn record(
         image: args.image.clone(),
         created: clock::now(),
         snapshot: Some(snapshot.id.clone()),
-        document: serde_json::json!({ "Cmd": spec.args, "Env": spec.env, "AutoRemove": args.rm }).to_string(),
+        document: order::document(args, spec).to_string(),
     };
     Ok(engine.store.add_container(&row)?)
-}
-
-fn spec_of(
-    engine: &Engine,
-    args: &RunArgs,
-    image: &ContainerConfig,
-    snapshot: &Snapshot,
-) -> Result<ContainerSpec, Failure> {
-    let id = Digest::of(format!("{}/{}", engine.roots.id, snapshot.id).as_bytes()).hex();
-    let hostname = args.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
-    let resolv_conf = (args.network == NetworkKind::Host)
-        .then(|| fs_err::read_to_string("/etc/resolv.conf").ok())
-        .flatten();
-    let command = command_of(args, image).ok_or_else(|| {
-        Failure::new(
-            "no command given, and the image has none",
-            format!("say what to run: shipway run {} COMMAND", args.image),
-        )
-    })?;
-    Ok(ContainerSpec {
-        hosts: Some(format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n")),
-        hostname,
-        args: command,
-        env: image.env.iter().cloned().chain(args.env.iter().filter_map(|text| variable(text))).collect(),
-        cwd: args.workdir.clone().unwrap_or_else(|| image.working_dir.clone()),
-        user: args.user.clone().unwrap_or_else(|| image.user.clone()),
-        rootfs: Rootfs {
-            lowers: snapshot.lowers.clone(),
-            upper: snapshot.upper.clone(),
-            work: snapshot.work.clone(),
-            read_only: args.read_only,
-        },
-        mounts: Vec::new(),
-        network: match args.network {
-            NetworkKind::None => Network::None,
-            NetworkKind::Host => Network::Host,
-        },
-        resolv_conf,
-        capabilities: CapabilityProfile::Container,
-        no_new_privileges: false,
-        resources: Resources::default(),
-        cgroup_parent: format!("shipway-{}", engine.roots.id),
-        publish: Vec::new(),
-        address: None,
-        labels: std::collections::BTreeMap::new(),
-        id,
-    })
-}
-
-/// Compat: docker, a command replaces the image's CMD and is given to its ENTRYPOINT; another entrypoint drops the image's CMD.
-fn command_of(args: &RunArgs, image: &ContainerConfig) -> Option<Vec<String>> {
-    let entrypoint = match &args.entrypoint {
-        Some(program) => vec![program.clone()],
-        None => image.entrypoint.clone().unwrap_or_default(),
-    };
-    let rest = if args.command.is_empty() && args.entrypoint.is_none() {
-        image.cmd.clone().unwrap_or_default()
-    } else {
-        args.command.clone()
-    };
-    let command: Vec<String> = entrypoint.into_iter().chain(rest).collect();
-    (!command.is_empty()).then_some(command)
-}
-
-/// `NAME=value`, or `NAME` for the host's value if it has one.
-fn variable(text: &str) -> Option<String> {
-    if text.contains('=') {
-        return Some(text.to_owned());
-    }
-    std::env::var(text).ok().map(|value| format!("{text}={value}"))
 }

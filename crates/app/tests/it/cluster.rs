@@ -1,23 +1,19 @@
 //! The whole way, by the real program: `up`, a page, a rollout, a killed daemon, `down`.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::machine::{Machine, can_run};
+use crate::running::{PATIENCE, Up, get, lines};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
-/// Signals. Spec: signal(7).
-const SIGINT: i32 = 2;
+/// `SIGKILL`. Spec: signal(7).
 const SIGKILL: i32 = 9;
-/// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A machine with an application that serves one page.
 struct Town {
@@ -37,7 +33,8 @@ impl Town {
         fs_err::write(context.join("serve"), serve).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs_err::set_permissions(context.join("serve"), mode).unwrap();
-        fs_err::write(context.join("shipway.toml"), "name = 'web'\nport = 8080\n[readiness]\npath = '/'\n").unwrap();
+        fs_err::write(context.join("shipway.toml"), "name = 'web'\nport = 8080\n[readiness]\npath = '/'\n")
+            .unwrap();
         Self { machine }
     }
 
@@ -45,32 +42,12 @@ impl Town {
         fs_err::write(self.machine.context().join("page"), text).unwrap();
     }
 
-    /// Starts `up` and returns once it has printed where the page is.
     fn up(&self) -> Up {
-        let mut command = self.machine.command(&["up"]);
-        let mut child = self.machine.spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
-        let out = lines(child.stdout.take().unwrap());
-        let notes = lines(child.stderr.take().unwrap());
-        let mut seen = Vec::new();
-        loop {
-            match out.recv_timeout(PATIENCE) {
-                Ok(line) if line == "http://127.0.0.1:8080" => break,
-                Ok(line) => seen.push(line),
-                Err(_) => panic!("no URL; said: {seen:?} {:?}", notes.try_iter().collect::<Vec<_>>()),
-            }
-        }
-        Up { child, out, notes }
+        Up::start(&self.machine, &["up"], PATIENCE)
     }
 
     fn get(&self, ip: IpAddr) -> std::io::Result<String> {
-        self.machine.inside(|| {
-            let mut stream = TcpStream::connect(SocketAddr::new(ip, 8080))?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text)?;
-            Ok(text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
-        })
+        get(&self.machine, SocketAddr::new(ip, 8080))
     }
 
     fn status(&self) -> Value {
@@ -101,46 +78,6 @@ impl Drop for Town {
     }
 }
 
-/// A running `up`.
-struct Up {
-    child: Child,
-    out: mpsc::Receiver<String>,
-    notes: mpsc::Receiver<String>,
-}
-
-impl Up {
-    fn signal(&self, signal: i32) {
-        let pidfd = shipway_linux::open_pidfd(i32::try_from(self.child.id()).unwrap()).unwrap();
-        shipway_linux::signal_pidfd(pidfd, signal).unwrap();
-    }
-
-    /// Ends it as Ctrl-C does, and returns its notes.
-    fn interrupt(mut self) -> Vec<String> {
-        self.signal(SIGINT);
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
-        self.notes.iter().collect()
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn lines(stream: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
@@ -159,13 +96,13 @@ fn a_directory_becomes_a_page_that_lives_through_rollouts_and_crashes() {
     let up = town.up();
     assert_eq!(town.get(V4).unwrap(), "first\n");
     assert_eq!(town.get(V6).unwrap(), "first\n");
-    assert_eq!(up.out.recv_timeout(PATIENCE).unwrap(), "serving");
+    assert!(up.prints("serving"));
 
     // A second one of the unchanged directory changes nothing.
     let before = town.pods();
     let second = town.up();
     let notes = second.interrupt();
-    assert!(notes.iter().any(|note| note == "image web: 4 of 4 steps from the cache"), "{notes:?}");
+    assert!(notes.iter().any(|note| note == "image web:latest: 4 of 4 steps from the cache"), "{notes:?}");
     assert!(notes.iter().any(|note| note.contains("is forwarded already by another")), "{notes:?}");
     assert_eq!(town.pods()[0]["metadata"]["uid"], before[0]["metadata"]["uid"]);
 
@@ -181,7 +118,10 @@ fn a_directory_becomes_a_page_that_lives_through_rollouts_and_crashes() {
         });
         town.page("second\n");
         let notes = town.up().interrupt();
-        assert!(notes.iter().any(|note| note == "image web: 3 of 4 steps from the cache"), "{notes:?}");
+        assert!(
+            notes.iter().any(|note| note == "image web:latest: 3 of 4 steps from the cache"),
+            "{notes:?}"
+        );
         until("the old pod is gone", || town.pods().len() == 1);
         let seen = answers.load(Ordering::Relaxed);
         until("the forward has answered again", || answers.load(Ordering::Relaxed) > seen);
@@ -224,7 +164,10 @@ fn kubectl_shows_changes_and_streams() {
     town.page("page\n");
     town.machine.ok(&["up", "-d"]);
     let table = town.kubectl(&["get", "deployments"]);
-    assert!(table.starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    1/1     1            1"), "{table}");
+    assert!(
+        table.starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    1/1     1            1"),
+        "{table}"
+    );
     let wide = town.kubectl(&["get", "pods", "-o", "wide"]);
     assert!(wide.contains("Running") && wide.contains("NOMINATED NODE"), "{wide}");
     assert!(town.kubectl(&["get", "rs", "-o", "yaml"]).contains("kind: ReplicaSet"));

@@ -2,6 +2,11 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod cluster;
+mod examples;
 mod layers;
+mod machine;
 mod mistakes;
+mod network;
 mod newcomer;
+mod running;

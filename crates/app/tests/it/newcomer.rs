@@ -1,71 +1,9 @@
 //! What a newcomer types, by the real program: build, list, run, look, remove.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
-use shipway_testkit::{Need, require};
-
-struct Machine {
-    dir: tempfile::TempDir,
-}
-
-impl Machine {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let context = dir.path().join("app");
-        fs_err::create_dir(&context).unwrap();
-        fs_err::copy("/bin/busybox", context.join("busybox")).unwrap();
-        let dockerfile = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
-                          ENV GREETING=hello\nWORKDIR /srv\nCOPY page .\nRUN cat page > served && echo built\n\
-                          ENTRYPOINT [\"/bin/cat\"]\nCMD [\"served\"]\n";
-        fs_err::write(context.join("Dockerfile"), dockerfile).unwrap();
-        fs_err::write(context.join("page"), "first\n").unwrap();
-        Self { dir }
-    }
-
-    fn context(&self) -> std::path::PathBuf {
-        self.dir.path().join("app")
-    }
-
-    fn shipway(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let (root, state) = (self.dir.path().join("root"), self.dir.path().join("state"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shipway"));
-        command.env("SHIPWAY_ROOT", root).env("SHIPWAY_STATE", state).current_dir(self.context());
-        command.args(args);
-        command
-    }
-
-    fn ok(&self, args: &[&str]) -> (String, String) {
-        let output = self.shipway(args);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
-        (text(&output.stdout), text(&output.stderr))
-    }
-
-    fn refused(&self, args: &[&str], code: i32) -> String {
-        let output = self.shipway(args);
-        assert_eq!(output.status.code(), Some(code), "{args:?}");
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        if let Ok(ids) = String::from_utf8(self.shipway(&["ps", "-aq"]).stdout) {
-            for id in ids.lines() {
-                drop(self.shipway(&["rm", "-f", id]));
-            }
-        }
-    }
-}
-
-fn can_run() -> bool {
-    require(&[Need::Root, Need::Overlay, Need::Cgroups, Need::Busybox])
-}
+use crate::machine::{Machine, can_run};
 
 #[test]
 fn an_image_is_built_listed_run_and_removed() {
@@ -181,7 +119,7 @@ fn an_interrupted_build_stops_its_step_and_leaves_nothing_behind() {
     let machine = Machine::new();
     let dockerfile = "FROM scratch\nCOPY busybox /bin/sh\nRUN echo waiting; while :; do :; done\n";
     fs_err::write(machine.context().join("Dockerfile"), dockerfile).unwrap();
-    let mut build = machine.command(&["build", "-t", "web", "."]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut build = machine.spawn(machine.command(&["build", "-t", "web", "."]).stderr(Stdio::piped()));
     let mut progress = BufReader::new(build.stderr.take().unwrap()).lines();
     assert!(progress.any(|line| line.unwrap().ends_with(" waiting")), "the step runs");
     let pidfd = shipway_linux::open_pidfd(i32::try_from(build.id()).unwrap()).unwrap();

@@ -146,7 +146,10 @@ impl Machine for HostMachine {
     }
 
     fn remove_group(&self, path: &str) -> Result<(), MachineError> {
-        linux::Cgroup::at(path).remove().map_err(MachineError::of("remove the control group", path))
+        linux::Cgroup::at(path).remove().map_err(MachineError::of("remove the control group", path))?;
+        // With the last pod goes the group above all; one that is still in use stays.
+        drop(path.rsplit_once('/').map(|(parent, _)| linux::Cgroup::at(parent).remove()));
+        Ok(())
     }
 
     fn log_path(&self, id: &str) -> PathBuf {

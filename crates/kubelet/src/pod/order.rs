@@ -105,6 +105,7 @@ pub(crate) fn container_spec(
         address: parts.sandbox.netns.as_ref().map(|_| parts.sandbox.address),
         labels,
         id,
+        ..ContainerSpec::default()
     })
 }
 

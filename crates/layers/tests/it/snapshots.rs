@@ -7,6 +7,8 @@ use shipway_linux::Root;
 use shipway_store::Store;
 use shipway_testkit::{Need, require};
 
+use crate::collect;
+
 fn layers() -> (tempfile::TempDir, Unpacked) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
@@ -124,10 +126,10 @@ fn the_collector_spares_snapshots_in_use_and_what_they_stand_on() {
     snapshot.keep().unwrap();
     let id = snapshot.id.clone();
     drop(snapshot);
-    let freed = store.gc().unwrap().unwrap();
+    let freed = collect(&store).unwrap();
     assert_eq!((freed.layers, freed.snapshots), (0, 0));
     assert_eq!(layers.open_snapshot(&id).unwrap().lowers, layers.view(std::slice::from_ref(&base)));
     layers.remove_snapshot(&id).unwrap();
-    assert_eq!(store.gc().unwrap().unwrap().layers, 1);
+    assert_eq!(collect(&store).unwrap().layers, 1);
     assert!(layers.prepare(&[base]).is_err());
 }

@@ -12,9 +12,9 @@ use tempfile::TempDir;
 
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 pub(crate) const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const WAIT: Duration = Duration::from_secs(5);
+pub(crate) const WAIT: Duration = Duration::from_secs(5);
 /// What does not arrive in this time is taken for dropped.
-const SILENCE: Duration = Duration::from_millis(300);
+pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 
 /// State folder of a bridge; its mounts go with it, also after a panic.
 pub(crate) struct StateFolder(TempDir);
@@ -106,13 +106,13 @@ impl World {
 
     /// Whether a sandbox reaches the neighbour; the host's address is the one it comes from.
     pub(crate) fn gets_out(&self, sandbox: &Sandbox) -> bool {
-        match reaches(&inside(sandbox), &self.neighbour, NEIGHBOUR) {
-            Some(from) => {
-                assert_eq!(from, HOST, "masqueraded");
-                true
-            }
-            None => false,
-        }
+        let from = reaches(&inside(sandbox), &self.neighbour, NEIGHBOUR);
+        from.inspect(|from| assert_eq!(*from, HOST, "masqueraded")).is_some()
+    }
+
+    /// Whether a sandbox does not reach the neighbour.
+    pub(crate) fn is_kept_in(&self, sandbox: &Sandbox) -> bool {
+        is_cut_off(&inside(sandbox), &self.neighbour, NEIGHBOUR)
     }
 }
 
@@ -122,10 +122,23 @@ pub(crate) fn inside(sandbox: &Sandbox) -> NetworkNamespace {
 
 /// Connects from one namespace to another; returns the address that the other end saw, or nothing if there was no answer.
 pub(crate) fn reaches(from: &NetworkNamespace, to: &NetworkNamespace, address: Ipv4Addr) -> Option<IpAddr> {
+    connects(from, to, (address, WAIT))
+}
+
+/// Whether there is no answer, for as long as one could take on a machine that is not too busy.
+pub(crate) fn is_cut_off(from: &NetworkNamespace, to: &NetworkNamespace, address: Ipv4Addr) -> bool {
+    connects(from, to, (address, SILENCE)).is_none()
+}
+
+fn connects(
+    from: &NetworkNamespace,
+    to: &NetworkNamespace,
+    (address, wait): (Ipv4Addr, Duration),
+) -> Option<IpAddr> {
     let listener = to.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))).unwrap().unwrap();
     let port = listener.local_addr().unwrap().port();
     let target = SocketAddr::from((address, port));
-    let mut stream = from.run(|| TcpStream::connect_timeout(&target, SILENCE)).unwrap().ok()?;
+    let mut stream = from.run(|| TcpStream::connect_timeout(&target, wait)).unwrap().ok()?;
     let (mut accepted, peer) = listener.accept().unwrap();
     accepted.write_all(b"hello").unwrap();
     stream.set_read_timeout(Some(WAIT)).unwrap();

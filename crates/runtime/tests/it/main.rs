@@ -11,9 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
-use shipway_runtime::{
-    CapabilityProfile, ContainerSpec, Containers, Network, Resources, Rootfs, RuntimeError, StdIo,
-};
+use shipway_runtime::{ContainerSpec, Containers, Resources, Rootfs, RuntimeError, StdIo};
 use shipway_testkit::{Need, require};
 
 /// Needs of every test here.
@@ -73,17 +71,10 @@ impl Fixture {
                 work: active.join("work"),
                 read_only: false,
             },
-            mounts: Vec::new(),
-            network: Network::None,
-            resolv_conf: None,
             hosts: Some("127.0.0.1 localhost\n".to_owned()),
-            capabilities: CapabilityProfile::Container,
-            no_new_privileges: false,
             resources: Resources { pids: Some(64), ..Resources::default() },
             cgroup_parent: self.group.clone(),
-            publish: Vec::new(),
-            address: None,
-            labels: std::collections::BTreeMap::new(),
+            ..ContainerSpec::default()
         }
     }
 

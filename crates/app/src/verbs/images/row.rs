@@ -31,7 +31,7 @@ impl Row {
         let name = self.image.name.as_ref();
         json!({
             "Containers": "N/A",
-            "CreatedAt": clock::date(self.created),
+            "CreatedAt": clock::moment(self.created),
             "CreatedSince": format!("{} ago", clock::ago(clock::now() - self.created)),
             "Digest": name.map_or_else(|| "<none>".to_owned(), |_| self.image.manifest.to_string()),
             "ID": if whole { id.to_string() } else { id.short() },

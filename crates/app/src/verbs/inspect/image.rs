@@ -39,7 +39,7 @@ pub(super) fn document(engine: &Engine, found: &Found) -> Result<Value, Failure>
         "Size": engine.store.image_size(&found.image_id)?,
         "GraphDriver": { "Name": "overlay2", "Data": directories(engine, &config.rootfs.diff_ids)? },
         "RootFS": { "Type": "layers", "Layers": config.rootfs.diff_ids },
-        "Metadata": { "LastTagTime": clock::rfc3339(tagged) },
+        "Metadata": { "LastTagTime": clock::date(i128::from(tagged) * 1_000_000_000) },
     }))
 }
 

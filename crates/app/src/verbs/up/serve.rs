@@ -25,6 +25,7 @@ pub(super) async fn run(
             let serving = forward.serve(client, deployed, port, stopping.token.clone());
             tokio::join!(serving, output.show_until_stopped(stopping, ui));
             drop(lock);
+            ui.note("the forward has ended, the application runs on; `shipway down` removes it");
         }
         Held::Elsewhere { pid, port } => {
             ui.note(format!("port {port} is forwarded already by another `shipway up` (process {pid})"));
@@ -32,6 +33,5 @@ pub(super) async fn run(
             output.show_until_stopped(stopping, ui).await;
         }
     }
-    ui.note("the forward has ended, the application runs on; `shipway down` removes it");
     Ok(0)
 }

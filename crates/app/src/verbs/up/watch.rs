@@ -65,6 +65,8 @@ impl Output {
     pub(super) async fn show_until_stopped(&mut self, stopping: &Stopping, ui: &mut Ui) {
         loop {
             tokio::select! {
+                // First: being stopped also ends the logs.
+                biased;
                 () = stopping.token.cancelled() => return,
                 line = self.lines.recv() => match line {
                     Some(line) => self.show(&line, ui),

@@ -1,0 +1,125 @@
+//! What RUN steps see of the network: a sandbox that all steps of a build share.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use shipway_network::ResolvConf;
+use shipway_runtime::Network;
+
+use crate::network::{BuildSandbox, SandboxError};
+use crate::roots::Roots;
+
+/// Builds of this process that had a sandbox.
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// Variables that name a proxy, in lower case.
+const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy"];
+
+/// The default network of a build's steps; its sandbox is made for the first step that wants it and goes with this value.
+#[derive(Debug)]
+pub(crate) struct StepNetwork {
+    roots: Roots,
+    sandbox: Mutex<Option<BuildSandbox>>,
+    /// Whether it was said that steps share the host's network.
+    said: AtomicBool,
+}
+
+impl StepNetwork {
+    /// Makes nothing yet.
+    pub(crate) fn new(roots: Roots) -> Self {
+        Self { roots, sandbox: Mutex::default(), said: AtomicBool::new(false) }
+    }
+
+    /// Returns the network of a step with these variables, and its name servers.
+    ///
+    /// What listens on this host's loopback device cannot be reached from a sandbox: a step that depends on it gets the
+    /// host's network, and `output` says so once.
+    pub(crate) fn of_step(
+        &self,
+        env: &[String],
+        output: &mut dyn Write,
+    ) -> Result<(Network, Option<String>), SandboxError> {
+        let names = shipway_network::resolv_conf();
+        if let Some(why) = needs_host(&names, env) {
+            if !self.said.swap(true, Ordering::Relaxed) {
+                // Nobody may be watching.
+                drop(writeln!(output, "note: {why}, so RUN steps share this host's network"));
+            }
+            return Ok((Network::Host, host_names()));
+        }
+        let mut sandbox = self.sandbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = match sandbox.take() {
+            Some(made) => made,
+            None => BuildSandbox::create(&self.roots, COUNTER.fetch_add(1, Ordering::Relaxed))?,
+        };
+        let network = Network::Path(made.sandbox().netns.clone());
+        *sandbox = Some(made);
+        Ok((network, Some(names.text)))
+    }
+}
+
+/// Returns the name servers of this host, as it has them.
+pub(crate) fn host_names() -> Option<String> {
+    fs_err::read_to_string("/etc/resolv.conf").ok()
+}
+
+/// Says why a step would not work in a sandbox.
+fn needs_host(names: &ResolvConf, env: &[String]) -> Option<String> {
+    if !names.has_server && !names.unreachable.is_empty() {
+        return Some(format!("name server {} is this host's own", names.unreachable.join(", ")));
+    }
+    let (name, _) = env
+        .iter()
+        .filter_map(|line| line.split_once('='))
+        .find(|(name, value)| PROXIES.contains(&name.to_ascii_lowercase().as_str()) && is_local(value))?;
+    Some(format!("the proxy in {name} is this host's own"))
+}
+
+/// Whether the host of a URL, or of `HOST:PORT`, is this one.
+fn is_local(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_listens_on_this_hosts_loopback_device_is_told() {
+        let names = |text: &str, unreachable: &[&str]| ResolvConf {
+            text: text.to_owned(),
+            unreachable: unreachable.iter().map(ToString::to_string).collect(),
+            has_server: !text.is_empty(),
+        };
+        let good = names("nameserver 10.0.0.53\n", &["127.0.0.53"]);
+        for (name, names, env, want) in [
+            ("plain", &good, vec![], None),
+            ("a resolver", &names("", &["127.0.0.53"]), vec![], Some("name server 127.0.0.53")),
+            ("no resolver at all", &names("", &[]), vec![], None),
+            ("a proxy", &good, vec!["HTTPS_PROXY=http://127.0.0.1:3128"], Some("the proxy in HTTPS_PROXY")),
+            ("by name", &good, vec!["http_proxy=http://user:pw@localhost:3128/"], Some("http_proxy")),
+            ("IPv6", &good, vec!["all_proxy=socks5://[::1]:1080"], Some("all_proxy")),
+            ("without a scheme", &good, vec!["http_proxy=127.0.0.1:3128"], Some("http_proxy")),
+            (
+                "another host's",
+                &good,
+                vec!["http_proxy=http://proxy.example:3128", "X=http://127.0.0.1"],
+                None,
+            ),
+        ] {
+            let env: Vec<String> = env.into_iter().map(ToOwned::to_owned).collect();
+            let why = needs_host(names, &env);
+            assert_eq!(why.is_some(), want.is_some(), "case {name}: {why:?}");
+            assert!(why.unwrap_or_default().contains(want.unwrap_or_default()), "case {name}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What nobody cleaned up: sandboxes and `--rm` containers whose keeper was killed.
+
+use shipway_network::{Bridge, SandboxNetwork as _};
+use shipway_runtime::Status;
+use shipway_store::ContainerRow;
+
+use crate::claim::Claim;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::network::{self, OF_BUILD, OF_CONTAINER};
+use crate::verbs::rm;
+
+/// Takes away what is left over. Whoever asks has something else to do, so a failure is only noted.
+pub(crate) fn sweep(engine: &Engine) {
+    if let Err(failure) = sandboxes(engine).and_then(|()| containers(engine)) {
+        tracing::warn!(reason = failure.text(), "could not clean up what earlier commands left");
+    }
+}
+
+fn sandboxes(engine: &Engine) -> Result<(), Failure> {
+    let Some(bridge) = Bridge::find(network::config(&engine.roots))? else { return Ok(()) };
+    for sandbox in bridge.list()? {
+        let container = sandbox.id.strip_prefix(OF_CONTAINER);
+        if (container.is_none() && !sandbox.id.starts_with(OF_BUILD))
+            || Claim::is_held(&engine.roots, &sandbox.id)
+            || container.is_some_and(|id| status(engine, id) == Some(Status::Running))
+        {
+            continue;
+        }
+        bridge.remove(&sandbox.id)?;
+    }
+    Ok(())
+}
+
+fn containers(engine: &Engine) -> Result<(), Failure> {
+    for row in engine.store.containers()?.iter().filter(|row| is_removed_at_its_end(row)) {
+        // One without a state may be another state root's.
+        if status(engine, &row.id) == Some(Status::Exited)
+            && !Claim::is_held(&engine.roots, &network::name_of(&row.id))
+        {
+            rm::remove(engine, &row.id)?;
+        }
+    }
+    Ok(())
+}
+
+fn status(engine: &Engine, id: &str) -> Option<Status> {
+    engine.containers.get(id).and_then(|container| container.state()).ok().map(|state| state.status)
+}
+
+/// Whether a container was started with `--rm`.
+pub(crate) fn is_removed_at_its_end(row: &ContainerRow) -> bool {
+    let document: serde_json::Value = serde_json::from_str(&row.document).unwrap_or_default();
+    document["AutoRemove"] == true
+}

@@ -1,0 +1,124 @@
+//! What `shipway inspect` shows of a container. Compat: docker, the names of the fields.
+
+use serde_json::{Map, Value, json};
+use shipway_network::Sandbox;
+use shipway_runtime::{ContainerState, PortMapping, Status};
+use shipway_store::ContainerRow;
+
+use crate::clock;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::network;
+
+pub(super) fn document(engine: &Engine, row: &ContainerRow) -> Result<Value, Failure> {
+    let container = engine.containers.get(&row.id).ok();
+    let state = container.as_ref().and_then(|container| container.state().ok());
+    let spec = container.as_ref().and_then(|container| container.spec().ok());
+    let recorded: Value = serde_json::from_str(&row.document).unwrap_or_default();
+    let sandbox = network::sandbox_of(&engine.roots, &row.id)?;
+    let (program, arguments) = match spec.as_ref().and_then(|spec| spec.args.split_first()) {
+        Some((program, arguments)) => (program.clone(), arguments.to_vec()),
+        None => Default::default(),
+    };
+    let wanted = spec.as_ref().map(|spec| spec.publish.as_slice()).unwrap_or_default();
+    let runs = state.as_ref().is_some_and(|state| state.status == Status::Running);
+    let ports = state.as_ref().filter(|_| runs).map(|state| state.ports.as_slice()).unwrap_or_default();
+    Ok(json!({
+        "Id": row.id,
+        "Created": clock::date(i128::from(row.created) * 1_000_000_000),
+        "Path": program,
+        "Args": arguments,
+        "State": state_of(state.as_ref()),
+        "Image": row.image_id,
+        "LogPath": container.as_ref().map(shipway_runtime::Container::log_path).filter(|path| path.exists()),
+        "Name": format!("/{}", row.name),
+        "HostConfig": {
+            "NetworkMode": recorded["NetworkMode"],
+            "PortBindings": bindings(wanted),
+            "AutoRemove": recorded["AutoRemove"],
+            "ReadonlyRootfs": spec.as_ref().is_some_and(|spec| spec.rootfs.read_only),
+        },
+        "Config": {
+            "Hostname": spec.as_ref().map(|spec| spec.hostname.as_str()),
+            "User": spec.as_ref().map(|spec| spec.user.as_str()),
+            "Env": recorded["Env"],
+            "Cmd": recorded["Cmd"],
+            "Image": row.image,
+            "WorkingDir": spec.as_ref().map(|spec| spec.cwd.as_str()),
+        },
+        "NetworkSettings": settings(&recorded, sandbox.as_ref(), ports),
+    }))
+}
+
+fn state_of(state: Option<&ContainerState>) -> Value {
+    let status = match state.map(|state| state.status) {
+        Some(Status::Running) => "running",
+        Some(Status::Exited) => "exited",
+        None => "dead",
+    };
+    let never = || "0001-01-01T00:00:00Z".to_owned();
+    json!({
+        "Status": status,
+        "Running": status == "running",
+        "Paused": false,
+        "Restarting": false,
+        "OOMKilled": state.is_some_and(|state| state.out_of_memory),
+        "Dead": status == "dead",
+        "Pid": state.filter(|_| status == "running").map_or(0, |state| state.pid),
+        "ExitCode": state.and_then(|state| state.exit_code).unwrap_or(0),
+        "Error": "",
+        "StartedAt": state.map_or_else(never, |state| clock::date(state.started)),
+        "FinishedAt": state.and_then(|state| state.finished).map_or_else(never, clock::date),
+    })
+}
+
+fn settings(recorded: &Value, sandbox: Option<&Sandbox>, ports: &[PortMapping]) -> Value {
+    let mac =
+        sandbox.map(|sandbox| sandbox.mac.map(|byte| format!("{byte:02x}")).join(":")).unwrap_or_default();
+    let address = sandbox.map(|sandbox| sandbox.address.to_string()).unwrap_or_default();
+    let gateway = sandbox.map(|sandbox| sandbox.gateway.to_string()).unwrap_or_default();
+    let prefix = sandbox.map_or(0, |sandbox| sandbox.prefix);
+    let network = json!({
+        "IPAddress": address, "IPPrefixLen": prefix, "Gateway": gateway, "MacAddress": mac,
+    });
+    let name = recorded["NetworkMode"].as_str().unwrap_or("none");
+    json!({
+        "SandboxKey": sandbox.map(|sandbox| sandbox.netns.clone()),
+        "Ports": bindings(ports),
+        "IPAddress": address,
+        "IPPrefixLen": prefix,
+        "Gateway": gateway,
+        "MacAddress": mac,
+        "Networks": { name: network },
+    })
+}
+
+/// `{"5000/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}`
+fn bindings(ports: &[PortMapping]) -> Map<String, Value> {
+    let mut found = Map::new();
+    for mapping in ports {
+        let list = found.entry(format!("{}/tcp", mapping.container_port)).or_insert_with(|| json!([]));
+        let binding =
+            json!({ "HostIp": mapping.host_ip.to_string(), "HostPort": mapping.host_port.to_string() });
+        if let Some(list) = list.as_array_mut() {
+            list.push(binding);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_listed_by_those_of_the_container() {
+        let ports = crate::publish::parse("8080:80").unwrap();
+        assert_eq!(
+            Value::Object(bindings(&ports)),
+            json!({ "80/tcp": [
+                { "HostIp": "0.0.0.0", "HostPort": "8080" }, { "HostIp": "::", "HostPort": "8080" },
+            ] })
+        );
+    }
+}
