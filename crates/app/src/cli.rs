@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use build::{BootstrapArgs, BuildArgs, BuildNetworkKind, ImportArgs, ProgressStyle};
 pub(crate) use cluster::{ClusterVerb, DownArgs, StatusFormat, UpArgs};
 pub(crate) use containers::{ExecArgs, LogsArgs, NetworkKind, PsArgs, RmArgs, RunArgs, StopArgs};
-pub(crate) use images::{ImagesArgs, ListFormat, NamesArgs, RmiArgs};
+pub(crate) use images::{ImagesArgs, InspectArgs, InspectKind, ListFormat, RmiArgs};
 pub(crate) use system::SystemVerb;
 
 /// From a Dockerfile to a running, reachable pod on one Linux machine.
@@ -69,7 +69,7 @@ pub(crate) enum Verb {
     /// List images
     Images(ImagesArgs),
     /// Show everything about images or containers
-    Inspect(NamesArgs),
+    Inspect(InspectArgs),
     /// Give an image another name
     #[command(after_help = "Examples:
   shipway tag web web:1.2

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 /// Groups of docker's, and its words in them where ours differ.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("image", &["build", "import", "inspect", "tag"]),
-    ("container", &["exec", "inspect", "logs", "rm", "run", "stop"]),
+    ("image", &["build", "import", "tag"]),
+    ("container", &["exec", "logs", "rm", "run", "stop"]),
     ("builder", &["build"]),
     ("buildx", &["build", "b"]),
 ];
@@ -14,6 +14,8 @@ const OTHER_WORDS: &[(&str, &str, &str)] = &[
     ("image", "list", "images"),
     ("image", "rm", "rmi"),
     ("image", "remove", "rmi"),
+    ("image", "inspect", "inspect --type=image"),
+    ("container", "inspect", "inspect --type=container"),
     ("container", "ls", "ps"),
     ("container", "list", "ps"),
     ("container", "ps", "ps"),
@@ -40,7 +42,7 @@ pub(crate) fn ours(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let Some(ours) = other.map(|(_, _, to)| *to).or_else(|| same.copied().find(|same| *same == word)) else {
         return arguments;
     };
-    arguments.splice(verb..=verb + 1, [OsString::from(ours)]);
+    arguments.splice(verb..=verb + 1, ours.split(' ').map(OsString::from));
     arguments
 }
 
@@ -57,6 +59,7 @@ mod tests {
             ("shipway buildx build .", "shipway build ."),
             ("shipway image prune", "shipway image prune"),
             ("shipway run image ls", "shipway run image ls"),
+            ("shipway image inspect x", "shipway inspect --type=image x"),
             ("shipway info", "shipway system info"),
             ("shipway image", "shipway image"),
             ("shipway", "shipway"),

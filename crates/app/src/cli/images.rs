@@ -40,11 +40,27 @@ pub(crate) enum ListFormat {
     Json,
 }
 
+/// What can be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InspectKind {
+    /// A container
+    Container,
+    /// An image
+    Image,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   shipway inspect debian:bookworm
-  shipway inspect web | jq '.[0].Config.Env'")]
-pub(crate) struct NamesArgs {
+  shipway inspect -f '{{.Config.Env}}' web
+  shipway inspect -f '{{json .RootFS.Layers}}' --type image web")]
+pub(crate) struct InspectArgs {
+    /// `json`, or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Only of this kind
+    #[arg(long = "type", value_name = "KIND", value_enum)]
+    pub(crate) kind: Option<InspectKind>,
     /// Names or ids
     #[arg(required = true)]
     pub(crate) names: Vec<String>,

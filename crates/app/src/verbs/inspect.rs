@@ -5,16 +5,19 @@ mod image;
 
 use serde_json::Value;
 
-use crate::cli::NamesArgs;
+use crate::cli::{InspectArgs, InspectKind};
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::template::Template;
 use crate::ui::Ui;
 
-pub(crate) fn run(engine: &Engine, args: &NamesArgs, ui: &mut Ui) -> Result<u8, Failure> {
+pub(crate) fn run(engine: &Engine, args: &InspectArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    let template =
+        args.format.as_deref().filter(|format| *format != "json").map(Template::new).transpose()?;
     let mut found = Vec::new();
     let mut missing = false;
     for name in &args.names {
-        match one(engine, name) {
+        match one(engine, name, args.kind) {
             Ok(document) => found.push(document),
             Err(failure) => {
                 ui.note(failure.text());
@@ -22,14 +25,26 @@ pub(crate) fn run(engine: &Engine, args: &NamesArgs, ui: &mut Ui) -> Result<u8, 
             }
         }
     }
-    ui.line(indented(&Value::Array(found)));
+    match (template, &args.format) {
+        (Some(template), _) => {
+            for document in &found {
+                ui.line(template.fill(document)?);
+            }
+        }
+        (None, Some(_)) => ui.line(Value::Array(found)),
+        (None, None) => ui.line(indented(&Value::Array(found))),
+    }
     Ok(u8::from(missing))
 }
 
 /// Compat: docker, containers win over images.
-fn one(engine: &Engine, name: &str) -> Result<Value, Failure> {
-    if let Ok(row) = engine.store.container(name) {
-        return container::document(engine, &row);
+fn one(engine: &Engine, name: &str, kind: Option<InspectKind>) -> Result<Value, Failure> {
+    if kind != Some(InspectKind::Image) {
+        match engine.store.container(name) {
+            Ok(row) => return container::document(engine, &row),
+            Err(error) if kind == Some(InspectKind::Container) => return Err(error.into()),
+            Err(_) => {}
+        }
     }
     image::document(engine, &engine.store.resolve(name)?)
 }

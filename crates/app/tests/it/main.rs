@@ -5,6 +5,7 @@
 mod cluster;
 mod examples;
 mod layers;
+mod listing;
 mod machine;
 mod mistakes;
 mod network;

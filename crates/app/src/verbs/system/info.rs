@@ -1,13 +1,14 @@
 //! `shipway system info`: what there is, what is missing, and what to do about it.
 
 use serde_json::{Value, json};
-use shipway_network::{Bridge, BridgeConfig};
+use shipway_network::Bridge;
 use shipway_runtime::Status;
 
 use crate::clock;
 use crate::cluster::{Control, KUBERNETES_VERSION, State};
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::network;
 use crate::requirements::{self, Facts};
 use crate::template::Template;
 use crate::ui::Ui;
@@ -37,7 +38,7 @@ pub(super) fn run(engine: &Engine, format: Option<&str>, ui: &mut Ui) -> Result<
             "Controllers": facts.cgroups.controllers,
             "Writable": facts.cgroups.writable,
         },
-        "Network": network(engine),
+        "Network": bridge(engine),
         "Warnings": warnings(facts),
     });
     match (format, template) {
@@ -65,9 +66,8 @@ fn cluster(engine: &Engine) -> Result<&'static str, Failure> {
     })
 }
 
-fn network(engine: &Engine) -> Value {
-    let config = BridgeConfig { root_id: engine.roots.id.clone(), state_root: engine.roots.state.clone() };
-    let found = Bridge::find(config).and_then(|bridge| {
+fn bridge(engine: &Engine) -> Value {
+    let found = Bridge::find(network::config(&engine.roots)).and_then(|bridge| {
         let Some(bridge) = bridge else { return Ok(Value::Null) };
         let blockers = bridge.blockers()?;
         let blockers = blockers.iter().map(|blocker| json!({ "What": blocker.what, "Hint": blocker.hint }));
@@ -108,9 +108,9 @@ fn show(document: &Value, ui: &mut Ui) {
     let free = document["FreeBytes"].as_u64().map(|bytes| format!(" ({} free)", clock::size(bytes)));
     let cgroups = &document["Cgroups"];
     let missing = list(&document["MissingNamespaces"]);
-    let network = &document["Network"];
-    let shown = match (network["Device"].as_str(), network["Error"].as_str()) {
-        (Some(device), _) => format!("{} on {device}", network["Subnet"].as_str().unwrap_or_default()),
+    let bridge = &document["Network"];
+    let shown = match (bridge["Device"].as_str(), bridge["Error"].as_str()) {
+        (Some(device), _) => format!("{} on {device}", bridge["Subnet"].as_str().unwrap_or_default()),
         (None, Some(error)) => format!("cannot be looked at: {error}"),
         (None, None) => "made with the first container".to_owned(),
     };
@@ -134,7 +134,7 @@ fn show(document: &Value, ui: &mut Ui) {
     ] {
         ui.line(format!("{:<18}{value}", format!("{head}:")));
     }
-    for blocker in network["Blockers"].as_array().into_iter().flatten() {
+    for blocker in bridge["Blockers"].as_array().into_iter().flatten() {
         let (what, hint) = (blocker["What"].as_str(), blocker["Hint"].as_str());
         ui.line(format!("\nwarning: {}\nhint: {}", what.unwrap_or_default(), hint.unwrap_or_default()));
     }
