@@ -41,7 +41,9 @@ impl NotLocal {
                  shipway.toml; {import}"
             )
         } else {
-            format!("{import}; base images of Debian and Ubuntu need none: FROM debian:bookworm")
+            format!(
+                "{import}; a base that can be assembled here is FROM debian:bookworm with --bootstrap-base"
+            )
         };
         Self { name, hint }
     }

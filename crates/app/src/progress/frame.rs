@@ -78,7 +78,9 @@ pub(crate) fn frame(board: &Board, now: Duration, size: Size, paint: Paint) -> V
 
 /// Returns what stays on the screen: all rows, what failed ones printed, and the notes.
 pub(crate) fn last(board: &Board, now: Duration, columns: usize, paint: Paint) -> Vec<Line> {
-    let mut lines = vec![header(board, now, columns, paint)];
+    // Nothing was begun: what is wrong is told by whoever asked.
+    let head = (!board.rows.is_empty()).then(|| header(board, now, columns, paint));
+    let mut lines: Vec<Line> = head.into_iter().collect();
     lines.extend(board.rows.iter().flat_map(|row| row_lines(row, now, columns, paint)));
     lines.extend(failures(board, paint));
     lines.extend(board.notes.iter().map(|note| paint.line(Tone::Yellow, note.clone())));
@@ -134,9 +136,11 @@ fn choose(board: &Board, room: usize) -> (Vec<&Row>, usize) {
 
 fn header(board: &Board, now: Duration, columns: usize, paint: Paint) -> Line {
     let (ended, all) = board.counts();
+    let has = |status| board.rows.iter().any(|row| row.status == status);
     let outcome = match board.end {
         None => "",
         Some(End::Well) => " FINISHED",
+        Some(End::Badly) if has(Status::Cancelled) && !has(Status::Failed) => " CANCELED",
         Some(End::Badly) => " FAILED",
     };
     let text = format!("[+] {} {} ({ended}/{all}){outcome}", board.title, seconds(now));

@@ -145,3 +145,24 @@ fn a_good_end_says_so() {
     let coloured = last(&board, at(2), 40, Paint { color: true });
     assert_eq!(coloured[1].text, "\u{1b}[34m => exporting to image              0.2s\u{1b}[0m");
 }
+
+#[test]
+fn whoever_stops_the_work_sees_no_failure() {
+    let mut board = Board::new("Building");
+    board.start(Key::Step(1), "RUN sleep 9".into(), at(0));
+    board.output(&Key::Step(1), b"not shown any more\n");
+    board.finish(&Key::Step(1), Status::Cancelled, at(2));
+    board.close(End::Badly, at(2));
+    let lines = last(&board, at(2), 40, PLAIN);
+    assert_eq!(
+        shown(&lines),
+        ["[+] Building 0.2s (0/1) CANCELED", " => CANCELED RUN sleep 9            0.2s"]
+    );
+}
+
+#[test]
+fn work_that_was_not_begun_leaves_nothing_on_the_screen() {
+    let mut board = Board::new("Building");
+    board.close(End::Badly, at(0));
+    assert!(last(&board, at(0), 40, PLAIN).is_empty());
+}
