@@ -1,14 +1,14 @@
 //! Base images from the distribution's archive, wired to containers and the terminal.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
-use shipway_bootstrap::{Bootstrapped, Deps, Event, Progress, Request, Step, StepRunner};
+use shipway_bootstrap::{Bootstrapped, Deps, Request, Step, StepRunner};
 use shipway_build::{BuildNetwork, RunStep, SeamError, StepRunner as _, Stop};
 use shipway_oci::Reference;
 
 use crate::engine::Engine;
+use crate::progress::{End, Show};
 use crate::steps::ContainerSteps;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -18,11 +18,21 @@ struct NoDistribution {
     name: String,
 }
 
+/// What is asked for beside the name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) accept_expired: bool,
+    pub(crate) mirror: Option<String>,
+    pub(crate) keyring: Option<PathBuf>,
+    pub(crate) include: Vec<String>,
+}
+
 /// Makes the image that `name` means, or the one of the host's own suite.
 pub(crate) fn make(
     engine: &Engine,
     name: Option<&Reference>,
-    accept_expired: bool,
+    wishes: Wishes,
+    show: &Show,
 ) -> Result<Bootstrapped, SeamError> {
     let now = crate::clock::system_time();
     let request = match name {
@@ -30,16 +40,21 @@ pub(crate) fn make(
         Some(name) => Request::for_reference(name, now)
             .ok_or_else(|| SeamError::new(NoDistribution { name: name.familiar() }))?,
     };
+    let Wishes { accept_expired, mirror, keyring, include } = wishes;
+    let request = Request { accept_expired, mirror, keyring, include, ..request };
     let fetch = shipway_fetch::Config::from_environment().map_err(SeamError::new)?;
     let runner = Configure(ContainerSteps::new(engine));
+    let phases = show.phases(&name.map_or_else(|| "base image".to_owned(), Reference::familiar));
     let deps = Deps {
         store: &engine.store,
         layers: &engine.layers,
         runner: &runner,
         fetch: &fetch,
-        progress: &Lines,
+        progress: &phases,
     };
-    shipway_bootstrap::run(&Request { accept_expired, ..request }, &deps).map_err(SeamError::new)
+    let made = shipway_bootstrap::run(&request, &deps);
+    phases.end(End::from(&made));
+    made.map_err(SeamError::new)
 }
 
 /// The packages' scripts run as build steps do, without network.
@@ -67,22 +82,5 @@ impl StepRunner for Configure {
             stop: Stop::new(),
         };
         self.0.run(&step, output).map_err(|error| Box::new(error) as Box<dyn Diagnostic + Send + Sync>)
-    }
-}
-
-/// A line per phase and note.
-#[derive(Debug)]
-struct Lines;
-
-impl Progress for Lines {
-    fn event(&self, event: &Event<'_>) {
-        let line = match event {
-            Event::Phase(phase) => format!("bootstrap: {}", phase.title()),
-            Event::Note(note) => format!("note: {note}"),
-            Event::Packages { done, total, .. } if done == total => format!("bootstrap: {total} packages"),
-            Event::Packages { .. } | Event::Output(_) => return,
-        };
-        // A reader that went away does not stop the work.
-        drop(writeln!(std::io::stderr().lock(), "{line}"));
     }
 }

@@ -1,14 +1,20 @@
 //! The command line: what can be typed.
 
+mod build;
 mod cluster;
 mod containers;
+mod images;
+mod system;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
+pub(crate) use build::{BootstrapArgs, BuildArgs, BuildNetworkKind, ImportArgs, ProgressStyle};
 pub(crate) use cluster::{ClusterVerb, DownArgs, StatusFormat, UpArgs};
 pub(crate) use containers::{ExecArgs, LogsArgs, NetworkKind, PsArgs, RmArgs, RunArgs, StopArgs};
+pub(crate) use images::{ImagesArgs, InspectArgs, InspectKind, ListFormat, RmiArgs};
+pub(crate) use system::SystemVerb;
 
 /// From a Dockerfile to a running, reachable pod on one Linux machine.
 #[derive(Debug, Parser)]
@@ -33,16 +39,26 @@ const EXAMPLES: &str = "Examples:
   shipway run --rm alpine cat /etc/issue  run a command in it
   shipway run -d --name box alpine sleep 600
   shipway exec box ps
-  shipway images";
+  shipway images
+  shipway system info                     what this machine has, and what it lacks";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Build the application of a directory, run it in the cluster and forward a local port to it
     Up(UpArgs),
     /// Remove what `up` made
+    #[command(after_help = "Examples:
+  shipway down                   what `up` made of this directory
+  shipway down examples/flask    of another one")]
     Down(DownArgs),
     /// Start, stop and look at the embedded cluster
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  shipway cluster start
+  export KUBECONFIG=$(shipway cluster kubeconfig --path); kubectl get pods
+  shipway cluster stop"
+    )]
     Cluster(ClusterVerb),
     /// Build an image from a Dockerfile
     Build(BuildArgs),
@@ -53,8 +69,11 @@ pub(crate) enum Verb {
     /// List images
     Images(ImagesArgs),
     /// Show everything about images or containers
-    Inspect(NamesArgs),
+    Inspect(InspectArgs),
     /// Give an image another name
+    #[command(after_help = "Examples:
+  shipway tag web web:1.2
+  shipway tag web quay.io/team/web:1.2")]
     Tag {
         /// Name, id or digest of the image
         source: String,
@@ -64,24 +83,58 @@ pub(crate) enum Verb {
     /// Remove images
     Rmi(RmiArgs),
     /// Run a command in a new container
+    #[command(after_help = "Examples:
+  shipway run --rm web cat /etc/os-release     a command; the container goes with it
+  shipway run -d --name box web sleep 600      in the background
+  shipway run --rm -e DEBUG=1 -u 1000 web      with a variable, as another user")]
     Run(RunArgs),
     /// List containers
+    #[command(after_help = "Examples:
+  shipway ps       those that run
+  shipway ps -a    all
+  shipway ps -aq   only ids, for scripts")]
     Ps(PsArgs),
     /// Show what a container printed
+    #[command(after_help = "Examples:
+  shipway logs box")]
     Logs(LogsArgs),
     /// Run a command in a running container
+    #[command(after_help = "Examples:
+  shipway exec box ps
+  shipway exec -u 0 -w /srv box ls -l")]
     Exec(ExecArgs),
     /// Stop containers
+    #[command(after_help = "Examples:
+  shipway stop box
+  shipway stop -t 0 $(shipway ps -q)    all, at once")]
     Stop(StopArgs),
     /// Remove containers
+    #[command(after_help = "Examples:
+  shipway rm box
+  shipway rm -f box              also when it runs
+  shipway rm $(shipway ps -aq)   all that have stopped")]
     Rm(RmArgs),
+    /// Look at the machine, and at what takes space
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  shipway system info    what there is, and what is missing
+  shipway system df      what takes space on the disk"
+    )]
+    System(SystemVerb),
     /// Print the version
+    #[command(after_help = "Examples:
+  shipway version
+  shipway version --format json")]
     Version {
         /// `table` or `json`
         #[arg(short, long, default_value = "table")]
         format: ListFormat,
     },
     /// Print a shell's completion script
+    #[command(after_help = "Examples:
+  source <(shipway completion bash)
+  shipway completion zsh > ~/.zfunc/_shipway")]
     Completion {
         /// The shell
         shell: clap_complete::Shell,
@@ -91,127 +144,25 @@ pub(crate) enum Verb {
     Other(Vec<String>),
 }
 
-/// How a build shows its progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ProgressStyle {
-    /// A line per event
-    Plain,
-    /// Docker's classic `Step 1/9 : …`
-    Legacy,
-    /// Nothing
-    Quiet,
-}
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
 
-/// Network of RUN steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BuildNetworkKind {
-    /// One of the build's own, with a way out
-    Default,
-    /// Only a loopback device
-    None,
-    /// The host's network
-    Host,
-}
+    use super::*;
 
-#[derive(Debug, Args)]
-pub(crate) struct BuildArgs {
-    /// Directory that COPY reads from
-    #[arg(value_name = "PATH")]
-    pub(crate) context: Vec<PathBuf>,
-    /// Name of the result, `name[:tag]`; may be given several times
-    #[arg(short, long = "tag", value_name = "NAME")]
-    pub(crate) tags: Vec<String>,
-    /// The Dockerfile [default: PATH/Dockerfile]
-    #[arg(short, long)]
-    pub(crate) file: Option<PathBuf>,
-    /// Set a build argument
-    #[arg(long = "build-arg", value_name = "NAME=VALUE")]
-    pub(crate) build_args: Vec<String>,
-    /// Stage to build
-    #[arg(long)]
-    pub(crate) target: Option<String>,
-    /// Run every step again
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-    /// Add a label to the image
-    #[arg(long = "label", value_name = "NAME=VALUE")]
-    pub(crate) labels: Vec<String>,
-    /// Print only the image's id
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// How progress is shown
-    #[arg(long, value_enum, default_value = "plain")]
-    pub(crate) progress: ProgressStyle,
-    /// Write the image's id to a file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) iidfile: Option<PathBuf>,
-    /// Network of RUN steps that do not choose
-    #[arg(long, value_enum, default_value = "default")]
-    pub(crate) network: BuildNetworkKind,
-    /// RUN steps trust the certificate authorities that this host trusts
-    #[arg(long)]
-    pub(crate) host_ca: bool,
-    /// Assemble Debian base images that are missing from the host's package mirror
-    #[arg(long)]
-    pub(crate) bootstrap_base: bool,
-    /// Use an archive whose Release file has expired
-    #[arg(long)]
-    pub(crate) accept_expired_release: bool,
-}
+    fn check(command: &clap::Command, path: &str) {
+        let path = format!("{path} {}", command.get_name());
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let shown = examples.lines().skip(1).any(|line| line.contains("shipway "));
+        assert!(examples.starts_with("Examples:") && shown, "`{path} --help` has no examples");
+        assert!(command.get_about().is_some(), "`{path} --help` does not say what it does");
+        for verb in command.get_subcommands() {
+            check(verb, &path);
+        }
+    }
 
-#[derive(Debug, Args)]
-pub(crate) struct BootstrapArgs {
-    /// Image to make: `debian:SUITE` [default: the host's suite]
-    pub(crate) name: Option<String>,
-    /// Use an archive whose Release file has expired
-    #[arg(long)]
-    pub(crate) accept_expired_release: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImportArgs {
-    /// The archive: tar, plain or compressed with gzip or zstd; `-` is the standard input
-    pub(crate) file: String,
-    /// Name of the image, `name[:tag]`
-    pub(crate) name: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImagesArgs {
-    /// Only this repository, or repository and tag
-    pub(crate) name: Option<String>,
-    /// Only ids
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// Ids in full
-    #[arg(long)]
-    pub(crate) no_trunc: bool,
-    /// `table` or `json`
-    #[arg(long, default_value = "table")]
-    pub(crate) format: ListFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ListFormat {
-    /// Columns for people
-    Table,
-    /// One JSON document per line
-    Json,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct NamesArgs {
-    /// Names or ids
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RmiArgs {
-    /// Names, ids or digests
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
-    /// Also when a stopped container uses it, and with all its names
-    #[arg(short, long)]
-    pub(crate) force: bool,
+    #[test]
+    fn the_help_of_every_verb_has_examples() {
+        check(&Cli::command(), "");
+    }
 }

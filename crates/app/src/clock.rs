@@ -20,6 +20,19 @@ pub(crate) fn system_time() -> SystemTime {
     SystemTime::now()
 }
 
+/// Returns the seconds since the epoch of an RFC 3339 text.
+pub(crate) fn parse(text: &str) -> Option<i64> {
+    let time = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    Some(time.unix_timestamp())
+}
+
+/// Returns a time as docker prints it: `2026-01-02 15:04:05 +0000 UTC`.
+pub(crate) fn moment(seconds: i64) -> String {
+    let time = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] +0000 UTC");
+    time.format(&format).unwrap_or_default()
+}
+
 /// Returns a date in UTC, from nanoseconds since the epoch.
 pub(crate) fn date(nanoseconds: i128) -> String {
     let format = &time::format_description::well_known::Rfc3339;
@@ -48,27 +61,41 @@ pub(crate) fn ago(seconds: i64) -> String {
 
 /// Returns a size with three significant digits. Compat: docker, `units.HumanSizeWithPrecision(…, 3)`.
 pub(crate) fn size(bytes: u64) -> String {
+    with_digits(bytes, 3)
+}
+
+/// Returns a size with four significant digits. Compat: docker, `units.HumanSize`.
+pub(crate) fn precise_size(bytes: u64) -> String {
+    with_digits(bytes, 4)
+}
+
+fn with_digits(bytes: u64, digits: usize) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
-    let (mut whole, mut divisor, mut unit) = (bytes, 1_u64, 0);
-    while whole >= 1000 && unit + 1 < units.len() {
+    let (mut divisor, mut unit) = (1_u64, 0);
+    while bytes / divisor >= 1000 && unit + 1 < units.len() {
         divisor *= 1000;
-        whole = bytes / divisor;
         unit += 1;
     }
-    let hundredths = u128::from(bytes) * 100 / u128::from(divisor);
-    let text = match whole {
-        _ if unit == 0 => whole.to_string(),
-        100.. => whole.to_string(),
-        10..100 => format!("{}.{}", whole, hundredths / 10 % 10),
-        _ => format!("{}.{:02}", whole, hundredths % 100),
-    };
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    format!("{text}{}", units[unit])
+    let whole = (bytes / divisor).to_string();
+    // One digit of the fraction for each that is left of the significant ones.
+    let left = digits.saturating_sub(whole.len());
+    let power = u32::try_from(left).map_or(0, |left| 10_u128.pow(left));
+    let scaled = (u128::from(bytes) * power + u128::from(divisor) / 2) / u128::from(divisor);
+    let (whole, fraction) = (scaled / power, scaled % power);
+    let fraction = if left == 0 { String::new() } else { format!(".{fraction:0left$}") };
+    format!("{whole}{}{}", fraction.trim_end_matches('0').trim_end_matches('.'), units[unit])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_and_printed() {
+        let seconds = parse("2026-01-02T15:04:05.5Z").unwrap();
+        assert_eq!(moment(seconds), "2026-01-02 15:04:05 +0000 UTC");
+        assert_eq!(parse("yesterday"), None);
+    }
 
     #[test]
     fn sizes_have_three_digits() {
@@ -81,6 +108,11 @@ mod tests {
             (133_000_000, "133MB"),
         ] {
             assert_eq!(size(bytes), want);
+        }
+        for (bytes, want) in
+            [(0, "0B"), (52_428_800, "52.43MB"), (1_000_000, "1MB"), (123_456, "123.5kB"), (1_999, "1.999kB")]
+        {
+            assert_eq!(precise_size(bytes), want);
         }
     }
 

@@ -1,14 +1,24 @@
 //! How a failure reaches the user: message, causes, one hint, an exit code.
 
 use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
 
 use miette::Diagnostic;
+
+/// A disk with less than this is full: what was being written then is gone again when a failure is told.
+const LITTLE: u64 = 64 << 20;
+
+/// A command in a container may have met with a full disk where we did not.
+const NEXT_TO_NOTHING: u64 = 4 << 20;
 
 /// A command failed; everything that the user is told about it.
 #[derive(Debug)]
 pub(crate) struct Failure {
     text: String,
     code: u8,
+    /// A disk was full.
+    full: bool,
 }
 
 impl Failure {
@@ -17,17 +27,39 @@ impl Failure {
 
     /// Makes a failure of our own words and a hint.
     pub(crate) fn new(message: impl std::fmt::Display, hint: impl std::fmt::Display) -> Self {
-        Self { text: format!("error: {message}\nhint: {hint}"), code: Self::FAILED }
+        Self { text: format!("error: {message}\nhint: {hint}"), code: Self::FAILED, full: false }
     }
 
     /// Makes a failure whose text is complete as it is.
     pub(crate) fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: Self::FAILED }
+        Self { text: text.into(), code: Self::FAILED, full: false }
     }
 
     /// Returns the same failure with another exit code.
     pub(crate) fn with_code(self, code: u8) -> Self {
         Self { code, ..self }
+    }
+
+    /// Says which of some directories has no space left, if that may be why.
+    pub(crate) fn with_full_disk(mut self, dirs: &[&Path]) -> Self {
+        let hint = self.text.rfind("\nhint: ");
+        if hint.is_some() && !self.full {
+            return self;
+        }
+        let limit = if self.full { LITTLE } else { NEXT_TO_NOTHING };
+        let is_full = |dir: &&&Path| shipway_linux::free_bytes(dir).is_ok_and(|free| free < limit);
+        let Some(dir) = dirs.iter().find(is_full) else { return self };
+        if let Some(hint) = hint {
+            self.text.truncate(hint);
+        }
+        write!(
+            self.text,
+            "\nhint: the disk of `{}` is full: make room there, remove images that you do not need (`shipway images`, \
+             `shipway rmi NAME`), or choose another place: --root DIR",
+            dir.display()
+        )
+        .expect("writing to a string cannot fail");
+        self
     }
 
     /// Returns what is printed.
@@ -44,8 +76,16 @@ impl Failure {
 /// The message, then each cause on a line of its own, then the innermost hint.
 impl<E: Diagnostic + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { text: render(&error), code: Self::FAILED }
+        Self { text: render(&error), code: Self::FAILED, full: is_full(&error) }
     }
+}
+
+/// Whether the kernel said anywhere below that a disk is full.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    })
 }
 
 fn render(error: &(dyn Diagnostic + 'static)) -> String {
@@ -97,5 +137,16 @@ mod tests {
         let failure = Failure::from(Outer { source: Inner });
         assert_eq!(failure.text(), "error: could not pull `x`\n  because: refused\nhint: log in");
         assert_eq!(failure.code(), 1);
+    }
+
+    #[test]
+    fn only_a_full_disk_is_called_one() {
+        #[derive(Debug, thiserror::Error, Diagnostic)]
+        #[error("could not write")]
+        #[diagnostic(help("report this"))]
+        struct Written(#[source] io::Error);
+        for (kind, want) in [(io::ErrorKind::StorageFull, true), (io::ErrorKind::NotFound, false)] {
+            assert_eq!(is_full(&Written(kind.into())), want, "{kind}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The `shipway` program: reads the command line, wires the crates, shows results.
 #![forbid(unsafe_code)]
 
+mod absent;
 mod bases;
 mod bootstrap;
 mod claim;
@@ -12,15 +13,19 @@ mod failure;
 mod forwards;
 mod host_ca;
 mod image_build;
+mod listing;
 mod network;
 mod progress;
 mod publish;
+mod requirements;
 mod roots;
 mod signals;
+mod spelling;
 mod steps;
 mod sweep;
 mod table;
 mod tasks;
+mod template;
 mod terminal;
 mod ui;
 mod verbs;
@@ -28,9 +33,10 @@ mod verbs;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::cli::Cli;
+use crate::failure::Failure;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
@@ -45,7 +51,7 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::from_env("SHIPWAY_LOG");
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let mut ui = Ui::of_process();
-    match verbs::run(Cli::parse_from(arguments), &mut ui) {
+    match typed(arguments, &mut ui).and_then(|cli| verbs::run(cli, &mut ui)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if !failure.text().is_empty() {
@@ -54,4 +60,13 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// Reads the command line; what clap makes of mistakes, and of `--help`, ends the program.
+fn typed(arguments: Vec<OsString>, ui: &mut Ui) -> Result<Cli, Failure> {
+    let matches = absent::add_to(Cli::command()).get_matches_from(spelling::ours(arguments));
+    for warning in absent::check(&matches)? {
+        ui.note(warning);
+    }
+    Cli::from_arg_matches(&matches).map_err(|error| error.exit())
 }

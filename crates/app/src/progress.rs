@@ -1,107 +1,107 @@
-//! What a build shows while it goes on: a line per event, in BuildKit's plain form or the legacy one.
+//! What is shown while work goes on: lines, or a display that is drawn again and again on a terminal.
 
-use std::io::Write as _;
-use std::sync::{Mutex, PoisonError};
+mod board;
+mod events;
+mod frame;
+mod lines;
+mod phases;
+mod quiet;
+mod screen;
+mod text;
 
-use shipway_build::{Event, Progress, StepInfo, StepKind};
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use board::End;
+pub(crate) use phases::Phases;
 
 use crate::cli::ProgressStyle;
+use crate::failure::Failure;
+use board::{Board, Key, Status};
+use lines::Lines;
+use quiet::Unseen;
+use screen::Screen;
 
-/// Writes events to the standard error.
+/// Shows work, on the standard error. Clones show on the same display.
+#[derive(Clone, Debug)]
+pub(crate) struct Show(Arc<Kind>);
+
 #[derive(Debug)]
-pub(crate) struct Lines {
-    style: ProgressStyle,
-    /// Output of a step since its last line break, by the step's number.
-    rest: Mutex<std::collections::BTreeMap<usize, Vec<u8>>>,
+enum Kind {
+    Screen(Screen),
+    Lines(Lines),
+    Unseen(Unseen),
 }
 
-impl Lines {
-    /// Makes a writer of a style.
-    pub(crate) fn new(style: ProgressStyle) -> Self {
-        Self { style, rest: Mutex::default() }
-    }
-
-    fn output(&self, step: &StepInfo, bytes: &[u8]) {
-        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = rest.entry(step.id).or_default();
-        line.extend_from_slice(bytes);
-        while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
-            let text = String::from_utf8_lossy(&line[..end]).into_owned();
-            line.drain(..=end);
-            self.say(&if self.legacy() { text } else { format!("#{} {text}", step.id) });
+impl Kind {
+    /// Changes the board, where there is one.
+    fn change(&self, change: impl FnOnce(&mut Board, Duration)) {
+        match self {
+            Self::Screen(screen) => screen.change(change),
+            Self::Unseen(unseen) => unseen.change(change),
+            Self::Lines(_) => {}
         }
     }
+}
 
-    fn finish_output(&self, step: &StepInfo) {
-        let left = self.rest.lock().unwrap_or_else(PoisonError::into_inner).remove(&step.id);
-        if left.is_some_and(|left| !left.is_empty()) {
-            self.output(step, b"\n");
-        }
-    }
-
-    fn legacy(&self) -> bool {
-        self.style == ProgressStyle::Legacy
-    }
-
-    fn say(&self, line: &str) {
-        if self.style != ProgressStyle::Quiet {
-            // A reader that went away does not stop the build.
-            drop(writeln!(std::io::stderr().lock(), "{line}"));
-        }
-    }
-
-    fn plain(&self, event: &Event<'_>) {
-        match event {
-            Event::Started { step } if step.kind != StepKind::Metadata => {
-                self.say(&format!("#{} {}", step.id, step.name));
+impl Show {
+    /// Begins to show work with a title such as `Building`.
+    pub(crate) fn open(style: ProgressStyle, title: &str) -> Result<Self, Failure> {
+        let terminal = std::io::stderr().is_terminal();
+        // A log on the same terminal would tear the display.
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let drawable = terminal && !dumb && std::env::var_os("SHIPWAY_LOG").is_none();
+        let kind = match style {
+            ProgressStyle::Auto if drawable => Kind::Screen(Screen::open(title)),
+            ProgressStyle::Tty if terminal => Kind::Screen(Screen::open(title)),
+            ProgressStyle::Tty => {
+                return Err(Failure::new(
+                    "--progress tty needs a terminal, and the standard error is none",
+                    "leave it out, or use `--progress plain`",
+                ));
             }
-            Event::Cached { step, .. } if step.kind != StepKind::Metadata => {
-                self.say(&format!("#{} CACHED", step.id));
+            ProgressStyle::RawJson => {
+                return Err(Failure::new(
+                    "`--progress rawjson` is not there yet",
+                    "use `--progress plain`: it has a line per event",
+                ));
             }
-            Event::Missed { step, why } => self.say(&format!("#{} not cached: {why}", step.id)),
-            Event::Done { step, elapsed, .. } if step.kind != StepKind::Metadata => {
-                self.say(&format!("#{} DONE {:.1}s", step.id, elapsed.as_secs_f64()));
-            }
-            Event::Failed { step, error, .. } => self.say(&format!("#{} ERROR: {error}", step.id)),
-            Event::Written { image_id, .. } => self.say(&format!("writing image {image_id} done")),
-            Event::Named { name } => self.say(&format!("naming to {name} done")),
-            Event::Warning { message, .. } => self.say(&format!("warning: {message}")),
-            _ => {}
-        }
-    }
-
-    /// Compat: docker's classic builder.
-    fn classic(&self, event: &Event<'_>) {
-        let numbered = |step: &StepInfo| {
-            step.legacy.map(|(number, all)| format!("Step {number}/{all} : {}", step.instruction))
+            ProgressStyle::Auto | ProgressStyle::Plain => Kind::Lines(Lines::plain()),
+            ProgressStyle::Legacy => Kind::Lines(Lines::legacy()),
+            ProgressStyle::Quiet | ProgressStyle::None => Kind::Unseen(Unseen::new()),
         };
-        match event {
-            Event::Started { step } => {
-                if let Some(line) = numbered(step) {
-                    self.say(&line);
-                }
-            }
-            Event::Cached { step, key } if step.legacy.is_some() => {
-                self.say(&format!(" ---> Using cache\n ---> {}", key.short()));
-            }
-            Event::Done { step, key: Some(key), .. } if step.legacy.is_some() => {
-                self.say(&format!(" ---> {}", key.short()));
-            }
-            Event::Written { image_id, .. } => self.say(&format!("Successfully built {}", image_id.short())),
-            Event::Named { name } => self.say(&format!("Successfully tagged {}", name.familiar())),
-            Event::Warning { message, .. } => self.say(&format!("[Warning] {message}")),
-            _ => {}
+        Ok(Self(Arc::new(kind)))
+    }
+
+    /// Ends the display; what stays is all that a failed step printed. Only the first call counts.
+    pub(crate) fn close(&self, end: End) {
+        match &*self.0 {
+            Kind::Screen(screen) => screen.close(end),
+            Kind::Unseen(unseen) => unseen.close(end),
+            Kind::Lines(_) => {}
         }
+    }
+
+    /// Returns how to tell of the parts of a base image's making.
+    pub(crate) fn phases(&self, image: &str) -> Phases {
+        Phases::new(self.clone(), image)
+    }
+
+    /// Shows a part of the work that says nothing while it goes on. Lines do not tell of it.
+    pub(crate) fn begin_part(&self, name: &str) {
+        self.0.change(|board, now| board.start(Key::Part(name.to_owned()), name.to_owned(), now));
+    }
+
+    /// Says how a part ended.
+    pub(crate) fn end_part(&self, name: &str, end: End) {
+        let status = if end == End::Well { Status::Done } else { Status::Failed };
+        self.0.change(|board, now| board.finish(&Key::Part(name.to_owned()), status, now));
     }
 }
 
-impl Progress for Lines {
-    fn event(&self, event: &Event<'_>) {
-        match event {
-            Event::Output { step, bytes } => return self.output(step, bytes),
-            Event::Done { step, .. } | Event::Failed { step, .. } => self.finish_output(step),
-            _ => {}
-        }
-        if self.legacy() { self.classic(event) } else { self.plain(event) }
+impl<T, E> From<&Result<T, E>> for End {
+    fn from(result: &Result<T, E>) -> Self {
+        if result.is_ok() { Self::Well } else { Self::Badly }
     }
 }

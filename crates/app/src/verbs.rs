@@ -16,16 +16,21 @@ pub(crate) mod rm;
 mod rmi;
 mod run;
 mod stop;
+mod system;
 mod tag;
 mod unknown;
 mod up;
 mod version;
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{Cli, ClusterVerb, Verb};
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::requirements;
 use crate::roots::Roots;
 use crate::ui::Ui;
+
+/// Exit code of `run` when it did not come to a container. Compat: docker.
+const NOT_STARTED: u8 = 125;
 
 /// Runs what was typed and returns the exit code.
 pub(crate) fn run(cli: Cli, ui: &mut Ui) -> Result<u8, Failure> {
@@ -35,8 +40,17 @@ pub(crate) fn run(cli: Cli, ui: &mut Ui) -> Result<u8, Failure> {
         Verb::Other(words) => return Err(unknown::refuse(&words)),
         _ => {}
     }
-    let engine = Engine::open(Roots::open(cli.root, cli.state)?)?;
-    match cli.verb {
+    let roots = Roots::open(cli.root, cli.state)?;
+    with_roots(cli.verb, &roots, ui).map_err(|failure| failure.with_full_disk(&[&roots.data, &roots.state]))
+}
+
+fn with_roots(verb: Verb, roots: &Roots, ui: &mut Ui) -> Result<u8, Failure> {
+    let engine = Engine::open(roots.clone())?;
+    if makes_containers(&verb) {
+        let code = if matches!(verb, Verb::Run(_)) { NOT_STARTED } else { 1 };
+        requirements::check(roots).map_err(|lack| Failure::from(lack).with_code(code))?;
+    }
+    match verb {
         Verb::Up(args) => up::run(&engine, &args, ui),
         Verb::Down(args) => down::run(&engine, &args, ui),
         Verb::Cluster(verb) => cluster::run(&engine, &verb, ui),
@@ -51,10 +65,23 @@ pub(crate) fn run(cli: Cli, ui: &mut Ui) -> Result<u8, Failure> {
         Verb::Ps(args) => ps::run(&engine, &args, ui),
         Verb::Logs(args) => logs::run(&engine, &args, ui),
         Verb::Exec(args) => exec::run(&engine, &args, ui),
+        Verb::System(verb) => system::run(&engine, &verb, ui),
         Verb::Stop(args) => stop::run(&engine, &args, ui),
         Verb::Rm(args) => rm::run(&engine, &args, ui),
         Verb::Completion { .. } | Verb::Version { .. } | Verb::Other(_) => Ok(0),
     }
+}
+
+/// Returns whether a verb needs all that containers need.
+fn makes_containers(verb: &Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Up(_)
+            | Verb::Build(_)
+            | Verb::Bootstrap(_)
+            | Verb::Run(_)
+            | Verb::Cluster(ClusterVerb::Start | ClusterVerb::Run { .. })
+    )
 }
 
 /// Does one thing to each of several names: says each failure, goes on, and fails if any did.

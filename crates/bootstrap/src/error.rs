@@ -34,7 +34,9 @@ pub enum BootstrapError {
     #[error("{mirror} has no suite `{suite}`")]
     #[diagnostic(
         code(bootstrap::unknown_suite),
-        help("check the spelling; the archive keeps its suites below dists/")
+        help(
+            "check the spelling; releases that are no longer maintained are on other mirrors: `shipway bootstrap --mirror URL`"
+        )
     )]
     UnknownSuite {
         /// The archive.

@@ -36,7 +36,7 @@ mod variables;
 
 pub use builder::{Builder, check};
 pub use error::{BuildError, Problem, SeamError, StepError};
-pub use progress::{Event, Progress, Silent, StepInfo, StepKind};
+pub use progress::{CACHE_NOT_USED, Event, NOT_BUILT_BEFORE, Progress, Silent, StepInfo, StepKind};
 pub use request::{BuildNetwork, BuildRequest, Built, Secret, Stop};
 pub use seams::{BaseImage, BaseImages, MOUNT_STUBS, MountSource, RunStep, StepMount, StepRunner, StubKind};
 pub use shipway_dockerfile::{Source, Span};

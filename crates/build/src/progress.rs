@@ -50,6 +50,12 @@ pub struct StepInfo {
     pub span: Option<Span>,
 }
 
+/// Why a step was not in the cache if there is nothing to compare it to.
+pub const NOT_BUILT_BEFORE: &str = "it was not built before";
+
+/// Why a step was not in the cache if nobody looked.
+pub const CACHE_NOT_USED: &str = "the cache is not used";
+
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -106,6 +112,8 @@ pub enum Event<'a> {
         elapsed: Duration,
         /// Why.
         error: &'a str,
+        /// It would have gone on, but the build ends: somebody stopped it, or another step failed.
+        cancelled: bool,
     },
     /// A layer is being hashed.
     Hashing {

@@ -248,7 +248,13 @@ impl<'a> Solver<'a> {
                     let error = problem.at(&self.plan.source, step.span, &step.info.name);
                     let text = error.to_string();
                     let elapsed = start.elapsed();
-                    self.builder.progress.event(&Event::Failed { step: &step.info, elapsed, error: &text });
+                    let cancelled = matches!(error, BuildError::Cancelled);
+                    self.builder.progress.event(&Event::Failed {
+                        step: &step.info,
+                        elapsed,
+                        error: &text,
+                        cancelled,
+                    });
                     return Err(error);
                 }
             }

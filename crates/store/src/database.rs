@@ -77,15 +77,15 @@ impl fmt::Debug for Store {
 impl Store {
     /// Opens the store below `root` and makes what is missing of it.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        for dir in ["", "blobs/sha256", "layers", "active", "containers", "tmp", "empty"] {
-            let path = root.join(dir);
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&path)
-                .map_err(StoreError::io("make the directory", &path))?;
-        }
+        let make = |path: &Path| {
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(StoreError::io("make the directory", path))
+        };
+        make(root)?;
         refuse_network(root)?;
+        for dir in ["blobs/sha256", "layers", "active", "containers", "tmp", "empty"] {
+            make(&root.join(dir))?;
+        }
         let layout = root.join("oci-layout");
         if !layout.exists() {
             atomic_write(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#, 0o600)
@@ -177,6 +177,7 @@ fn refuse_network(root: &Path) -> Result<(), StoreError> {
         0x0102_1997 => "9p (a directory of the host of a virtual machine)",
         0x00c3_6400 => "Ceph",
         0x5346_414f => "AFS",
+        0xf15f => "eCryptfs",
         _ => return Ok(()),
     };
     Err(StoreError::FileSystem { path: root.to_owned(), kind })

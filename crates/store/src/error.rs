@@ -171,6 +171,28 @@ impl StoreError {
 
     /// Returns a converter of what SQLite said.
     pub(crate) fn database(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
-        move |source| Self::Database { operation, source }
+        move |source| match source.sqlite_error().map(|error| error.extended_code) {
+            // The second one: the shared memory of the write-ahead log cannot grow.
+            Some(rusqlite::ffi::SQLITE_FULL | rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => Self::NoSpace {
+                operation,
+                path: PathBuf::from("store.db"),
+                source: io::Error::new(io::ErrorKind::StorageFull, source),
+            },
+            _ => Self::Database { operation, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_broken_database() {
+        let failed = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        let convert = |code| StoreError::database("note it")(failed(code));
+        assert!(matches!(convert(rusqlite::ffi::SQLITE_FULL), StoreError::NoSpace { .. }));
+        assert!(matches!(convert(rusqlite::ffi::SQLITE_IOERR_SHMSIZE), StoreError::NoSpace { .. }));
+        assert!(matches!(convert(rusqlite::ffi::SQLITE_CORRUPT), StoreError::Database { .. }));
     }
 }

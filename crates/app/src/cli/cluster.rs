@@ -29,7 +29,7 @@ pub(crate) struct UpArgs {
     #[arg(long)]
     pub(crate) no_cache: bool,
     /// How the build's progress is shown
-    #[arg(long, value_enum, default_value = "plain")]
+    #[arg(long, value_enum, default_value = "auto", env = "BUILDKIT_PROGRESS", value_name = "STYLE")]
     pub(crate) progress: ProgressStyle,
     /// RUN steps trust the certificate authorities that this host trusts
     #[arg(long)]
@@ -55,14 +55,22 @@ pub(crate) struct DownArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterVerb {
     /// Start the cluster; one that runs is left alone
+    #[command(after_help = "Examples:
+  shipway cluster start")]
     Start,
     /// End the cluster and its pods; they come back with the next start
+    #[command(after_help = "Examples:
+  shipway cluster stop
+  shipway cluster stop --keep-pods    for a newer version of shipway")]
     Stop {
         /// Leave the pods running: the next start takes them over
         #[arg(long)]
         keep_pods: bool,
     },
     /// Show whether the cluster runs; exit code 3 if it does not
+    #[command(after_help = "Examples:
+  shipway cluster status
+  shipway cluster status -o json")]
     Status {
         /// How to show it
         #[arg(short, long, value_enum, default_value = "text")]
@@ -78,8 +86,12 @@ pub(crate) enum ClusterVerb {
         path: bool,
     },
     /// End the cluster and remove everything in it; images and containers stay
+    #[command(after_help = "Examples:
+  shipway cluster reset")]
     Reset,
     /// Run the cluster in the foreground, for service managers
+    #[command(after_help = "Examples:
+  shipway cluster run")]
     Run {
         #[arg(long, hide = true)]
         ready_fd: Option<u32>,

@@ -1,14 +1,18 @@
 //! `shipway build`
 
-use std::path::PathBuf;
+mod secret;
+
+use std::path::{Path, PathBuf};
 
 use shipway_build::{BuildNetwork, BuildRequest};
+use shipway_oci::Platform;
 
 use crate::bases::AcceptExpired;
 use crate::cli::{BuildArgs, BuildNetworkKind, ProgressStyle};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::image_build;
+use crate::progress::{End, Show};
 use crate::tasks::Stopping;
 use crate::ui::Ui;
 
@@ -18,14 +22,24 @@ const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipwa
 
 pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let [context] = args.context.as_slice() else { return Err(Failure::plain(USAGE)) };
-    let style = if args.quiet { ProgressStyle::Quiet } else { args.progress };
+    let style = style(args)?;
+    check_context(context)?;
     let dockerfile = args.file.clone().unwrap_or_else(|| context.join("Dockerfile"));
+    if args.check {
+        return check(&dockerfile, ui);
+    }
+    let platform = platform(args)?;
     let stopping = Stopping::hold()?;
-    let request =
-        BuildRequest { stop: stopping.build.clone(), ..request(context.clone(), dockerfile, args)? };
+    let request = BuildRequest {
+        stop: stopping.build.clone(),
+        platform,
+        ..request(context.clone(), dockerfile, args)?
+    };
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
-    let built =
-        image_build::build(engine, &request, bootstrap, style).map_err(|failure| stopping.failed(failure))?;
+    let show = Show::open(style, "Building")?;
+    let built = image_build::build(engine, &request, bootstrap, &show);
+    show.close(End::from(&built));
+    let built = built.map_err(|failure| stopping.failed(failure))?;
     if let Some(file) = &args.iidfile {
         let text = built.image_id.to_string();
         shipway_store::atomic_write(file, text.as_bytes(), 0o644).map_err(|error| {
@@ -35,12 +49,68 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
             )
         })?;
     }
-    if args.quiet {
-        ui.line(built.image_id);
-    } else {
-        ui.note(format!("{} of {} steps from the cache", built.cached_steps, built.steps));
+    match style {
+        ProgressStyle::Quiet => ui.line(built.image_id),
+        ProgressStyle::None => {}
+        _ => ui.note(format!("{} of {} steps from the cache", built.cached_steps, built.steps)),
     }
     Ok(0)
+}
+
+/// Reads the Dockerfile only. Compat: buildx, a warning is enough to fail.
+fn check(dockerfile: &Path, ui: &mut Ui) -> Result<u8, Failure> {
+    let file = shipway_build::check(dockerfile)?;
+    for warning in &file.warnings {
+        ui.line(format!("{}: {}", file.source.locate(warning.span), warning.message));
+    }
+    let found = match file.warnings.len() {
+        0 => "no warnings found.".to_owned(),
+        1 => "1 warning has been found!".to_owned(),
+        count => format!("{count} warnings have been found!"),
+    };
+    ui.line(format!("Check complete, {found}"));
+    Ok(u8::from(!file.warnings.is_empty()))
+}
+
+fn platform(args: &BuildArgs) -> Result<Option<Platform>, Failure> {
+    let Some(text) = &args.platform else { return Ok(None) };
+    let instead = format!("leave it out, or name this machine's own: --platform {}", Platform::host());
+    let platform: Platform = text.parse().map_err(|error| Failure::new(error, &instead))?;
+    if (&platform.os, &platform.architecture) != (&Platform::host().os, &Platform::host().architecture) {
+        return Err(Failure::new(
+            format!("building for another platform (`{platform}`) is not there yet"),
+            instead,
+        ));
+    }
+    Ok(Some(platform))
+}
+
+/// Compat: docker, `-q` is `--progress quiet`, and goes with no other one.
+fn style(args: &BuildArgs) -> Result<ProgressStyle, Failure> {
+    match (args.quiet, args.progress) {
+        (false, style) => Ok(style),
+        (true, ProgressStyle::Auto | ProgressStyle::Quiet) => Ok(ProgressStyle::Quiet),
+        (true, _) => Err(Failure::new("-q and --progress exclude each other", "leave one of them out")),
+    }
+}
+
+/// Refuses what is not there yet, or at all, as the place that COPY reads from.
+fn check_context(context: &Path) -> Result<(), Failure> {
+    let text = context.to_string_lossy();
+    let instead = "name a directory of this machine, often `.`";
+    if text == "-" {
+        return Err(Failure::new("a build context on the standard input is not there yet", instead));
+    }
+    if text.contains("://") || text.starts_with("git@") {
+        return Err(Failure::new(
+            format!("a build context at an address (`{text}`) is not there yet"),
+            instead,
+        ));
+    }
+    if !context.is_dir() {
+        return Err(Failure::new(format!("the build context `{text}` is no directory"), instead));
+    }
+    Ok(())
 }
 
 fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<BuildRequest, Failure> {
@@ -50,6 +120,7 @@ fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<Bu
         tags: args.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
         build_args: args.build_args.iter().map(|text| pair(text)).collect(),
         labels: args.labels.iter().map(|text| pair(text)).collect(),
+        secrets: args.secrets.iter().map(|text| secret::load(text)).collect::<Result<_, _>>()?,
         target: args.target.clone(),
         no_cache: args.no_cache,
         network: match args.network {

@@ -1,49 +1,54 @@
 //! `shipway images`
 
-use shipway_oci::Reference;
-use shipway_store::ImageRecord;
+mod filter;
+mod row;
 
-use crate::cli::{ImagesArgs, ListFormat};
-use crate::clock;
+use serde_json::Value;
+
+use crate::cli::ImagesArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::table;
+use crate::listing::Listing;
 use crate::ui::Ui;
+use filter::Filters;
+use row::Row;
+
+/// Heads of a table's columns, by the field that a template shows.
+const HEADS: &[(&str, &str)] = &[
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("Size", "SIZE"),
+    ("Containers", "CONTAINERS"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+];
+const COLUMNS: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const WITH_DIGESTS: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 
 pub(crate) fn run(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let wanted: Option<Reference> = args.name.as_deref().map(str::parse).transpose()?;
-    let with_tag =
-        args.name.as_deref().is_some_and(|name| name.rsplit('/').next().is_some_and(|end| end.contains(':')));
-    let fits = |image: &&ImageRecord| match (&wanted, &image.name) {
-        (None, _) => true,
-        (Some(wanted), Some(name)) => {
-            name.name() == wanted.name() && (!with_tag || name.tag() == wanted.tag())
-        }
-        (Some(_), None) => false,
-    };
-    let images = engine.store.images()?;
-    let mut rows = vec![["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"].map(str::to_owned).to_vec()];
-    for image in images.iter().filter(fits) {
-        let id = if args.no_trunc { image.image_id.to_string() } else { image.image_id.short() };
-        if args.quiet {
-            ui.line(&id);
-            continue;
-        }
-        let repository = image.name.as_ref().map_or("<none>".to_owned(), Reference::familiar_name);
-        let tag = image.name.as_ref().and_then(Reference::tag).unwrap_or("<none>").to_owned();
-        let size = clock::size(engine.store.image_size(&image.image_id)?);
-        let created = format!("{} ago", clock::ago(clock::now() - image.named));
-        match args.format {
-            ListFormat::Table => rows.push(vec![repository, tag, id, created, size]),
-            ListFormat::Json => ui.line(serde_json::json!({
-                "Repository": repository, "Tag": tag, "ID": id, "CreatedSince": created, "Size": size,
-            })),
-        }
+    let columns = if args.digests { WITH_DIGESTS } else { COLUMNS };
+    let listing = Listing::new(args.format.as_deref(), args.quiet.then_some("{{.ID}}"), columns, HEADS)?;
+    let mut rows = Vec::new();
+    for image in engine.store.images()? {
+        rows.push(Row::find(engine, image)?);
     }
-    if !args.quiet && args.format == ListFormat::Table {
-        for line in table::render(&rows) {
-            ui.line(line);
-        }
+    let filters = Filters::parse(&args.filter, args.name.as_deref(), |name| created(engine, name))?;
+    rows.retain(|row| filters.accept(row));
+    // Compat: docker, the newest first.
+    rows.sort_by_key(|row| std::cmp::Reverse(row.created));
+    let values: Vec<Value> = rows.iter().map(|row| row.value(args.no_trunc)).collect();
+    for line in listing.lines(&values)? {
+        ui.line(line);
     }
     Ok(0)
+}
+
+fn created(engine: &Engine, name: &str) -> Result<i64, Failure> {
+    let found = engine.store.resolve(name)?;
+    let config = engine.store.config(&found.image_id)?;
+    Ok(config.created.as_deref().and_then(crate::clock::parse).unwrap_or(0))
 }

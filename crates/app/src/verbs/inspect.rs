@@ -1,21 +1,23 @@
 //! `shipway inspect`
 
 mod container;
+mod image;
 
-use serde_json::{Value, json};
-use shipway_layers::LayerStore as _;
-use shipway_oci::Reference;
+use serde_json::Value;
 
-use crate::cli::NamesArgs;
+use crate::cli::{InspectArgs, InspectKind};
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::template::Template;
 use crate::ui::Ui;
 
-pub(crate) fn run(engine: &Engine, args: &NamesArgs, ui: &mut Ui) -> Result<u8, Failure> {
+pub(crate) fn run(engine: &Engine, args: &InspectArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    let template =
+        args.format.as_deref().filter(|format| *format != "json").map(Template::new).transpose()?;
     let mut found = Vec::new();
     let mut missing = false;
     for name in &args.names {
-        match one(engine, name) {
+        match one(engine, name, args.kind) {
             Ok(document) => found.push(document),
             Err(failure) => {
                 ui.note(failure.text());
@@ -23,44 +25,28 @@ pub(crate) fn run(engine: &Engine, args: &NamesArgs, ui: &mut Ui) -> Result<u8, 
             }
         }
     }
-    ui.line(indented(&Value::Array(found)));
+    match (template, &args.format) {
+        (Some(template), _) => {
+            for document in &found {
+                ui.line(template.fill(document)?);
+            }
+        }
+        (None, Some(_)) => ui.line(Value::Array(found)),
+        (None, None) => ui.line(indented(&Value::Array(found))),
+    }
     Ok(u8::from(missing))
 }
 
 /// Compat: docker, containers win over images.
-fn one(engine: &Engine, name: &str) -> Result<Value, Failure> {
-    if let Ok(row) = engine.store.container(name) {
-        return container::document(engine, &row);
+fn one(engine: &Engine, name: &str, kind: Option<InspectKind>) -> Result<Value, Failure> {
+    if kind != Some(InspectKind::Image) {
+        match engine.store.container(name) {
+            Ok(row) => return container::document(engine, &row),
+            Err(error) if kind == Some(InspectKind::Container) => return Err(error.into()),
+            Err(_) => {}
+        }
     }
-    let found = engine.store.resolve(name)?;
-    let config = engine.store.config(&found.image_id)?;
-    let names: Vec<Reference> = engine
-        .store
-        .images()?
-        .into_iter()
-        .filter(|image| image.image_id == found.image_id)
-        .filter_map(|image| image.name)
-        .collect();
-    let layers = engine.layers.resolve(&config.rootfs.diff_ids)?;
-    let lowers = engine.layers.view(&layers);
-    let lowers: Vec<String> = lowers.iter().map(|path| path.display().to_string()).collect();
-    Ok(json!({
-        "Id": found.image_id,
-        "RepoTags": names.iter().filter(|name| name.digest().is_none()).map(Reference::familiar).collect::<Vec<_>>(),
-        "RepoDigests": names.iter().map(|name| format!("{}@{}", name.familiar_name(), found.manifest)).collect::<Vec<_>>(),
-        "Parent": "",
-        "Comment": config.history.last().and_then(|entry| entry.comment.clone()).unwrap_or_default(),
-        "Created": config.created,
-        "DockerVersion": "",
-        "Author": config.author.clone().unwrap_or_default(),
-        "Config": config.config,
-        "Architecture": config.architecture,
-        "Os": config.os,
-        "Size": engine.store.image_size(&found.image_id)?,
-        "GraphDriver": { "Name": "overlay2", "Data": { "LowerDir": lowers.join(":") } },
-        "RootFS": { "Type": "layers", "Layers": config.rootfs.diff_ids },
-        "Metadata": {},
-    }))
+    image::document(engine, &engine.store.resolve(name)?)
 }
 
 /// Compat: docker indents by four.

@@ -1,33 +1,79 @@
 //! Words that are no verb, or not yet.
 
+use clap::CommandFactory as _;
+
+use crate::cli::Cli;
 use crate::failure::Failure;
 
-/// Verbs of the design that are not there yet, and what to use meanwhile.
+/// Verbs of docker's and of the design that are not there yet, and what to use meanwhile.
 const LATER: &[(&str, &str)] = &[
-    ("pull", "`shipway import` a root file system"),
-    ("push", "images stay on this machine"),
+    ("attach", "`shipway logs` shows what a container prints"),
+    ("builder", "`shipway build` builds; steps stay cached until nothing needs them"),
+    ("buildx", "`shipway build` builds"),
+    ("commit", "write the change into a Dockerfile and run `shipway build`"),
+    ("compose", "`shipway up` runs the application of one directory"),
+    ("container", "`shipway run`, `ps`, `logs`, `exec`, `stop` and `rm` are there"),
+    ("context", "everything is on this machine"),
+    ("cp", "`shipway exec NAME cat FILE` shows a file"),
+    ("create", "use `shipway run`"),
+    ("dev", "use `shipway up`: it builds and rolls out again each time"),
+    ("diff", "`shipway exec` looks into a running container"),
+    ("engine", "use the verbs of `shipway`"),
+    ("events", "`shipway ps -a` and `kubectl get events` show what happened"),
+    ("export", "`shipway exec NAME tar -c /` writes a running container's files"),
+    ("history", "`shipway inspect` shows the layers"),
+    ("image", "`shipway images`, `rmi`, `tag`, `inspect`, `import` and `build` are there"),
+    ("kill", "use `shipway stop -t 0`"),
+    ("kubectl", "stock kubectl works: `export KUBECONFIG=$(shipway cluster kubeconfig --path)`"),
+    ("load", "`shipway import` a root file system"),
     ("login", "there is no registry client yet"),
     ("logout", "there is no registry client yet"),
-    ("save", "images stay on this machine"),
-    ("load", "`shipway import` a root file system"),
-    ("history", "`shipway inspect` shows the layers"),
-    ("dev", "use `shipway run`"),
-    ("ship", "images stay on this machine"),
-    ("scan", "there is no scanner yet"),
+    ("manifest", "`shipway inspect` shows an image"),
+    ("network", "containers share one network; see `shipway run --help`"),
+    ("pause", "`shipway stop` ends a container"),
+    ("port", "`shipway ps` shows containers"),
+    ("prune", "`shipway rmi` and `shipway rm` remove by name"),
+    (
+        "pull",
+        "`shipway bootstrap debian:bookworm` makes a base image, `shipway import` takes a root file system in",
+    ),
+    ("push", "images stay on this machine"),
     ("registry", "there is no registry yet"),
-    ("engine", "use the verbs of `shipway`"),
+    ("rename", "make the container again with --name"),
+    ("restart", "use `shipway stop` and `shipway run`"),
+    ("save", "images stay on this machine"),
+    ("scan", "there is no scanner yet"),
+    ("search", "there is no registry client yet"),
+    ("ship", "images stay on this machine"),
+    ("start", "make the container again with `shipway run`"),
+    ("stats", "`shipway exec NAME top -bn1` shows processes"),
+    ("swarm", "`shipway cluster start` starts a Kubernetes cluster"),
+    ("top", "use `shipway exec NAME ps`"),
     ("ui", "use the verbs of `shipway`"),
-    ("system", "`shipway images` and `shipway ps -a` list what there is"),
-    ("kubectl", "stock kubectl works: `export KUBECONFIG=$(shipway cluster kubeconfig --path)`"),
+    ("unpause", "`shipway stop` ends a container"),
+    ("update", "make the container again with `shipway run`"),
+    ("volume", "what a container writes goes with it"),
+    ("wait", "`shipway run` without -d waits"),
 ];
 
 /// Refuses a word: by name if it is part of the design, else as a typing error.
 pub(crate) fn refuse(words: &[String]) -> Failure {
     let word = words.first().map_or("", String::as_str);
     if let Some((_, instead)) = LATER.iter().find(|(verb, _)| *verb == word) {
-        return Failure::new(format!("`shipway {word}` is not there yet"), instead);
+        let shown = words[1..].iter().take_while(|word| !word.starts_with('-')).take(1);
+        let group = matches!(word, "image" | "container" | "builder" | "buildx");
+        let shown: Vec<&str> =
+            std::iter::once(word).chain(shown.map(String::as_str).filter(|_| group)).collect();
+        return Failure::new(format!("`shipway {}` is not there yet", shown.join(" ")), instead);
     }
-    Failure::new(format!("`{word}` is not a command of shipway"), "see `shipway --help`")
+    let command = Cli::command();
+    let verbs =
+        command.get_subcommands().map(clap::Command::get_name).chain(LATER.iter().map(|(verb, _)| *verb));
+    let hint = match shipway_dockerfile::suggest(word, verbs) {
+        Some(near) => format!("did you mean `shipway {near}`?"),
+        None => "see `shipway --help`".to_owned(),
+    };
+    Failure::new(format!("`{word}` is not a command of shipway"), hint)
 }
 
 #[cfg(test)]
@@ -36,7 +82,29 @@ mod tests {
 
     #[test]
     fn what_is_planned_is_told_from_what_is_mistyped() {
-        assert!(refuse(&["push".to_owned()]).text().contains("not there yet"));
-        assert!(refuse(&["psuh".to_owned()]).text().contains("not a command"));
+        for (words, want) in [
+            ("push x", "`shipway push` is not there yet\nhint: "),
+            ("image prune -a", "`shipway image prune` is not there yet\nhint: "),
+            ("network ls", "`shipway network` is not there yet\nhint: "),
+            ("biuld .", "`biuld` is not a command of shipway\nhint: did you mean `shipway build`?"),
+            ("psuh", "hint: did you mean `shipway push`?"),
+            ("frobnicate", "hint: see `shipway --help`"),
+        ] {
+            let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+            let failure = refuse(&words);
+            assert!(failure.text().contains(want), "{words:?}: {}", failure.text());
+        }
+    }
+
+    #[test]
+    fn no_verb_is_both_there_and_missing() {
+        let command = Cli::command();
+        for verb in command.get_subcommands() {
+            assert!(
+                !LATER.iter().any(|(later, _)| *later == verb.get_name()),
+                "{} is there",
+                verb.get_name()
+            );
+        }
     }
 }

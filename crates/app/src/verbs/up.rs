@@ -13,9 +13,13 @@ use crate::cluster::{Control, connect, ensure_running};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::forwards::{Held, Target};
+use crate::progress::{End, Show};
 use crate::tasks::{self, Stopping};
 use crate::ui::Ui;
 use crate::verbs::cluster::say_launched;
+
+/// Its start as the display names it.
+const CLUSTER: &str = "[cluster] start";
 
 pub(crate) fn run(engine: &Engine, args: &UpArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let project = load(args)?;
@@ -50,13 +54,27 @@ async fn up(
     let control = Control::open(&engine.roots)?;
     // The cluster starts while the image is built.
     let (roots, starting) = (engine.roots.clone(), control.clone());
-    let launching = spawn_blocking(move || ensure_running(&roots, &starting));
-    let built = image::build(engine, args, &project, stopping, ui).await?;
+    let show = Show::open(args.progress, "Building")?;
+    let shown = show.clone();
+    let launching = spawn_blocking(move || {
+        shown.begin_part(CLUSTER);
+        let launched = ensure_running(&roots, &starting);
+        shown.end_part(CLUSTER, End::from(&launched));
+        launched
+    });
+    let built = image::build(engine, args, &project, stopping, &show).await;
+    if built.is_err() {
+        show.close(End::Badly);
+    }
+    let built = built?;
     project.port = project.port.or_else(|| only_port(&built.config));
     if held.is_none() {
         held = hold(engine, args, &project).await?;
     }
-    let launched = launching.await.map_err(|panic| crashed(&panic))??;
+    let launched = launching.await.map_err(|panic| crashed(&panic))?;
+    show.close(End::from(&launched));
+    let launched = launched?;
+    built.say(ui);
     say_launched(&launched, ui);
 
     let client = connect(&control).await?;

@@ -5,8 +5,10 @@
 mod cluster;
 mod examples;
 mod layers;
+mod listing;
 mod logs;
 mod machine;
+mod mistakes;
 mod network;
 mod newcomer;
 mod running;

@@ -258,7 +258,12 @@ impl Planner<'_> {
         let start = std::time::Instant::now();
         let image = self.bases.resolve(reference, platform).map_err(|source| {
             let error = source.to_string();
-            self.progress.event(&Event::Failed { step: &info, elapsed: start.elapsed(), error: &error });
+            self.progress.event(&Event::Failed {
+                step: &info,
+                elapsed: start.elapsed(),
+                error: &error,
+                cancelled: self.request.stop.is_set(),
+            });
             BuildError::BaseImage {
                 reference: Box::new(reference.clone()),
                 source,

@@ -11,7 +11,7 @@ use crate::copy::{Writer, resolve_in, resolve_owner};
 use crate::key::{Input, Key, KeyBuilder, explain};
 use crate::plan::{Action, PlannedStage, Step, WorkdirAction};
 use crate::time::{now, now_seconds, rfc3339};
-use crate::{Event, Problem};
+use crate::{CACHE_NOT_USED, Event, NOT_BUILT_BEFORE, Problem};
 
 /// A step that makes a layer, and its places.
 pub(super) struct Slot<'s> {
@@ -178,13 +178,13 @@ impl Solver<'_> {
     fn explain(&self, slot: &Slot<'_>, key: &Key) -> Result<(), Problem> {
         let fail = |source| Problem::Store { action: "look into the build cache", source };
         let why = if self.request.no_cache {
-            Some("the cache is not used".to_owned())
+            Some(CACHE_NOT_USED.to_owned())
         } else {
             let last = self.builder.store.cache_last_inputs(&slot.position).map_err(fail)?;
             let last = last.and_then(|text| serde_json::from_str::<Vec<Input>>(&text).ok());
             last.and_then(|last| explain(&last, &key.inputs))
         };
-        let why = why.as_deref().unwrap_or("it was not built before");
+        let why = why.as_deref().unwrap_or(NOT_BUILT_BEFORE);
         self.builder.progress.event(&Event::Missed { step: &slot.step.info, why });
         Ok(())
     }

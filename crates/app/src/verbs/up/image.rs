@@ -10,6 +10,7 @@ use crate::cli::UpArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::image_build;
+use crate::progress::Show;
 use crate::tasks::Stopping;
 use crate::ui::Ui;
 
@@ -18,6 +19,14 @@ pub(super) struct Image {
     /// `NAME@sha256:…`: a name alone would not tell the new image from the one before.
     pub(super) image: String,
     pub(super) config: ImageConfig,
+    summary: String,
+}
+
+impl Image {
+    /// Says how it was made.
+    pub(super) fn say(&self, ui: &mut Ui) {
+        ui.note(&self.summary);
+    }
 }
 
 /// Builds the image of `project` and names it as the project is named.
@@ -26,7 +35,7 @@ pub(super) async fn build(
     args: &UpArgs,
     project: &Project,
     stopping: &Stopping,
-    ui: &mut Ui,
+    show: &Show,
 ) -> Result<Image, Failure> {
     let name: Reference = project.name.parse()?;
     let request = BuildRequest {
@@ -41,15 +50,11 @@ pub(super) async fn build(
         ..BuildRequest::default()
     };
     let bootstrap = project.build.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
-    let (builder, progress) = (engine.clone(), args.progress);
-    let built = spawn_blocking(move || image_build::build(&builder, &request, bootstrap, progress)).await;
+    let (builder, show) = (engine.clone(), show.clone());
+    let built = spawn_blocking(move || image_build::build(&builder, &request, bootstrap, &show)).await;
     let built = built.map_err(|panic| super::crashed(&panic))??;
-    ui.note(format!(
-        "image {}: {} of {} steps from the cache",
-        name.familiar(),
-        built.cached_steps,
-        built.steps
-    ));
     let config = engine.store.config(&built.image_id)?;
-    Ok(Image { image: format!("{}@{}", project.name, built.manifest), config })
+    let summary =
+        format!("image {}: {} of {} steps from the cache", name.familiar(), built.cached_steps, built.steps);
+    Ok(Image { image: format!("{}@{}", project.name, built.manifest), config, summary })
 }

@@ -1,0 +1,67 @@
+//! Flags of the verbs that make and list images. Compat: docker 28, its classic builder and buildx.
+
+use super::Flag;
+
+const RESOURCES: &str = "limits for RUN steps are not there; leave it out";
+const REGISTRY: &str = "images stay on this machine: there is no registry client yet";
+const RECORDS: &str = "leave it out: the image has no such attachments";
+const OLD_BUILDER: &str = "only docker's classic builder used it";
+
+/// `docker build` and `docker buildx build`.
+pub(super) const BUILD: &[Flag] = &[
+    Flag::value("add-host", "write the name into /etc/hosts in the RUN that needs it"),
+    Flag::value("allow", "no step gets more rights than the others; leave it out"),
+    Flag::value("annotation", "use --label: it is in the image's config"),
+    Flag::value("attest", RECORDS),
+    Flag::value("build-context", "name the image or stage in COPY --from"),
+    Flag::value("builder", "there is one builder; leave it out"),
+    Flag::value("cache-from", "steps are cached on this machine; leave it out"),
+    Flag::value("cache-to", "steps are cached on this machine; leave it out"),
+    Flag::value("call", "use --check, or build"),
+    Flag::value("cgroup-parent", RESOURCES),
+    Flag::switch("compress", "").ignored("the context is read in place"),
+    Flag::value("cpu-period", "").ignored(OLD_BUILDER),
+    Flag::value("cpu-quota", "").ignored(OLD_BUILDER),
+    Flag::value("cpu-shares", "").with_short('c').ignored(OLD_BUILDER),
+    Flag::value("cpuset-cpus", "").ignored(OLD_BUILDER),
+    Flag::value("cpuset-mems", "").ignored(OLD_BUILDER),
+    Flag::switch("disable-content-trust", "").ignored("nothing is pulled"),
+    Flag::switch("force-rm", "").ignored("nothing of a step stays but its layer"),
+    Flag::value("isolation", "").ignored("it is for Windows"),
+    Flag::switch("load", "").ignored("the image is in the store as soon as it is built"),
+    Flag::value("memory", "").with_short('m').ignored(OLD_BUILDER),
+    Flag::value("memory-swap", "").ignored(OLD_BUILDER),
+    Flag::value("metadata-file", "use --iidfile for the image's id"),
+    Flag::value("no-cache-filter", "use --no-cache: no step is taken from the cache then"),
+    Flag::value("output", "the image goes to the store; leave it out").with_short('o'),
+    Flag::value("provenance", RECORDS),
+    Flag::switch(
+        "pull",
+        "base images are those of the local store: `shipway rmi` an old one, or `shipway bootstrap`",
+    ),
+    Flag::switch("push", REGISTRY),
+    Flag::switch("rm", "").ignored("nothing of a step stays but its layer"),
+    Flag::value("sbom", RECORDS),
+    Flag::value("security-opt", RESOURCES),
+    Flag::value("shm-size", RESOURCES),
+    Flag::switch("squash", "").ignored("each step stays a layer"),
+    Flag::value("ssh", "use a secret: --secret id=key,src=FILE and RUN --mount=type=secret"),
+    Flag::value("ulimit", RESOURCES),
+];
+
+/// `docker images`.
+pub(super) const IMAGES: &[Flag] =
+    &[Flag::switch("tree", "an image is for one platform: `shipway images` lists all of it")];
+
+/// `docker import`.
+pub(super) const IMPORT: &[Flag] = &[
+    Flag::value("change", "build on the image: FROM and what you want to change").with_short('c'),
+    Flag::value("message", "leave it out: the comment says where the image came from").with_short('m'),
+    Flag::value("platform", "leave it out: the image is for this machine"),
+];
+
+/// `docker rmi`.
+pub(super) const RMI: &[Flag] = &[
+    Flag::switch("no-prune", "").ignored("images have no parents without a name here"),
+    Flag::value("platform", "leave it out: an image is for one platform"),
+];

@@ -1,0 +1,134 @@
+//! What can be typed after the verbs that make images.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressStyle {
+    /// A display on a terminal, else `plain`
+    Auto,
+    /// A display that is drawn again and again
+    Tty,
+    /// A line per event
+    Plain,
+    /// Docker's classic `Step 1/9 : …`
+    Legacy,
+    /// Only the image's id, and why it fails
+    Quiet,
+    /// Nothing, unless it fails
+    None,
+    /// Not there yet, and refused by name
+    #[value(name = "rawjson", hide = true)]
+    RawJson,
+}
+
+/// Network of RUN steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BuildNetworkKind {
+    /// One of the build's own, with a way out
+    Default,
+    /// Only a loopback device
+    None,
+    /// The host's network
+    Host,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shipway build -t web .                       name the image `web:latest`
+  shipway build -t web:1.2 -t web:latest .     two names
+  shipway build -f deploy/Dockerfile .         another Dockerfile
+  shipway build --build-arg VERSION=3 --target test .
+  shipway build --secret id=token,src=FILE .   for RUN --mount=type=secret,id=token
+  shipway build --bootstrap-base .             `FROM debian:bookworm` from the host's package mirror")]
+pub(crate) struct BuildArgs {
+    /// Directory that COPY reads from
+    #[arg(value_name = "PATH")]
+    pub(crate) context: Vec<PathBuf>,
+    /// Name of the result, `name[:tag]`; may be given several times
+    #[arg(short, long = "tag", value_name = "NAME")]
+    pub(crate) tags: Vec<String>,
+    /// The Dockerfile [default: PATH/Dockerfile]
+    #[arg(short, long)]
+    pub(crate) file: Option<PathBuf>,
+    /// Set a build argument
+    #[arg(long = "build-arg", value_name = "NAME=VALUE")]
+    pub(crate) build_args: Vec<String>,
+    /// Stage to build
+    #[arg(long)]
+    pub(crate) target: Option<String>,
+    /// Run every step again
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Add a label to the image
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub(crate) labels: Vec<String>,
+    /// A secret for RUN --mount=type=secret: id=ID, and src=FILE or env=NAME
+    #[arg(long = "secret", value_name = "SECRET")]
+    pub(crate) secrets: Vec<String>,
+    /// What to build for; only this machine's own platform yet
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// Look for mistakes in the Dockerfile and build nothing
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Print only the image's id
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value = "auto", env = "BUILDKIT_PROGRESS", value_name = "STYLE")]
+    pub(crate) progress: ProgressStyle,
+    /// Write the image's id to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iidfile: Option<PathBuf>,
+    /// Network of RUN steps that do not choose
+    #[arg(long, value_enum, default_value = "default")]
+    pub(crate) network: BuildNetworkKind,
+    /// RUN steps trust the certificate authorities that this host trusts
+    #[arg(long)]
+    pub(crate) host_ca: bool,
+    /// Assemble Debian base images that are missing from the host's package mirror
+    #[arg(long)]
+    pub(crate) bootstrap_base: bool,
+    /// Use an archive whose Release file has expired
+    #[arg(long)]
+    pub(crate) accept_expired_release: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shipway bootstrap                                    the host's own suite
+  shipway bootstrap debian:bookworm --include curl     with a further package
+  shipway bootstrap debian:bookworm --mirror http://deb.debian.org/debian")]
+pub(crate) struct BootstrapArgs {
+    /// Image to make: `debian:SUITE` [default: the host's suite]
+    pub(crate) name: Option<String>,
+    /// Archive to use instead of the one that the host's apt is told of
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+    /// Keys that sign the archive [default: those that the host's apt trusts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keyring: Option<PathBuf>,
+    /// A package beside the minimal set; may be given several times
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) include: Vec<String>,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value = "auto", value_name = "STYLE")]
+    pub(crate) progress: ProgressStyle,
+    /// Use an archive whose Release file has expired
+    #[arg(long)]
+    pub(crate) accept_expired_release: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shipway import rootfs.tar alpine:3.20
+  docker export box | shipway import - box     from another machine's or tool's container")]
+pub(crate) struct ImportArgs {
+    /// The archive: tar, plain or compressed with gzip or zstd; `-` is the standard input
+    pub(crate) file: String,
+    /// Name of the image, `name[:tag]`
+    pub(crate) name: Option<String>,
+}

@@ -1,0 +1,80 @@
+//! What can be typed after the verbs of images.
+
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shipway images                           all of them
+  shipway images web                       of one repository; `we*` of several
+  shipway images -f dangling=true -q       ids of those that lost their name
+  shipway images --format '{{.Repository}}:{{.Tag}} {{.Size}}'")]
+pub(crate) struct ImagesArgs {
+    /// Only this repository, or repository and tag; `*` and `?` stand for other characters
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub(crate) name: Option<String>,
+    /// Also intermediate images; there are none here
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Only ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Only some: dangling=true|false, label=KEY[=VALUE], before=IMAGE, since=IMAGE, reference=PATTERN
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<String>,
+    /// Ids in full
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Also digests
+    #[arg(long)]
+    pub(crate) digests: bool,
+    /// `table`, `table TEMPLATE`, `json`, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// Columns for people
+    Table,
+    /// One JSON document per line
+    Json,
+}
+
+/// What can be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InspectKind {
+    /// A container
+    Container,
+    /// An image
+    Image,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shipway inspect debian:bookworm
+  shipway inspect -f '{{.Config.Env}}' web
+  shipway inspect -f '{{json .RootFS.Layers}}' --type image web")]
+pub(crate) struct InspectArgs {
+    /// `json`, or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Only of this kind
+    #[arg(long = "type", value_name = "KIND", value_enum)]
+    pub(crate) kind: Option<InspectKind>,
+    /// Names or ids
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shipway rmi web:1.0                               take one name away; the last one removes the image
+  shipway rmi $(shipway images -q -f dangling=true)  images that lost their name")]
+pub(crate) struct RmiArgs {
+    /// Names, ids or digests
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Also when a stopped container uses it, and with all its names
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}

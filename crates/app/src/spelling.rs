@@ -1,0 +1,71 @@
+//! Docker's longer spellings of verbs: `image ls` is `images`.
+
+use std::ffi::OsString;
+
+/// Groups of docker's, and its words in them where ours differ.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("image", &["build", "import", "tag"]),
+    ("container", &["exec", "logs", "rm", "run", "stop"]),
+    ("builder", &["build"]),
+    ("buildx", &["build", "b"]),
+];
+const OTHER_WORDS: &[(&str, &str, &str)] = &[
+    ("image", "ls", "images"),
+    ("image", "list", "images"),
+    ("image", "rm", "rmi"),
+    ("image", "remove", "rmi"),
+    ("image", "inspect", "inspect --type=image"),
+    ("container", "inspect", "inspect --type=container"),
+    ("container", "ls", "ps"),
+    ("container", "list", "ps"),
+    ("container", "ps", "ps"),
+    ("container", "remove", "rm"),
+    ("buildx", "b", "build"),
+];
+/// Options before the verb that have a value.
+const WITH_VALUE: [&str; 2] = ["--root", "--state"];
+
+/// Returns the arguments in our spelling.
+pub(crate) fn ours(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let text = |index: usize| arguments.get(index).and_then(|word| word.to_str());
+    let mut verb = 1;
+    while let Some(word) = text(verb).filter(|word| word.starts_with('-')) {
+        verb += if WITH_VALUE.contains(&word) { 2 } else { 1 };
+    }
+    if text(verb) == Some("info") {
+        arguments.insert(verb, OsString::from("system"));
+        return arguments;
+    }
+    let (Some(group), Some(word)) = (text(verb), text(verb + 1)) else { return arguments };
+    let other = OTHER_WORDS.iter().find(|(other, from, _)| *other == group && *from == word);
+    let same = GROUPS.iter().filter(|(known, _)| *known == group).flat_map(|(_, words)| *words);
+    let Some(ours) = other.map(|(_, _, to)| *to).or_else(|| same.copied().find(|same| *same == word)) else {
+        return arguments;
+    };
+    arguments.splice(verb..=verb + 1, ours.split(' ').map(OsString::from));
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_left_away_where_the_verb_is_there() {
+        for (line, want) in [
+            ("shipway image ls -q", "shipway images -q"),
+            ("shipway --root /x image rm y", "shipway --root /x rmi y"),
+            ("shipway --root=/x container ls", "shipway --root=/x ps"),
+            ("shipway buildx build .", "shipway build ."),
+            ("shipway image prune", "shipway image prune"),
+            ("shipway run image ls", "shipway run image ls"),
+            ("shipway image inspect x", "shipway inspect --type=image x"),
+            ("shipway info", "shipway system info"),
+            ("shipway image", "shipway image"),
+            ("shipway", "shipway"),
+        ] {
+            let words = ours(line.split(' ').map(OsString::from).collect());
+            assert_eq!(words, want.split(' ').map(OsString::from).collect::<Vec<_>>(), "{line}");
+        }
+    }
+}

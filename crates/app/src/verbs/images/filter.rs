@@ -1,0 +1,133 @@
+//! Which images are listed.
+
+use super::row::Row;
+use crate::failure::Failure;
+
+/// What all listed images have.
+#[derive(Debug, Default)]
+pub(super) struct Filters {
+    dangling: Option<bool>,
+    labels: Vec<(String, Option<String>)>,
+    before: Option<i64>,
+    since: Option<i64>,
+    /// One of them is enough.
+    references: Vec<String>,
+}
+
+impl Filters {
+    /// Reads `--filter` and the name that was typed; `created` says when an image was made.
+    pub(super) fn parse(
+        filters: &[String],
+        name: Option<&str>,
+        created: impl Fn(&str) -> Result<i64, Failure>,
+    ) -> Result<Self, Failure> {
+        let mut found = Self { references: name.map(str::to_owned).into_iter().collect(), ..Self::default() };
+        for filter in filters {
+            let (key, value) = filter.split_once('=').ok_or_else(|| {
+                Failure::new(format!("filter `{filter}` is no KEY=VALUE"), "write it like `dangling=true`")
+            })?;
+            match key {
+                "dangling" => found.dangling = Some(truth(value)?),
+                "label" => {
+                    let (key, value) = match value.split_once('=') {
+                        Some((key, value)) => (key, Some(value.to_owned())),
+                        None => (value, None),
+                    };
+                    found.labels.push((key.to_owned(), value));
+                }
+                "before" => found.before = Some(created(value)?),
+                "since" => found.since = Some(created(value)?),
+                "reference" => found.references.push(value.to_owned()),
+                "until" => {
+                    return Err(Failure::new("filter `until` is not there yet", "use `before=IMAGE`"));
+                }
+                _ => {
+                    return Err(Failure::new(
+                        format!("there is no filter `{key}`"),
+                        "there are dangling, label, before, since and reference",
+                    ));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns whether an image is listed.
+    pub(super) fn accept(&self, row: &Row) -> bool {
+        let labels = &row.config.config.labels;
+        let has = |(key, value): &(String, Option<String>)| {
+            let found = labels.get(key);
+            found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+        };
+        self.dangling.is_none_or(|dangling| dangling == row.image.name.is_none())
+            && self.labels.iter().all(has)
+            && self.before.is_none_or(|before| row.created < before)
+            && self.since.is_none_or(|since| row.created > since)
+            && (self.references.is_empty() || self.references.iter().any(|pattern| names(row, pattern)))
+    }
+}
+
+fn truth(text: &str) -> Result<bool, Failure> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(Failure::new(format!("`{text}` is neither true nor false"), "write `dangling=true`")),
+    }
+}
+
+/// Compat: docker, a pattern is for the whole name, or for the name without its tag, as people type it.
+fn names(row: &Row, pattern: &str) -> bool {
+    let Some(name) = &row.image.name else { return false };
+    // `docker.io/library/web` is typed by somebody who wants to be exact.
+    let exact = [name.to_string(), name.name()];
+    let typed = [name.familiar(), name.familiar_name()];
+    typed.iter().chain(&exact).any(|name| fits(pattern.as_bytes(), name.as_bytes()))
+}
+
+/// Whether a pattern with `*` and `?`, neither of which stands for `/`, fits a text.
+fn fits(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => {
+            fits(rest, text)
+                || text.split_first().is_some_and(|(first, left)| *first != b'/' && fits(pattern, left))
+        }
+        ([b'?', rest @ ..], [first, left @ ..]) if *first != b'/' => fits(rest, left),
+        ([wanted, rest @ ..], [first, left @ ..]) if wanted == first => fits(rest, left),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_stop_at_slashes() {
+        for (pattern, text, want) in [
+            ("web", "web", true),
+            ("web", "webs", false),
+            ("w*", "web", true),
+            ("*", "team/web", false),
+            ("team/*", "team/web", true),
+            ("*/w?b", "team/web", true),
+            ("web:*", "web:1.0", true),
+            ("we?", "we", false),
+        ] {
+            assert_eq!(fits(pattern.as_bytes(), text.as_bytes()), want, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn filters_that_there_are_not_are_refused() {
+        for (filter, want) in [
+            ("dangling", "no KEY=VALUE"),
+            ("dangling=maybe", "neither true nor false"),
+            ("size=3", "there is no filter `size`"),
+            ("until=24h", "not there yet"),
+        ] {
+            let failure = Filters::parse(&[filter.to_owned()], None, |_| Ok(0)).unwrap_err();
+            assert!(failure.text().contains(want) && failure.text().contains("hint: "), "{}", failure.text());
+        }
+    }
+}

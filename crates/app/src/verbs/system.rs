@@ -1,0 +1,31 @@
+//! `shipway system`
+
+mod df;
+mod info;
+
+use crate::cli::SystemVerb;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::ui::Ui;
+
+pub(crate) fn run(engine: &Engine, verb: &SystemVerb, ui: &mut Ui) -> Result<u8, Failure> {
+    match verb {
+        SystemVerb::Info { format } => info::run(engine, format.as_deref(), ui),
+        SystemVerb::Df { format } => df::run(engine, format.as_deref(), ui),
+        SystemVerb::Other(words) => Err(refuse(words)),
+    }
+}
+
+fn refuse(words: &[String]) -> Failure {
+    let word = words.first().map_or("", String::as_str);
+    match word {
+        "prune" => Failure::new(
+            "`shipway system prune` is not there yet",
+            "`shipway rmi` and `shipway rm` remove by name, and what nothing needs goes with them",
+        ),
+        "events" => {
+            Failure::new("`shipway system events` is not there yet", "`shipway ps -a` shows what happened")
+        }
+        _ => Failure::new(format!("`{word}` is not a command of `shipway system`"), "there are info and df"),
+    }
+}

@@ -1,0 +1,152 @@
+//! `shipway system df`: what takes space. Compat: docker's table, and a row for packages that were downloaded.
+
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use shipway_oci::{DiffId, Digest};
+use shipway_runtime::Status;
+
+use crate::clock;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::listing::Listing;
+use crate::ui::Ui;
+
+const COLUMNS: &str = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
+const HEADS: &[(&str, &str)] = &[("Type", "TYPE"), ("TotalCount", "TOTAL"), ("Size", "SIZE")];
+
+/// What takes space, and how much of it is used by something that runs or stands on it.
+#[derive(Debug, Default, PartialEq)]
+struct Share {
+    total: usize,
+    active: usize,
+    bytes: u64,
+    reclaimable: u64,
+}
+
+pub(super) fn run(engine: &Engine, format: Option<&str>, ui: &mut Ui) -> Result<u8, Failure> {
+    let listing = Listing::new(format, None, COLUMNS, HEADS)?;
+    let (images, image_layers) = images(engine)?;
+    let cache = cache(engine, image_layers)?;
+    let rows = [
+        ("Images", images),
+        ("Containers", containers(engine)?),
+        ("Local Volumes", Share::default()),
+        ("Build Cache", cache),
+        ("Downloads", downloads(&engine.roots.data.join("cache"))),
+    ];
+    let values: Vec<Value> = rows.iter().map(|(kind, share)| share.value(kind)).collect();
+    for line in listing.lines(&values)? {
+        ui.line(line);
+    }
+    Ok(0)
+}
+
+impl Share {
+    fn value(&self, kind: &str) -> Value {
+        let percent = (self.reclaimable * 100).checked_div(self.bytes);
+        let reclaimable = clock::precise_size(self.reclaimable);
+        json!({
+            "Type": kind,
+            "TotalCount": self.total.to_string(),
+            "Active": self.active.to_string(),
+            "Size": clock::precise_size(self.bytes),
+            "Reclaimable": match percent {
+                Some(percent) => format!("{reclaimable} ({percent}%)"),
+                None => reclaimable,
+            },
+        })
+    }
+}
+
+/// Returns the images' share, and the bytes of all layers that are in one.
+fn images(engine: &Engine) -> Result<(Share, u64), Failure> {
+    let used: HashSet<Digest> = engine.store.containers()?.into_iter().map(|row| row.image_id).collect();
+    let ids: HashSet<Digest> = engine.store.images()?.into_iter().map(|image| image.image_id).collect();
+    let mut sizes: HashMap<DiffId, u64> = HashMap::new();
+    let mut kept: HashSet<DiffId> = HashSet::new();
+    for id in &ids {
+        for diff_id in engine.store.config(id)?.rootfs.diff_ids {
+            let row = engine.store.layer_of(diff_id)?;
+            sizes.insert(diff_id, row.map_or(0, |row| row.size));
+            if used.contains(id) {
+                kept.insert(diff_id);
+            }
+        }
+    }
+    let bytes: u64 = sizes.values().sum();
+    let kept: u64 = kept.iter().filter_map(|diff_id| sizes.get(diff_id)).sum();
+    let active = ids.intersection(&used).count();
+    Ok((Share { total: ids.len(), active, bytes, reclaimable: bytes - kept }, bytes))
+}
+
+/// Layers of steps that are in no image.
+fn cache(engine: &Engine, in_images: u64) -> Result<Share, Failure> {
+    let usage = engine.store.usage()?;
+    let bytes = usage.layer_bytes.saturating_sub(in_images);
+    let total = usize::try_from(usage.cached_steps).unwrap_or(usize::MAX);
+    Ok(Share { total, active: 0, bytes, reclaimable: bytes })
+}
+
+fn containers(engine: &Engine) -> Result<Share, Failure> {
+    let mut share = Share::default();
+    for row in engine.store.containers()? {
+        let state = engine.containers.get(&row.id).and_then(|container| container.state());
+        let runs = state.is_ok_and(|state| state.status == Status::Running);
+        let written = row.snapshot.map_or(0, |id| tree(&engine.store.snapshot_path(&id).join("upper")).1);
+        share.total += 1;
+        share.active += usize::from(runs);
+        share.bytes += written;
+        share.reclaimable += if runs { 0 } else { written };
+    }
+    Ok(share)
+}
+
+fn downloads(dir: &Path) -> Share {
+    let (total, bytes) = tree(dir);
+    Share { total, active: 0, bytes, reclaimable: bytes }
+}
+
+/// Returns how many files are below a directory, and the bytes that they take; what vanishes meanwhile does not count.
+fn tree(dir: &Path) -> (usize, u64) {
+    let (mut files, mut bytes) = (0, 0);
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs_err::read_dir(&dir).into_iter().flatten().flatten() {
+            let Ok(found) = fs_err::symlink_metadata(entry.path()) else { continue };
+            if found.is_dir() {
+                open.push(entry.path());
+            } else {
+                files += 1;
+                bytes += found.blocks() * 512;
+            }
+        }
+    }
+    (files, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_shown_as_docker_does() {
+        let share = Share { total: 3, active: 1, bytes: 52_428_800, reclaimable: 26_214_400 };
+        let value = share.value("Images");
+        assert_eq!(value["Size"], "52.43MB");
+        assert_eq!(value["Reclaimable"], "26.21MB (50%)");
+        assert_eq!(Share::default().value("Local Volumes")["Reclaimable"], "0B");
+    }
+
+    #[test]
+    fn a_tree_is_summed_up() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::create_dir(dir.path().join("sub")).unwrap();
+        fs_err::write(dir.path().join("sub/file"), vec![1; 10_000]).unwrap();
+        let (files, bytes) = tree(dir.path());
+        assert!(files == 1 && bytes >= 8_192, "{files} {bytes}");
+        assert_eq!(tree(&dir.path().join("none")), (0, 0));
+    }
+}

@@ -1,0 +1,92 @@
+//! What there is, as it is listed and as scripts ask for it.
+
+use crate::machine::{Machine, can_run};
+
+fn labelled() -> Machine {
+    let machine = Machine::new();
+    machine.dockerfile("FROM scratch\nLABEL team=web\nCOPY page /page\nCMD [\"/page\", \"two words\"]\n");
+    machine.ok(&["build", "-q", "-t", "team/web:1", "-t", "web", "."]);
+    machine.dockerfile("FROM scratch\nCOPY page /other\n");
+    machine.ok(&["build", "-q", "-t", "web", "."]);
+    machine
+}
+
+#[test]
+fn images_are_listed_by_filter_and_template() {
+    if !can_run() {
+        return;
+    }
+    let machine = labelled();
+    let listed = |args: &[&str]| {
+        let args = [&["images", "--format", "{{.Repository}}:{{.Tag}}"], args].concat();
+        let mut lines: Vec<String> = machine.ok(&args).0.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    for (args, want) in [
+        (&[][..], vec!["team/web:1", "web:latest"]),
+        (&["web"], vec!["web:latest"]),
+        (&["*/w?b"], vec!["team/web:1"]),
+        (&["-f", "label=team=web"], vec!["team/web:1"]),
+        (&["-f", "label=other"], vec![]),
+        (&["-f", "dangling=true"], vec![]),
+        (&["-a", "-f", "reference=web", "-f", "reference=team/*"], vec!["team/web:1", "web:latest"]),
+    ] {
+        assert_eq!(listed(args), want, "{args:?}");
+    }
+    machine.dockerfile("FROM scratch\nCOPY page /third\n");
+    machine.ok(&["build", "-q", "-t", "web", "."]);
+    let (dangling, _) = machine.ok(&["image", "ls", "-f", "dangling=true"]);
+    assert!(
+        dangling.lines().nth(1).is_some_and(|line| line.starts_with("<none>       <none>    ")),
+        "{dangling}"
+    );
+    let (table, _) = machine.ok(&["images", "--digests", "web"]);
+    assert!(table.starts_with("REPOSITORY   TAG       DIGEST "), "{table}");
+    let (json, _) = machine.ok(&["images", "--format", "json", "web"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((json["Repository"].as_str(), json["Tag"].as_str()), (Some("web"), Some("latest")));
+    let refused = machine.refused(&["images", "--format", "{{.Nmae}}"], 1);
+    assert!(refused.contains("asks for `.Nmae`") && refused.contains("hint: "), "{refused}");
+}
+
+#[test]
+fn an_image_is_looked_into_by_template() {
+    if !can_run() {
+        return;
+    }
+    let machine = labelled();
+    let format = "{{index .Config.Labels \"team\"}} {{join .Config.Cmd \"|\"}} {{len .RootFS.Layers}} {{.GraphDriver.Name}}";
+    let (shown, _) = machine.ok(&["inspect", "-f", format, "team/web:1"]);
+    assert_eq!(shown, "web /page|two words 1 overlay2\n");
+    let (document, _) = machine.ok(&["image", "inspect", "team/web:1"]);
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document[0]["RepoTags"], serde_json::json!(["team/web:1"]));
+    let top = document[0]["GraphDriver"]["Data"]["UpperDir"].as_str().unwrap();
+    assert!(std::path::Path::new(top).join("page").exists(), "{top}");
+    let refused = machine.refused(&["container", "inspect", "web"], 1);
+    assert!(refused.contains("no such container: web"), "{refused}");
+}
+
+#[test]
+fn the_machine_and_the_disk_are_looked_at_without_changing_them() {
+    if !can_run() {
+        return;
+    }
+    let machine = labelled();
+    let (info, _) = machine.ok(&[
+        "info",
+        "--format",
+        "{{.Images}} {{.Cluster}} {{.Overlay}} {{len .Warnings}} {{.Network}}",
+    ]);
+    assert_eq!(info, "2 stopped true 0 <no value>\n");
+    let (df, _) = machine.ok(&["system", "df"]);
+    assert!(
+        df.starts_with(
+            "TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE\nImages          2         0 "
+        ),
+        "{df}"
+    );
+    let refused = machine.refused(&["system", "prune"], 1);
+    assert!(refused.contains("not there yet"), "{refused}");
+}

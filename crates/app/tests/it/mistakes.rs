@@ -1,0 +1,249 @@
+//! What goes wrong is said once and clearly, with what to do, by the real program; nothing half done stays.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use shipway_testkit::{Need, require};
+
+/// A user that is not root. Compat: Debian's `nobody`.
+const NOBODY: u32 = 65_534;
+
+/// A folder with roots and a context.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::create_dir(dir.path().join("app")).unwrap();
+        Self { dir }
+    }
+
+    /// One whose context has a shell.
+    fn with_shell(dockerfile: &str) -> Self {
+        let place = Self::new();
+        fs_err::copy("/bin/busybox", place.path("app/busybox")).unwrap();
+        let shell = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\n";
+        place.write("app/Dockerfile", &format!("{shell}{dockerfile}"));
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs_err::write(self.path(name), text).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shipway"));
+        command.env("SHIPWAY_ROOT", self.path("root")).env("SHIPWAY_STATE", self.path("state"));
+        command.env_remove("BUILDKIT_PROGRESS").current_dir(self.dir.path()).args(args);
+        command
+    }
+
+    /// Returns what is said about `args`, which fail with code 1, and checks that nothing was begun.
+    fn refusal(&self, args: &[&str]) -> String {
+        let text = refusal(&mut self.command(args));
+        for name in ["root/active", "root/tmp", "state/containers", "state/steps"] {
+            let left = fs_err::read_dir(self.path(name)).map_or(0, Iterator::count);
+            assert_eq!(left, 0, "{args:?} left something in {name}: {text}");
+        }
+        text
+    }
+
+    /// Like `refusal`, with the roots on a file system of their own that goes with the program.
+    fn refusal_on(&self, kind: &str, options: &str, args: &[&str]) -> String {
+        let mut command = Command::new("unshare");
+        let script = "mount -t \"$0\" -o \"$1\" none disk && shift && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, kind, options, env!("CARGO_BIN_EXE_shipway")]);
+        fs_err::create_dir_all(self.path("disk")).unwrap();
+        refusal(
+            command.args(["--root", "disk/root", "--state", "state"]).args(args).current_dir(self.dir.path()),
+        )
+    }
+}
+
+fn refusal(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = String::from_utf8_lossy(&stderr).into_owned();
+    assert_eq!((status.code(), stdout.as_slice()), (Some(1), &b""[..]), "{text}");
+    assert_eq!(text.matches("error: ").count(), 1, "one error: {text}");
+    text
+}
+
+fn can_run() -> bool {
+    require(&[Need::Root, Need::Overlay, Need::Cgroups, Need::Busybox])
+}
+
+#[test]
+fn what_cannot_be_built_is_told_with_what_to_do() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new();
+    place.write("app/typo", "FROM scratch\nCOPY --form=x a b\n");
+    place.write("app/registry", "FROM registry.example/x\n");
+    place.write("app/debian", "FROM debian:bookworm\n");
+    for (args, wanted) in [
+        (&["app"][..], &["cannot read the Dockerfile `app/Dockerfile`", "or name one with -f"][..]),
+        (&["nowhere"], &["the build context `nowhere` is no directory", "hint: "]),
+        (&["https://example/x.git"], &["is not there yet", "name a directory"]),
+        (&["-"], &["is not there yet", "name a directory"]),
+        (
+            &["-f", "app/typo", "app"],
+            &[
+                "typo:2:6: COPY has no flag `--form`",
+                "  2 | COPY --form=x a b\n    |      ^^^^",
+                "did you mean --from?",
+            ],
+        ),
+        (
+            &["-f", "app/registry", "app"],
+            &[
+                "registry:1:6: cannot get",
+                "pulling from registries is not there yet",
+                "shipway import FILE.tar",
+            ],
+        ),
+        (&["-f", "app/debian", "app"], &["debian:1:6: cannot get", "--bootstrap-base"]),
+        (&["--progress", "rawjson", "app"], &["`--progress rawjson` is not there yet", "hint: "]),
+        (&["--progress", "tty", "app"], &["needs a terminal", "hint: "]),
+        (&["-q", "--progress", "plain", "app"], &["exclude each other", "hint: "]),
+    ] {
+        let text = place.refusal(&[&["build", "-t", "bad"], args].concat());
+        for wanted in wanted {
+            assert!(text.contains(wanted), "{args:?} should say {wanted:?}: {text}");
+        }
+    }
+    let listed = place.command(&["images", "-q"]).output().unwrap();
+    assert_eq!(listed.stdout, b"");
+}
+
+#[test]
+fn a_quiet_build_shows_what_a_failed_step_printed() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::with_shell("RUN --network=none echo before; exit 7\n");
+    for style in [&["-q"][..], &["--progress", "quiet"], &["--progress", "none"]] {
+        let text = place.refusal(&[&["build"], style, &["app"]].concat());
+        let want = "------\n > [3/3] RUN --network=none echo before; exit 7:\nbefore\n------\n\
+                    error: The command '/bin/sh -c echo before; exit 7' returned a non-zero code: 7\n";
+        assert!(text.starts_with(want), "{text}");
+    }
+}
+
+#[test]
+fn whoever_is_not_root_is_told_so() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::with_shell("");
+    fs_err::set_permissions(place.dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let text = refusal(place.command(&["build", "app"]).uid(NOBODY).gid(NOBODY));
+    assert!(text.contains("by root only") && text.contains("hint: run it as root (`sudo shipway"), "{text}");
+    fs_err::create_dir(place.path("closed")).unwrap();
+    let text = refusal(place.command(&["--root", "closed/root", "images"]).uid(NOBODY).gid(NOBODY));
+    assert!(text.contains("could not use `closed/root`") && text.contains("hint: run it as root"), "{text}");
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::with_shell("");
+    // Too little for the tables, for what is copied, and for what is known of it.
+    for size in ["size=64k", "size=512k", "size=1200k"] {
+        let text = place.refusal_on("tmpfs", size, &["build", "--progress", "quiet", "-t", "x", "app"]);
+        assert!(text.contains("/disk/root` is full: make room there"), "{size}: {text}");
+        assert_eq!(text.matches("hint: ").count(), 1, "{size}: {text}");
+    }
+}
+
+#[test]
+fn a_file_system_that_cannot_hold_layers_is_named_before_anything_is_built() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::with_shell("");
+    let text = place.refusal_on("ramfs", "mode=755", &["build", "app"]);
+    assert!(
+        text.contains("disk/root` keeps no attributes of users") && text.contains("--root DIR"),
+        "{text}"
+    );
+    assert!(!text.contains("#1"), "nothing was begun: {text}");
+}
+
+#[test]
+fn a_mirror_that_does_not_answer_is_told_with_what_was_tried() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mirror = format!("http://{closed}/debian");
+    let text = place.refusal(&["bootstrap", "debian:bookworm", "--progress", "quiet", "--mirror", &mirror]);
+    let tried = format!("could not reach {mirror}/dists/bookworm/InRelease (directly, 5 attempts)");
+    assert!(
+        text.contains(&tried) && text.contains("Connection refused") && text.contains("hint: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_told_before_anything_is_built() {
+    if !can_run() {
+        return;
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let place = Place::with_shell("");
+    let text = place.refusal(&["up", "--port", &port, "app"]);
+    assert!(text.contains(&format!("port {port} is in use")) && text.contains("--port"), "{text}");
+    assert!(
+        !place.path("root/layers").exists()
+            || fs_err::read_dir(place.path("root/layers")).unwrap().count() == 0
+    );
+}
+
+#[test]
+fn a_build_on_a_terminal_is_drawn_and_leaves_the_whole_story() {
+    if !can_run() || !std::path::Path::new("/usr/bin/script").exists() {
+        return;
+    }
+    let place =
+        Place::with_shell("RUN --network=none for i in 1 2 3 4 5 6 7 8; do echo line $i; done; exit 3\n");
+    let line = format!("{} build app", env!("CARGO_BIN_EXE_shipway"));
+    let mut script = Command::new("/usr/bin/script");
+    script.args(["-qec", &line, "/dev/null"]).current_dir(place.dir.path());
+    script.env("SHIPWAY_ROOT", place.path("root")).env("SHIPWAY_STATE", place.path("state"));
+    script
+        .env("TERM", "xterm")
+        .env("NO_COLOR", "1")
+        .env_remove("BUILDKIT_PROGRESS")
+        .env_remove("SHIPWAY_LOG");
+    let output = script.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    // The last frame is all that stays.
+    let last = text.rsplit("\u{1b}[?2026h").next().unwrap().replace("\u{1b}[K", "");
+    for wanted in [
+        "[+] Building ",
+        "(3/5) FAILED\n",
+        " => [2/3] COPY busybox /bin/sh ",
+        " => ERROR [3/3] RUN --network=none for i in 1 2 3",
+        "\nline 1\n",
+        "\nline 8\n------\n\u{1b}[J",
+        "returned a non-zero code: 3\nDockerfile:4:1\n",
+    ] {
+        assert!(last.contains(wanted), "{wanted:?} in {last:?}");
+    }
+    assert!(!text.contains("\u{1b}[?25l"), "the cursor is never hidden");
+}
