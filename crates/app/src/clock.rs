@@ -8,6 +8,12 @@ pub(crate) fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
+/// Returns the nanoseconds since the epoch.
+pub(crate) fn nanoseconds() -> i128 {
+    let since = system_time().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
+}
+
 /// Returns the time of day.
 #[expect(clippy::disallowed_methods, reason = "the one clock of the command line")]
 pub(crate) fn system_time() -> SystemTime {

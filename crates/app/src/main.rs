@@ -19,12 +19,14 @@ mod progress;
 mod publish;
 mod requirements;
 mod roots;
+mod signals;
 mod spelling;
 mod steps;
 mod sweep;
 mod table;
 mod tasks;
 mod template;
+mod terminal;
 mod ui;
 mod verbs;
 

@@ -64,7 +64,7 @@ fn with_roots(verb: Verb, roots: &Roots, ui: &mut Ui) -> Result<u8, Failure> {
         Verb::Run(args) => run::run(&engine, &args, ui),
         Verb::Ps(args) => ps::run(&engine, &args, ui),
         Verb::Logs(args) => logs::run(&engine, &args, ui),
-        Verb::Exec(args) => exec::run(&engine, &args),
+        Verb::Exec(args) => exec::run(&engine, &args, ui),
         Verb::System(verb) => system::run(&engine, &verb, ui),
         Verb::Stop(args) => stop::run(&engine, &args, ui),
         Verb::Rm(args) => rm::run(&engine, &args, ui),

@@ -13,7 +13,6 @@ mod clock;
 mod collector;
 mod deployment;
 mod endpoints;
-mod events;
 mod informer;
 mod namespace;
 mod owners;

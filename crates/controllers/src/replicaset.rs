@@ -10,10 +10,10 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, Patch, PostParams};
 use serde_json::json;
+use shipway_events::Happening;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now;
-use crate::events::Happening;
 use crate::informer::Key;
 use crate::owners::{Claim, adopt_patch, claim, controller_of, release_patch};
 use crate::queue::{Queue, Requeue, ignore_gone, work};

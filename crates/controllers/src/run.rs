@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Node, Pod, Ser
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
 use kube::api::PatchParams;
+use shipway_events::Recorder;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::Recorder;
 use crate::informer::{Informer, Kind};
 use crate::{collector, deployment, endpoints, namespace, replicaset, root_ca, scheduler};
 
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Cluster {
 /// It returns after the work in hand is done. The server may come later, go away and come back: everything is tried again
 /// with back-off.
 pub async fn run_all(client: Client, settings: Settings, stop: CancellationToken) {
-    let (recorder, writer) = Recorder::new(client.clone());
+    let (recorder, writer) = Recorder::new(client.clone(), None);
     let cluster = Arc::new(Cluster {
         recorder,
         deployments: Informer::all(&client),

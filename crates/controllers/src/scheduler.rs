@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod, PodConditi
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Api, Patch, PostParams};
 use serde_json::{Value, json};
+use shipway_events::Happening;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now;
-use crate::events::Happening;
 use crate::informer::Key;
 use crate::queue::{Queue, Requeue, ignore_gone, work};
 use crate::run::{Cluster, patch_params};

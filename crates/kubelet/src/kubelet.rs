@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, Stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
+use shipway_events::Writer;
 use shipway_runtime::ExecSpec;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -16,7 +17,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{DialError, ExecError, LogError, StreamError};
-use crate::events::{Recorder, Writer};
+use crate::events::PodEvents;
 use crate::exec::{ExecOptions, Streams, start};
 use crate::leftover::owner;
 use crate::logs::{LogOptions, never, stream};
@@ -52,7 +53,7 @@ struct Handle {
 impl Kubelet {
     /// Returns a kubelet that does nothing before [`Kubelet::run`].
     pub fn new(config: KubeletConfig, client: Client, machine: Arc<dyn Machine>) -> Self {
-        let (recorder, writer) = Recorder::new(client.clone(), &config.node_name);
+        let (recorder, writer) = PodEvents::new(client.clone(), &config.node_name);
         let host = RESOLV_CONF.iter().find_map(|path| fs_err::read_to_string(path).ok());
         let resolv_conf = config.resolv_conf.clone().or(host).unwrap_or_default();
         let capacity = Capacity::load(&config);

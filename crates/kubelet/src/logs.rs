@@ -1,24 +1,17 @@
 //! Logs of containers, read from the files that their shims write.
 //!
-//! A log is a chain of files: `log`, which is written to, and `log.1`, `log.2`, which were before it. A follower holds the
-//! file that it reads open, so it goes on in the right place when the shim moves to a new one.
-//!
-//! Spec: Kubernetes CRI logging, `<RFC 3339 time> <stdout|stderr> <P|F> <text>`; `P` marks a part of a longer line.
+//! What is in the files is `shipway-runtime`'s matter; here a stream of it is made that waits for more.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, Shared};
 use futures::{FutureExt as _, Stream};
 use k8s_openapi::jiff::Timestamp;
-use shipway_linux::{Inotify, OpenFlags};
+use shipway_linux::Inotify;
+use shipway_runtime::{LogReader, LogSelection};
 use tokio::io::unix::AsyncFd;
-
-/// Bytes read at a time.
-const BLOCK: usize = 64 * 1024;
 
 /// Which part of which log is wanted.
 #[derive(Clone, Debug, Default)]
@@ -42,192 +35,27 @@ pub struct LogOptions {
 /// Becomes ready when the container has ended.
 pub(crate) type End = Shared<BoxFuture<'static, ()>>;
 
-/// One entry of a log file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry<'a> {
-    time: &'a str,
-    complete: bool,
-    text: &'a [u8],
-}
-
-/// Splits a line of a log file; a line that is none is taken as text.
-fn parse_entry(line: &[u8]) -> Entry<'_> {
-    let parts = || {
-        let (time, rest) = split(line)?;
-        let (stream, rest) = split(rest)?;
-        let (tag, text) = split(rest)?;
-        let time = std::str::from_utf8(time).ok()?;
-        let known = matches!(stream, b"stdout" | b"stderr") && matches!(tag, b"F" | b"P");
-        known.then_some(Entry { time, complete: tag == b"F", text })
-    };
-    parts().unwrap_or(Entry { time: "", complete: true, text: line })
-}
-
-fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = line.iter().position(|byte| *byte == b' ')?;
-    Some((&line[..at], &line[at + 1..]))
-}
-
-/// Turns lines of log files into what a user sees.
-#[derive(Debug)]
-struct Printer {
-    since: Option<Timestamp>,
-    timestamps: bool,
-    left: Option<u64>,
-    /// Whether the next entry begins a line, and whether that line is shown.
-    begins: bool,
-    shown: bool,
-}
-
-impl Printer {
-    fn new(options: &LogOptions) -> Self {
-        let LogOptions { since, timestamps, limit_bytes, .. } = *options;
-        Self { since, timestamps, left: limit_bytes, begins: true, shown: true }
-    }
-
-    fn is_full(&self) -> bool {
-        self.left == Some(0)
-    }
-
-    fn print(&mut self, line: &[u8], out: &mut Vec<u8>) {
-        let entry = parse_entry(line);
-        if self.begins {
-            let time = self.since.and_then(|since| Some((entry.time.parse::<Timestamp>().ok()?, since)));
-            self.shown = time.is_none_or(|(time, since)| time >= since);
-        }
-        if self.shown {
-            let before = out.len();
-            if self.begins && self.timestamps {
-                out.extend_from_slice(entry.time.as_bytes());
-                out.push(b' ');
-            }
-            out.extend_from_slice(entry.text);
-            if entry.complete {
-                out.push(b'\n');
-            }
-            if let Some(left) = &mut self.left {
-                let room = usize::try_from(*left).unwrap_or(usize::MAX);
-                out.truncate(before.saturating_add(room));
-                *left -= (out.len() - before) as u64;
-            }
-        }
-        self.begins = entry.complete;
-    }
-}
-
-/// Opens a log file. A symlink in its place is refused.
-fn open(path: &Path) -> io::Result<File> {
-    let no_follow = i32::try_from(OpenFlags::NOFOLLOW.bits()).unwrap_or(0);
-    std::fs::OpenOptions::new().read(true).custom_flags(no_follow).open(path)
-}
-
-/// Returns the files of a log that are there, oldest first.
-fn chain(path: &Path) -> Vec<PathBuf> {
-    let older = (1..)
-        .map(|number| PathBuf::from(format!("{}.{number}", path.display())))
-        .take_while(|path| path.exists());
-    let mut files: Vec<PathBuf> = older.collect();
-    files.reverse();
-    files.push(path.to_owned());
-    files
-}
-
-/// Reads a log from its chain of files.
-struct Reader {
-    path: PathBuf,
-    file: Option<File>,
-    rest: Vec<u8>,
-    printer: Printer,
-}
-
-impl Reader {
-    /// Begins at the first wanted line.
-    fn open(path: PathBuf, options: &LogOptions) -> io::Result<Self> {
-        let (file, offset) = match options.tail {
-            Some(count) => tail(&path, count)?,
-            None => (chain(&path).first().map(|first| open(first)).transpose()?, 0),
-        };
-        let mut reader = Self { path, file, rest: Vec::new(), printer: Printer::new(options) };
-        if let Some(file) = &mut reader.file {
-            file.seek(SeekFrom::Start(offset))?;
-        }
-        Ok(reader)
-    }
-
-    /// Returns the next piece of text; empty at the end of what is there now.
-    fn read(&mut self) -> io::Result<Vec<u8>> {
-        let mut out = Vec::new();
-        let mut block = vec![0; BLOCK];
-        while out.is_empty() && !self.printer.is_full() {
-            let Some(file) = &mut self.file else { break };
-            let length = file.read(&mut block)?;
-            if length == 0 {
-                match self.next_file()? {
-                    Some(next) => self.file = Some(next),
-                    None => break,
-                }
-                continue;
-            }
-            self.rest.extend_from_slice(&block[..length]);
-            let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { continue };
-            let after = self.rest.split_off(end + 1);
-            let lines = std::mem::replace(&mut self.rest, after);
-            for line in lines.split_inclusive(|byte| *byte == b'\n') {
-                self.printer.print(line.strip_suffix(b"\n").unwrap_or(line), &mut out);
-            }
-        }
-        Ok(out)
-    }
-
-    /// Returns the file after the one that is open, if the shim has moved on.
-    fn next_file(&self) -> io::Result<Option<File>> {
-        let Some(file) = &self.file else { return Ok(None) };
-        let here = file.metadata()?.ino();
-        let files = chain(&self.path);
-        let inode = |path: &PathBuf| fs_err::symlink_metadata(path).ok().map(|meta| meta.ino());
-        match files.iter().position(|path| inode(path) == Some(here)) {
-            Some(at) => files.get(at + 1).map(|path| open(path)).transpose(),
-            // It was removed while we read it: go on with the oldest that is left.
-            None => files.first().filter(|path| path.exists()).map(|path| open(path)).transpose(),
+impl LogOptions {
+    fn selection(&self) -> LogSelection {
+        LogSelection {
+            tail: self.tail,
+            since: self.since.map(Timestamp::as_nanosecond),
+            timestamps: self.timestamps,
+            limit_bytes: self.limit_bytes,
         }
     }
 }
 
-/// Finds the file and offset where the last `count` lines begin.
-fn tail(path: &Path, count: u64) -> io::Result<(Option<File>, u64)> {
-    let mut left = count;
-    let mut first = None;
-    for path in chain(path).iter().rev() {
-        let mut file = open(path)?;
-        let mut text = Vec::new();
-        file.read_to_end(&mut text)?;
-        let mut end = text.len();
-        // Complete entries end lines; walk back over them.
-        while let Some(start) = line_before(&text, end) {
-            let ends_line =
-                parse_entry(text[start..end].strip_suffix(b"\n").unwrap_or(&text[start..end])).complete;
-            if ends_line {
-                if left == 0 {
-                    return Ok((Some(file), end as u64));
-                }
-                left -= 1;
-            }
-            end = start;
-        }
-        first = Some(file);
-    }
-    Ok((first, 0))
-}
-
-/// Returns where the line that ends at `end` begins.
-fn line_before(text: &[u8], end: usize) -> Option<usize> {
-    let inner = end.checked_sub(1)?;
-    Some(text[..inner].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1))
+/// Returns the next piece of a log, of both streams; empty at the end of what is there now.
+fn read(reader: &mut LogReader) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    reader.read(&mut |_stream, text| out.extend_from_slice(text))?;
+    Ok(out)
 }
 
 /// What a stream of a log holds between two pieces.
 struct Session {
-    reader: Reader,
+    reader: LogReader,
     follow: Option<(AsyncFd<Inotify>, End)>,
     ended: bool,
 }
@@ -246,7 +74,7 @@ pub(crate) fn stream(
     } else {
         None
     };
-    let reader = Reader::open(path, options)?;
+    let reader = LogReader::open(&path, &options.selection())?;
     let session = Session { reader, follow, ended: false };
     Ok(futures::stream::try_unfold(session, async |mut session| {
         let piece = session.next().await?;
@@ -257,12 +85,12 @@ pub(crate) fn stream(
 impl Session {
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
-            let piece = self.reader.read()?;
+            let piece = read(&mut self.reader)?;
             if !piece.is_empty() {
                 return Ok(Some(Bytes::from(piece)));
             }
             let Some((inotify, end)) = &self.follow else { return Ok(None) };
-            if self.ended || self.reader.printer.is_full() {
+            if self.ended || self.reader.is_full() {
                 return Ok(None);
             }
             tokio::select! {
@@ -281,10 +109,10 @@ impl Session {
 /// Returns a container's last lines as its last words, for `FallbackToLogsOnError`.
 pub(crate) fn last_lines(path: &Path) -> Option<String> {
     let options = LogOptions { tail: Some(80), ..LogOptions::default() };
-    let mut reader = Reader::open(path.to_owned(), &options).ok()?;
+    let mut reader = LogReader::open(path, &options.selection()).ok()?;
     let mut text = Vec::new();
     loop {
-        let piece = reader.read().ok()?;
+        let piece = read(&mut reader).ok()?;
         if piece.is_empty() {
             break;
         }
@@ -316,7 +144,7 @@ mod tests {
         futures::future::ready(()).boxed().shared()
     }
 
-    async fn read(path: &Path, options: &LogOptions) -> String {
+    async fn all(path: &Path, options: &LogOptions) -> String {
         let pieces: Vec<Bytes> =
             stream(path.to_owned(), options, ended()).unwrap().try_collect().await.unwrap();
         String::from_utf8(pieces.concat()).unwrap()
@@ -356,7 +184,7 @@ mod tests {
             ),
         ];
         for (name, options, want) in cases {
-            assert_eq!(read(&path, &options).await, want, "case {name}");
+            assert_eq!(all(&path, &options).await, want, "case {name}");
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod caps;
 mod cgroup;
+mod descriptors;
 mod device_filter;
 mod entries;
 mod fresh;
@@ -22,17 +23,18 @@ mod overlay;
 mod power_cut;
 mod process;
 mod root;
-mod screen;
 mod seal;
 mod surroundings;
 mod sync;
 mod syscall_filter;
+mod terminal;
 
 pub use caps::Capabilities;
 pub use cgroup::{Cgroup, Limits};
+pub use descriptors::{receive_descriptor, send_descriptor};
 pub use fresh::{Attributes, set_modified};
 pub use inotify::Inotify;
-pub use interrupt::Interrupts;
+pub use interrupt::{Interrupts, Signals};
 pub use listen::listen_tcp;
 pub use manager_group::OwnGroup;
 pub use mount::{
@@ -51,8 +53,10 @@ pub use process::{
 };
 pub use root::{Kind, Metadata, Root};
 pub use rustix::fs::OFlags as OpenFlags;
-pub use screen::terminal_size;
 pub use seal::ensure_sealed;
 pub use surroundings::{enable_loopback, is_in_proc, limit_open_files, set_umask, wait_readable};
 pub use sync::{filesystem_magic, free_bytes, free_files, reserve_bytes, sync_directory, sync_filesystem};
 pub use syscall_filter::{ArgumentTest, FilterAction, FilterRule, SyscallFilter};
+pub use terminal::{
+    RawTerminal, WindowSize, control_terminal, give_to, set_window_size, terminal_peer, window_size,
+};

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,6 +27,9 @@ pub enum StdIo {
         /// Standard error.
         stderr: Stdio,
     },
+    /// A terminal, whose controlling end is sent through the other half of this socket before the start is over. Nothing is
+    /// logged. With [`StdIo::Log`] the shim keeps the controlling end of a terminal and writes what it says to the log.
+    Terminal(OwnedFd),
 }
 
 /// All containers of one state root.
@@ -169,7 +172,7 @@ impl Container {
     }
 
     /// Returns the first process, made sure not to be another one with the same number.
-    pub(crate) fn pidfd(&self) -> Result<std::os::fd::OwnedFd, RuntimeError> {
+    pub(crate) fn pidfd(&self) -> Result<OwnedFd, RuntimeError> {
         let not_running = || RuntimeError::NotRunning(self.id.clone());
         let state = self.state()?;
         if state.status != Status::Running {
@@ -212,6 +215,7 @@ impl Container {
         let log = File::create(self.dir.join("shim.log")).map_err(fail)?;
         let (kind, stdin, stdout, stderr) = match stdio {
             StdIo::Log => ("log", Stdio::null(), Stdio::null(), Stdio::from(log)),
+            StdIo::Terminal(socket) => ("terminal", socket.into(), Stdio::null(), Stdio::from(log)),
             StdIo::Streams { stdin, stdout, stderr } => ("inherit", stdin, stdout, stderr),
         };
         let mut shim = Command::new(&self.program);

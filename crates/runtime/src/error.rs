@@ -23,6 +23,8 @@ pub enum Stage {
     Rootfs,
     /// Mounting something into it.
     Mounts,
+    /// Making a terminal.
+    Terminal,
     /// Looking up the user.
     User,
     /// Giving up privileges.
@@ -83,6 +85,7 @@ impl StartFailure {
             Stage::Network => "could not enter the network namespace",
             Stage::Rootfs => "could not mount the root file system of",
             Stage::Mounts => "could not mount",
+            Stage::Terminal => "could not make a terminal on",
             Stage::User => "could not find the user",
             Stage::Privileges => "could not give up privileges of",
             Stage::WorkingDirectory => "could not enter the working directory",

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use serde::{Deserialize, Serialize};
 use shipway_linux::{self as linux, Root};
@@ -11,8 +11,9 @@ use shipway_linux::{self as linux, Root};
 use crate::error::{Stage, StartFailure};
 use crate::init::{Confinement, Program, execute};
 use crate::state::ContainerState;
+use crate::terminal::{NewTerminal, close_standard_input, with_term};
 use crate::user::resolve_user;
-use crate::{Container, ContainerSpec, RuntimeError};
+use crate::{Container, ContainerSpec, RuntimeError, TerminalSize, TerminalSocket};
 
 /// A program to run in a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +40,25 @@ impl Container {
         command.arg("__exec").arg(self.dir()).arg(text);
         Ok(command)
     }
+
+    /// Returns the command that runs a program in the container on a terminal of its own, and where the controlling end of
+    /// that arrives once the command has been started. Its standard input is taken; what it writes to its standard error was
+    /// said before there was a terminal.
+    pub fn exec_terminal(
+        &self,
+        spec: &ExecSpec,
+        size: TerminalSize,
+    ) -> Result<(Command, TerminalSocket), RuntimeError> {
+        let mut command = self.exec_command(spec)?;
+        let (socket, theirs) =
+            TerminalSocket::pair().map_err(RuntimeError::io("make a terminal for", self.dir()))?;
+        command.arg(format!("{}x{}", size.rows, size.columns)).stdin(theirs).stdout(Stdio::null());
+        Ok((command, socket))
+    }
 }
 
-/// Runs as `DIR SPEC`: joins the container and becomes the program, and passes on how it ends.
+/// Runs as `DIR SPEC [ROWSxCOLUMNS]`: joins the container and becomes the program, and passes on how it ends. With a size, the
+/// program has a terminal, and standard input is where the other end of it is sent to.
 pub fn exec_main(arguments: &[OsString]) -> ExitCode {
     let sealed =
         linux::ensure_sealed().map_err(|error| StartFailure::new(Stage::Seal, "the program", &error));
@@ -58,8 +75,10 @@ pub fn exec_main(arguments: &[OsString]) -> ExitCode {
 
 fn join(arguments: &[OsString]) -> Result<u8, StartFailure> {
     let fail = |stage| move |error: io::Error| StartFailure::new(stage, "the container", &error);
-    let [dir, text] = arguments else {
-        return Err(StartFailure::rule(Stage::Spec, "exec", "wrong arguments"));
+    let (dir, text, size) = match arguments {
+        [dir, text] => (dir, text, None),
+        [dir, text, size] => (dir, text, size.to_str().and_then(parse_size)),
+        _ => return Err(StartFailure::rule(Stage::Spec, "exec", "wrong arguments")),
     };
     let dir = PathBuf::from(dir);
     let spec: ExecSpec =
@@ -81,18 +100,28 @@ fn join(arguments: &[OsString]) -> Result<u8, StartFailure> {
         let root = Root::open(std::path::Path::new("/")).map_err(fail(Stage::Rootfs))?;
         let name = spec.user.as_deref().unwrap_or(&container.user);
         let user = resolve_user(&root, name).map_err(|why| StartFailure::rule(Stage::User, name, why))?;
+        let terminal = size.map(|size| NewTerminal::open(&root, size)).transpose()?;
         let env = overlaid(&container.env, &spec.env);
+        let env = if terminal.is_some() { with_term(&env) } else { env };
         let cwd = spec.cwd.as_deref().unwrap_or(&container.cwd);
-        let program = Program { args: &spec.args, env: &env, cwd, create_cwd: false };
+        let program = Program { args: &spec.args, env: &env, cwd, create_cwd: false, terminal };
         let confinement = Confinement {
             capabilities: container.capabilities,
             no_new_privileges: container.no_new_privileges,
             die_with_parent: true,
         };
-        return Err(execute(&program, &user, &confinement));
+        return Err(execute(program, &user, &confinement));
     };
+    if size.is_some() {
+        close_standard_input().map_err(fail(Stage::Terminal))?;
+    }
     let ended = linux::wait_for(child).map_err(fail(Stage::Clone))?;
     Ok(u8::try_from(ended.code()).unwrap_or(255))
+}
+
+fn parse_size(text: &str) -> Option<TerminalSize> {
+    let (rows, columns) = text.split_once('x')?;
+    Some(TerminalSize { rows: rows.parse().ok()?, columns: columns.parse().ok()? })
 }
 
 /// Returns `env` with the lines of `more` in place of those with the same name.

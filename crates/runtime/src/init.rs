@@ -10,6 +10,7 @@ use shipway_linux::{self as linux, OpenFlags, Root};
 use crate::defaults::{PATH, capabilities};
 use crate::error::{Stage, StartFailure};
 use crate::mounts::{mount_all, mount_root, seal_root};
+use crate::terminal::{NewTerminal, with_term};
 use crate::user::{User, resolve_user};
 use crate::{CapabilityProfile, ContainerSpec, Network};
 
@@ -20,21 +21,23 @@ pub(crate) fn run(spec: &ContainerSpec, dir: &Path, mut go: impl io::Read) -> St
     if let Err(error) = go.read_exact(&mut byte) {
         return StartFailure::new(Stage::Cgroup, &spec.id, &error);
     }
-    match prepare(spec, dir) {
-        Ok(user) => execute(
-            &Program { args: &spec.args, env: &spec.env, cwd: &spec.cwd, create_cwd: true },
-            &user,
-            &Confinement {
-                capabilities: spec.capabilities,
-                no_new_privileges: spec.no_new_privileges,
-                die_with_parent: false,
-            },
-        ),
-        Err(failure) => failure,
-    }
+    let (user, terminal) = match prepare(spec, dir) {
+        Ok(prepared) => prepared,
+        Err(failure) => return failure,
+    };
+    let env = if terminal.is_some() { with_term(&spec.env) } else { spec.env.clone() };
+    execute(
+        Program { args: &spec.args, env: &env, cwd: &spec.cwd, create_cwd: true, terminal },
+        &user,
+        &Confinement {
+            capabilities: spec.capabilities,
+            no_new_privileges: spec.no_new_privileges,
+            die_with_parent: false,
+        },
+    )
 }
 
-fn prepare(spec: &ContainerSpec, dir: &Path) -> Result<User, StartFailure> {
+fn prepare(spec: &ContainerSpec, dir: &Path) -> Result<(User, Option<NewTerminal>), StartFailure> {
     let fail = |stage, subject: &str| {
         let subject = subject.to_owned();
         move |error: io::Error| StartFailure::new(stage, subject, &error)
@@ -50,13 +53,15 @@ fn prepare(spec: &ContainerSpec, dir: &Path) -> Result<User, StartFailure> {
     linux::set_hostname(&spec.hostname).map_err(fail(Stage::Clone, &spec.hostname))?;
     let root = mount_root(spec, &dir.join("rootfs"))?;
     mount_all(spec, &root, dir)?;
+    let terminal = spec.terminal.map(|size| NewTerminal::open(&root, size)).transpose()?;
+    terminal.as_ref().map_or(Ok(()), |terminal| terminal.show_as_console(&root))?;
     let user =
         resolve_user(&root, &spec.user).map_err(|why| StartFailure::rule(Stage::User, &spec.user, why))?;
     if spec.rootfs.read_only {
         seal_root(&root).map_err(fail(Stage::Rootfs, &spec.id))?;
     }
     linux::pivot_into(&root).map_err(fail(Stage::Rootfs, &spec.id))?;
-    Ok(user)
+    Ok((user, terminal))
 }
 
 /// Compat: docker, every user may listen on every port and ping. The namespace is the container's own.
@@ -82,6 +87,8 @@ pub(crate) struct Program<'a> {
     pub(crate) env: &'a [String],
     pub(crate) cwd: &'a str,
     pub(crate) create_cwd: bool,
+    /// What it becomes the owner of.
+    pub(crate) terminal: Option<NewTerminal>,
 }
 
 /// What a program may not do.
@@ -93,7 +100,7 @@ pub(crate) struct Confinement {
 }
 
 /// Gives up everything that the program should not have and becomes it. Returns why it could not.
-pub(crate) fn execute(program: &Program<'_>, user: &User, confinement: &Confinement) -> StartFailure {
+pub(crate) fn execute(program: Program<'_>, user: &User, confinement: &Confinement) -> StartFailure {
     match confined(program, user, confinement) {
         Ok(never) => match never {},
         Err(failure) => failure,
@@ -101,14 +108,15 @@ pub(crate) fn execute(program: &Program<'_>, user: &User, confinement: &Confinem
 }
 
 fn confined(
-    program: &Program<'_>,
+    mut program: Program<'_>,
     user: &User,
     confinement: &Confinement,
 ) -> Result<std::convert::Infallible, StartFailure> {
     linux::set_umask(0o022);
     // A lower limit than ours is one that we cannot raise.
     drop(linux::limit_open_files(1024, 524_288));
-    enter(program)?;
+    enter(&program)?;
+    program.terminal.take().map_or(Ok(()), |terminal| terminal.take(user.uid))?;
     let name = program.args.first().map_or("", String::as_str);
     let privileges = |error: io::Error| StartFailure::new(Stage::Privileges, name, &error);
     let allowed = capabilities(confinement.capabilities);

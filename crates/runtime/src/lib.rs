@@ -23,11 +23,14 @@ mod seccomp_profile;
 mod shim;
 mod spec;
 mod state;
+mod terminal;
 mod user;
 
 pub use container::{Container, Containers, StdIo};
 pub use error::{RuntimeError, Stage, StartFailure};
 pub use exec::{ExecSpec, exec_main};
+pub use log::{LogReader, LogSelection, LogStream};
 pub use shim::shim_main;
 pub use spec::{CapabilityProfile, ContainerSpec, Mount, MountKind, Network, PortMapping, Resources, Rootfs};
 pub use state::{ContainerState, Status};
+pub use terminal::{TerminalSize, TerminalSocket};

@@ -2,10 +2,14 @@
 //!
 //! Spec: Kubernetes CRI logging, `<RFC 3339 time> <stdout|stderr> <P|F> <text>`; `P` marks a part of a longer line.
 
+mod reader;
+
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+pub use reader::{LogReader, LogSelection, LogStream};
 
 /// Longest text of one entry.
 const PART: usize = 16 * 1024;

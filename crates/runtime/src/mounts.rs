@@ -156,7 +156,7 @@ fn place_directory(root: &Root, target: impl AsRef<Path>, mount: OwnedFd) -> io:
 }
 
 /// Covers a file of the container, made if it is missing.
-fn place_file(root: &Root, target: &Path, mount: OwnedFd) -> io::Result<()> {
+pub(crate) fn place_file(root: &Root, target: &Path, mount: OwnedFd) -> io::Result<()> {
     if let Some(parent) = target.parent() {
         root.create_dir_all(parent, 0o755)?;
     }

@@ -6,6 +6,7 @@ use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use shipway_linux::{self as linux, Forked, Limits, Namespaces};
 
@@ -13,9 +14,11 @@ use crate::error::{Stage, StartFailure};
 use crate::log::{Lines, LogWriter};
 use crate::mounts::cgroup_of;
 use crate::state::{ContainerState, Status, VERSION, now, start_time};
-use crate::{ContainerSpec, Network, PortMapping, init, proxy};
+use crate::terminal::close_standard_input;
+use crate::{ContainerSpec, Network, PortMapping, TerminalSocket, init, proxy};
 
-/// Runs as a shim: `DIR REPORT_FD [log|inherit]`, where `DIR` holds `spec.json`.
+/// Runs as a shim: `DIR REPORT_FD [log|inherit|terminal]`, where `DIR` holds `spec.json`; for a terminal, standard input is the
+/// socket that its controlling end is sent to.
 ///
 /// Writes one line to the report descriptor, `{}` once the program runs or the [`StartFailure`] as JSON, and then stays until
 /// the container has ended.
@@ -27,7 +30,12 @@ pub fn shim_main(arguments: &[OsString]) -> ExitCode {
         return ExitCode::from(2);
     };
     let sealed = linux::ensure_sealed().map_err(|error| StartFailure::new(Stage::Seal, "the shim", &error));
-    match sealed.and_then(|()| start(&dir, stdio == "log")) {
+    let output = match stdio.to_str() {
+        Some("log") => Output::Log,
+        Some("terminal") => Output::Terminal,
+        _ => Output::Inherited,
+    };
+    match sealed.and_then(|()| start(&dir, output)) {
         Ok(started) => {
             say(&mut report, "{}");
             drop(report);
@@ -50,18 +58,37 @@ fn open_report(number: u32) -> Option<File> {
     std::fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{number}")).ok()
 }
 
+/// Where the container's output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    /// Into the log, also that of a terminal.
+    Log,
+    /// To whoever holds the other end of the terminal.
+    Terminal,
+    /// To the shim's own streams.
+    Inherited,
+}
+
+/// What the container writes, as the shim reads it.
+enum Streams {
+    /// Standard output and standard error.
+    Pipes(PipeReader, PipeReader),
+    /// The controlling end of its terminal.
+    Terminal(File),
+}
+
 struct Started {
     spec: ContainerSpec,
     pid: i32,
     state: ContainerState,
-    streams: Option<(PipeReader, PipeReader)>,
+    streams: Option<(LogWriter, Streams)>,
     listeners: Vec<(TcpListener, PortMapping)>,
     /// Held until the end: others wait on it.
     lock: File,
     group: linux::OwnGroup,
 }
 
-fn start(dir: &Path, log: bool) -> Result<Started, StartFailure> {
+fn start(dir: &Path, output: Output) -> Result<Started, StartFailure> {
     let subject = dir.display().to_string();
     let fail = |stage| {
         let subject = subject.clone();
@@ -81,6 +108,9 @@ fn start(dir: &Path, log: bool) -> Result<Started, StartFailure> {
         .open(dir.join("lock"))
         .map_err(fail(Stage::Spec))?;
     lock.lock().map_err(fail(Stage::Spec))?;
+    // Before anybody is told that the container runs: its log can be read from then on.
+    let logs = output == Output::Log;
+    let writer = logs.then(|| LogWriter::open(&dir.join("log"))).transpose().map_err(fail(Stage::Log))?;
     let listeners = proxy::listen(&spec)?;
     let cgroup = cgroup_of(&spec);
     let limits = Limits {
@@ -94,7 +124,7 @@ fn start(dir: &Path, log: bool) -> Result<Started, StartFailure> {
     // What ends the caller with everything that it started must not end the container.
     let group = linux::OwnGroup::enter(&format!("{}/{}.shim", spec.cgroup_parent, spec.id));
     let group = in_cgroup.and(group).map_err(fail(Stage::Cgroup));
-    let launched = group.and_then(|group| match launch(&spec, dir, log) {
+    let launched = group.and_then(|group| match launch(&spec, dir, output) {
         Ok(launched) => Ok((group, launched)),
         Err(failure) => {
             drop(group.leave());
@@ -115,6 +145,7 @@ fn start(dir: &Path, log: bool) -> Result<Started, StartFailure> {
                 ports: listeners.iter().map(|(_, mapping)| *mapping).collect(),
             };
             state.save(dir).map_err(fail(Stage::Spec))?;
+            let streams = writer.zip(streams);
             Ok(Started { spec, pid, state, streams, listeners, lock, group })
         }
         Err(failure) => {
@@ -133,53 +164,84 @@ fn remove_groups(spec: &ContainerSpec) {
     }
 }
 
-type Streams = Option<(PipeReader, PipeReader)>;
+/// What the container's first process gets in place of the shim's streams.
+enum Given {
+    /// Standard output and standard error.
+    Pipes(PipeWriter, PipeWriter),
+    /// The socket for its terminal, as standard input.
+    Socket(std::os::fd::OwnedFd),
+    Nothing,
+}
+
+/// The two ends of the container's output.
+enum Ends {
+    Pipes(PipeReader, PipeReader),
+    Socket(TerminalSocket),
+    Nothing,
+}
+
+fn streams(spec: &ContainerSpec, output: Output) -> io::Result<(Ends, Given)> {
+    match output {
+        Output::Log if spec.terminal.is_some() => {
+            let (ours, theirs) = TerminalSocket::pair()?;
+            Ok((Ends::Socket(ours), Given::Socket(theirs)))
+        }
+        Output::Log => {
+            let ((out, out_writer), (err, err_writer)) = (io::pipe()?, io::pipe()?);
+            Ok((Ends::Pipes(out, err), Given::Pipes(out_writer, err_writer)))
+        }
+        Output::Terminal | Output::Inherited => Ok((Ends::Nothing, Given::Nothing)),
+    }
+}
 
 /// Makes the container's first process and waits until it has become the program.
-fn launch(spec: &ContainerSpec, dir: &Path, log: bool) -> Result<(i32, Streams), StartFailure> {
+fn launch(spec: &ContainerSpec, dir: &Path, output: Output) -> Result<(i32, Option<Streams>), StartFailure> {
     let fail = |error: io::Error| StartFailure::new(Stage::Clone, &spec.id, &error);
     let (go_reader, mut go) = io::pipe().map_err(fail)?;
     let (mut outcome, outcome_writer) = io::pipe().map_err(fail)?;
-    let pipes = if log { Some((io::pipe().map_err(fail)?, io::pipe().map_err(fail)?)) } else { None };
+    let (ends, given) = streams(spec, output).map_err(fail)?;
     let namespaces = Namespaces { network: spec.network == Network::None };
     let pid = match linux::fork_into(namespaces).map_err(fail)? {
         Forked::Child => {
-            drop((go, outcome));
-            let streams = pipes.map(|((_, out), (_, err))| (out, err));
-            child(spec, dir, (go_reader, outcome_writer), streams)
+            drop((go, outcome, ends));
+            child(spec, dir, (go_reader, outcome_writer), given)
         }
         Forked::Parent { pid, pidfd: _ } => pid,
     };
-    drop((go_reader, outcome_writer));
+    drop((go_reader, outcome_writer, given));
     let placed = cgroup_of(spec).add(pid).and_then(|()| go.write_all(b"g"));
     drop(go);
     let mut text = String::new();
     outcome.read_to_string(&mut text).map_err(fail)?;
-    if text.is_empty() && placed.is_ok() {
-        return Ok((pid, pipes.map(|((out, _), (err, _))| (out, err))));
+    if !text.is_empty() || placed.is_err() {
+        drop(linux::wait_for(pid));
+        placed.map_err(|error| StartFailure::new(Stage::Cgroup, &spec.id, &error))?;
+        return Err(serde_json::from_str(&text)
+            .unwrap_or_else(|_garbled| StartFailure::rule(Stage::Clone, &spec.id, text)));
     }
-    drop(linux::wait_for(pid));
-    placed.map_err(|error| StartFailure::new(Stage::Cgroup, &spec.id, &error))?;
-    Err(serde_json::from_str(&text)
-        .unwrap_or_else(|_garbled| StartFailure::rule(Stage::Clone, &spec.id, text)))
+    if output == Output::Terminal {
+        // The container has its own by now.
+        close_standard_input().map_err(fail)?;
+    }
+    let streams = match ends {
+        Ends::Pipes(out, err) => Some(Streams::Pipes(out, err)),
+        Ends::Socket(socket) => Some(Streams::Terminal(socket.received().map_err(fail)?.into())),
+        Ends::Nothing => None,
+    };
+    Ok((pid, streams))
 }
 
 /// The other side of the fork; never comes back.
-fn child(
-    spec: &ContainerSpec,
-    dir: &Path,
-    (go, mut outcome): (PipeReader, PipeWriter),
-    streams: Option<(PipeWriter, PipeWriter)>,
-) -> ! {
-    if let Some((out, err)) = streams {
-        let null = File::open("/dev/null");
-        let standard = null
-            .and_then(|null| linux::replace_standard(null, 0))
+fn child(spec: &ContainerSpec, dir: &Path, (go, mut outcome): (PipeReader, PipeWriter), given: Given) -> ! {
+    let standard = match given {
+        Given::Pipes(out, err) => close_standard_input()
             .and_then(|()| linux::replace_standard(out, 1))
-            .and_then(|()| linux::replace_standard(err, 2));
-        if standard.is_err() {
-            linux::exit_now(125);
-        }
+            .and_then(|()| linux::replace_standard(err, 2)),
+        Given::Socket(socket) => linux::replace_standard(socket, 0),
+        Given::Nothing => Ok(()),
+    };
+    if standard.is_err() {
+        linux::exit_now(125);
     }
     let failure = init::run(spec, dir, go);
     // The shim reads it; if it is gone, the container must not start anyway.
@@ -192,7 +254,7 @@ fn supervise(dir: &Path, started: Started) -> ExitCode {
     if let Some(address) = spec.address {
         proxy::serve(listeners, address);
     }
-    let logging = streams.map(|streams| keep_log(dir, streams));
+    let logging = streams.map(|(writer, streams)| keep_log(writer, streams));
     let ended = linux::wait_for(pid);
     let cgroup = cgroup_of(&spec);
     // With its first process gone the kernel has ended the rest of the container; the log ends with the last of them.
@@ -222,19 +284,22 @@ fn run_after(arguments: &[String]) {
     }
 }
 
-/// Writes both streams to the log until they end.
-fn keep_log(dir: &Path, (out, err): (PipeReader, PipeReader)) -> Vec<std::thread::JoinHandle<()>> {
-    let Ok(writer) = LogWriter::open(&dir.join("log")) else { return Vec::new() };
-    let writer = std::sync::Arc::new(std::sync::Mutex::new(writer));
-    [("stdout", out), ("stderr", err)]
+/// Writes all streams to the log until they end. A terminal has one; its end is an error of reading.
+fn keep_log(writer: LogWriter, streams: Streams) -> Vec<std::thread::JoinHandle<()>> {
+    let writer = Arc::new(Mutex::new(writer));
+    let streams: Vec<(&str, Box<dyn io::Read + Send>)> = match streams {
+        Streams::Pipes(out, err) => vec![("stdout", Box::new(out)), ("stderr", Box::new(err))],
+        Streams::Terminal(master) => vec![("stdout", Box::new(master))],
+    };
+    streams
         .into_iter()
         .map(|(name, mut stream)| {
-            let writer = std::sync::Arc::clone(&writer);
+            let writer = Arc::clone(&writer);
             std::thread::spawn(move || {
                 let mut lines = Lines::default();
                 let mut buffer = vec![0; 32 * 1024];
                 let mut emit = |line: &[u8], complete| {
-                    let mut writer = writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
                     // A full disk loses lines; blocking the application would be worse.
                     drop(writer.write(name, line, complete));
                     Ok(())

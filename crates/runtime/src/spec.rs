@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::TerminalSize;
+
 /// Everything that the shim needs to know about a container.
 ///
 /// A file without a field that came later means its default.
@@ -47,6 +49,8 @@ pub struct ContainerSpec {
     pub address: Option<Ipv4Addr>,
     /// Notes of whoever asked for it, found again after a restart.
     pub labels: std::collections::BTreeMap<String, String>,
+    /// Whether the program has a terminal, and its size at the start.
+    pub terminal: Option<TerminalSize>,
     /// Arguments that the shim runs this program with when the container has ended; nothing if there are none.
     pub after: Vec<String>,
 }

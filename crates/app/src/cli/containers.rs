@@ -46,6 +46,9 @@ pub(crate) struct RunArgs {
     /// Keep the input open
     #[arg(short, long)]
     pub(crate) interactive: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
     /// The root file system cannot be written
     #[arg(long)]
     pub(crate) read_only: bool,
@@ -93,6 +96,18 @@ pub(crate) struct PsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
+    /// Go on until the container ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the last lines: a number, or `all`
+    #[arg(short = 'n', long, value_name = "LINES", default_value = "all", allow_hyphen_values = true)]
+    pub(crate) tail: String,
+    /// Only lines since then: a time (2026-01-02T15:04:05Z, seconds since the epoch) or how long ago (10m)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Put its time before each line
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
     /// Name or id
     pub(crate) container: String,
 }
@@ -111,6 +126,12 @@ pub(crate) struct ExecArgs {
     /// Keep the input open
     #[arg(short, long)]
     pub(crate) interactive: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Do not wait for it
+    #[arg(short, long)]
+    pub(crate) detach: bool,
     /// Name or id
     pub(crate) container: String,
     /// Command and arguments

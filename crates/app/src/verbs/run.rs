@@ -3,11 +3,13 @@
 mod files;
 mod order;
 
+use std::os::fd::OwnedFd;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use shipway_layers::{LayerStore as _, Snapshot};
 use shipway_oci::{ContainerConfig, Digest};
-use shipway_runtime::{Container, ContainerSpec, Network, RuntimeError, StdIo};
+use shipway_runtime::{Container, ContainerSpec, Network, RuntimeError, StdIo, TerminalSocket};
 use shipway_store::{ContainerRow, Found, StoreError};
 
 use crate::claim::Claim;
@@ -17,7 +19,9 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::network::{self, OwnSandbox};
 use crate::publish;
+use crate::signals::Forwarder;
 use crate::sweep::sweep;
+use crate::terminal;
 use crate::ui::Ui;
 
 /// Exit code of a container that Docker itself could not start.
@@ -27,26 +31,42 @@ const DAEMON: u8 = 125;
 struct Started {
     container: Container,
     sandbox: Option<OwnSandbox>,
+    /// The controlling end of its terminal, where this process has it.
+    terminal: Option<OwnedFd>,
     /// Ends last: until then nobody else cleans up.
     claim: Claim,
 }
 
 pub(crate) fn run(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    terminal::check_input(args.tty && !args.detach, args.interactive)?;
+    let forwarder = if args.detach { None } else { Some(Forwarder::hold()?) };
     sweep(engine);
     let started = start(engine, args, ui).map_err(|failure| {
         let code = failure.code().max(DAEMON);
         failure.with_code(code)
     })?;
-    let Started { container, sandbox, claim } = started;
-    if args.detach {
+    let Started { container, sandbox, terminal, claim } = started;
+    let Some(forwarder) = forwarder else {
         if let Some(sandbox) = sandbox {
             sandbox.leave();
         }
         drop(claim);
         ui.line(container.id());
         return Ok(0);
-    }
-    let code = container.wait()?;
+    };
+    let terminal = terminal.map(Arc::new);
+    forwarder.forward(container.clone(), terminal.clone());
+    let code = match &terminal {
+        Some(master) => {
+            terminal::attach(ui, master, args.interactive, || container.wait()).map_err(|error| {
+                Failure::new(
+                    format!("could not use the terminal: {error}"),
+                    "leave -t out, or use another terminal",
+                )
+            })??
+        }
+        None => container.wait()?,
+    };
     drop(sandbox);
     if args.rm {
         super::rm::remove(engine, container.id())?;
@@ -72,9 +92,10 @@ fn start(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<Started, Failur
     }
     record(engine, args, &spec, &found, &snapshot)?;
     match launch(engine, args, &mut spec, ui) {
-        Ok((container, sandbox)) => {
+        Ok(launched) => {
             snapshot.keep()?;
-            Ok(Started { container, sandbox, claim })
+            let Launched { container, sandbox, terminal } = launched;
+            Ok(Started { container, sandbox, terminal, claim })
         }
         Err(failure) => {
             // The failure to start is what matters; the snapshot goes with its value.
@@ -84,13 +105,19 @@ fn start(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<Started, Failur
     }
 }
 
+struct Launched {
+    container: Container,
+    sandbox: Option<OwnSandbox>,
+    terminal: Option<OwnedFd>,
+}
+
 /// Makes the container's network and starts it.
 fn launch(
     engine: &Engine,
     args: &RunArgs,
     spec: &mut ContainerSpec,
     ui: &mut Ui,
-) -> Result<(Container, Option<OwnSandbox>), Failure> {
+) -> Result<Launched, Failure> {
     let sandbox = match args.network {
         NetworkKind::Bridge => Some(OwnSandbox::create(&engine.roots, &network::name_of(&spec.id))?),
         NetworkKind::None | NetworkKind::Host => None,
@@ -102,21 +129,29 @@ fn launch(
     }
     spec.resolv_conf = files::resolv_conf(args, ui);
     spec.hosts = Some(files::hosts(args, &spec.hostname, place)?);
-    let null_or = |keep: bool| if keep { Stdio::inherit() } else { Stdio::null() };
-    let stdio = if args.detach {
-        StdIo::Log
-    } else {
-        StdIo::Streams {
-            stdin: null_or(args.interactive),
-            stdout: Stdio::inherit(),
-            stderr: Stdio::inherit(),
-        }
-    };
+    let (stdio, socket) = stdio(args)?;
     let container = engine.containers.start(spec, stdio).map_err(|error| {
         let code = if let RuntimeError::Start { source, .. } = &error { source.exit_code() } else { DAEMON };
         Failure::from(error).with_code(code)
     })?;
-    Ok((container, sandbox))
+    let terminal = socket.map(|socket| socket.received()).transpose().map_err(|error| {
+        Failure::new(format!("the container's terminal did not arrive: {error}"), "leave -t out")
+    })?;
+    Ok(Launched { container, sandbox, terminal })
+}
+
+/// Returns the container's streams, and where its terminal arrives if this process is to have it.
+fn stdio(args: &RunArgs) -> Result<(StdIo, Option<TerminalSocket>), Failure> {
+    if args.detach {
+        return Ok((StdIo::Log, None));
+    }
+    if args.tty {
+        let (socket, theirs) = TerminalSocket::pair()
+            .map_err(|error| Failure::new(format!("could not make a terminal: {error}"), "leave -t out"))?;
+        return Ok((StdIo::Terminal(theirs), Some(socket)));
+    }
+    let stdin = if args.interactive { Stdio::inherit() } else { Stdio::null() };
+    Ok((StdIo::Streams { stdin, stdout: Stdio::inherit(), stderr: Stdio::inherit() }, None))
 }
 
 /// Returns what `-p` asks for. Compat: docker, without a network of its own the container's ports are published as they are.

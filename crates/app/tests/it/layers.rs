@@ -18,8 +18,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("runtime", &["oci", "linux"]),
     ("build", &["oci", "dockerfile", "store", "layers", "linux"]),
     ("apiserver", &[]),
-    ("controllers", &[]),
-    ("kubelet", &["oci", "store", "layers", "runtime", "network", "linux"]),
+    ("events", &[]),
+    ("controllers", &["events"]),
+    ("kubelet", &["events", "oci", "store", "layers", "runtime", "network", "linux"]),
     ("workflow", &["oci", "store", "build"]),
     ("testkit", &[]),
 ];

@@ -120,6 +120,12 @@ impl Machine {
         id.trim().to_owned()
     }
 
+    /// Runs a script in a running container, which may end because of it.
+    pub(crate) fn tell(&self, container: &str, script: &str) {
+        let code = self.shipway(&["exec", container, "sh", "-c", script]).status.code();
+        assert!(matches!(code, Some(0 | 137)), "{code:?}");
+    }
+
     /// Returns the document of `inspect`.
     pub(crate) fn inspect(&self, name: &str) -> serde_json::Value {
         let all: serde_json::Value = serde_json::from_str(&self.ok(&["inspect", name]).0).unwrap();

@@ -158,7 +158,7 @@ fn what_a_killed_command_leaves_is_taken_away_by_the_next_one() {
     run.wait().unwrap();
     assert_ne!(machine.ok(&["ps", "-q"]).0, "", "it runs on");
     assert_eq!(machine.count("state/network/netns"), 1);
-    machine.ok(&["exec", "orphan", "sh", "-c", "echo > /wait"]);
+    machine.tell("orphan", "echo > /wait");
     machine.until("a later command cleans up", || {
         machine.ok(&["ps"]);
         machine.count("state/network/netns") == 0

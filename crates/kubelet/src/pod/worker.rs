@@ -26,7 +26,7 @@ use super::record::{PodRecord, State};
 use super::status;
 use crate::KubeletConfig;
 use crate::clock::now;
-use crate::events::Recorder;
+use crate::events::PodEvents;
 use crate::leftover::Ground;
 use crate::machine::{Adopted, Exit, Machine};
 use crate::node::Capacity;
@@ -45,7 +45,7 @@ pub(crate) struct Context {
     pub config: Arc<KubeletConfig>,
     pub client: Client,
     pub machine: Arc<dyn Machine>,
-    pub recorder: Recorder,
+    pub recorder: PodEvents,
     pub capacity: Capacity,
     /// The host's resolvers.
     pub resolv_conf: String,

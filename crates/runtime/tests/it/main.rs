@@ -5,6 +5,7 @@
 mod confinement;
 mod life;
 mod speed;
+mod terminal;
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -37,7 +38,7 @@ impl Fixture {
         fs_err::set_permissions(image.join("bin/busybox"), std::fs::Permissions::from_mode(0o755)).unwrap();
         for applet in [
             "sh", "cat", "sleep", "true", "id", "mknod", "ls", "env", "kill", "dd", "pwd", "mkdir", "grep",
-            "unshare", "mount", "chroot",
+            "unshare", "mount", "chroot", "tty", "stty", "test",
         ] {
             std::os::unix::fs::symlink("busybox", image.join("bin").join(applet)).unwrap();
         }

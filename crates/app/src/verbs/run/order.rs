@@ -8,6 +8,7 @@ use shipway_runtime::{ContainerSpec, Network, Rootfs};
 use crate::cli::{NetworkKind, RunArgs};
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::terminal;
 use crate::verbs::ended;
 
 /// Returns the description of the container, without the parts that depend on its sandbox.
@@ -40,6 +41,7 @@ pub(super) fn spec_of(
             NetworkKind::Host => Network::Host,
             NetworkKind::None | NetworkKind::Bridge => Network::None,
         },
+        terminal: args.tty.then(terminal::size),
         cgroup_parent: format!("shipway-{}", engine.roots.id),
         // Where this process stays, it cleans up itself.
         after: if args.detach { ended::arguments(&engine.roots, &id) } else { Vec::new() },

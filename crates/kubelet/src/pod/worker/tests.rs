@@ -116,7 +116,7 @@ impl Scene {
             config: Arc::new(config),
             client: api.client(),
             machine: Arc::clone(&machine) as Arc<dyn Machine>,
-            recorder: Recorder::deaf(),
+            recorder: PodEvents::deaf(),
             resolv_conf: String::new(),
         });
         let commands = watch::Sender::new(Command::Be(Arc::new(pod.clone())));
