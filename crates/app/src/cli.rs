@@ -96,11 +96,12 @@ pub(crate) enum Verb {
     Ps(PsArgs),
     /// Show what a container printed
     #[command(after_help = "Examples:
-  shipway logs box")]
+  shipway logs -f box
+  shipway logs --since 10m --tail 20 -t box")]
     Logs(LogsArgs),
     /// Run a command in a running container
     #[command(after_help = "Examples:
-  shipway exec box ps
+  shipway exec -it box sh
   shipway exec -u 0 -w /srv box ls -l")]
     Exec(ExecArgs),
     /// Stop containers

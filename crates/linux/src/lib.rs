@@ -23,7 +23,6 @@ mod overlay;
 mod power_cut;
 mod process;
 mod root;
-mod screen;
 mod seal;
 mod surroundings;
 mod sync;
@@ -54,7 +53,6 @@ pub use process::{
 };
 pub use root::{Kind, Metadata, Root};
 pub use rustix::fs::OFlags as OpenFlags;
-pub use screen::terminal_size;
 pub use seal::ensure_sealed;
 pub use surroundings::{enable_loopback, is_in_proc, limit_open_files, set_umask, wait_readable};
 pub use sync::{filesystem_magic, free_bytes, free_files, reserve_bytes, sync_directory, sync_filesystem};

@@ -9,13 +9,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use shipway_linux::WindowSize;
+
 use super::board::{Board, End};
 use super::frame::{Line, Paint, Size, frame, last};
 
 /// Time between two frames.
 const INTERVAL: Duration = Duration::from_millis(80);
 /// Of a terminal that does not say.
-const USUAL: (u16, u16) = (80, 24);
+const USUAL: WindowSize = WindowSize { rows: 24, columns: 80 };
 
 /// A board on the standard error.
 #[derive(Debug)]
@@ -97,7 +99,9 @@ fn draw(shared: &Shared) {
 }
 
 fn size() -> Size {
-    let (columns, rows) = shipway_linux::terminal_size(std::io::stderr()).unwrap_or(USUAL);
+    let found = shipway_linux::window_size(std::io::stderr()).ok();
+    let WindowSize { rows, columns } =
+        found.filter(|size| size.columns > 0 && size.rows > 0).unwrap_or(USUAL);
     Size { columns: columns.into(), rows: rows.into() }
 }
 
