@@ -24,6 +24,7 @@ mod pod;
 mod probe;
 mod quantity;
 mod readable;
+mod users;
 mod volumes;
 mod watch;
 
@@ -34,3 +35,4 @@ pub use kubelet::Kubelet;
 pub use leftover::end_all_pods;
 pub use logs::LogOptions;
 pub use machine::{Adopted, Exit, HostMachine, Image, ImageProblem, Machine, Order, Sandbox, StartProblem};
+pub use users::pod_of_image;

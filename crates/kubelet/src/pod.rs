@@ -11,6 +11,9 @@ mod status;
 mod worker;
 
 pub(crate) use environment::{Facts, Sources, expand, field, resource_field};
-pub(crate) use order::{ROOT as ROOT_LABEL, bind, group};
+pub(crate) use order::{
+    IMAGE_ID as IMAGE_ID_LABEL, POD_NAME as POD_NAME_LABEL, POD_NAMESPACE as POD_NAMESPACE_LABEL,
+    ROOT as ROOT_LABEL, bind, group,
+};
 pub(crate) use record::State;
 pub(crate) use worker::{Command, Context, View, Worker};

@@ -1,5 +1,6 @@
 //! `shipway rmi`
 
+use shipway_kubelet::pod_of_image;
 use shipway_store::Removal;
 
 use super::each;
@@ -20,6 +21,12 @@ fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<(), Fail
     let last = names <= 1 || found.name.is_none();
     if last && !force {
         engine.store.refuse_image_in_use(&found.image_id)?;
+        if let Some(pod) = pod_of_image(&engine.containers, &found.image_id) {
+            return Err(Failure::new(
+                format!("image {} is used by pod {pod}", found.image_id.short()),
+                "delete the pod or its Deployment first, or remove the image by force: `shipway rmi -f NAME`",
+            ));
+        }
     }
     if found.name.is_none() && names > 1 && !force {
         return Err(Failure::new(

@@ -145,6 +145,9 @@ fn a_directory_becomes_a_page_that_lives_through_rollouts_and_crashes() {
     assert_eq!(again["metadata"]["uid"], pod["metadata"]["uid"]);
     assert_eq!(again["status"]["containerStatuses"][0]["restartCount"], 0);
 
+    let said = town.machine.refused(&["rmi", "web"], 1);
+    assert!(said.contains("is used by pod default/web-"), "{said}");
+
     // Ctrl-C ends the forward and not the pod.
     up.interrupt();
     assert!(town.get(V4).is_err());
