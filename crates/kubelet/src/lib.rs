@@ -23,6 +23,7 @@ mod pod;
 mod probe;
 mod quantity;
 mod readable;
+mod terminal;
 mod volumes;
 mod watch;
 
@@ -32,3 +33,4 @@ pub use exec::{ExecOptions, ExecSession};
 pub use kubelet::Kubelet;
 pub use logs::LogOptions;
 pub use machine::{Adopted, Exit, HostMachine, Image, ImageProblem, Machine, Order, Sandbox, StartProblem};
+pub use terminal::Terminal;
