@@ -1,12 +1,18 @@
 //! The command line: what can be typed.
 
 mod containers;
+mod missing;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use containers::{ExecArgs, LogsArgs, NetworkKind, PsArgs, RmArgs, RunArgs, StopArgs};
+use crate::failure::Failure;
+
+pub(crate) use containers::{
+    ExecArgs, KillArgs, LimitArgs, LogsArgs, NetworkKind, PsArgs, PullPolicy, RmArgs, RunArgs, StopArgs,
+};
 
 /// From a Dockerfile to a running, reachable pod on one Linux machine.
 #[derive(Debug, Parser)]
@@ -20,6 +26,20 @@ pub(crate) struct Cli {
     pub(crate) state: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+/// Reads the command line. What is asked for help, or is mistyped, ends the program with Docker's exit code where the verb is
+/// Docker's.
+pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, Failure> {
+    let mut cli =
+        Cli::try_parse_from(arguments).map_err(|error| match missing::explain(&error, arguments) {
+            Some(failure) => failure,
+            None => error.exit(),
+        })?;
+    if let Verb::Run(args) = &mut cli.verb {
+        args.split().map_err(|flag| missing::refuse("run", &flag))?;
+    }
+    Ok(cli)
 }
 
 const EXAMPLES: &str = "Examples:
@@ -53,7 +73,7 @@ pub(crate) enum Verb {
     /// Remove images
     Rmi(RmiArgs),
     /// Run a command in a new container
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// List containers
     Ps(PsArgs),
     /// Show what a container printed
@@ -62,6 +82,8 @@ pub(crate) enum Verb {
     Exec(ExecArgs),
     /// Stop containers
     Stop(StopArgs),
+    /// Send a signal to containers
+    Kill(KillArgs),
     /// Remove containers
     Rm(RmArgs),
     /// Print a shell's completion script

@@ -13,6 +13,7 @@ mod network;
 mod progress;
 mod publish;
 mod roots;
+mod signal_names;
 mod signals;
 mod steps;
 mod sweep;
@@ -24,9 +25,6 @@ mod verbs;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::cli::Cli;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
@@ -41,7 +39,7 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::from_env("SHIPWAY_LOG");
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let mut ui = Ui::of_process();
-    match verbs::run(Cli::parse_from(arguments), &mut ui) {
+    match cli::parse(&arguments).and_then(|cli| verbs::run(cli, &mut ui)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if !failure.text().is_empty() {

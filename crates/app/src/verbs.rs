@@ -8,6 +8,7 @@ mod exec;
 mod images;
 mod import;
 mod inspect;
+mod kill;
 mod logs;
 mod ps;
 pub(crate) mod rm;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli, ui: &mut Ui) -> Result<u8, Failure> {
         Verb::Logs(args) => logs::run(&engine, &args, ui),
         Verb::Exec(args) => exec::run(&engine, &args, ui),
         Verb::Stop(args) => stop::run(&engine, &args, ui),
+        Verb::Kill(args) => kill::run(&engine, &args, ui),
         Verb::Rm(args) => rm::run(&engine, &args, ui),
         Verb::Completion { .. } | Verb::Other(_) => Ok(0),
     }
