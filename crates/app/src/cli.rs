@@ -4,15 +4,22 @@ mod build;
 mod cluster;
 mod containers;
 mod images;
+mod missing;
 mod system;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::{absent, spelling};
 
 pub(crate) use build::{BootstrapArgs, BuildArgs, BuildNetworkKind, ImportArgs, ProgressStyle};
 pub(crate) use cluster::{ClusterVerb, DownArgs, StatusFormat, UpArgs};
-pub(crate) use containers::{ExecArgs, LogsArgs, NetworkKind, PsArgs, RmArgs, RunArgs, StopArgs};
+pub(crate) use containers::{
+    ExecArgs, KillArgs, LimitArgs, LogsArgs, NetworkKind, PsArgs, PullPolicy, RmArgs, RunArgs, StopArgs,
+};
 pub(crate) use images::{ImagesArgs, InspectArgs, InspectKind, ListFormat, RmiArgs};
 pub(crate) use system::SystemVerb;
 
@@ -28,6 +35,24 @@ pub(crate) struct Cli {
     pub(crate) state: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+/// Reads the command line. What is asked for help, or is mistyped, ends the program with Docker's exit code where the verb is
+/// Docker's; flags that have no effect are passed to `warn`.
+pub(crate) fn parse(arguments: Vec<OsString>, warn: &mut dyn FnMut(String)) -> Result<Cli, Failure> {
+    let arguments = spelling::ours(arguments);
+    let matches = absent::add_to(Cli::command()).try_get_matches_from(&arguments).map_err(|error| {
+        match missing::explain(&error, &arguments) {
+            Some(failure) => failure,
+            None => error.exit(),
+        }
+    })?;
+    absent::check(&matches)?.into_iter().for_each(warn);
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Verb::Run(args) = &mut cli.verb {
+        args.split().map_err(|flag| missing::refuse("run", &flag))?;
+    }
+    Ok(cli)
 }
 
 const EXAMPLES: &str = "Examples:
@@ -87,7 +112,7 @@ pub(crate) enum Verb {
   shipway run --rm web cat /etc/os-release     a command; the container goes with it
   shipway run -d --name box web sleep 600      in the background
   shipway run --rm -e DEBUG=1 -u 1000 web      with a variable, as another user")]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// List containers
     #[command(after_help = "Examples:
   shipway ps       those that run
@@ -109,6 +134,8 @@ pub(crate) enum Verb {
   shipway stop box
   shipway stop -t 0 $(shipway ps -q)    all, at once")]
     Stop(StopArgs),
+    /// Send a signal to containers
+    Kill(KillArgs),
     /// Remove containers
     #[command(after_help = "Examples:
   shipway rm box

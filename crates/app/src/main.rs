@@ -19,6 +19,7 @@ mod progress;
 mod publish;
 mod requirements;
 mod roots;
+mod signal_names;
 mod signals;
 mod spelling;
 mod steps;
@@ -33,10 +34,6 @@ mod verbs;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
-
-use crate::cli::Cli;
-use crate::failure::Failure;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
@@ -51,7 +48,7 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::from_env("SHIPWAY_LOG");
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let mut ui = Ui::of_process();
-    match typed(arguments, &mut ui).and_then(|cli| verbs::run(cli, &mut ui)) {
+    match cli::parse(arguments, &mut |warning| ui.note(warning)).and_then(|cli| verbs::run(cli, &mut ui)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if !failure.text().is_empty() {
@@ -60,13 +57,4 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
-}
-
-/// Reads the command line; what clap makes of mistakes, and of `--help`, ends the program.
-fn typed(arguments: Vec<OsString>, ui: &mut Ui) -> Result<Cli, Failure> {
-    let matches = absent::add_to(Cli::command()).get_matches_from(spelling::ours(arguments));
-    for warning in absent::check(&matches)? {
-        ui.note(warning);
-    }
-    Cli::from_arg_matches(&matches).map_err(|error| error.exit())
 }

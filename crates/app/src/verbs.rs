@@ -10,6 +10,7 @@ mod exec;
 mod images;
 mod import;
 mod inspect;
+mod kill;
 mod logs;
 mod ps;
 pub(crate) mod rm;
@@ -67,6 +68,7 @@ fn with_roots(verb: Verb, roots: &Roots, ui: &mut Ui) -> Result<u8, Failure> {
         Verb::Exec(args) => exec::run(&engine, &args, ui),
         Verb::System(verb) => system::run(&engine, &verb, ui),
         Verb::Stop(args) => stop::run(&engine, &args, ui),
+        Verb::Kill(args) => kill::run(&engine, &args, ui),
         Verb::Rm(args) => rm::run(&engine, &args, ui),
         Verb::Completion { .. } | Verb::Version { .. } | Verb::Other(_) => Ok(0),
     }

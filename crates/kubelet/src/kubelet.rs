@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{DialError, ExecError, LogError, StreamError};
 use crate::events::PodEvents;
-use crate::exec::{ExecOptions, Streams, start};
+use crate::exec::{ExecOptions, Streams, start, start_on_terminal};
 use crate::leftover::owner;
 use crate::logs::{LogOptions, never, stream};
 use crate::machine::{Adopted, Machine};
@@ -237,14 +237,15 @@ impl Kubelet {
         let name = container_name(&view.pod, options.container.as_deref())?;
         let id = view.record.containers.get(&name).and_then(|record| record.id()).map(ToOwned::to_owned);
         let id = id.ok_or_else(|| ExecError::NotRunning(name.clone()))?;
-        if options.tty {
-            return Err(ExecError::Unavailable("a terminal for a program in a container"));
-        }
         let spec = ExecSpec { args: options.command, env: Vec::new(), cwd: None, user: None };
         let machine = &self.inner.context.machine;
         let failed = |error| ExecError::Start { container: name.clone(), source: Box::new(error) };
-        let command = machine.exec(&id, &spec).map_err(failed)?;
         let streams = Streams { stdin: options.stdin, stdout: options.stdout, stderr: options.stderr };
+        if options.tty {
+            let (command, socket) = machine.exec_terminal(&id, &spec).map_err(failed)?;
+            return start_on_terminal(command, socket, &name, streams).await;
+        }
+        let command = machine.exec(&id, &spec).map_err(failed)?;
         start(command, &name, streams)
     }
 

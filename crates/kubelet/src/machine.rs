@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use k8s_openapi::jiff::Timestamp;
 use shipway_layers::LayerId;
 use shipway_oci::{Digest, ImageConfig};
-use shipway_runtime::{ContainerSpec, ExecSpec};
+use shipway_runtime::{ContainerSpec, ExecSpec, TerminalSocket};
 
 use crate::error::MachineError;
 
@@ -134,6 +134,10 @@ pub trait Machine: Debug + Send + Sync {
 
     /// Returns the command that runs a program in a container.
     fn exec(&self, id: &str, spec: &ExecSpec) -> Result<Command, MachineError>;
+
+    /// Returns the command that runs a program in a container on a terminal of its own, and where the controlling end of that
+    /// arrives once the command has been started.
+    fn exec_terminal(&self, id: &str, spec: &ExecSpec) -> Result<(Command, TerminalSocket), MachineError>;
 
     /// Connects to a port as seen from inside a container.
     fn connect_inside(&self, id: &str, port: u16) -> Result<std::net::TcpStream, MachineError>;

@@ -8,6 +8,24 @@ use crate::process::control;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities(u64);
 
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: i32,
+}
+
+/// One half of the numbers.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Data {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`
+const VERSION_3: u32 = 0x2008_0522;
+
 /// The names without `CAP_`, in the kernel's order.
 const NAMES: [&str; 41] = [
     "CHOWN",
@@ -65,6 +83,30 @@ impl Capabilities {
         Ok(Self(set))
     }
 
+    /// Returns the set that this process may have.
+    pub fn permitted() -> io::Result<Self> {
+        let mut header = Header { version: VERSION_3, pid: 0 };
+        let mut data = [Data::default(); 2];
+        // SAFETY: version 3 wants one header and two data structures, which live through the call.
+        let done = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self(u64::from(data[0].permitted) | u64::from(data[1].permitted) << 32))
+    }
+
+    /// Returns what is in either set.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Returns what is in this set and not in the other.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Returns whether every capability of `other` is in this set.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -88,20 +130,7 @@ impl Capabilities {
 
     /// Makes this the permitted and effective set; nothing is inheritable or ambient.
     pub fn apply(self) -> io::Result<()> {
-        #[repr(C)]
-        struct Header {
-            version: u32,
-            pid: i32,
-        }
-        #[repr(C)]
-        #[derive(Clone, Copy)]
-        struct Data {
-            effective: u32,
-            permitted: u32,
-            inheritable: u32,
-        }
-        // _LINUX_CAPABILITY_VERSION_3
-        let mut header = Header { version: 0x2008_0522, pid: 0 };
+        let mut header = Header { version: VERSION_3, pid: 0 };
         let half = |shift: u32| {
             let bits = u32::try_from((self.0 >> shift) & 0xffff_ffff).expect("masked to 32 bits");
             Data { effective: bits, permitted: bits, inheritable: 0 }
@@ -124,6 +153,16 @@ fn control_ambient() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sets_are_added_and_taken_away() {
+        let of = |names: &[&'static str]| Capabilities::of_names(names.iter().copied()).unwrap();
+        let both = of(&["CHOWN"]).with(of(&["KILL"]));
+        assert_eq!((both, both.without(of(&["CHOWN"]))), (of(&["CHOWN", "KILL"]), of(&["KILL"])));
+        let status = fs_err::read_to_string("/proc/self/status").unwrap();
+        let permitted = format!("CapPrm:\t{:016x}\n", Capabilities::permitted().unwrap().bits());
+        assert!(status.contains(&permitted), "{status}");
+    }
 
     #[test]
     fn names_have_the_kernels_numbers() {

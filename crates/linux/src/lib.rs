@@ -58,5 +58,6 @@ pub use surroundings::{enable_loopback, is_in_proc, limit_open_files, set_umask,
 pub use sync::{filesystem_magic, free_bytes, free_files, reserve_bytes, sync_directory, sync_filesystem};
 pub use syscall_filter::{ArgumentTest, FilterAction, FilterRule, SyscallFilter};
 pub use terminal::{
-    RawTerminal, WindowSize, control_terminal, give_to, set_window_size, terminal_peer, window_size,
+    RawTerminal, WindowSize, control_terminal, give_to, set_nonblocking, set_window_size, terminal_peer,
+    window_size,
 };

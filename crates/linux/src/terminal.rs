@@ -39,6 +39,12 @@ pub fn give_to(file: impl AsFd, uid: u32) -> io::Result<()> {
     Ok(rustix::fs::fchown(file, Some(rustix::fs::Uid::from_raw(uid)), None)?)
 }
 
+/// Reading and writing an open file never waits, for whoever has it open by the same opening.
+pub fn set_nonblocking(file: impl AsFd) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    Ok(rustix::fs::fcntl_setfl(file, flags | rustix::fs::OFlags::NONBLOCK)?)
+}
+
 /// Returns the size of a terminal.
 pub fn window_size(terminal: impl AsFd) -> io::Result<WindowSize> {
     let size = tcgetwinsize(terminal)?;

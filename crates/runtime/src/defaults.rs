@@ -2,7 +2,8 @@
 
 use shipway_linux::Capabilities;
 
-use crate::CapabilityProfile;
+use crate::error::{Stage, StartFailure};
+use crate::{CapabilityProfile, ContainerSpec};
 
 /// What a build step has.
 const BUILD: [&str; 11] = [
@@ -72,8 +73,29 @@ pub(crate) const LINKS: [(&str, &str); 5] = [
 /// Where programs are looked for if the environment does not say.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Returns the capabilities of a container. Compat: docker, what is added by name survives that all are dropped.
+pub(crate) fn capabilities_of(spec: &ContainerSpec) -> Result<Capabilities, StartFailure> {
+    let is_all = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case("ALL"));
+    let named = |names: &[String]| {
+        let upper: Vec<String> = names.iter().map(|name| name.to_ascii_uppercase()).collect();
+        let known = Capabilities::of_names(upper.iter().map(String::as_str).filter(|name| *name != "ALL"));
+        known.map_err(|name| StartFailure::rule(Stage::Privileges, name, "there is no such capability"))
+    };
+    let (added, dropped) = (named(&spec.cap_add)?, named(&spec.cap_drop)?);
+    let mut found = capabilities(spec.capabilities);
+    if is_all(&spec.cap_add) {
+        // More than we have ourselves cannot be given.
+        let own = Capabilities::permitted();
+        found = own.map_err(|error| StartFailure::new(Stage::Privileges, &spec.id, &error))?;
+    }
+    if is_all(&spec.cap_drop) {
+        found = Capabilities::default();
+    }
+    Ok(found.without(dropped).with(added))
+}
+
 /// Returns the capabilities of a profile.
-pub(crate) fn capabilities(profile: CapabilityProfile) -> Capabilities {
+fn capabilities(profile: CapabilityProfile) -> Capabilities {
     let more: &[&str] = match profile {
         CapabilityProfile::Container => &CONTAINER,
         CapabilityProfile::Build => &[],
@@ -85,6 +107,22 @@ pub(crate) fn capabilities(profile: CapabilityProfile) -> Capabilities {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn capabilities_are_added_and_dropped_by_name() {
+        let set = |add: &[&str], drop: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+            let spec =
+                ContainerSpec { cap_add: owned(add), cap_drop: owned(drop), ..ContainerSpec::default() };
+            capabilities_of(&spec).map(Capabilities::bits).map_err(|failure| failure.subject)
+        };
+        let default = 0xa804_25fb;
+        assert_eq!(set(&[], &[]), Ok(default));
+        assert_eq!(set(&["NET_ADMIN"], &["cap_chown"]), Ok((default | 1 << 12) & !1));
+        assert_eq!(set(&["CHOWN"], &["all"]), Ok(1));
+        assert_eq!(set(&["ALL"], &[]), Ok(Capabilities::permitted().unwrap().bits()));
+        assert_eq!(set(&["CAP_FLY"], &[]), Err("CAP_FLY".to_owned()));
+    }
 
     #[test]
     fn the_default_set_is_dockers() {

@@ -104,6 +104,9 @@ impl StartFailure {
             }
             Stage::Publish => "stop what listens there, or publish another port: -p HOST:CONTAINER",
             Stage::User => "name a user of the image, or a number: --user UID[:GID]",
+            Stage::Privileges => {
+                "name capabilities as in `man 7 capabilities`, and only those that this user has"
+            }
             Stage::WorkingDirectory => "choose another one: --workdir DIR",
             _ => "run as root on Linux 6.5 or newer; `dmesg` may say more",
         }

@@ -106,7 +106,7 @@ fn join(arguments: &[OsString]) -> Result<u8, StartFailure> {
         let cwd = spec.cwd.as_deref().unwrap_or(&container.cwd);
         let program = Program { args: &spec.args, env: &env, cwd, create_cwd: false, terminal };
         let confinement = Confinement {
-            capabilities: container.capabilities,
+            capabilities: crate::defaults::capabilities_of(&container)?,
             no_new_privileges: container.no_new_privileges,
             die_with_parent: true,
         };

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use shipway_linux::{self as linux, OpenFlags, Root};
 
-use crate::defaults::{PATH, capabilities};
+use crate::defaults::{PATH, capabilities_of};
 use crate::error::{Stage, StartFailure};
 use crate::mounts::{mount_all, mount_root, seal_root};
 use crate::terminal::{NewTerminal, with_term};
 use crate::user::{User, resolve_user};
-use crate::{CapabilityProfile, ContainerSpec, Network};
+use crate::{ContainerSpec, Network};
 
 /// Turns this process, which is alone in new namespaces, into the container's program. Returns why it could not.
 pub(crate) fn run(spec: &ContainerSpec, dir: &Path, mut go: impl io::Read) -> StartFailure {
@@ -25,15 +25,15 @@ pub(crate) fn run(spec: &ContainerSpec, dir: &Path, mut go: impl io::Read) -> St
         Ok(prepared) => prepared,
         Err(failure) => return failure,
     };
+    let capabilities = match capabilities_of(spec) {
+        Ok(capabilities) => capabilities,
+        Err(failure) => return failure,
+    };
     let env = if terminal.is_some() { with_term(&spec.env) } else { spec.env.clone() };
     execute(
         Program { args: &spec.args, env: &env, cwd: &spec.cwd, create_cwd: true, terminal },
         &user,
-        &Confinement {
-            capabilities: spec.capabilities,
-            no_new_privileges: spec.no_new_privileges,
-            die_with_parent: false,
-        },
+        &Confinement { capabilities, no_new_privileges: spec.no_new_privileges, die_with_parent: false },
     )
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct Program<'a> {
 
 /// What a program may not do.
 pub(crate) struct Confinement {
-    pub(crate) capabilities: CapabilityProfile,
+    pub(crate) capabilities: linux::Capabilities,
     pub(crate) no_new_privileges: bool,
     /// For a process whose end somebody waits for; the first one of a container lives on without its shim.
     pub(crate) die_with_parent: bool,
@@ -119,7 +119,7 @@ fn confined(
     program.terminal.take().map_or(Ok(()), |terminal| terminal.take(user.uid))?;
     let name = program.args.first().map_or("", String::as_str);
     let privileges = |error: io::Error| StartFailure::new(Stage::Privileges, name, &error);
-    let allowed = capabilities(confinement.capabilities);
+    let allowed = confinement.capabilities;
     // Before the capabilities go: loading needs one of them. The few calls below are allowed.
     crate::seccomp_profile::filter(allowed).load().map_err(privileges)?;
     allowed.bound().map_err(privileges)?;

@@ -37,6 +37,10 @@ pub struct ContainerSpec {
     pub hosts: Option<String>,
     /// What the root user of the container may do.
     pub capabilities: CapabilityProfile,
+    /// Capabilities beside those, with or without `CAP_`; `ALL` is all that there are.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken away from those, before any is added; `ALL` is all of them.
+    pub cap_drop: Vec<String>,
     /// No program in it gains privileges.
     pub no_new_privileges: bool,
     /// Limits.

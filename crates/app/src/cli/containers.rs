@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]
+#[command(override_usage = "shipway run [OPTIONS] IMAGE [COMMAND] [ARG]...")]
 pub(crate) struct RunArgs {
     /// Run in the background and print the container's id
     #[arg(short, long)]
@@ -52,11 +53,89 @@ pub(crate) struct RunArgs {
     /// The root file system cannot be written
     #[arg(long)]
     pub(crate) read_only: bool,
-    /// The image
+    /// Show a file or directory of this host, `SOURCE:TARGET[:ro]`
+    #[arg(short, long = "volume", value_name = "SOURCE:TARGET")]
+    pub(crate) volumes: Vec<String>,
+    /// Show something, `type=bind,source=…,target=…[,readonly]` or `type=tmpfs,target=…`
+    #[arg(long = "mount", value_name = "OPTIONS")]
+    pub(crate) mounts: Vec<String>,
+    /// An empty directory in memory
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) tmpfs: Vec<String>,
+    /// Set the variables that a file lists
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<std::path::PathBuf>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    /// Give it a capability, or ALL
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cap_add: Vec<String>,
+    /// Take a capability away, or ALL
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cap_drop: Vec<String>,
+    /// `no-new-privileges`
+    #[arg(long, value_name = "OPTION")]
+    pub(crate) security_opt: Vec<String>,
+    /// Add a label to the container
+    #[arg(short, long = "label", value_name = "NAME=VALUE")]
+    pub(crate) labels: Vec<String>,
+    /// Signal that asks it to stop [default: the image's, else TERM]
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) stop_signal: Option<String>,
+    /// When to fetch the image
+    #[arg(long, value_enum, default_value = "missing")]
+    pub(crate) pull: PullPolicy,
+    /// When to start it again: `no`
+    #[arg(long, value_name = "POLICY", default_value = "no")]
+    pub(crate) restart: String,
+    /// The image, then the command and its arguments
+    // One list: flags end where it begins. Compat: docker.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "IMAGE")]
+    words: Vec<String>,
+    /// The first of them.
+    #[arg(skip)]
     pub(crate) image: String,
-    /// Command and arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The rest.
+    #[arg(skip)]
     pub(crate) command: Vec<String>,
+}
+
+impl RunArgs {
+    /// Tells the image from the command; the error is a flag in place of the image.
+    pub(super) fn split(&mut self) -> Result<(), String> {
+        let mut words = std::mem::take(&mut self.words).into_iter();
+        self.image = words.next().unwrap_or_default();
+        self.command = words.collect();
+        if self.image.starts_with('-') { Err(self.image.clone()) } else { Ok(()) }
+    }
+}
+
+/// Limits of a container.
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// Bytes of memory, as in 512m
+    #[arg(short, long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Processors, as in 1.5
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) cpus: Option<String>,
+    /// Weight among containers, 1024 being the usual one
+    #[arg(short, long, value_name = "WEIGHT")]
+    pub(crate) cpu_shares: Option<u64>,
+    /// Processes and threads; -1 for any number
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) pids_limit: Option<i64>,
+}
+
+/// When an image is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PullPolicy {
+    /// If it is not in the local store
+    Missing,
+    /// Not at all
+    Never,
+    /// Before every run
+    Always,
 }
 
 /// What a container sees of the network.
@@ -144,9 +223,22 @@ pub(crate) struct StopArgs {
     /// Names or ids
     #[arg(required = true)]
     pub(crate) names: Vec<String>,
-    /// Seconds until it is killed
-    #[arg(short, long, default_value_t = 10)]
-    pub(crate) time: u32,
+    /// Seconds until it is killed; -1 for never
+    #[arg(short, long, visible_alias = "timeout", default_value_t = 10, allow_hyphen_values = true)]
+    pub(crate) time: i64,
+    /// Signal that asks it to stop [default: the container's]
+    #[arg(short, long)]
+    pub(crate) signal: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KillArgs {
+    /// Names or ids
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Signal to send
+    #[arg(short, long, default_value = "KILL")]
+    pub(crate) signal: String,
 }
 
 #[derive(Debug, Args)]
@@ -157,4 +249,7 @@ pub(crate) struct RmArgs {
     /// Also when it runs
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// With volumes of its own, of which it has none
+    #[arg(short, long)]
+    pub(crate) volumes: bool,
 }

@@ -8,10 +8,14 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use shipway_apiserver::{ByteStream, Dialled, ExecRequest, ExecSession, LogRequest, NodeApi, NodeError};
-use shipway_kubelet::{DialError, ExecError, ExecOptions, Kubelet, LogError, LogOptions, StreamError};
+use shipway_apiserver::{
+    ByteStream, Dialled, ExecRequest, ExecSession, LogRequest, NodeApi, NodeError, TerminalSize,
+};
+use shipway_kubelet::{
+    DialError, ExecError, ExecOptions, Kubelet, LogError, LogOptions, StreamError, Terminal,
+};
 use tokio::io::AsyncWrite;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 /// The kubelet, which comes a little later than the server that asks for it.
@@ -58,6 +62,7 @@ impl KubeletNode {
         };
         let session = self.kubelet()?.exec(&request.namespace, &request.pod, options).await;
         let session = session.map_err(of_exec)?;
+        let resize = session.terminal.map(|terminal| self.resizes(terminal));
         let (mut told, exit) = oneshot::channel();
         let ended = session.exit;
         self.tasks.spawn(async move {
@@ -67,13 +72,20 @@ impl KubeletNode {
                 () = told.closed() => {}
             }
         });
-        Ok(ExecSession {
-            stdin: session.stdin,
-            stdout: session.stdout,
-            stderr: session.stderr,
-            resize: None,
-            exit,
-        })
+        Ok(ExecSession { stdin: session.stdin, stdout: session.stdout, stderr: session.stderr, resize, exit })
+    }
+
+    /// Gives a terminal every size that is sent.
+    fn resizes(&self, terminal: Terminal) -> mpsc::Sender<TerminalSize> {
+        let (sender, mut sizes) = mpsc::channel::<TerminalSize>(1);
+        self.tasks.spawn(async move {
+            while let Some(size) = sizes.recv().await {
+                if let Err(error) = terminal.resize(size.height, size.width) {
+                    tracing::debug!(%error, "a terminal has gone");
+                }
+            }
+        });
+        sender
     }
 
     /// Compat: what a container prints from now on; its input is not connected, which upstream does only for `stdin: true`.

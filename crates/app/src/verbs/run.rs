@@ -1,6 +1,8 @@
 //! `shipway run`
 
 mod files;
+mod limits;
+mod mounts;
 mod order;
 
 use std::os::fd::OwnedFd;
@@ -76,6 +78,7 @@ pub(crate) fn run(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<u8, Fa
 }
 
 fn start(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<Started, Failure> {
+    order::check(args)?;
     let publish = published(args, ui)?;
     let found = engine.store.resolve(&args.image).map_err(|error| no_image(&args.image, error))?;
     let config = engine.store.config(&found.image_id)?;
@@ -90,7 +93,8 @@ fn start(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<Started, Failur
             publish_exposed(&mut spec, &config.config, ui)?;
         }
     }
-    record(engine, args, &spec, &found, &snapshot)?;
+    let document = order::document(args, &spec, &config.config).to_string();
+    record(engine, args, &found, &snapshot, (&spec.id, document))?;
     match launch(engine, args, &mut spec, ui) {
         Ok(launched) => {
             snapshot.keep()?;
@@ -187,18 +191,18 @@ fn no_image(name: &str, error: StoreError) -> Failure {
 fn record(
     engine: &Engine,
     args: &RunArgs,
-    spec: &ContainerSpec,
     found: &Found,
     snapshot: &Snapshot,
+    (id, document): (&str, String),
 ) -> Result<(), Failure> {
     let row = ContainerRow {
-        id: spec.id.clone(),
-        name: args.name.clone().unwrap_or_else(|| format!("c{}", &spec.id[..12])),
+        id: id.to_owned(),
+        name: args.name.clone().unwrap_or_else(|| format!("c{}", &id[..12])),
         image_id: found.image_id,
         image: args.image.clone(),
         created: clock::now(),
         snapshot: Some(snapshot.id.clone()),
-        document: order::document(args, spec).to_string(),
+        document,
     };
     Ok(engine.store.add_container(&row)?)
 }

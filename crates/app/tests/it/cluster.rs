@@ -179,6 +179,13 @@ fn kubectl_shows_changes_and_streams() {
     assert_eq!(town.kubectl(&["logs", "deployment/web"]), "serving\n");
     let name = town.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
     assert_eq!(town.kubectl(&["exec", &name, "--", "cat", "/srv/index.html"]), "page\n");
+    // A terminal of 30 rows, as `script` makes it.
+    let asked = format!("stty rows 30 columns 90; kubectl exec -it {name} -- stty size");
+    let mut script = Command::new("script");
+    script.env("KUBECONFIG", town.machine.dir.path().join("root/cluster/kubeconfig"));
+    script.args(["-qec", &asked, "/dev/null"]).stdin(Stdio::piped());
+    let output = town.machine.inside(|| script.output().unwrap());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("30 90"), "{output:?}");
     town.kubectl(&["scale", "deployment/web", "--replicas=3"]);
     assert!(town.kubectl(&["rollout", "status", "deployment/web"]).contains("successfully rolled out"));
     assert_eq!(town.pods().len(), 3);

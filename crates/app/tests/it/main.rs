@@ -4,6 +4,7 @@
 
 mod cluster;
 mod examples;
+mod flags;
 mod layers;
 mod listing;
 mod logs;

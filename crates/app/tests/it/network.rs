@@ -103,7 +103,7 @@ fn a_port_in_use_or_of_another_protocol_is_refused_and_leaves_nothing_behind() {
     assert!(refused.contains("hint: stop what listens there, or publish another port: -p"), "{refused}");
     let refused = machine.refused(&["run", "-p", "53:53/udp", "box", "true"], 125);
     assert!(refused.contains("udp is not there yet"), "{refused}");
-    assert!(machine.refused(&["run", "--network", "macvlan", "box", "true"], 2).contains("macvlan"));
+    assert!(machine.refused(&["run", "--network", "macvlan", "box", "true"], 125).contains("macvlan"));
     machine.ok(&["rm", "-f", &server]);
     machine.assert_nothing_is_left();
 }

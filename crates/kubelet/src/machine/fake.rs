@@ -10,7 +10,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use k8s_openapi::jiff::Timestamp;
 use shipway_oci::{ContainerConfig, Digest, ImageConfig, RootFs};
-use shipway_runtime::ExecSpec;
+use shipway_runtime::{ExecSpec, TerminalSocket};
 use tokio::sync::watch;
 
 use super::{Adopted, Exit, Image, ImageProblem, Machine, Order, Sandbox, StartProblem};
@@ -185,6 +185,10 @@ impl Machine for FakeMachine {
     }
 
     fn exec(&self, _id: &str, _spec: &ExecSpec) -> Result<Command, MachineError> {
+        Err(nothing_like_it("run a program in"))
+    }
+
+    fn exec_terminal(&self, _id: &str, _spec: &ExecSpec) -> Result<(Command, TerminalSocket), MachineError> {
         Err(nothing_like_it("run a program in"))
     }
 

@@ -13,7 +13,10 @@ use k8s_openapi::jiff::Timestamp;
 use shipway_layers::LayerStore;
 use shipway_linux as linux;
 use shipway_network::SandboxNetwork;
-use shipway_runtime::{Container, ContainerState, Containers, ExecSpec, RuntimeError, Stage, Status, StdIo};
+use shipway_runtime::{
+    Container, ContainerState, Containers, ExecSpec, RuntimeError, Stage, Status, StdIo, TerminalSize,
+    TerminalSocket,
+};
 use shipway_store::{Store, StoreError};
 
 use super::{Adopted, Exit, Image, ImageProblem, Machine, Order, Sandbox, StartProblem};
@@ -159,6 +162,13 @@ impl Machine for HostMachine {
     fn exec(&self, id: &str, spec: &ExecSpec) -> Result<Command, MachineError> {
         let container = self.container("find", id)?;
         container.exec_command(spec).map_err(MachineError::of("run a program in", id))
+    }
+
+    fn exec_terminal(&self, id: &str, spec: &ExecSpec) -> Result<(Command, TerminalSocket), MachineError> {
+        // Clients send the size of theirs once they are connected.
+        let size = TerminalSize { rows: 24, columns: 80 };
+        let container = self.container("find", id)?;
+        container.exec_terminal(spec, size).map_err(MachineError::of("run a program in", id))
     }
 
     fn connect_inside(&self, id: &str, port: u16) -> Result<TcpStream, MachineError> {

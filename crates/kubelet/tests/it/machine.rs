@@ -13,7 +13,7 @@ use shipway_kubelet::{
     Adopted, Exit, Image, ImageProblem, Machine, MachineError, Order, Sandbox, StartProblem,
 };
 use shipway_oci::{ContainerConfig, Digest, ImageConfig, RootFs};
-use shipway_runtime::ExecSpec;
+use shipway_runtime::{ExecSpec, TerminalSocket};
 use tokio::sync::watch;
 
 #[derive(Debug, Default)]
@@ -137,6 +137,10 @@ impl Machine for TestMachine {
     }
 
     fn exec(&self, _id: &str, _spec: &ExecSpec) -> Result<Command, MachineError> {
+        refused("run a program in")
+    }
+
+    fn exec_terminal(&self, _id: &str, _spec: &ExecSpec) -> Result<(Command, TerminalSocket), MachineError> {
         refused("run a program in")
     }
 

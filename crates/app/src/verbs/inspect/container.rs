@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use shipway_network::Sandbox;
-use shipway_runtime::{ContainerState, PortMapping, Status};
+use shipway_runtime::{ContainerState, Mount, MountKind, PortMapping, Status};
 use shipway_store::ContainerRow;
 
 use crate::clock;
@@ -36,11 +36,20 @@ pub(super) fn document(engine: &Engine, row: &ContainerRow) -> Result<Value, Fai
             "NetworkMode": recorded["NetworkMode"],
             "PortBindings": bindings(wanted),
             "AutoRemove": recorded["AutoRemove"],
+            "Binds": spec.as_ref().map(|spec| binds(&spec.mounts)),
+            "Memory": spec.as_ref().and_then(|spec| spec.resources.memory).unwrap_or(0),
+            "NanoCpus": spec.as_ref().and_then(|spec| spec.resources.cpu_millis).unwrap_or(0) * 1_000_000,
+            "PidsLimit": spec.as_ref().and_then(|spec| spec.resources.pids),
+            "CapAdd": spec.as_ref().map(|spec| spec.cap_add.clone()),
+            "CapDrop": spec.as_ref().map(|spec| spec.cap_drop.clone()),
             "ReadonlyRootfs": spec.as_ref().is_some_and(|spec| spec.rootfs.read_only),
         },
         "Config": {
             "Hostname": spec.as_ref().map(|spec| spec.hostname.as_str()),
             "User": spec.as_ref().map(|spec| spec.user.as_str()),
+            "Tty": recorded["Tty"],
+            "Labels": recorded["Labels"],
+            "StopSignal": recorded["StopSignal"],
             "Env": recorded["Env"],
             "Cmd": recorded["Cmd"],
             "Image": row.image,
@@ -91,6 +100,18 @@ fn settings(recorded: &Value, sandbox: Option<&Sandbox>, ports: &[PortMapping]) 
         "MacAddress": mac,
         "Networks": { name: network },
     })
+}
+
+/// `/host/path:/path:ro`
+fn binds(mounts: &[Mount]) -> Vec<String> {
+    let one = |mount: &Mount| match &mount.kind {
+        MountKind::Bind(source) => {
+            let end = if mount.read_only { ":ro" } else { "" };
+            Some(format!("{}:{}{end}", source.display(), mount.target.display()))
+        }
+        MountKind::Tmpfs => None,
+    };
+    mounts.iter().filter_map(one).collect()
 }
 
 /// `{"5000/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}`

@@ -50,8 +50,11 @@ pub(super) fn hosts(args: &RunArgs, hostname: &str, sandbox: Option<&Sandbox>) -
         let (name, address) = extra(host, sandbox)?;
         writeln!(text, "{address}\t{name}").expect("writing to a string cannot fail");
     }
-    let own = sandbox.map_or("127.0.0.1".to_owned(), |sandbox| sandbox.address.to_string());
-    writeln!(text, "{own}\t{hostname}").expect("writing to a string cannot fail");
+    // The host's file knows the host's name.
+    if args.network != NetworkKind::Host {
+        let own = sandbox.map_or("127.0.0.1".to_owned(), |sandbox| sandbox.address.to_string());
+        writeln!(text, "{own}\t{hostname}").expect("writing to a string cannot fail");
+    }
     Ok(text)
 }
 

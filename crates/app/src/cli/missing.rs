@@ -1,0 +1,136 @@
+//! Flags of Docker's that are not there yet: refused by name, unlike typing errors.
+
+use std::ffi::OsString;
+
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::cli::Cli;
+use crate::failure::Failure;
+
+/// Compat: docker, exit code of a command line that it does not understand.
+const MISUSED: u8 = 125;
+
+/// The flags that each verb does not have yet.
+const FLAGS: [(&str, &str); 7] = [
+    (
+        "run",
+        "-a --annotation --attach --blkio-weight --blkio-weight-device --cgroup-parent --cgroupns \
+         --cidfile --cpu-count --cpu-percent --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime \
+         --cpuset-cpus --cpuset-mems --detach-keys --device --device-cgroup-rule --device-read-bps \
+         --device-read-iops --device-write-bps --device-write-iops --disable-content-trust --dns-option \
+         --dns-search --domainname --expose --gpus --group-add --health-cmd --health-interval \
+         --health-retries --health-start-interval --health-start-period --health-timeout --init \
+         --io-maxbandwidth --io-maxiops --ip --ip6 --ipc --isolation --label-file --link --link-local-ip \
+         --log-driver --log-opt --mac-address --memory-reservation --memory-swap --memory-swappiness \
+         --network-alias --no-healthcheck --oom-kill-disable --oom-score-adj --pid --platform \
+         --privileged -q --quiet --runtime --shm-size --sig-proxy --stop-timeout --storage-opt --sysctl \
+         --ulimit --use-api-socket --userns --uts --volume-driver --volumes-from",
+    ),
+    ("ps", "-f --filter --format -n --last -l --latest -s --size"),
+    ("logs", "--details --until"),
+    ("exec", "--detach-keys --env-file --privileged"),
+    ("stop", ""),
+    ("kill", ""),
+    ("rm", "-l --link"),
+];
+
+/// Returns what to say about a command line of one of these verbs that could not be read; `None` where it asked for help, or
+/// the verb is another.
+pub(super) fn explain(error: &clap::Error, arguments: &[OsString]) -> Option<Failure> {
+    let command = Cli::command();
+    let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    let typed = words.find(|word| command.find_subcommand(word).is_some())?;
+    let (verb, _) = FLAGS.iter().find(|(verb, _)| *verb == typed)?;
+    if !error.use_stderr() {
+        return None;
+    }
+    if let (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+        && is_missing(verb, flag)
+    {
+        return Some(refuse(verb, flag));
+    }
+    Some(Failure::plain(error.to_string().trim_end()).with_code(MISUSED))
+}
+
+/// Refuses a flag that a verb does not have.
+pub(super) fn refuse(verb: &str, flag: &str) -> Failure {
+    let name = flag.split('=').next().unwrap_or_default();
+    let what = if is_missing(verb, flag) {
+        format!("`{name}` of `shipway {verb}` is not there yet")
+    } else {
+        format!("`shipway {verb}` has no flag `{name}`")
+    };
+    let hint = format!("leave it out; `shipway {verb} --help` lists what there is");
+    Failure::new(what, hint).with_code(MISUSED)
+}
+
+fn is_missing(verb: &str, flag: &str) -> bool {
+    let name = flag.split('=').next().unwrap_or_default();
+    let flags = FLAGS.iter().find(|(known, _)| *known == verb).map_or("", |(_, flags)| flags);
+    flags.split_whitespace().any(|known| known == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Verb;
+
+    fn refused(line: &str) -> Option<String> {
+        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let failure = match Cli::try_parse_from(&arguments) {
+            Err(error) => explain(&error, &arguments),
+            Ok(_run) => crate::cli::parse(arguments.clone(), &mut |_warning| {}).err(),
+        };
+        failure.map(|failure| failure.text().to_owned())
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_told_from_what_is_mistyped() {
+        for (line, want) in [
+            ("shipway run --gpus all web", "`--gpus` of `shipway run` is not there yet"),
+            ("shipway run --init web", "`--init` of `shipway run` is not there yet"),
+            ("shipway run --ulimit=nofile=5 web", "`--ulimit` of `shipway run` is not there yet"),
+            ("shipway ps --filter x", "`--filter` of `shipway ps` is not there yet"),
+            ("shipway --root /x logs --until 5m web", "`--until` of `shipway logs` is not there yet"),
+            ("shipway run --prot 80 web", "`shipway run` has no flag `--prot`"),
+            ("shipway run -d -x web", "`shipway run` has no flag `-x`"),
+            ("shipway ps --nonsense", "unexpected argument '--nonsense'"),
+        ] {
+            let said = refused(line).unwrap();
+            assert!(said.contains(want), "case {line}: {said}");
+        }
+        assert_eq!(refused("shipway run --help"), None);
+        assert_eq!(refused("shipway build --nonsense -t run"), None, "not a verb of containers");
+    }
+
+    #[test]
+    fn what_follows_the_image_is_the_commands() {
+        let arguments = ["shipway", "run", "-d", "web", "-c", "echo -p 80", "--rm", "--gpus"]
+            .map(OsString::from)
+            .to_vec();
+        let Verb::Run(args) = crate::cli::parse(arguments.clone(), &mut |_warning| {}).unwrap().verb else {
+            panic!("another verb")
+        };
+        assert_eq!((args.image.as_str(), args.rm), ("web", false));
+        assert_eq!(args.command, ["-c", "echo -p 80", "--rm", "--gpus"]);
+    }
+
+    #[test]
+    fn no_flag_that_is_there_is_called_missing() {
+        let command = Cli::command();
+        for (verb, flags) in FLAGS {
+            let found = command.find_subcommand(verb).unwrap();
+            for argument in found.get_arguments() {
+                let long = argument.get_long().map(|long| format!("--{long}"));
+                let short = argument.get_short().map(|short| format!("-{short}"));
+                for name in long.into_iter().chain(short) {
+                    assert!(!flags.split_whitespace().any(|flag| flag == name), "{verb} has {name}");
+                }
+            }
+        }
+    }
+}
