@@ -50,7 +50,8 @@ impl Held {
         let path = dir.join(port.to_string());
         let mut lock = File::options().read(true).append(true).create(true).open(&path).map_err(broken)?;
         match lock.try_lock() {
-            Ok(()) => {}
+            // Who comes now must not read what the one before has left.
+            Ok(()) => lock.set_len(0).map_err(broken)?,
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 lock.read_to_string(&mut text).map_err(broken)?;
@@ -66,7 +67,7 @@ impl Held {
         let forward = Forward::listen(port).await?;
         let note = Note { pid: std::process::id(), target: target.clone() };
         let text = serde_json::to_vec(&note).expect("plain texts and numbers");
-        lock.set_len(0).and_then(|()| lock.write_all(&text)).map_err(broken)?;
+        lock.write_all(&text).map_err(broken)?;
         Ok(Self::Here { forward, lock })
     }
 }

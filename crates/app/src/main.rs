@@ -45,7 +45,10 @@ fn main() -> ExitCode {
         Some(verbs::ended::VERB) => return verbs::ended::main(&arguments[2..]),
         _ => {}
     }
-    let filter = tracing_subscriber::EnvFilter::from_env("SHIPWAY_LOG");
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("SHIPWAY_LOG")
+        .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
+        .from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let mut ui = Ui::of_process();
     match cli::parse(arguments, &mut |warning| ui.note(warning)).and_then(|cli| verbs::run(cli, &mut ui)) {

@@ -29,12 +29,18 @@ pub(crate) struct Ground {
 /// Ends and removes every pod on this machine, without telling the API: for a cluster that is stopped.
 ///
 /// To be called only where no kubelet runs with the same configuration. Programs are asked to end and killed after two
-/// seconds. What cannot be removed is logged.
-pub async fn end_all_pods(config: KubeletConfig, machine: Arc<dyn Machine>) {
+/// seconds. Returns the uids of pods that something could not be removed of; the log says what.
+pub async fn end_all_pods(config: KubeletConfig, machine: Arc<dyn Machine>) -> Vec<String> {
     let ground = Ground { config: Arc::new(config), machine };
-    let look = ground.clone();
-    let Ok((containers, uids)) = spawn_blocking(move || look.left_over()).await else { return };
+    let look = || {
+        let ground = ground.clone();
+        // A panic in it has been reported by its thread, and nothing was seen.
+        async move { spawn_blocking(move || ground.left_over()).await.unwrap_or_default() }
+    };
+    let (containers, uids) = look().await;
     join_all(uids.iter().map(|uid| ground.end(uid, &containers, SHUTDOWN))).await;
+    let (_, left) = look().await;
+    left.into_iter().collect()
 }
 
 /// Returns the uid in a container's id.

@@ -73,7 +73,7 @@ impl ContainerState {
 }
 
 /// Returns when a process was started, or `None` if there is none. Spec: proc_pid_stat(5), field 22.
-pub(crate) fn start_time(pid: i32) -> Option<u64> {
+pub fn start_time(pid: i32) -> Option<u64> {
     let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let after_name = &stat[stat.rfind(')')? + 2..];
     let mut fields = after_name.split(' ');

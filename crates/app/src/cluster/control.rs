@@ -19,6 +19,8 @@ pub(crate) struct DaemonRecord {
     pub(crate) build: String,
     /// Its process.
     pub(crate) pid: i32,
+    /// When that was started, in clock ticks since boot: with the number, its identity.
+    start_time: u64,
     /// Address of the API server, `https://127.0.0.1:PORT`.
     pub(crate) url: String,
     /// When it was ready, seconds since the epoch.
@@ -30,7 +32,15 @@ impl DaemonRecord {
     pub(crate) fn of_process(url: String) -> Self {
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version, build: build_of_process(), pid, url, started: crate::clock::now() }
+        let start_time = shipway_runtime::start_time(pid).unwrap_or(0);
+        Self { start_time, version, build: build_of_process(), pid, url, started: crate::clock::now() }
+    }
+}
+
+impl DaemonRecord {
+    /// Returns whether the process lives and is the one that wrote the record.
+    pub(super) fn is_alive(&self) -> bool {
+        shipway_runtime::start_time(self.pid) == Some(self.start_time)
     }
 }
 
@@ -84,8 +94,11 @@ impl Control {
 
     /// Looks at lock and record.
     pub(crate) fn state(&self) -> Result<State, Failure> {
-        if self.try_lock()?.is_some() {
-            return Ok(State::Stopped);
+        // Shared, so that two who look do not take each other for the daemon.
+        match self.lock_file("lock")?.try_lock_shared() {
+            Ok(()) => return Ok(State::Stopped),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(broken(error)),
         }
         let text = match fs_err::read(self.record_path()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Changing),
@@ -95,16 +108,25 @@ impl Control {
             let hint = "end the cluster's daemon by hand, then run `shipway cluster start`";
             Failure::new(format!("could not read `{}`: {error}", self.record_path().display()), hint)
         })?;
-        Ok(State::Running(record))
+        // What a killed daemon has left is not of the one that holds the lock now.
+        if record.is_alive() { Ok(State::Running(record)) } else { Ok(State::Changing) }
     }
 
-    /// Takes the daemon's lock; `None` if somebody has it.
+    /// Takes the daemon's lock; `None` if a daemon has it, or who ends one.
     pub(crate) fn try_lock(&self) -> Result<Option<File>, Failure> {
         let file = self.lock_file("lock")?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(broken(error)),
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(broken(error)),
+            }
+            // Those who look share the lock for a moment; only a daemon keeps it for itself.
+            match file.try_lock_shared() {
+                Ok(()) => file.unlock().map_err(broken)?,
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(broken(error)),
+            }
         }
     }
 
@@ -155,6 +177,20 @@ fn broken(error: io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_who_look_are_no_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = Roots { data: dir.path().into(), state: dir.path().into(), id: "0".to_owned() };
+        let control = Control::open(&roots).unwrap();
+        control.publish(&DaemonRecord::of_process("https://127.0.0.1:1".to_owned())).unwrap();
+        let look = || (0..500).all(|_| control.state().unwrap() == State::Stopped);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(look)).collect();
+            assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+        });
+        assert!(control.try_lock().unwrap().is_some());
+    }
 
     #[test]
     fn the_record_of_another_build_tells_at_least_the_process() {

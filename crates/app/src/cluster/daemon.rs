@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use kube::api::{Api, ListParams, WatchParams};
-use shipway_apiserver::{ApiServer, Config, Identity};
+use shipway_apiserver::{ApiServer, Config, Identity, ListenError};
 use shipway_controllers::{Settings, run_all};
 use shipway_kubelet::Kubelet;
 use shipway_linux::{self as linux, Interrupts, OwnGroup};
@@ -23,6 +24,8 @@ use crate::failure::Failure;
 
 /// Threads that serve: most of what the daemon does is waiting.
 const THREADS: usize = 2;
+/// How long the node may take to be ready on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the cluster until `SIGTERM` or `SIGINT`; its pods go on running.
 ///
@@ -37,6 +40,8 @@ pub(crate) fn run(engine: &Engine, ready: Option<File>) -> Result<u8, Failure> {
             "`shipway cluster status` shows it, `shipway cluster stop` ends it",
         )
     })?;
+    // What a killed one has left.
+    control.withdraw();
     let group = if ready.is_some() { Some(detach(engine)?) } else { None };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -100,37 +105,50 @@ async fn serve(
     for listener in [listener, inside] {
         let (server, stop) = (server.clone(), stop.clone());
         tasks.spawn(async move {
-            if let Err(error) = server.serve(listener, stop.clone()).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "the API server ended");
-                stop.cancel();
-            }
+            let served = server.serve(listener, stop.clone()).await;
+            // Without it there is no cluster.
+            stop.cancel();
+            served
         });
     }
     let settings = Settings { root_ca: server.ca_certificate().to_owned() };
-    tasks.spawn(run_all(client(Identity::controllers()), settings, stop.clone()));
+    let controllers = run_all(client(Identity::controllers()), settings, stop.clone());
+    tasks.spawn(async move { Ok(controllers.await) });
     let token = stop.clone();
-    tasks.spawn(async move { kubelet.run(token).await });
+    tasks.spawn(async move { Ok(kubelet.run(token).await) });
     if let Err(status) = server.publish_endpoint(address.port()).await {
         tracing::warn!(message = status.message, "pods will not find the API server by its service");
     }
 
     let admin = client(Identity::admin());
     tokio::select! {
-        seen = node_is_ready(&admin) => seen.map_err(|error| {
-            Failure::new(format!("the node does not become ready: {error}"), "try again: `shipway cluster start`")
-        })?,
+        biased;
         () = stop.cancelled() => {}
-    }
-    announce(control, url, ready)?;
-    stop.cancelled().await;
-    tracing::info!("stopping");
-    control.withdraw();
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "a part of the cluster ended unexpectedly");
+        seen = tokio::time::timeout(PATIENCE, node_is_ready(&admin)) => {
+            seen.map_err(|_late| not_ready(&"it took too long"))?.map_err(|error| not_ready(&error))?;
+            announce(control, url, ready)?;
+            stop.cancelled().await;
         }
     }
-    Ok(())
+    tracing::info!("stopping");
+    control.withdraw();
+    end(tasks).await
+}
+
+/// Waits for all parts; the first one that failed is the failure.
+async fn end(mut tasks: JoinSet<Result<(), ListenError>>) -> Result<(), Failure> {
+    let mut outcome = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            Ok(served) => outcome = outcome.and(served.map_err(Failure::from)),
+            Err(error) => tracing::error!(%error, "a part of the cluster ended unexpectedly"),
+        }
+    }
+    outcome
+}
+
+fn not_ready(why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format!("the node does not become ready: {why}"), "try again: `shipway cluster start`")
 }
 
 fn announce(control: &Control, url: String, ready: Option<File>) -> Result<(), Failure> {

@@ -103,16 +103,17 @@ fn launch(roots: &Roots, control: &Control) -> Result<DaemonRecord, Failure> {
     if std::env::var_os("SHIPWAY_LOG").is_none() {
         daemon.env("SHIPWAY_LOG", "info");
     }
+    let before = log.metadata().map_or(0, |found| found.len());
     let errors = log.try_clone().map_err(fail)?;
     let child = daemon.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().map_err(fail)?;
     drop(writer);
-    wait_until_ready(control, child, reader)
+    wait_until_ready(control, (child, reader), before)
 }
 
 fn wait_until_ready(
     control: &Control,
-    mut child: Child,
-    reader: PipeReader,
+    (mut child, reader): (Child, PipeReader),
+    log_began: u64,
 ) -> Result<DaemonRecord, Failure> {
     let fail = |error: io::Error| io_failure(&error);
     let pidfd = linux::open_pidfd(i32::try_from(child.id()).unwrap_or(0)).map_err(fail)?;
@@ -126,7 +127,8 @@ fn wait_until_ready(
     }
     drop(child.wait());
     // What the daemon said last is its failure, message and hint.
-    let log = fs_err::read_to_string(control.log_path()).unwrap_or_default();
+    let log = fs_err::read(control.log_path()).unwrap_or_default();
+    let log = String::from_utf8_lossy(log.get(usize::try_from(log_began).unwrap_or(0)..).unwrap_or_default());
     let lines: Vec<&str> = log.lines().collect();
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
     let failure = match tail.rfind("error: ") {

@@ -21,6 +21,12 @@ pub(super) fn run(engine: &Engine, control: &Control, keep_pods: bool, ui: &mut 
 /// Ends all pods; the API server's database still wants them, so they come back with the next start.
 pub(super) fn end_pods(parts: &Parts) -> Result<(), Failure> {
     let runtime = crate::tasks::runtime()?;
-    runtime.block_on(end_all_pods(parts.kubelet_config(None), parts.machine.clone()));
-    Ok(())
+    let left = runtime.block_on(end_all_pods(parts.kubelet_config(None), parts.machine.clone()));
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!("something is left of {} pods: {}", left.len(), left.join(", ")),
+        "see the warnings above, and run it again: `shipway cluster stop`",
+    ))
 }
