@@ -2,6 +2,7 @@
 
 use shipway_build::Stop;
 use shipway_linux::Interrupts;
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -10,8 +11,17 @@ use crate::failure::Failure;
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Returns a runtime of this thread; blocking work gets threads of its own.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    build(&mut Builder::new_current_thread())
+}
+
+/// Returns a runtime whose tasks go on while this thread waits for whoever reads its output.
+pub(crate) fn serving_runtime() -> Result<Runtime, Failure> {
+    build(Builder::new_multi_thread().worker_threads(2))
+}
+
+fn build(builder: &mut Builder) -> Result<Runtime, Failure> {
+    builder.enable_all().build().map_err(|error| {
         Failure::new(
             format!("could not prepare for waiting: {error}"),
             "the machine may be out of descriptors",

@@ -1,11 +1,13 @@
 //! Telling the cluster what should run.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 
-use crate::Project;
 use crate::manifest::{FIELD_MANAGER, deployment};
+use crate::{Project, pods_of};
 
 /// A Deployment as the API server stored it.
 #[derive(Clone, Debug)]
@@ -16,8 +18,8 @@ pub struct Deployed {
     pub name: String,
     /// Its generation: a rollout is over once the controller has observed this one.
     pub generation: i64,
-    /// The image that its pods are to run.
-    pub image: String,
+    /// Pods of older templates: what becomes of them is no matter of this rollout.
+    pub replaced: BTreeSet<String>,
 }
 
 /// The cluster did not take the Deployment.
@@ -39,18 +41,23 @@ impl Deployed {
     /// Applies the Deployment of `project` running `image` (server-side apply); applying it twice changes nothing.
     pub async fn apply(client: &kube::Client, project: &Project, image: &str) -> Result<Self, DeployError> {
         ensure_namespace(client, &project.namespace).await.map_err(|e| DeployError::of(&project.name, e))?;
+        let known = pods_of(client, project).await.map_err(|e| DeployError::of(&project.name, e))?;
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), &project.namespace);
+        let before =
+            deployments.get_opt(&project.name).await.map_err(|e| DeployError::of(&project.name, e))?;
         let manifest = deployment(project, image);
         let how = PatchParams::apply(FIELD_MANAGER).force();
         let stored = deployments
             .patch(&project.name, &how, &Patch::Apply(&manifest))
             .await
             .map_err(|source| DeployError::of(&project.name, source))?;
+        let generation = |found: &Deployment| found.metadata.generation;
+        let changed = before.as_ref().and_then(generation) != generation(&stored);
         Ok(Self {
             namespace: project.namespace.clone(),
             name: project.name.clone(),
             generation: stored.metadata.generation.unwrap_or(0),
-            image: image.to_owned(),
+            replaced: if changed { known } else { BTreeSet::new() },
         })
     }
 }

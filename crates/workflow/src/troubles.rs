@@ -1,6 +1,6 @@
 //! Why the pods of a rollout do not start, said while it goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -35,7 +35,7 @@ pub async fn wait_for_crashes(
         let mut changes = std::pin::pin!(changes);
         let mut seen = listed.items;
         loop {
-            for pod in seen.drain(..).filter(|pod| runs(pod, &deployed.image)) {
+            for pod in seen.drain(..).filter(|pod| counts(pod, &deployed.replaced)) {
                 for step in waiting_containers(&pod) {
                     let RolloutStep::Waiting { pod, reason, .. } = &step else { continue };
                     if said.insert(pod.clone(), reason.clone()).as_ref() != Some(reason) {
@@ -56,10 +56,10 @@ pub async fn wait_for_crashes(
     }
 }
 
-/// Whether it is a pod of the newest template: those of older ones may fail as they like.
-fn runs(pod: &Pod, image: &str) -> bool {
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    containers.into_iter().any(|container| container.image.as_deref() == Some(image))
+/// Whether it is a pod that the rollout is about: those of older templates, and those that go, may fail as they like.
+fn counts(pod: &Pod, replaced: &BTreeSet<String>) -> bool {
+    let old = pod.metadata.name.as_ref().is_some_and(|name| replaced.contains(name));
+    !old && pod.metadata.deletion_timestamp.is_none()
 }
 
 fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
@@ -82,7 +82,8 @@ pub(crate) fn waiting_containers(pod: &Pod) -> Vec<RolloutStep> {
 }
 
 fn crashes(pod: &Pod) -> Option<String> {
-    let often = statuses(pod).find(|status| status.restart_count >= ENOUGH)?;
+    let runs = |status: &ContainerStatus| status.state.as_ref().is_some_and(|state| state.running.is_some());
+    let often = statuses(pod).find(|status| status.restart_count >= ENOUGH && !runs(status))?;
     let ended = often.last_state.as_ref().and_then(|last| last.terminated.as_ref())?;
     let pod = pod.metadata.name.as_deref().unwrap_or_default();
     let reason = ended.reason.as_deref().unwrap_or("Error");
@@ -134,13 +135,17 @@ mod tests {
     fn one_crash_may_be_an_accident() {
         let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
         assert_eq!(crashes(&pod(status(waiting.clone(), 2))), None);
+        assert_eq!(crashes(&pod(status(json!({"running": {}}), 9))), None, "it has come to life");
         let why = crashes(&pod(status(waiting, 3))).unwrap();
         assert_eq!(why, "web-1 has ended 3 times, last with exit code 3 (Error)");
     }
 
     #[test]
     fn pods_of_older_templates_do_not_count() {
-        let pod = pod(status(json!({"running": {}}), 0));
-        assert!(runs(&pod, "web:1") && !runs(&pod, "web:2"));
+        let mut pod = pod(status(json!({"running": {}}), 0));
+        assert!(counts(&pod, &BTreeSet::new()));
+        assert!(!counts(&pod, &BTreeSet::from(["web-1".to_owned()])));
+        pod.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        assert!(!counts(&pod, &BTreeSet::new()));
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
+use futures::{FutureExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use kube::api::{Api, ListParams, WatchParams};
@@ -113,9 +113,9 @@ async fn serve(
     }
     let settings = Settings { root_ca: server.ca_certificate().to_owned() };
     let controllers = run_all(client(Identity::controllers()), settings, stop.clone());
-    tasks.spawn(async move { Ok(controllers.await) });
+    tasks.spawn(controllers.map(Ok));
     let token = stop.clone();
-    tasks.spawn(async move { Ok(kubelet.run(token).await) });
+    tasks.spawn(async move { kubelet.run(token).map(Ok).await });
     if let Err(status) = server.publish_endpoint(address.port()).await {
         tracing::warn!(message = status.message, "pods will not find the API server by its service");
     }

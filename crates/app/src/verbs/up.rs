@@ -4,6 +4,8 @@ mod image;
 mod serve;
 mod watch;
 
+use std::collections::BTreeSet;
+
 use shipway_oci::ImageConfig;
 use shipway_workflow::{Deployed, Project, pods_of};
 use tokio::task::spawn_blocking;
@@ -24,7 +26,7 @@ const CLUSTER: &str = "[cluster] start";
 pub(crate) fn run(engine: &Engine, args: &UpArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let project = load(args)?;
     let stopping = Stopping::hold()?;
-    let runtime = tasks::runtime()?;
+    let runtime = tasks::serving_runtime()?;
     let done = runtime.block_on(up(engine, args, project, &stopping, ui));
     // What still waits for the cluster must not hold the end up.
     runtime.shutdown_background();
@@ -71,15 +73,20 @@ async fn up(
     if held.is_none() {
         held = hold(engine, args, &project).await?;
     }
-    let launched = launching.await.map_err(|panic| crashed(&panic))?;
+    let Some(launched) = stopping.token.run_until_cancelled(launching).await else {
+        show.close(End::Badly);
+        return Ok(tasks::INTERRUPTED);
+    };
+    let launched = launched.map_err(|panic| crashed(&panic))?;
     show.close(End::from(&launched));
-    let launched = launched?;
     built.say(ui);
-    say_launched(&launched, ui);
+    say_launched(&launched?, ui);
 
-    let client = connect(&control).await?;
-    let known = pods_of(&client, &project).await.map_err(|error| no_answer(&error))?;
-    let deployed = Deployed::apply(&client, &project, &built.image).await?;
+    let apply = apply(&control, &project, &built.image);
+    let Some(applied) = stopping.token.run_until_cancelled(apply).await else {
+        return Ok(tasks::INTERRUPTED);
+    };
+    let (client, known, deployed) = applied?;
     ui.note(format!("deployment {}/{}: {}", deployed.namespace, deployed.name, built.image));
     let mut output = watch::Output::follow(&client, &project, known, stopping);
     if !watch::rollout(&client, &deployed, &mut output, stopping, ui).await? {
@@ -99,6 +106,18 @@ async fn up(
             Ok(0)
         }
     }
+}
+
+/// Says in the cluster what should run; also returns the pods that were there before.
+async fn apply(
+    control: &Control,
+    project: &Project,
+    image: &str,
+) -> Result<(kube::Client, BTreeSet<String>, Deployed), Failure> {
+    let client = connect(control).await?;
+    let known = pods_of(&client, project).await.map_err(|error| no_answer(&error))?;
+    let deployed = Deployed::apply(&client, project, image).await?;
+    Ok((client, known, deployed))
 }
 
 /// Takes the local port, if it is known and wanted.

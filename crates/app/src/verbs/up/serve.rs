@@ -1,6 +1,7 @@
 //! The forward, until Ctrl-C.
 
 use shipway_workflow::Deployed;
+use tokio::task::JoinSet;
 
 use super::watch::Output;
 use crate::failure::Failure;
@@ -22,8 +23,11 @@ pub(super) async fn run(
                 ui.note(format!("Forwarding from {address} -> {port}"));
             }
             ui.line(format!("http://127.0.0.1:{}", forward.port()));
-            let serving = forward.serve(client, deployed, port, stopping.token.clone());
-            tokio::join!(serving, output.show_until_stopped(stopping, ui));
+            // Connections go on while the reader of the output makes it wait.
+            let mut serving = JoinSet::new();
+            serving.spawn(forward.serve(client, deployed, port, stopping.token.clone()));
+            output.show_until_stopped(stopping, ui).await;
+            serving.join_all().await;
             drop(lock);
             ui.note("the forward has ended, the application runs on; `shipway down` removes it");
         }

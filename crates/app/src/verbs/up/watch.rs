@@ -98,10 +98,11 @@ pub(super) async fn rollout(
         tokio::select! {
             biased;
             () = stopping.token.cancelled() => return Ok(false),
-            Some(line) = output.lines.recv() => output.show(&line, ui),
-            Some(step) = steps.recv() => ui.note(step_text(&deployed.name, &step)),
+            // Before the lines: an application that always prints must not hold up the end.
             done = &mut rolled => break done,
             error = &mut crashed => break Err(error),
+            Some(step) = steps.recv() => ui.note(step_text(&deployed.name, &step)),
+            Some(line) = output.lines.recv() => output.show(&line, ui),
         }
     };
     while let Ok(step) = steps.try_recv() {
