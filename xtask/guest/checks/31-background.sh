@@ -4,13 +4,12 @@ id=$(shipway run -d --name web -p 18080:8080 app sh -c 'echo started; exec httpd
 [ "$(shipway exec web cat /proc/self/cgroup)" = "0::/" ]
 shipway logs web | grep started
 shipway ps | grep web
-# The container's group holds its processes; the keeper is in one of its own.
+# The container's processes are in a group of their own, below one that has none.
 group=$(echo /sys/fs/cgroup/shipway-*/"$id")
-[ -n "$(cat "$group"/cgroup.procs)" ]
-[ -n "$(cat "$group".shim/cgroup.procs)" ]
 [ -z "$(cat "$(dirname "$group")"/cgroup.procs)" ]
-# What this kernel gives the keeper: an overlay (794c7630) or memory.
-keeper=$(cat "$group".shim/cgroup.procs | head -1)
+first=$(head -1 "$group"/cgroup.procs)
+# Its keeper runs from an overlay that cannot be written to, not from the host's file and not from memory.
+keeper=$(sed -n 's/^PPid:\t//p' /proc/"$first"/status)
 stat -f -L -c 'program of the keeper: %t' /proc/"$keeper"/exe
 [ "$(stat -f -L -c %t /proc/"$keeper"/exe)" = 794c7630 ]
 shipway stop -t 1 web

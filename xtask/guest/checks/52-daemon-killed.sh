@@ -1,9 +1,12 @@
+# The daemon dies; its pods do not notice, and the next one takes them over.
 containers() { find /sys/fs/cgroup -path '*shipway*' -path '*pod*' -name cgroup.procs | grep -v shim | xargs cat | sort; }
 before=$(containers)
 [ -n "$before" ]
-pid=$(sed 's/.*"pid":\([0-9]*\).*/\1/' /run/shipway/cluster/*.json | head -1)
+pid=$(shipway cluster status | sed -n 's/.*(process \([0-9]*\)).*/\1/p')
 kill -9 "$pid"
+gone() { ! kill -0 "$pid"; }
+await gone
 shipway cluster start
 shipway up -d app
 [ "$(containers)" = "$before" ]
-[ "$(wget -qO- http://127.0.0.1:8080/)" = "the page" ]
+[ "$(shipway cluster status | sed -n 's/.*(process \([0-9]*\)).*/\1/p')" != "$pid" ]

@@ -1,6 +1,7 @@
 shipway down app
-shipway cluster reset --yes || shipway cluster reset
-await sh -c '! ip -o link | grep -v "lo:"'
+shipway cluster reset
+no_links() { ! ip -o link | grep -v "lo:"; }
+await no_links
 [ -z "$(find /sys/fs/cgroup -name 'shipway*')" ] || { find /sys/fs/cgroup -name 'shipway*'; exit 1; }
 refused grep 'shipway\|overlay' /proc/mounts
 # A module that no rule uses has no user: the tables are gone.
