@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Limits of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of memory.
+    /// Bytes of memory; as much swap can be used on top (Compat: docker).
     pub memory: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
@@ -65,17 +65,22 @@ impl Cgroup {
             // Somebody else may be removing the parent, which was empty.
             fs_create_dir_all(dir).or_else(|_raced| fs_create_dir_all(dir))?;
             match controller {
-                Controller::Memory => set(dir, "memory.limit_in_bytes", limits.memory)?,
+                Controller::Memory => {
+                    set(dir, "memory.limit_in_bytes", limits.memory)?;
+                    let with_swap = limits.memory.map(|bytes| bytes.saturating_mul(2));
+                    set_if_there(dir, "memory.memsw.limit_in_bytes", with_swap)?;
+                }
                 Controller::Pids => set(dir, "pids.max", limits.pids)?,
                 Controller::Cpu => {
-                    set(dir, "cpu.cfs_quota_us", limits.cpu_millis.map(|millis| millis * 100))?;
+                    set(dir, "cpu.cfs_quota_us", limits.cpu_millis.map(quota))?;
                     set(dir, "cpu.shares", limits.cpu_shares)?;
                 }
                 Controller::Unified => {
                     set(dir, "memory.max", limits.memory)?;
+                    set_if_there(dir, "memory.swap.max", limits.memory)?;
                     set(dir, "pids.max", limits.pids)?;
                     if let Some(millis) = limits.cpu_millis {
-                        write(dir, "cpu.max", &format!("{} 100000", millis * 100))?;
+                        write(dir, "cpu.max", &format!("{} 100000", quota(millis)))?;
                     }
                     // Spec: runc's conversion of cgroup v1 shares to v2 weight.
                     set(
@@ -155,15 +160,68 @@ fn enable_controllers(dir: &Path) -> io::Result<()> {
     let parents: Vec<&Path> =
         dir.ancestors().skip(1).take_while(|parent| parent.starts_with(MOUNT)).collect();
     for parent in parents.into_iter().rev() {
-        fs_create_dir_all(parent)?;
-        let available = read_to_string(&parent.join("cgroup.controllers"))?;
-        for controller in ["cpu", "memory", "pids"] {
-            if available.split_whitespace().any(|found| found == controller) {
-                write(parent, "cgroup.subtree_control", &format!("+{controller}"))?;
+        fs_create_dir_all(parent).or_else(|_raced| fs_create_dir_all(parent))?;
+        let words = |file: &str| read_to_string(&parent.join(file)).map(|text| text.trim().to_owned());
+        let missing = missing_controllers(&words("cgroup.controllers")?, &words("cgroup.subtree_control")?);
+        // All at once: one alone, where processes are in the group, would leave it half of a threaded one.
+        let enable = || write(parent, "cgroup.subtree_control", &missing);
+        if missing.is_empty() {
+            continue;
+        }
+        let first = enable();
+        if first.is_err() && parent == Path::new(MOUNT) {
+            empty_into_leaf(parent)?;
+            enable()?;
+        } else {
+            first?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns what to write so that the groups below have what we need of what there is: `+cpu +pids`.
+fn missing_controllers(available: &str, enabled: &str) -> String {
+    let has = |words: &str, name: &str| words.split_whitespace().any(|word| word == name);
+    let missing = ["cpu", "memory", "pids"].into_iter();
+    let missing = missing.filter(|name| has(available, name) && !has(enabled, name));
+    missing.map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Where the processes go that are in the way of controllers. Compat: the name that others use for it.
+pub(crate) const LEAF: &str = "init";
+
+/// Moves all processes of a group into one below it.
+///
+/// What looks like the root is one group of many inside a container, and only the real root may have both processes and groups with
+/// controllers.
+fn empty_into_leaf(group: &Path) -> io::Result<()> {
+    let leaf = group.join(LEAF);
+    fs_create_dir_all(&leaf)?;
+    // Those that start meanwhile come in the next round.
+    for _ in 0..10 {
+        let processes = read_to_string(&group.join("cgroup.procs"))?;
+        if processes.is_empty() {
+            break;
+        }
+        for process in processes.lines() {
+            match write_plainly(&leaf, "cgroup.procs", process) {
+                // It has just ended.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                other => other?,
             }
         }
     }
     Ok(())
+}
+
+/// Microseconds of each tenth of a second; the kernel takes no less than one thousand.
+fn quota(millis: u64) -> u64 {
+    millis.saturating_mul(100).max(1000)
+}
+
+/// Kernels without swap have no file for it.
+fn set_if_there(dir: &Path, file: &str, value: Option<u64>) -> io::Result<()> {
+    if dir.join(file).exists() { set(dir, file, value) } else { Ok(()) }
 }
 
 fn set(dir: &Path, file: &str, value: Option<u64>) -> io::Result<()> {
@@ -171,12 +229,16 @@ fn set(dir: &Path, file: &str, value: Option<u64>) -> io::Result<()> {
 }
 
 fn write(dir: &Path, file: &str, value: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    let path = dir.join(file);
-    let mut opened = std::fs::OpenOptions::new().write(true).open(&path)?;
-    opened.write_all(value.as_bytes()).map_err(|error| {
+    write_plainly(dir, file, value).map_err(|error| {
+        let path = dir.join(file);
         io::Error::new(error.kind(), format!("could not write `{value}` to `{}`: {error}", path.display()))
     })
+}
+
+/// Keeps the kernel's number in the error.
+fn write_plainly(dir: &Path, file: &str, value: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    std::fs::OpenOptions::new().write(true).open(dir.join(file))?.write_all(value.as_bytes())
 }
 
 fn read_to_string(path: &Path) -> io::Result<String> {
@@ -191,6 +253,23 @@ fn fs_create_dir_all(dir: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use shipway_testkit::{Need, require};
+
+    #[test]
+    fn only_missing_controllers_are_asked_for() {
+        for (name, available, enabled, want) in [
+            ("none yet", "cpuset cpu io memory pids", "", "+cpu +memory +pids"),
+            ("some", "cpu memory pids", "memory", "+cpu +pids"),
+            ("all", "cpu memory pids", "cpu io memory pids", ""),
+            ("not there", "cpuset pids", "", "+pids"),
+        ] {
+            assert_eq!(missing_controllers(available, enabled), want, "case {name}");
+        }
+    }
+
+    #[test]
+    fn a_quota_is_one_that_the_kernel_takes() {
+        assert_eq!([quota(1), quota(10), quota(1500)], [1000, 1000, 150_000]);
+    }
 
     #[test]
     fn a_group_holds_its_limits_and_goes_without_a_trace() {

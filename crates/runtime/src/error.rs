@@ -102,7 +102,7 @@ impl StartFailure {
             Stage::Publish => "stop what listens there, or publish another port: -p HOST:CONTAINER",
             Stage::User => "name a user of the image, or a number: --user UID[:GID]",
             Stage::WorkingDirectory => "choose another one: --workdir DIR",
-            _ => "run as root on Linux 6.5 or newer; `dmesg` may say more",
+            _ => "run as root on Linux 5.15 or newer; `dmesg` may say more",
         }
     }
 }
