@@ -48,9 +48,8 @@ pub(crate) fn write_initrd(options: &Options, to: &Path) -> anyhow::Result<()> {
 }
 
 fn add_files(options: &Options, archive: &mut Archive<impl Write>) -> anyhow::Result<()> {
-    for test in &options.tests {
-        let name = test.file_name().unwrap_or_default().to_string_lossy();
-        archive.file(&format!("payload/tests/{name}"), 0o755, &fs_err::read(test)?)?;
+    for (name, file) in &options.tests {
+        archive.file(&format!("payload/tests/{name}"), 0o755, &fs_err::read(file)?)?;
     }
     let mut places = String::new();
     for (number, (host, guest)) in options.add.iter().enumerate() {

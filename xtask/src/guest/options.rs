@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 const USAGE: &str = "\
 usage: cargo xtask guest --kernel FILE --modules DIR [--program FILE] [--qemu PROGRAM] [--busybox FILE]
-                         [--add HOST=GUEST]... [--test FILE]... [--only TEXT]";
+                         [--add HOST=GUEST]... [--test NAME=FILE]... [--only TEXT]";
 
 /// What was asked for.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(crate) struct Options {
     pub(crate) busybox: PathBuf,
     /// Further files: where they are here, and where in the guest.
     pub(crate) add: Vec<(PathBuf, String)>,
-    /// Compiled tests, which run one after the other beside the checks.
-    pub(crate) tests: Vec<PathBuf>,
+    /// Compiled tests with names for them; they run one after the other beside the checks.
+    pub(crate) tests: Vec<(String, PathBuf)>,
     /// Only checks whose names contain this.
     pub(crate) only: String,
 }
@@ -49,7 +49,10 @@ impl Options {
                     let (host, guest) = value.split_once('=').context("`--add` wants HOST=GUEST")?;
                     add.push((PathBuf::from(host), guest.to_owned()));
                 }
-                "--test" => tests.push(PathBuf::from(value)),
+                "--test" => {
+                    let (name, file) = value.split_once('=').context("`--test` wants NAME=FILE")?;
+                    tests.push((name.to_owned(), PathBuf::from(file)));
+                }
                 "--only" => only = value,
                 other => bail!("unknown flag `{other}`\n{USAGE}"),
             }
