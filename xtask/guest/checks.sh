@@ -25,7 +25,7 @@ done
 for test in /tests/*; do
 	[ -e "$test" ] || continue
 	started=$(date +%s)
-	(cd /srv && timeout 3000 "$test" --test-threads=1) >/tmp/log 2>&1 </dev/null
+	(cd /srv && timeout 3000 "$test" --test-threads=1 --nocapture) >/tmp/log 2>&1 </dev/null
 	code=$?
 	grep '^test result\|skipped: ' /tmp/log | sort | uniq -c
 	report "$(basename "$test")" $code "$started"

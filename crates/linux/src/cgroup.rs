@@ -59,11 +59,10 @@ impl Cgroup {
     /// Makes the group and sets its limits. A limit that the machine cannot hold is an error.
     pub fn create(&self, limits: Limits) -> io::Result<()> {
         for (controller, dir) in &self.dirs {
-            if *controller == Controller::Unified {
-                enable_controllers(dir)?;
-            }
-            // Somebody else may be removing the parent, which was empty.
-            fs_create_dir_all(dir).or_else(|_raced| fs_create_dir_all(dir))?;
+            make(*controller, dir)?;
+        }
+        self.see_controllers_for(limits)?;
+        for (controller, dir) in &self.dirs {
             match controller {
                 Controller::Memory => {
                     set(dir, "memory.limit_in_bytes", limits.memory)?;
@@ -83,13 +82,37 @@ impl Cgroup {
                         write(dir, "cpu.max", &format!("{} 100000", quota(millis)))?;
                     }
                     // Spec: runc's conversion of cgroup v1 shares to v2 weight.
-                    set(
+                    set_if_there(
                         dir,
                         "cpu.weight",
                         limits.cpu_shares.map(|shares| 1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142),
                     )?;
                 }
                 Controller::Devices | Controller::Freezer => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A share of the processor is a wish and needs no controller; the others are promises.
+    fn see_controllers_for(&self, limits: Limits) -> io::Result<()> {
+        for (wanted, controller, name) in [
+            (limits.memory, Controller::Memory, "memory"),
+            (limits.pids, Controller::Pids, "pids"),
+            (limits.cpu_millis, Controller::Cpu, "cpu"),
+        ] {
+            let holds = |(found, dir): &(Controller, PathBuf)| {
+                *found == controller
+                    || *found == Controller::Unified
+                        && read_to_string(&dir.join("cgroup.controllers"))
+                            .is_ok_and(|text| text.split_whitespace().any(|word| word == name))
+            };
+            if wanted.is_some() && !self.dirs.iter().any(holds) {
+                let why = format!(
+                    "a limit cannot be held: no `{name}` controller for control groups here; the kernel may have been started without it \
+                     (`cgroup_disable`, `cgroup_enable` on its command line)"
+                );
+                return Err(io::Error::new(io::ErrorKind::Unsupported, why));
             }
         }
         Ok(())
@@ -155,12 +178,30 @@ impl Cgroup {
     }
 }
 
+/// Makes a group with those above it. Somebody else may be removing one of them at any time while it is empty.
+fn make(controller: Controller, dir: &Path) -> io::Result<()> {
+    let attempt = || {
+        if controller == Controller::Unified {
+            enable_controllers(dir)?;
+        }
+        fs_create_dir_all(dir)
+    };
+    let mut done = attempt();
+    for _ in 0..20 {
+        match done {
+            Err(ref error) if error.kind() == io::ErrorKind::NotFound => done = attempt(),
+            _ => break,
+        }
+    }
+    done
+}
+
 /// Lets the groups below each parent use the controllers that we need.
 fn enable_controllers(dir: &Path) -> io::Result<()> {
     let parents: Vec<&Path> =
         dir.ancestors().skip(1).take_while(|parent| parent.starts_with(MOUNT)).collect();
     for parent in parents.into_iter().rev() {
-        fs_create_dir_all(parent).or_else(|_raced| fs_create_dir_all(parent))?;
+        fs_create_dir_all(parent)?;
         let words = |file: &str| read_to_string(&parent.join(file)).map(|text| text.trim().to_owned());
         let missing = missing_controllers(&words("cgroup.controllers")?, &words("cgroup.subtree_control")?);
         // All at once: one alone, where processes are in the group, would leave it half of a threaded one.
@@ -219,7 +260,7 @@ fn quota(millis: u64) -> u64 {
     millis.saturating_mul(100).max(1000)
 }
 
-/// Kernels without swap have no file for it.
+/// What is not there is nothing to wait for: swap on a kernel without it, weights without their controller.
 fn set_if_there(dir: &Path, file: &str, value: Option<u64>) -> io::Result<()> {
     if dir.join(file).exists() { set(dir, file, value) } else { Ok(()) }
 }
@@ -231,7 +272,10 @@ fn set(dir: &Path, file: &str, value: Option<u64>) -> io::Result<()> {
 fn write(dir: &Path, file: &str, value: &str) -> io::Result<()> {
     write_plainly(dir, file, value).map_err(|error| {
         let path = dir.join(file);
-        io::Error::new(error.kind(), format!("could not write `{value}` to `{}`: {error}", path.display()))
+        // The group went between opening and writing.
+        let gone = error.raw_os_error() == Some(libc::ENODEV);
+        let kind = if gone { io::ErrorKind::NotFound } else { error.kind() };
+        io::Error::new(kind, format!("could not write `{value}` to `{}`: {error}", path.display()))
     })
 }
 
