@@ -1,22 +1,25 @@
 //! Checks of this repository: `cargo xtask check` is what CI runs.
 //!
 //! - `check`: format, lints, the repository's own rules, all tests, documentation;
-//! - `rules`: the repository's own rules alone (file lengths, names of modules).
+//! - `rules`: the repository's own rules alone (file lengths, names of modules);
+//! - `guest`: the program on another kernel, in an emulated machine (not part of `check`).
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool for developers")]
 
 mod check;
+mod guest;
 mod rules;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let task = std::env::args().nth(1);
-    let done = match task.as_deref() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.first().map(String::as_str) {
         Some("check") => check::run(),
         Some("rules") => rules::run(),
+        Some("guest") => guest::run(&arguments[1..]),
         _ => {
-            eprintln!("usage: cargo xtask check|rules");
+            eprintln!("usage: cargo xtask check|rules|guest");
             return ExitCode::from(2);
         }
     };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Limits of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of memory.
+    /// Bytes of memory; as much swap can be used on top (Compat: docker).
     pub memory: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
@@ -59,32 +59,60 @@ impl Cgroup {
     /// Makes the group and sets its limits. A limit that the machine cannot hold is an error.
     pub fn create(&self, limits: Limits) -> io::Result<()> {
         for (controller, dir) in &self.dirs {
-            if *controller == Controller::Unified {
-                enable_controllers(dir)?;
-            }
-            // Somebody else may be removing the parent, which was empty.
-            fs_create_dir_all(dir).or_else(|_raced| fs_create_dir_all(dir))?;
+            make(*controller, dir)?;
+        }
+        self.see_controllers_for(limits)?;
+        for (controller, dir) in &self.dirs {
             match controller {
-                Controller::Memory => set(dir, "memory.limit_in_bytes", limits.memory)?,
+                Controller::Memory => {
+                    set(dir, "memory.limit_in_bytes", limits.memory)?;
+                    let with_swap = limits.memory.map(|bytes| bytes.saturating_mul(2));
+                    set_if_there(dir, "memory.memsw.limit_in_bytes", with_swap)?;
+                }
                 Controller::Pids => set(dir, "pids.max", limits.pids)?,
                 Controller::Cpu => {
-                    set(dir, "cpu.cfs_quota_us", limits.cpu_millis.map(|millis| millis * 100))?;
+                    set(dir, "cpu.cfs_quota_us", limits.cpu_millis.map(quota))?;
                     set(dir, "cpu.shares", limits.cpu_shares)?;
                 }
                 Controller::Unified => {
                     set(dir, "memory.max", limits.memory)?;
+                    set_if_there(dir, "memory.swap.max", limits.memory)?;
                     set(dir, "pids.max", limits.pids)?;
                     if let Some(millis) = limits.cpu_millis {
-                        write(dir, "cpu.max", &format!("{} 100000", millis * 100))?;
+                        write(dir, "cpu.max", &format!("{} 100000", quota(millis)))?;
                     }
                     // Spec: runc's conversion of cgroup v1 shares to v2 weight.
-                    set(
+                    set_if_there(
                         dir,
                         "cpu.weight",
                         limits.cpu_shares.map(|shares| 1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142),
                     )?;
                 }
                 Controller::Devices | Controller::Freezer => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A share of the processor is a wish and needs no controller; the others are promises.
+    fn see_controllers_for(&self, limits: Limits) -> io::Result<()> {
+        for (wanted, controller, name) in [
+            (limits.memory, Controller::Memory, "memory"),
+            (limits.pids, Controller::Pids, "pids"),
+            (limits.cpu_millis, Controller::Cpu, "cpu"),
+        ] {
+            let holds = |(found, dir): &(Controller, PathBuf)| {
+                *found == controller
+                    || *found == Controller::Unified
+                        && read_to_string(&dir.join("cgroup.controllers"))
+                            .is_ok_and(|text| text.split_whitespace().any(|word| word == name))
+            };
+            if wanted.is_some() && !self.dirs.iter().any(holds) {
+                let why = format!(
+                    "a limit cannot be held: no `{name}` controller for control groups here; the kernel may have been started without it \
+                     (`cgroup_disable`, `cgroup_enable` on its command line)"
+                );
+                return Err(io::Error::new(io::ErrorKind::Unsupported, why));
             }
         }
         Ok(())
@@ -150,20 +178,91 @@ impl Cgroup {
     }
 }
 
+/// Makes a group with those above it. Somebody else may be removing one of them at any time while it is empty.
+fn make(controller: Controller, dir: &Path) -> io::Result<()> {
+    let attempt = || {
+        if controller == Controller::Unified {
+            enable_controllers(dir)?;
+        }
+        fs_create_dir_all(dir)
+    };
+    let mut done = attempt();
+    for _ in 0..20 {
+        match done {
+            Err(ref error) if error.kind() == io::ErrorKind::NotFound => done = attempt(),
+            _ => break,
+        }
+    }
+    done
+}
+
 /// Lets the groups below each parent use the controllers that we need.
 fn enable_controllers(dir: &Path) -> io::Result<()> {
     let parents: Vec<&Path> =
         dir.ancestors().skip(1).take_while(|parent| parent.starts_with(MOUNT)).collect();
     for parent in parents.into_iter().rev() {
         fs_create_dir_all(parent)?;
-        let available = read_to_string(&parent.join("cgroup.controllers"))?;
-        for controller in ["cpu", "memory", "pids"] {
-            if available.split_whitespace().any(|found| found == controller) {
-                write(parent, "cgroup.subtree_control", &format!("+{controller}"))?;
+        let words = |file: &str| read_to_string(&parent.join(file)).map(|text| text.trim().to_owned());
+        let missing = missing_controllers(&words("cgroup.controllers")?, &words("cgroup.subtree_control")?);
+        // All at once: one alone, where processes are in the group, would leave it half of a threaded one.
+        let enable = || write(parent, "cgroup.subtree_control", &missing);
+        if missing.is_empty() {
+            continue;
+        }
+        let first = enable();
+        if first.is_err() && parent == Path::new(MOUNT) {
+            empty_into_leaf(parent)?;
+            enable()?;
+        } else {
+            first?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns what to write so that the groups below have what we need of what there is: `+cpu +pids`.
+fn missing_controllers(available: &str, enabled: &str) -> String {
+    let has = |words: &str, name: &str| words.split_whitespace().any(|word| word == name);
+    let missing = ["cpu", "memory", "pids"].into_iter();
+    let missing = missing.filter(|name| has(available, name) && !has(enabled, name));
+    missing.map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Where the processes go that are in the way of controllers. Compat: the name that others use for it.
+pub(crate) const LEAF: &str = "init";
+
+/// Moves all processes of a group into one below it.
+///
+/// What looks like the root is one group of many inside a container, and only the real root may have both processes and groups with
+/// controllers.
+fn empty_into_leaf(group: &Path) -> io::Result<()> {
+    let leaf = group.join(LEAF);
+    fs_create_dir_all(&leaf)?;
+    // Those that start meanwhile come in the next round.
+    for _ in 0..10 {
+        let processes = read_to_string(&group.join("cgroup.procs"))?;
+        if processes.is_empty() {
+            break;
+        }
+        for process in processes.lines() {
+            match write_plainly(&leaf, "cgroup.procs", process) {
+                // It has just ended.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                other => other?,
             }
         }
     }
     Ok(())
+}
+
+/// Microseconds of each tenth of a second; the kernel takes no less than one thousand.
+fn quota(millis: u64) -> u64 {
+    millis.saturating_mul(100).max(1000)
+}
+
+/// What is not there is nothing to wait for: swap on a kernel without it, weights without their controller.
+fn set_if_there(dir: &Path, file: &str, value: Option<u64>) -> io::Result<()> {
+    if dir.join(file).exists() { set(dir, file, value) } else { Ok(()) }
 }
 
 fn set(dir: &Path, file: &str, value: Option<u64>) -> io::Result<()> {
@@ -171,12 +270,19 @@ fn set(dir: &Path, file: &str, value: Option<u64>) -> io::Result<()> {
 }
 
 fn write(dir: &Path, file: &str, value: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    let path = dir.join(file);
-    let mut opened = std::fs::OpenOptions::new().write(true).open(&path)?;
-    opened.write_all(value.as_bytes()).map_err(|error| {
-        io::Error::new(error.kind(), format!("could not write `{value}` to `{}`: {error}", path.display()))
+    write_plainly(dir, file, value).map_err(|error| {
+        let path = dir.join(file);
+        // The group went between opening and writing.
+        let gone = error.raw_os_error() == Some(libc::ENODEV);
+        let kind = if gone { io::ErrorKind::NotFound } else { error.kind() };
+        io::Error::new(kind, format!("could not write `{value}` to `{}`: {error}", path.display()))
     })
+}
+
+/// Keeps the kernel's number in the error.
+fn write_plainly(dir: &Path, file: &str, value: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    std::fs::OpenOptions::new().write(true).open(dir.join(file))?.write_all(value.as_bytes())
 }
 
 fn read_to_string(path: &Path) -> io::Result<String> {
@@ -191,6 +297,23 @@ fn fs_create_dir_all(dir: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use shipway_testkit::{Need, require};
+
+    #[test]
+    fn only_missing_controllers_are_asked_for() {
+        for (name, available, enabled, want) in [
+            ("none yet", "cpuset cpu io memory pids", "", "+cpu +memory +pids"),
+            ("some", "cpu memory pids", "memory", "+cpu +pids"),
+            ("all", "cpu memory pids", "cpu io memory pids", ""),
+            ("not there", "cpuset pids", "", "+pids"),
+        ] {
+            assert_eq!(missing_controllers(available, enabled), want, "case {name}");
+        }
+    }
+
+    #[test]
+    fn a_quota_is_one_that_the_kernel_takes() {
+        assert_eq!([quota(1), quota(10), quota(1500)], [1000, 1000, 150_000]);
+    }
 
     #[test]
     fn a_group_holds_its_limits_and_goes_without_a_trace() {

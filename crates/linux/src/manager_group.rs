@@ -29,7 +29,8 @@ impl OwnGroup {
     /// Goes to the root of the hierarchy and removes the group.
     pub fn leave(self) -> io::Result<()> {
         for (root, group) in &self.groups {
-            move_here(root)?;
+            // Inside a container the root is a group like others, and has been emptied.
+            move_here(root).or_else(|_emptied| move_here(&root.join(crate::cgroup::LEAF)))?;
             std::fs::remove_dir(group)?;
             // A parent directly below the root is ours as well; another container's group in it keeps it.
             if let Some(parent) = group.parent().filter(|parent| parent.parent() == Some(root)) {

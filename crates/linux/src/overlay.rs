@@ -1,15 +1,28 @@
 //! Overlay mounts that have no place in the tree.
 
+mod option_page;
+
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, open_tree,
 };
+
+pub(crate) use option_page::read_only_view;
+
+/// How many lower directories the kernel stacks (`OVL_MAX_STACK`).
+const MAX_LOWERS: usize = 500;
+
+/// The options of every mount; a flag has no value.
+const OPTIONS: [(&str, &str); 4] =
+    [("userxattr", ""), ("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
 
 /// A stack of directories shown as one.
 ///
@@ -29,11 +42,29 @@ pub struct Overlay {
 impl Overlay {
     /// Mounts the stack detached and returns its root; the mount ends with the last reference to it.
     ///
-    /// Needs `CAP_SYS_ADMIN` and, for more than one lower directory, Linux 6.5 (`lowerdir+`).
+    /// Needs `CAP_SYS_ADMIN`.
     pub fn mount_detached(&self) -> io::Result<OwnedFd> {
+        self.mount_by(if layers_can_be_appended() { Way::Appended } else { Way::OptionPage })
+    }
+
+    fn mount_by(&self, way: Way) -> io::Result<OwnedFd> {
         if let ([lower], None) = (self.lowers.as_slice(), &self.upper) {
             return clone_read_only(lower);
         }
+        if self.lowers.len() > MAX_LOWERS {
+            let layers = self.lowers.len();
+            return Err(unsupported(format!("{layers} layers, and the kernel stacks at most {MAX_LOWERS}")));
+        }
+        if let Some(upper) = &self.upper {
+            see_user_attributes(upper)?;
+        }
+        match way {
+            Way::Appended => self.append(),
+            Way::OptionPage => option_page::mount(self),
+        }
+    }
+
+    fn append(&self) -> io::Result<OwnedFd> {
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         let set = |name: &str, path: &PathBuf| -> io::Result<()> {
             let value = CString::new(path.as_os_str().as_bytes())?;
@@ -46,15 +77,54 @@ impl Overlay {
             set("upperdir", upper)?;
             set("workdir", work)?;
         }
-        for (name, value) in [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")] {
-            fsconfig_set_string(&context, name, value)?;
+        for (name, value) in OPTIONS {
+            match value {
+                "" => fsconfig_set_flag(&context, name)?,
+                value => fsconfig_set_string(&context, name, value)?,
+            }
         }
-        fsconfig_set_flag(&context, "userxattr")?;
         fsconfig_create(&context)?;
         let attributes =
             if self.upper.is_some() { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_RDONLY };
         Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
     }
+}
+
+/// How the kernel is told what to stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// One directory after the other, by `fsconfig(2)`.
+    Appended,
+    /// All in the one page that `mount(2)` takes.
+    OptionPage,
+}
+
+/// Returns whether the kernel knows `lowerdir+`. Looked at once.
+///
+/// A kernel that does says at once that nothing is at a path. An older one does not know the name, or takes every option as it comes
+/// and looks at none before the end.
+fn layers_can_be_appended() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let Ok(context) = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else { return false };
+        fsconfig_set_string(&context, "lowerdir+", c"/proc/self/nothing") == Err(Errno::NOENT)
+    })
+}
+
+/// Layers keep marks in user attributes; without them a directory that replaced another one would show what was in that.
+fn see_user_attributes(upper: &Path) -> io::Result<()> {
+    match rustix::fs::getxattr(upper, "user.overlay.opaque", &mut [0_u8; 8][..]) {
+        Err(Errno::OPNOTSUPP) => Err(unsupported(format!(
+            "`{}` is on a file system without user extended attributes (tmpfs has them from Linux 6.6 on)",
+            upper.display()
+        ))),
+        // What else is wrong is said by the mount.
+        _ => Ok(()),
+    }
+}
+
+fn unsupported(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, why)
 }
 
 /// An overlay of one read-only directory is refused by the kernel: a copy of the directory's own mount serves.
@@ -70,30 +140,110 @@ mod tests {
     use super::*;
     use shipway_testkit::{Need, require};
 
+    fn directory(names: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for name in names {
+            fs_err::create_dir(dir.path().join(name)).unwrap();
+        }
+        dir
+    }
+
+    fn read(root: &crate::Root, name: &str) -> String {
+        io::read_to_string(root.open_file(name).unwrap()).unwrap()
+    }
+
+    /// What this kernel can do; every kernel has the option page.
+    fn ways() -> Vec<Way> {
+        let appended = layers_can_be_appended().then_some(Way::Appended);
+        appended.into_iter().chain([Way::OptionPage]).collect()
+    }
+
     #[test]
     fn writes_go_to_the_upper_directory_only() {
         if !require(&[Need::Root, Need::Overlay]) {
             return;
         }
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        for name in ["a", "b", "upper", "work"] {
-            fs_err::create_dir(path(name)).unwrap();
+        for way in ways() {
+            let dir = directory(&["a,odd:name", "b", "upper", "work"]);
+            let path = |name: &str| dir.path().join(name);
+            fs_err::write(path("a,odd:name/f"), "a").unwrap();
+            fs_err::write(path("b/f"), "b").unwrap();
+            fs_err::create_dir(path("a,odd:name/d")).unwrap();
+            fs_err::write(path("a,odd:name/d/hidden"), "").unwrap();
+            let overlay = Overlay {
+                lowers: vec![path("b"), path("a,odd:name")],
+                upper: Some(path("upper")),
+                work: Some(path("work")),
+            };
+            let root = crate::Root::from_fd(overlay.mount_by(way).unwrap());
+            assert_eq!(read(&root, "f"), "b", "{way:?}");
+            root.create_file("new", 0o644).unwrap();
+            assert!(path("upper/new").exists() && !path("b/new").exists(), "{way:?}");
+            // A directory in the place of another one needs a mark in a user attribute.
+            root.remove_all("d").unwrap();
+            root.create_dir("d", 0o755).unwrap();
+            assert!(root.names("d").unwrap().is_empty(), "{way:?}");
+            let marks = crate::Root::open(&path("upper")).unwrap().xattrs("d").unwrap();
+            assert!(marks.contains(&("user.overlay.opaque".to_owned(), b"y".to_vec())), "{way:?}: {marks:?}");
         }
-        fs_err::write(path("a/f"), "a").unwrap();
-        fs_err::write(path("b/f"), "b").unwrap();
-        let overlay = Overlay {
-            lowers: vec![path("b"), path("a")],
-            upper: Some(path("upper")),
-            work: Some(path("work")),
-        };
-        let root = crate::Root::from_fd(overlay.mount_detached().unwrap());
-        assert_eq!(io::read_to_string(root.open_file("f").unwrap()).unwrap(), "b");
-        root.create_file("new", 0o644).unwrap();
-        assert!(path("upper/new").exists() && !path("a/new").exists());
-        let single = Overlay { lowers: vec![path("a")], upper: None, work: None };
-        let root = crate::Root::from_fd(single.mount_detached().unwrap());
-        assert_eq!(io::read_to_string(root.open_file("f").unwrap()).unwrap(), "a");
-        assert!(root.create_file("new", 0o644).is_err());
+    }
+
+    #[test]
+    fn without_an_upper_directory_nothing_can_be_written() {
+        if !require(&[Need::Root, Need::Overlay]) {
+            return;
+        }
+        for way in ways() {
+            let dir = directory(&["a", "b"]);
+            fs_err::write(dir.path().join("a/f"), "a").unwrap();
+            for lowers in [vec![dir.path().join("a")], vec![dir.path().join("b"), dir.path().join("a")]] {
+                let overlay = Overlay { lowers, upper: None, work: None };
+                let root = crate::Root::from_fd(overlay.mount_by(way).unwrap());
+                assert_eq!(read(&root, "f"), "a", "{way:?}");
+                assert!(root.create_file("new", 0o644).is_err(), "{way:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stack_may_be_as_high_as_the_kernel_allows() {
+        if !require(&[Need::Root, Need::Overlay]) {
+            return;
+        }
+        let dir = directory(&["upper", "work"]);
+        let mut lowers = Vec::new();
+        for number in 0..=MAX_LOWERS {
+            let lower = dir.path().join(format!("a-layer-with-a-name-of-some-length-{number}"));
+            fs_err::create_dir(&lower).unwrap();
+            fs_err::write(lower.join("top"), number.to_string()).unwrap();
+            fs_err::write(lower.join(format!("file-{number}")), "").unwrap();
+            lowers.insert(0, lower);
+        }
+        let upper = Some(dir.path().join("upper"));
+        let mut overlay = Overlay { lowers, upper, work: Some(dir.path().join("work")) };
+        for way in ways() {
+            let refused = overlay.mount_by(way).unwrap_err();
+            assert!(refused.to_string().starts_with("501 layers"), "{refused}");
+        }
+        overlay.lowers.remove(0);
+        for way in ways() {
+            let root = crate::Root::from_fd(overlay.mount_by(way).unwrap());
+            assert_eq!(read(&root, "top"), (MAX_LOWERS - 1).to_string(), "{way:?}");
+            assert_eq!(root.names("").unwrap().len(), MAX_LOWERS + 1, "{way:?}");
+        }
+    }
+
+    #[test]
+    fn the_way_by_the_option_page_leaves_no_mount_and_no_thread_elsewhere() {
+        if !require(&[Need::Root, Need::Overlay]) {
+            return;
+        }
+        let dir = directory(&["a", "b"]);
+        let place = std::env::current_dir().unwrap();
+        let lowers = vec![dir.path().join("b"), dir.path().join("a")];
+        let _mounted = Overlay { lowers, upper: None, work: None }.mount_by(Way::OptionPage).unwrap();
+        let mounts = fs_err::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(dir.path().to_str().unwrap()), "{mounts}");
+        assert_eq!(std::env::current_dir().unwrap(), place);
     }
 }

@@ -209,6 +209,12 @@ pub fn new_cgroup_namespace() -> io::Result<()> {
     }
 }
 
+/// Gives this thread mounts, a root and a working directory of its own.
+pub(crate) fn new_mount_namespace() -> io::Result<()> {
+    // SAFETY: plain system call; the flag implies CLONE_FS, so nothing of other threads changes.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Sets the host name of this namespace.
 pub fn set_hostname(name: &str) -> io::Result<()> {
     Ok(rustix::system::sethostname(name.as_bytes())?)

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
+use crate::overlay::read_only_view;
 use rustix::fs::{
     CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, fcntl_add_seals, fcntl_get_seals, fstatfs,
     fstatvfs, memfd_create, open, openat,
@@ -35,7 +36,9 @@ pub fn ensure_sealed() -> io::Result<()> {
     if std::env::var_os(MARKER).is_some() {
         return Err(io::Error::other("the sealed copy of the program is not sealed"));
     }
-    let sealed = through_overlay().or_else(|_unsupported| in_memory(running.into()))?;
+    let sealed = through_overlay(view_by_descriptors)
+        .or_else(|_older_kernel| through_overlay(read_only_view))
+        .or_else(|_unsupported| in_memory(running.into()))?;
     let text = |value: OsString| CString::new(value.into_vec()).map_err(io::Error::from);
     let arguments = std::env::args_os().map(text).collect::<Result<Vec<_>, _>>()?;
     let variables = std::env::vars_os().chain([(OsString::from(MARKER), OsString::from("1"))]);
@@ -58,12 +61,18 @@ fn is_sealed(program: &OwnedFd) -> io::Result<bool> {
 }
 
 /// Opens our program through an overlay that has nowhere to write to.
-fn through_overlay() -> io::Result<OwnedFd> {
+fn through_overlay(view: impl Fn(&Path) -> io::Result<OwnedFd>) -> io::Result<OwnedFd> {
     let path = rustix::fs::readlink("/proc/self/exe", Vec::new())?;
     let path = OsString::from_vec(path.into_bytes());
     let (Some(dir), Some(name)) = (Path::new(&path).parent(), Path::new(&path).file_name()) else {
         return Err(io::ErrorKind::NotFound.into());
     };
+    let name: &OsStr = name;
+    Ok(openat(view(dir)?, name, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?)
+}
+
+/// Shows a directory in an overlay by descriptors, which newer kernels take.
+fn view_by_descriptors(dir: &Path) -> io::Result<OwnedFd> {
     let dir = openat(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     // The kernel wants two lower directories where there is no upper one.
     let nothing = crate::new_filesystem(
@@ -77,9 +86,7 @@ fn through_overlay() -> io::Result<OwnedFd> {
     }
     fsconfig_create(&context)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    let name: &OsStr = name;
-    Ok(openat(mount, name, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?)
+    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// Copies our program into memory and seals it.
@@ -124,8 +131,13 @@ mod tests {
         }
         let own = open("/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
         assert!(!is_sealed(&own).unwrap());
-        let copies = [through_overlay().unwrap(), in_memory(own.into()).unwrap()];
-        for (name, copy) in ["overlay", "memory"].into_iter().zip(copies) {
+        let copies = [
+            ("overlay by descriptors", through_overlay(view_by_descriptors).ok()),
+            ("overlay by the option page", Some(through_overlay(read_only_view).unwrap())),
+            ("memory", Some(in_memory(own.into()).unwrap())),
+        ];
+        for (name, copy) in copies {
+            let Some(copy) = copy else { continue };
             let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
             let read = open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
             assert!(is_sealed(&read).unwrap(), "{name}");

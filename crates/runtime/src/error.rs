@@ -108,7 +108,7 @@ impl StartFailure {
                 "name capabilities as in `man 7 capabilities`, and only those that this user has"
             }
             Stage::WorkingDirectory => "choose another one: --workdir DIR",
-            _ => "run as root on Linux 6.5 or newer; `dmesg` may say more",
+            _ => "run as root on Linux 5.15 or newer; `dmesg` may say more",
         }
     }
 }
