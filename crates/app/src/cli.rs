@@ -135,6 +135,9 @@ pub(crate) enum Verb {
   shipway stop -t 0 $(shipway ps -q)    all, at once")]
     Stop(StopArgs),
     /// Send a signal to containers
+    #[command(after_help = "Examples:
+  shipway kill box
+  shipway kill -s HUP box    read the configuration again")]
     Kill(KillArgs),
     /// Remove containers
     #[command(after_help = "Examples:

@@ -23,7 +23,6 @@ const LATER: &[(&str, &str)] = &[
     ("export", "`shipway exec NAME tar -c /` writes a running container's files"),
     ("history", "`shipway inspect` shows the layers"),
     ("image", "`shipway images`, `rmi`, `tag`, `inspect`, `import` and `build` are there"),
-    ("kill", "use `shipway stop -t 0`"),
     ("kubectl", "stock kubectl works: `export KUBECONFIG=$(shipway cluster kubeconfig --path)`"),
     ("load", "`shipway import` a root file system"),
     ("login", "there is no registry client yet"),

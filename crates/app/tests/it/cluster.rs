@@ -238,10 +238,20 @@ fn an_application_that_ends_again_and_again_is_a_failure_that_says_so() {
     }
     let town = Town::new();
     town.page("page\n");
-    fs_err::write(town.machine.context().join("serve"), "#!/bin/sh\necho 'no database'\nexit 3\n").unwrap();
+    let serve = town.machine.context().join("serve");
+    let works = fs_err::read_to_string(&serve).unwrap();
+    let needs = "[ -n \"$DATABASE\" ] || { echo 'no database'; exit 3; }\n";
+    fs_err::write(&serve, works.replacen('\n', &format!("\n{needs}"), 1)).unwrap();
     let output = town.machine.shipway(&["up"]);
     let notes = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{notes}");
     assert!(notes.contains("last with exit code 3 (Error)"), "{notes}");
     assert!(String::from_utf8(output.stdout).unwrap().contains("no database\n"), "{notes}");
+
+    // Mended without another image: what becomes of the old pod is no failure of the new one.
+    let project = town.machine.context().join("shipway.toml");
+    let text = fs_err::read_to_string(&project).unwrap();
+    fs_err::write(&project, format!("{text}[env]\nDATABASE = 'db'\n")).unwrap();
+    let (_, notes) = town.machine.ok(&["up", "-d"]);
+    assert!(notes.contains("web: 1 of 1 pods ready"), "{notes}");
 }
