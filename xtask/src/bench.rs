@@ -5,7 +5,8 @@
 //!
 //! Programs are found on `PATH`; `SHIPWAY`, `DOCKERD`, `DOCKER`, `PODMAN`, `CRUN`, `RUNC` and `MMDEBSTRAP` name
 //! others, and an empty value leaves a peer out. Everything is made below the temporary directory (`TMPDIR`), with
-//! daemons of its own, and removed at the end. What needs no way out runs in a network namespace of its own.
+//! daemons of its own and in a mount namespace of its own, and removed at the end. What needs no way out runs in a
+//! network namespace of its own too.
 
 mod bootstrap;
 mod cluster;
@@ -32,7 +33,7 @@ const USAGE: &str = "usage: cargo xtask bench [containers|cluster|flask|bootstra
 /// A set of rows that share what they need.
 struct Group {
     name: &'static str,
-    /// Whether it downloads something. The others run in a network namespace of their own.
+    /// Whether it downloads something. The others get a network namespace of their own.
     downloads: bool,
     /// How often each command is measured.
     runs: usize,
@@ -49,20 +50,21 @@ const GROUPS: &[Group] = &[
 /// Measures the groups that `args` name, or all.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let options = Options::parse(args)?;
-    if options.inside {
-        set_up_loopback()?;
-    } else {
+    if !options.inside {
         println!("{}\n", machine::describe()?);
     }
     for group in GROUPS.iter().filter(|group| options.wants(group.name)) {
-        if group.downloads || options.inside {
-            let scratch = Scratch::new()?;
-            let table = (group.measure)(&scratch, options.runs.unwrap_or(group.runs))
-                .with_context(|| format!("could not measure `{}`", group.name))?;
-            println!("## {}\n\n{table}", group.name);
-        } else {
-            run_inside(group.name, options.runs)?;
+        if !options.inside {
+            run_inside(group, options.runs)?;
+            continue;
         }
+        if !group.downloads {
+            set_up_loopback()?;
+        }
+        let scratch = Scratch::new()?;
+        let table = (group.measure)(&scratch, options.runs.unwrap_or(group.runs))
+            .with_context(|| format!("could not measure `{}`", group.name))?;
+        println!("## {}\n\n{table}", group.name);
     }
     Ok(())
 }
@@ -70,7 +72,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
 struct Options {
     names: Vec<String>,
     runs: Option<usize>,
-    /// Whether this process is in the network namespace that [`run_inside`] made.
+    /// Whether this process is in the namespaces that [`run_inside`] made.
     inside: bool,
 }
 
@@ -98,14 +100,15 @@ impl Options {
     }
 }
 
-/// Measures a group by this program in a network namespace of its own: bridges and rules of all sides end with it.
-fn run_inside(name: &str, runs: Option<usize>) -> anyhow::Result<()> {
+/// Measures a group by this program in namespaces of its own: mounts, bridges and rules of all sides end with it.
+fn run_inside(group: &Group, runs: Option<usize>) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("this program has no path")?;
     let mut command = Command::new("unshare");
-    command.args(["--net", "--"]).arg(program).args(["bench", "--inside", name]);
+    command.arg("--mount").args((!group.downloads).then_some("--net")).arg("--").arg(program);
+    command.args(["bench", "--inside", group.name]);
     command.args(runs.iter().flat_map(|runs| ["--runs".to_owned(), runs.to_string()]));
     let status = command.status().context("could not start `unshare`")?;
-    ensure!(status.success(), "`{name}` was not measured");
+    ensure!(status.success(), "`{}` was not measured", group.name);
     Ok(())
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn measure(scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
             sides.push(Side::command("docker", |_run| Ok(docker.command(&args))));
         }
         if let Some(podman) = &podman
-            && podman.can(&args, &mut table)
+            && works("Podman", &mut podman.command(&args), &mut table)
         {
             sides.push(Side::command("podman", |_run| Ok(podman.command(&args))));
         }
@@ -94,17 +94,17 @@ impl Podman {
         command.args(["--events-backend", "file"]).args(args);
         command
     }
+}
 
-    /// Says whether a command works at all: not every machine has what its networks need.
-    fn can(&self, args: &[&str], table: &mut Table) -> bool {
-        let tried = program::output(&mut self.command(args));
-        if let Err(error) = &tried {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default();
-            table.note(format!("Podman was left out of `{}`: {reason}", args.join(" ")));
-        }
-        tried.is_ok()
+/// Says whether a command works at all, and notes why it does not: not every machine has what it needs.
+fn works(name: &str, command: &mut Command, table: &mut Table) -> bool {
+    let tried = program::output(command);
+    if let Err(error) = &tried {
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or_default();
+        table.note(format!("`{name}` fails here and was left out: {reason}"));
     }
+    tried.is_ok()
 }
 
 /// A bundle and the runtime that starts it.
@@ -112,6 +112,8 @@ struct Bundle {
     name: String,
     program: PathBuf,
     dir: PathBuf,
+    /// Flags before the verb.
+    flags: &'static [&'static str],
 }
 
 impl Bundle {
@@ -136,12 +138,23 @@ impl Bundle {
         spec["process"]["args"] = json!(["true"]);
         spec["root"] = json!({ "path": rootfs, "readonly": true });
         fs_err::write(file, spec.to_string())?;
-        Ok(Some(Self { name: format!("{name} run"), program, dir: dir.to_owned() }))
+        let mut bundle = Self { name: format!("{name} run"), program, dir: dir.to_owned(), flags: &[] };
+        if works(&bundle.name, &mut bundle.command(0), table) {
+            return Ok(Some(bundle));
+        }
+        bundle.flags = &["--cgroup-manager=disabled"];
+        bundle.name = format!("{name} run, without control groups");
+        Ok(works(&bundle.name, &mut bundle.command(0), table).then_some(bundle))
     }
 
     fn command(&self, run: usize) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--root").arg(self.dir.join("state")).args(["run", "--bundle"]).arg(&self.dir);
+        command
+            .arg("--root")
+            .arg(self.dir.join("state"))
+            .args(self.flags)
+            .args(["run", "--bundle"])
+            .arg(&self.dir);
         command.arg(format!("swbench-{}-{run}", std::process::id()));
         command
     }

@@ -9,6 +9,8 @@ use anyhow::{Context as _, bail};
 use super::program;
 use super::table::Table;
 
+/// The control group of its containers.
+const GROUP: &str = "shipway-bench-docker";
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -42,21 +44,19 @@ impl Docker {
         fs_err::create_dir_all(dir)?;
         fs_err::write(dir.join("daemon.json"), "{}\n")?;
         let socket = dir.join("docker.sock");
-        // Its mounts end with it.
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--"]).arg(&server);
+        let mut command = Command::new(&server);
         command.arg("--config-file").arg(dir.join("daemon.json"));
         command.arg("--data-root").arg(dir.join("data"));
         command.arg("--exec-root").arg(dir.join("exec"));
         command.arg("--pidfile").arg(dir.join("docker.pid"));
         command.arg("--host").arg(format!("unix://{}", socket.display()));
-        command.args(["--storage-driver", "overlay2", "--cgroup-parent", "/shipway-bench-docker"]);
+        command.args(["--storage-driver", "overlay2"]).arg("--cgroup-parent").arg(format!("/{GROUP}"));
         if network == Network::Untouched {
             command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
         }
         let log = fs_err::File::create(dir.join("docker.log"))?.into_file();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let daemon = command.spawn().context("could not start `unshare`")?;
+        let daemon = command.spawn().with_context(|| format!("could not start {}", server.display()))?;
         let mut docker = Self { client, socket, dir: dir.to_owned(), daemon };
         docker.wait()?;
         Ok(Some(docker))
@@ -100,11 +100,21 @@ impl Drop for Docker {
     }
 }
 
-/// Removes the control groups that the daemon leaves.
+/// Removes the control groups that the daemon leaves, in all hierarchies.
 fn remove_groups() {
     let hierarchies = fs_err::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
     let roots = hierarchies.map(|entry| entry.path()).chain([PathBuf::from("/sys/fs/cgroup")]);
     for root in roots {
-        drop(fs_err::remove_dir(root.join("shipway-bench-docker")));
+        remove_group(&root.join(GROUP));
     }
+}
+
+/// Removes a control group and those in it; one that is not there, or in use, stays as it is.
+fn remove_group(group: &Path) {
+    for child in fs_err::read_dir(group).into_iter().flatten().flatten() {
+        if child.path().is_dir() {
+            remove_group(&child.path());
+        }
+    }
+    drop(fs_err::remove_dir(group));
 }

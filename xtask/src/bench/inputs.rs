@@ -8,9 +8,20 @@ use anyhow::Context as _;
 
 use super::program;
 
-/// A directory that goes with the value.
+/// A directory that goes with the value, with everything that is mounted in it.
 #[derive(Debug)]
 pub(crate) struct Scratch(tempfile::TempDir);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let mounts = fs_err::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        // What is mounted last lies on top.
+        for place in places.filter(|place| Path::new(place).starts_with(self.0.path())).rev() {
+            drop(Command::new("umount").args(["--lazy", place]).status());
+        }
+    }
+}
 
 impl Scratch {
     pub(crate) fn new() -> anyhow::Result<Self> {

@@ -37,9 +37,12 @@ impl Table {
         self.row(what, vec![(String::new(), ours)]);
     }
 
-    /// Adds a sentence below the table.
+    /// Adds a sentence below the table, once.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
-        self.notes.push(note.into());
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 }
 
@@ -61,18 +64,21 @@ impl fmt::Display for Table {
                 writeln!(out, "| {what} | {runs} | {ours} | {name} | {theirs} | {ratio} |")?;
             }
         }
-        self.notes.iter().try_for_each(|note| write!(out, "\n{note}\n"))
+        writeln!(out)?;
+        self.notes.iter().try_for_each(|note| writeln!(out, "- {note}"))
     }
 }
 
-/// `median (minimum-maximum)` of the ratios.
+/// `median (minimum-maximum)` of the ratios, with three digits where two would say little.
 fn ratio(ours: &Samples, theirs: &Samples) -> String {
     let ratios = ours.ratios(theirs);
     let (least, most) = range(&ratios);
+    let middle = median(&ratios);
+    let digits = if middle < 0.1 { 3 } else { 2 };
     match ratios.len() {
         0 => "-".to_owned(),
-        1 => format!("{:.2}", ratios[0]),
-        _ => format!("{:.2} ({least:.2}-{most:.2})", median(&ratios)),
+        1 => format!("{middle:.digits$}"),
+        _ => format!("{middle:.digits$} ({least:.digits$}-{most:.digits$})"),
     }
 }
 
@@ -98,7 +104,7 @@ mod tests {
                 "|  |  |  | b | 4.00 s | 0.25 |",
                 "| memory | 1 | 40.0 MB | | | |",
                 "",
-                "No `c` here."
+                "- No `c` here."
             ]
         );
     }
