@@ -45,10 +45,11 @@ pub(crate) fn measure(scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
         if let Some(docker) = &docker {
             sides.push(Side::command("docker", |_run| Ok(docker.command(&args))));
         }
-        if let Some(podman) = &podman
-            && works("Podman", &mut podman.command(&args), &mut table)
-        {
-            sides.push(Side::command("podman", |_run| Ok(podman.command(&args))));
+        if let Some(podman) = &podman {
+            let args = podman.run(network);
+            if works(&podman.name, &mut podman.command(&args), &mut table) {
+                sides.push(Side::command(podman.name.as_str(), move |_run| Ok(podman.command(&args))));
+            }
         }
         if network == "none" {
             sides.extend(
@@ -68,8 +69,11 @@ pub(crate) fn measure(scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
 
 /// Podman on storage of its own.
 struct Podman {
+    name: String,
     program: PathBuf,
     dir: PathBuf,
+    /// Another runtime than its default.
+    runtime: Option<PathBuf>,
 }
 
 impl Podman {
@@ -80,18 +84,37 @@ impl Podman {
             return Ok(None);
         };
         table.note(format!("Podman: {}.", program::version(&program)));
-        let podman = Self { program, dir: dir.to_owned() };
+        let mut podman = Self { name: "podman".to_owned(), program, dir: dir.to_owned(), runtime: None };
         program::output(podman.command(&["import", "--quiet"]).arg(archive).arg("localhost/box"))?;
+        if !works(&podman.name, &mut podman.command(&podman.run("none")), table) {
+            podman.runtime = program::find("RUNC", "runc");
+            podman.name = "podman with runc".to_owned();
+        }
         Ok(Some(podman))
+    }
+
+    /// Returns the arguments that run the image. Limits are named because it wants to raise them otherwise.
+    fn run<'a>(&self, network: &'a str) -> Vec<&'a str> {
+        let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+        [&["run", "--rm"], &limits[..], &["--network", network, "box", "true"]].concat()
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--root").arg(self.dir.join("storage"));
-        command.arg("--runroot").arg(self.dir.join("run"));
-        command.arg("--tmpdir").arg(self.dir.join("tmp"));
+        for (flag, name) in [
+            ("--root", "storage"),
+            ("--runroot", "run"),
+            ("--tmpdir", "tmp"),
+            ("--network-config-dir", "net"),
+        ] {
+            command.arg(flag).arg(self.dir.join(name));
+        }
         command.args(["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"]);
-        command.args(["--events-backend", "file"]).args(args);
+        command.args(["--events-backend", "file"]);
+        if let Some(runtime) = &self.runtime {
+            command.arg("--runtime").arg(runtime);
+        }
+        command.args(args);
         command
     }
 }
@@ -102,7 +125,7 @@ fn works(name: &str, command: &mut Command, table: &mut Table) -> bool {
     if let Err(error) = &tried {
         let reason = error.to_string();
         let reason = reason.lines().last().unwrap_or_default();
-        table.note(format!("`{name}` fails here and was left out: {reason}"));
+        table.note(format!("`{name}` fails here and was left out: {reason}."));
     }
     tried.is_ok()
 }
@@ -112,8 +135,6 @@ struct Bundle {
     name: String,
     program: PathBuf,
     dir: PathBuf,
-    /// Flags before the verb.
-    flags: &'static [&'static str],
 }
 
 impl Bundle {
@@ -138,23 +159,13 @@ impl Bundle {
         spec["process"]["args"] = json!(["true"]);
         spec["root"] = json!({ "path": rootfs, "readonly": true });
         fs_err::write(file, spec.to_string())?;
-        let mut bundle = Self { name: format!("{name} run"), program, dir: dir.to_owned(), flags: &[] };
-        if works(&bundle.name, &mut bundle.command(0), table) {
-            return Ok(Some(bundle));
-        }
-        bundle.flags = &["--cgroup-manager=disabled"];
-        bundle.name = format!("{name} run, without control groups");
+        let bundle = Self { name: format!("{name} run"), program, dir: dir.to_owned() };
         Ok(works(&bundle.name, &mut bundle.command(0), table).then_some(bundle))
     }
 
     fn command(&self, run: usize) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .arg("--root")
-            .arg(self.dir.join("state"))
-            .args(self.flags)
-            .args(["run", "--bundle"])
-            .arg(&self.dir);
+        command.arg("--root").arg(self.dir.join("state")).args(["run", "--bundle"]).arg(&self.dir);
         command.arg(format!("swbench-{}-{run}", std::process::id()));
         command
     }
