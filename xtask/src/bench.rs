@@ -43,8 +43,8 @@ struct Group {
 const GROUPS: &[Group] = &[
     Group { name: "containers", downloads: false, runs: 20, measure: containers::measure },
     Group { name: "cluster", downloads: false, runs: 7, measure: cluster::measure },
-    Group { name: "flask", downloads: true, runs: 3, measure: flask::measure },
-    Group { name: "bootstrap", downloads: true, runs: 3, measure: bootstrap::measure },
+    Group { name: "flask", downloads: true, runs: 5, measure: flask::measure },
+    Group { name: "bootstrap", downloads: true, runs: 5, measure: bootstrap::measure },
 ];
 
 /// Measures the groups that `args` name, or all.

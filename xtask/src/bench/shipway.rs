@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::program;
 
-/// Shipway on a root and a state directory below one directory; its cluster ends with the value.
+/// Shipway on a root and a state directory below one directory; its cluster and its bridge end with the value.
 #[derive(Debug)]
 pub(crate) struct Shipway {
     program: PathBuf,
@@ -67,7 +67,8 @@ impl Shipway {
 
 impl Drop for Shipway {
     fn drop(&mut self) {
-        if self.dir.join("root/cluster").exists() {
+        // Also without a cluster: it takes the bridge of containers and RUN steps away.
+        if self.dir.join("root").exists() {
             drop(self.command(&["cluster", "reset"]).output());
         }
     }
