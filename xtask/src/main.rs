@@ -2,10 +2,12 @@
 //!
 //! - `check`: format, lints, the repository's own rules, all tests, documentation;
 //! - `rules`: the repository's own rules alone (file lengths, names of modules);
-//! - `guest`: the program on another kernel, in an emulated machine (not part of `check`).
+//! - `guest`: the program on another kernel, in an emulated machine (not part of `check`);
+//! - `bench`: measures Shipway beside its peers (not part of `check`).
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool for developers")]
 
+mod bench;
 mod check;
 mod guest;
 mod rules;
@@ -17,9 +19,10 @@ fn main() -> ExitCode {
     let done = match arguments.first().map(String::as_str) {
         Some("check") => check::run(),
         Some("rules") => rules::run(),
+        Some("bench") => bench::run(&arguments[1..]),
         Some("guest") => guest::run(&arguments[1..]),
         _ => {
-            eprintln!("usage: cargo xtask check|rules|guest");
+            eprintln!("usage: cargo xtask check|rules|guest|bench");
             return ExitCode::from(2);
         }
     };
