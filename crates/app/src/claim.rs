@@ -47,14 +47,23 @@ impl Claim {
     /// Returns whether a process claims the name. What one left behind that was killed is taken away.
     pub(crate) fn is_held(roots: &Roots, name: &str) -> bool {
         let path = path(roots, name);
-        let Ok(file) = File::options().write(true).open(&path) else { return false };
+        let file = match File::options().write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+            // What cannot be seen is left alone.
+            Err(_unreadable) => return true,
+            Ok(file) => file,
+        };
         match file.try_lock() {
             Ok(()) => {
-                drop(fs_err::remove_file(&path));
-                false
+                let found = fs_err::metadata(&path).ok().map(|found| found.ino());
+                // Somebody may have claimed the name anew meanwhile, by another file.
+                if found.is_some() && found == file.metadata().ok().map(|locked| locked.ino()) {
+                    drop(fs_err::remove_file(&path));
+                    return false;
+                }
+                found.is_some()
             }
-            Err(TryLockError::WouldBlock) => true,
-            Err(TryLockError::Error(_)) => false,
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => true,
         }
     }
 }

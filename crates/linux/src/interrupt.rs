@@ -5,7 +5,7 @@ use std::ptr;
 
 /// Signals held back, so that they can be waited for.
 ///
-/// Programs started by `std::process::Command` do not inherit that.
+/// Programs started by `std::process::Command` inherit that; those of ours take them again with [`take_signals`].
 #[derive(Debug)]
 pub struct Signals {
     set: libc::sigset_t,
@@ -34,6 +34,16 @@ impl Signals {
         let error = unsafe { libc::sigwait(&raw const self.set, &raw mut signal) };
         if error == 0 { Ok(signal) } else { Err(io::Error::from_raw_os_error(error)) }
     }
+}
+
+/// Takes all signals again that whoever started this program has held back; to be called before there are other threads.
+pub fn take_signals() {
+    // SAFETY: a set is plain data, and the next call gives it its value.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live set.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    // SAFETY: the set lives through the call; the old mask is not asked for. It cannot fail with these arguments.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut()) };
 }
 
 /// `SIGINT` and `SIGTERM` held back, so that work in hand can be ended in order.

@@ -34,7 +34,7 @@ pub use cgroup::{Cgroup, Limits};
 pub use descriptors::{receive_descriptor, send_descriptor};
 pub use fresh::{Attributes, set_modified};
 pub use inotify::Inotify;
-pub use interrupt::{Interrupts, Signals};
+pub use interrupt::{Interrupts, Signals, take_signals};
 pub use listen::listen_tcp;
 pub use manager_group::OwnGroup;
 pub use mount::{

@@ -185,7 +185,12 @@ impl Container {
 
     /// Removes what is left of an ended container.
     pub fn delete(&self) -> Result<(), RuntimeError> {
-        if self.state().is_ok_and(|state| state.status == Status::Running) {
+        let running = match self.state() {
+            Ok(state) => state.status == Status::Running,
+            // Its shim has not got so far as to have a state.
+            Err(_none) => File::open(self.dir.join("lock")).is_ok() && !self.shim_is_gone(),
+        };
+        if running {
             return Err(RuntimeError::Running(self.id.clone()));
         }
         if let Ok(spec) = self.spec() {

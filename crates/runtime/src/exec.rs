@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shipway_linux::{self as linux, Root};
@@ -57,9 +58,15 @@ impl Container {
     }
 }
 
+/// `SIGCHLD`. Spec: signal(7).
+const ENDED: i32 = 17;
+/// `SIGHUP`, `SIGINT`, `SIGQUIT`, `SIGUSR1`, `SIGUSR2`, `SIGTERM` are passed on. Spec: signal(7).
+const HELD: [i32; 7] = [1, 2, 3, 10, 12, 15, ENDED];
+
 /// Runs as `DIR SPEC [ROWSxCOLUMNS]`: joins the container and becomes the program, and passes on how it ends. With a size, the
 /// program has a terminal, and standard input is where the other end of it is sent to.
 pub fn exec_main(arguments: &[OsString]) -> ExitCode {
+    linux::take_signals();
     let sealed =
         linux::ensure_sealed().map_err(|error| StartFailure::new(Stage::Seal, "the program", &error));
     match sealed.and_then(|()| join(arguments)) {
@@ -92,6 +99,8 @@ fn join(arguments: &[OsString]) -> Result<u8, StartFailure> {
         return Err(StartFailure::rule(Stage::Clone, &container.id, "the container is not running"));
     }
     linux::join_namespace(&pidfd, linux::PROCESS_NAMESPACE).map_err(fail(Stage::Clone))?;
+    // The program is told what this process is told; it takes them again when it is executed.
+    let signals = linux::Signals::hold(&HELD).map_err(fail(Stage::Clone))?;
     let Some(child) = linux::fork().map_err(fail(Stage::Clone))? else {
         // Only this process: the other one is no part of the container, and would keep its group from being removed.
         crate::mounts::cgroup_of(&container).enter().map_err(fail(Stage::Cgroup))?;
@@ -114,6 +123,16 @@ fn join(arguments: &[OsString]) -> Result<u8, StartFailure> {
     };
     if size.is_some() {
         close_standard_input().map_err(fail(Stage::Terminal))?;
+    }
+    let process = linux::open_pidfd(child).map_err(fail(Stage::Clone))?;
+    // Not in a thread: there can be none in a process whose children are in another namespace.
+    while let Ok(signal) = signals.wait() {
+        if signal != ENDED {
+            // One that has just ended needs none.
+            drop(linux::signal_pidfd(&process, signal));
+        } else if linux::wait_pidfd(&process, Duration::ZERO).unwrap_or(true) {
+            break;
+        }
     }
     let ended = linux::wait_for(child).map_err(fail(Stage::Clone))?;
     Ok(u8::try_from(ended.code()).unwrap_or(255))

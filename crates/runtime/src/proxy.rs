@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use shipway_linux::listen_tcp;
 
@@ -13,6 +14,11 @@ use crate::{ContainerSpec, PortMapping};
 const ATTEMPTS: usize = 16;
 
 type Listening = Vec<(TcpListener, PortMapping)>;
+
+/// How long a container may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Time until a connection is accepted again after the kernel has refused one.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens on every published port; a port in use is the failure. The mappings returned have the real numbers.
 pub(crate) fn listen(spec: &ContainerSpec) -> Result<Listening, StartFailure> {
@@ -67,24 +73,35 @@ fn is_without_ipv6(failure: &StartFailure) -> bool {
 pub(crate) fn serve(listeners: Listening, address: Ipv4Addr) {
     for (listener, mapping) in listeners {
         let target = SocketAddr::from((address, mapping.container_port));
-        thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                thread::spawn(move || {
-                    // The peer sees a closed connection, which is all there is to say.
-                    drop(carry(&connection, target));
-                });
-            }
-        });
+        thread::spawn(move || accept(&listener, target));
     }
 }
 
+fn accept(listener: &TcpListener, target: SocketAddr) {
+    loop {
+        let carried = listener.accept().and_then(|(connection, _peer)| {
+            // The peer sees a closed connection, which is all there is to say.
+            thread::Builder::new().spawn(move || drop(carry(&connection, target)))
+        });
+        if carried.is_err() {
+            pause();
+        }
+    }
+}
+
+/// Until there may be descriptors and threads again.
+#[expect(clippy::disallowed_methods, reason = "nothing tells when there are")]
+fn pause() {
+    thread::sleep(PAUSE);
+}
+
 fn carry(client: &TcpStream, target: SocketAddr) -> io::Result<()> {
-    let server = TcpStream::connect(target)?;
+    let server = TcpStream::connect_timeout(&target, CONNECT)?;
     let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
-    let upward = thread::spawn(move || {
+    let upward = thread::Builder::new().spawn(move || {
         let copied = io::copy(&mut from_client, &mut to_server);
         to_server.shutdown(Shutdown::Write).and(copied)
-    });
+    })?;
     let (mut from_server, mut to_client) = (&server, client);
     let copied = io::copy(&mut from_server, &mut to_client);
     client.shutdown(Shutdown::Write)?;

@@ -17,6 +17,9 @@ use crate::state::{ContainerState, Status, VERSION, now, start_time};
 use crate::terminal::close_standard_input;
 use crate::{ContainerSpec, Network, PortMapping, TerminalSocket, init, proxy};
 
+/// `SIGKILL`. Spec: signal(7).
+const KILL: i32 = 9;
+
 /// Runs as a shim: `DIR REPORT_FD [log|inherit|terminal]`, where `DIR` holds `spec.json`; for a terminal, standard input is the
 /// socket that its controlling end is sent to.
 ///
@@ -24,6 +27,7 @@ use crate::{ContainerSpec, Network, PortMapping, TerminalSocket, init, proxy};
 /// the container has ended.
 pub fn shim_main(arguments: &[OsString]) -> ExitCode {
     let [dir, report, stdio] = arguments else { return ExitCode::from(2) };
+    linux::take_signals();
     let dir = PathBuf::from(dir);
     let Some(mut report) = report.to_str().and_then(|number| number.parse().ok()).and_then(open_report)
     else {
@@ -144,7 +148,13 @@ fn start(dir: &Path, output: Output) -> Result<Started, StartFailure> {
                 out_of_memory: false,
                 ports: listeners.iter().map(|(_, mapping)| *mapping).collect(),
             };
-            state.save(dir).map_err(fail(Stage::Spec))?;
+            if let Err(error) = state.save(dir) {
+                // Nobody would know of it: it must not go on.
+                drop(linux::open_pidfd(pid).and_then(|pidfd| linux::signal_pidfd(pidfd, KILL)));
+                drop(linux::wait_for(pid));
+                remove_groups(&spec);
+                return Err(fail(Stage::Spec)(error));
+            }
             let streams = writer.zip(streams);
             Ok(Started { spec, pid, state, streams, listeners, lock, group })
         }

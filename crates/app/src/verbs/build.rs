@@ -118,8 +118,8 @@ fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<Bu
         context,
         dockerfile,
         tags: args.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
-        build_args: args.build_args.iter().map(|text| pair(text)).collect(),
-        labels: args.labels.iter().map(|text| pair(text)).collect(),
+        build_args: args.build_args.iter().filter_map(|text| build_arg(text)).collect(),
+        labels: args.labels.iter().map(|text| label(text)).collect(),
         secrets: args.secrets.iter().map(|text| secret::load(text)).collect::<Result<_, _>>()?,
         target: args.target.clone(),
         no_cache: args.no_cache,
@@ -133,10 +133,30 @@ fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<Bu
     })
 }
 
-/// `NAME=value`; a name alone takes the value that this process has. Compat: docker.
-fn pair(text: &str) -> (String, String) {
+/// `NAME=value`; a name alone takes the value that this process has, and is left out where it has none. Compat: docker.
+fn build_arg(text: &str) -> Option<(String, String)> {
     match text.split_once('=') {
-        Some((name, value)) => (name.to_owned(), value.to_owned()),
-        None => (text.to_owned(), std::env::var(text).unwrap_or_default()),
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None => std::env::var(text).ok().map(|value| (text.to_owned(), value)),
+    }
+}
+
+/// `NAME=value`; a name alone is an empty label. Compat: docker.
+fn label(text: &str) -> (String, String) {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    (name.to_owned(), value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_alone_are_read_as_docker_reads_them() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(build_arg("A=b=c"), Some(pair("A", "b=c")));
+        assert_eq!(build_arg("NO_SUCH_VARIABLE_IS_SET"), None);
+        assert_eq!(build_arg("CARGO_PKG_NAME"), Some(pair("CARGO_PKG_NAME", "shipway-app")));
+        assert_eq!((label("CARGO_PKG_NAME"), label("a=b")), (pair("CARGO_PKG_NAME", ""), pair("a", "b")));
     }
 }

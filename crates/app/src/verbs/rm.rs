@@ -25,6 +25,13 @@ pub(crate) fn run(engine: &Engine, args: &RmArgs, ui: &mut Ui) -> Result<u8, Fai
         {
             container.stop(KILL, Duration::ZERO)?;
         }
+        let starts = engine.containers.get(&row.id).is_ok_and(|container| container.state().is_err());
+        if starts && Claim::is_held(&engine.roots, &network::name_of(&row.id)) {
+            return Err(Failure::new(
+                format!("container {} is being started", row.name),
+                format!("wait a moment, then `shipway rm -f {name}`"),
+            ));
+        }
         remove(engine, &row.id)?;
         ui.line(name);
         Ok(())

@@ -179,13 +179,14 @@ fn kubectl_shows_changes_and_streams() {
     assert_eq!(town.kubectl(&["logs", "deployment/web"]), "serving\n");
     let name = town.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
     assert_eq!(town.kubectl(&["exec", &name, "--", "cat", "/srv/index.html"]), "page\n");
-    // A terminal of 30 rows, as `script` makes it.
-    let asked = format!("stty rows 30 columns 90; kubectl exec -it {name} -- stty size");
+    // A terminal with the size of the client's, which is told when the program may run already.
+    let program = "timeout 30 sh -c 'until [ \"$(stty size)\" = \"30 90\" ]; do :; done; echo as large'";
+    let asked = format!("stty rows 30 columns 90; kubectl exec -it {name} -- {program}");
     let mut script = Command::new("script");
     script.env("KUBECONFIG", town.machine.dir.path().join("root/cluster/kubeconfig"));
     script.args(["-qec", &asked, "/dev/null"]).stdin(Stdio::piped());
     let output = town.machine.inside(|| script.output().unwrap());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("30 90"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("as large"), "{output:?}");
     town.kubectl(&["scale", "deployment/web", "--replicas=3"]);
     assert!(town.kubectl(&["rollout", "status", "deployment/web"]).contains("successfully rolled out"));
     assert_eq!(town.pods().len(), 3);

@@ -98,9 +98,9 @@ impl LogReader {
         let files = chain(&self.path);
         let inode = |path: &PathBuf| fs_err::symlink_metadata(path).ok().map(|meta| meta.ino());
         match files.iter().position(|path| inode(path) == Some(here)) {
-            Some(at) => files.get(at + 1).map(|path| open(path)).transpose(),
+            Some(at) => files.get(at + 1).map_or(Ok(None), |path| open_if_there(path)),
             // It was removed while we read it: go on with the oldest that is left.
-            None => files.first().filter(|path| path.exists()).map(|path| open(path)).transpose(),
+            None => files.first().map_or(Ok(None), |path| open_if_there(path)),
         }
     }
 }
@@ -204,6 +204,14 @@ fn open(path: &Path) -> io::Result<File> {
     std::fs::OpenOptions::new().read(true).custom_flags(no_follow).open(path)
 }
 
+/// Opens a file of a log; for a moment after a rotation the newest one is not there yet.
+fn open_if_there(path: &Path) -> io::Result<Option<File>> {
+    match open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
 /// Returns the files of a log that are there, oldest first.
 fn chain(path: &Path) -> Vec<PathBuf> {
     let older = (1..)
@@ -281,6 +289,28 @@ mod tests {
         // A line is as old as its beginning.
         let since = LogSelection { since: Some(1_767_225_602 * 1_000_000_000), ..LogSelection::default() };
         assert_eq!(read(&path, &since), ("two\n".to_owned(), "bad\n".to_owned()));
+    }
+
+    #[test]
+    fn between_two_files_of_a_rotation_a_reader_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        fs_err::write(&path, line(1, "stdout", "F", "one")).unwrap();
+        let mut reader = LogReader::open(&path, &LogSelection::default()).unwrap();
+        let mut found: Vec<u8> = Vec::new();
+        let mut read = |reader: &mut LogReader| {
+            let mut any = false;
+            while reader.read(&mut |_, text: &[u8]| found.extend(text)).unwrap() {
+                any = true;
+            }
+            any
+        };
+        assert!(read(&mut reader));
+        fs_err::rename(&path, dir.path().join("log.1")).unwrap();
+        assert!(!read(&mut reader), "the next file is not there yet");
+        fs_err::write(&path, line(2, "stdout", "F", "two")).unwrap();
+        assert!(read(&mut reader));
+        assert_eq!(found, b"one\ntwo\n");
     }
 
     #[test]
