@@ -170,7 +170,7 @@ pub(crate) struct BootstrapArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// The archive, uncompressed; `-` is the standard input
+    /// The archive: tar, plain or compressed with gzip or zstd; `-` is the standard input
     pub(crate) file: String,
     /// Name of the image, `name[:tag]`
     pub(crate) name: Option<String>,

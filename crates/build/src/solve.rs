@@ -276,7 +276,9 @@ impl<'a> Solver<'a> {
     fn finish(&self, outcome: &Outcome) -> Result<Built, BuildError> {
         let fail = |action| move |source| BuildError::Layers { action, source };
         let mut layers: Vec<Layer> = Vec::new();
-        for id in &outcome.layers {
+        // Layers that only mend the chain of a base image are not the image's.
+        let own = self.builder.layers.own(&outcome.layers).map_err(fail("look at the layers"))?;
+        for id in &own {
             if self.stop.is_set() {
                 return Err(BuildError::Cancelled);
             }

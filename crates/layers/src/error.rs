@@ -67,6 +67,27 @@ pub enum LayerError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The archive could not be read.
+    #[error("could not read the archive at `{place}`")]
+    #[diagnostic(code(layers::input), help("see that the archive is whole, and get it again if it is not"))]
+    Input {
+        /// Where in it.
+        place: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The archive is compressed in a way that is not read.
+    #[error("the archive is compressed with {program}, which is not supported here")]
+    #[diagnostic(
+        code(layers::compression),
+        help(
+            "decompress it on the way: `{program} -dc FILE | shipway import - NAME`; gzip and zstd are read as they are"
+        )
+    )]
+    Compression {
+        /// What decompresses it.
+        program: &'static str,
+    },
     /// The bytes are not the ones that were asked for.
     #[error("layer has diff ID {found}, but {wanted} was expected")]
     #[diagnostic(code(layers::diff_id), help("fetch or build the image again"))]

@@ -2,6 +2,7 @@
 //!
 //! A layer is a directory below `layers/` that is whole by itself: overlay whiteouts (`0:0` character devices) and opaque
 //! marks (`user.overlay.opaque`) are kept in it, so layers are made and shared independently of what lies below them.
+//! Where a chain of them would not show what its archives mean one after the other, a small layer mends it (docs/adr/0008).
 //! A change becomes a layer by rename; its diff ID is computed afterwards, from a canonical tar that is never written.
 //!
 //! What is not here: which layers an image has (`store` and its documents) and mounting them (`linux`).
@@ -12,14 +13,22 @@
 //! Specs: image-spec layer.md.
 #![forbid(unsafe_code)]
 
+mod chain;
+mod decompress;
 mod error;
+mod fixup;
+mod refusal;
+mod resolve;
 mod serialise;
+mod stack;
 mod tar_header;
+mod tar_reader;
 mod tidy;
 mod unpack;
 mod unpacked;
 mod walk;
 
+pub use decompress::decompress;
 pub use error::LayerError;
 pub use serialise::SERIALISER_VERSION;
 pub use shipway_store::LayerId;

@@ -128,9 +128,13 @@ fn marker(path: &Path) -> Header {
 }
 
 /// The overlay's own attributes are not the image's.
-fn kept(xattrs: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
-    let ours = |name: &str| name.starts_with("user.overlay.") || name.starts_with("trusted.overlay.");
-    xattrs.into_iter().filter(|(name, _)| !ours(name)).collect()
+pub(crate) fn kept(xattrs: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    xattrs.into_iter().filter(|(name, _)| !is_of_overlay(name)).collect()
+}
+
+/// Returns whether an extended attribute is one that overlayfs gives a meaning to.
+pub(crate) fn is_of_overlay(name: &str) -> bool {
+    name.starts_with("user.overlay.") || name.starts_with("trusted.overlay.")
 }
 
 /// Spec: `makedev(3)` of glibc, 12 bits of major and 20 of minor number in Linux.

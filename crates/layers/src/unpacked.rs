@@ -1,17 +1,19 @@
 //! Layers as directories.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use shipway_linux::{Metadata, Root};
 use shipway_oci::{DiffId, Hasher};
-use shipway_store::{LayerId, LayerNotes, LayerRow, Lease, Store};
+use shipway_store::{LayerId, LayerNotes, LayerRow, Lease, NotedPath, Store};
 
+use crate::refusal::Refusal;
 use crate::tidy::tidy;
-use crate::unpack::{Unpacker, Whiteouts};
+use crate::unpack::{BUFFER, Unpacker, Whiteouts};
 use crate::{Budget, LayerError, serialise};
 
 /// A layer that is recorded.
@@ -92,6 +94,7 @@ pub trait LayerStore: Debug + Send + Sync {
     fn remove_snapshot(&self, id: &str) -> Result<(), LayerError>;
 
     /// Returns the directories of layers given base first, the top one first; never none: an empty directory stands for no layers.
+    /// A layer that is there twice is returned where it lies on top: below, it shows nothing that it does not show there.
     fn view(&self, layers: &[LayerId]) -> Vec<PathBuf>;
 
     /// Makes a layer of what was changed; nothing may be mounted on it any more. Its diff ID is not known yet.
@@ -103,8 +106,12 @@ pub trait LayerStore: Debug + Send + Sync {
     /// Writes the layer as a tar; its digest is the diff ID.
     fn export(&self, id: &LayerId, out: &mut dyn Write) -> Result<(), LayerError>;
 
-    /// Finds the layers of an image, base first.
+    /// Finds the layers of an image to be mounted, base first. Among them are layers that the image does not list: they mend what
+    /// its layers, made without knowing each other, show wrongly together. They are made when a chain is first asked for.
     fn resolve(&self, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, LayerError>;
+
+    /// Returns those of the layers that an image lists: all but what [`LayerStore::resolve`] added.
+    fn own(&self, layers: &[LayerId]) -> Result<Vec<LayerId>, LayerError>;
 
     /// Puts everything on the disk. No image gets a name before this.
     fn sync(&self) -> Result<(), LayerError>;
@@ -113,7 +120,7 @@ pub trait LayerStore: Debug + Send + Sync {
 /// Layers as directories under `layers/`, mounted by overlayfs.
 #[derive(Clone, Debug)]
 pub struct Unpacked {
-    store: Store,
+    pub(crate) store: Store,
 }
 
 impl Unpacked {
@@ -122,7 +129,7 @@ impl Unpacked {
         Self { store }
     }
 
-    fn path(&self, id: &LayerId) -> PathBuf {
+    pub(crate) fn path(&self, id: &LayerId) -> PathBuf {
         self.store.root().join("layers").join(id.as_str())
     }
 
@@ -145,7 +152,7 @@ impl Unpacked {
         for id in parents.iter().rev() {
             let row = self.store.layer(id).map_err(|source| LayerError::LookUp { source })?;
             let row = row.ok_or_else(|| LayerError::NoLayer(id.to_string()))?;
-            if !row.notes.implied.iter().any(String::is_empty) {
+            if !row.notes.implied.iter().any(|path| path.0.as_os_str().is_empty()) {
                 let path = self.path(id);
                 let found = Root::open(&path).and_then(|root| root.metadata(""));
                 return found.map_err(LayerError::io("examine", &path));
@@ -154,12 +161,12 @@ impl Unpacked {
         Ok(None)
     }
 
-    fn record(&self, row: &LayerRow) -> Result<(), LayerError> {
+    pub(crate) fn record(&self, row: &LayerRow) -> Result<(), LayerError> {
         self.store.record_layer(row).map_err(|source| LayerError::Record { id: row.id.clone(), source })
     }
 
     /// Names a finished tree as a layer. [`LayerStore::sync`] makes it lasting.
-    fn adopt(&self, tree: &Path) -> Result<LayerId, LayerError> {
+    pub(crate) fn adopt(&self, tree: &Path) -> Result<LayerId, LayerError> {
         let id = unique_id();
         let path = self.path(&id);
         fs_err::rename(tree, &path).map_err(LayerError::io("name", &path))?;
@@ -171,12 +178,10 @@ impl LayerStore for Unpacked {
     fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
         let snapshot = self.prepare(&[])?;
         let root = Root::open(&snapshot.upper).map_err(LayerError::io("open", &snapshot.upper))?;
-        let mut hashing = Hashing { inner: tar, hasher: Hasher::default(), length: 0 };
-        let (_bytes, implied) =
-            Unpacker::new(&root, Budget::default(), Whiteouts::Apply).run(&mut hashing)?;
-        // The digest is over everything, also what follows the end mark.
-        io::copy(&mut hashing, &mut io::sink())
-            .map_err(LayerError::io("read the archive for", &snapshot.upper))?;
+        let hashing = Hashing { inner: tar, hasher: Hasher::default(), length: 0 };
+        let mut archive = BufReader::with_capacity(BUFFER, hashing);
+        let unpacked = Unpacker::new(&root, Budget::default(), Whiteouts::Apply).run(&mut archive)?;
+        let hashing = drain(archive, unpacked.budget.bytes)?;
         let (found, size) = (DiffId(hashing.hasher.finish()), hashing.length);
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
             return Err(LayerError::Mismatch { wanted, found });
@@ -185,8 +190,14 @@ impl LayerStore for Unpacked {
             return Ok(Layer { id: row.id, diff_id: found, size: row.size });
         }
         let id = self.adopt(&snapshot.upper)?;
-        let implied = implied.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-        let notes = LayerNotes { implied, links: Vec::new() };
+        let links = unpacked.links.into_iter();
+        let notes = LayerNotes {
+            implied: unpacked.implied.into_iter().map(NotedPath).collect(),
+            links: links.map(|(name, target)| (NotedPath(name), NotedPath(target))).collect(),
+            hiding: unpacked.hiding.into_iter().map(NotedPath).collect(),
+            empties_root: unpacked.empties_root,
+            fixup: false,
+        };
         self.record(&LayerRow { id: id.clone(), diff_id: None, size, notes })?;
         let id = self.store.record_diff_id(&id, found).map_err(|source| LayerError::Record { id, source })?;
         Ok(Layer { id, diff_id: found, size })
@@ -233,7 +244,8 @@ impl LayerStore for Unpacked {
         if layers.is_empty() {
             return vec![self.store.root().join("empty")];
         }
-        layers.iter().rev().map(|id| self.path(id)).collect()
+        let mut seen = HashSet::new();
+        layers.iter().rev().filter(|id| seen.insert(*id)).map(|id| self.path(id)).collect()
     }
 
     fn commit(&self, snapshot: Snapshot) -> Result<LayerId, LayerError> {
@@ -263,11 +275,11 @@ impl LayerStore for Unpacked {
     }
 
     fn resolve(&self, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, LayerError> {
-        let find = |diff_id: &DiffId| {
-            let row = self.store.layer_of(*diff_id).map_err(|source| LayerError::LookUp { source })?;
-            row.map(|row| row.id).ok_or_else(|| LayerError::NoLayer(diff_id.to_string()))
-        };
-        diff_ids.iter().map(find).collect()
+        self.resolve_chain(diff_ids)
+    }
+
+    fn own(&self, layers: &[LayerId]) -> Result<Vec<LayerId>, LayerError> {
+        self.own_layers(layers)
     }
 
     fn sync(&self) -> Result<(), LayerError> {
@@ -287,6 +299,17 @@ impl Unpacked {
         drop(buffered);
         Ok(counting.length)
     }
+}
+
+/// Reads what follows the end of an archive: the digest is over that, too.
+fn drain<'a>(archive: BufReader<Hashing<'a>>, limit: u64) -> Result<Hashing<'a>, LayerError> {
+    let mut rest = archive.take(limit.saturating_add(1));
+    let read = io::copy(&mut rest, &mut io::sink());
+    let end = "the end of the archive";
+    if read.map_err(|source| Refusal::Input(source).of(end))? > limit {
+        return Err(Refusal::Reason("too many bytes").of(end));
+    }
+    Ok(rest.into_inner().into_inner())
 }
 
 /// A reader that hashes and counts what passes through it.

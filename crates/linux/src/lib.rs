@@ -8,6 +8,7 @@ mod caps;
 mod cgroup;
 mod device_filter;
 mod entries;
+mod fresh;
 mod inotify;
 mod interrupt;
 mod listen;
@@ -18,6 +19,7 @@ mod netlink;
 mod netns;
 pub mod nft;
 mod overlay;
+mod power_cut;
 mod process;
 mod root;
 mod seal;
@@ -27,6 +29,7 @@ mod syscall_filter;
 
 pub use caps::Capabilities;
 pub use cgroup::{Cgroup, Limits};
+pub use fresh::{Attributes, set_modified};
 pub use inotify::Inotify;
 pub use interrupt::Interrupts;
 pub use listen::listen_tcp;
@@ -38,6 +41,7 @@ pub use mount_attr::set_read_only;
 pub use netlink::{InterfaceAddress, Link, NetlinkError, Route, RouteSocket, Veth};
 pub use netns::{NetworkNamespace, forget_private_mounts, keep_mounts_private};
 pub use overlay::Overlay;
+pub use power_cut::cut_power;
 pub use process::{
     CONTAINER_NAMESPACES, Ended, Forked, Namespaces, PROCESS_NAMESPACE, become_subreaper, change_directory,
     close_others_on_exec, die_with_parent, execute, exit_now, fork, fork_into, join_namespace, keep_on_exec,
@@ -48,5 +52,5 @@ pub use root::{Kind, Metadata, Root};
 pub use rustix::fs::OFlags as OpenFlags;
 pub use seal::ensure_sealed;
 pub use surroundings::{enable_loopback, is_in_proc, limit_open_files, set_umask, wait_readable};
-pub use sync::{filesystem_magic, free_bytes, sync_directory, sync_filesystem};
+pub use sync::{filesystem_magic, free_bytes, free_files, reserve_bytes, sync_directory, sync_filesystem};
 pub use syscall_filter::{ArgumentTest, FilterAction, FilterRule, SyscallFilter};

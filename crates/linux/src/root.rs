@@ -226,7 +226,7 @@ impl Root {
 
     /// Sets owner and group of `path` itself.
     pub fn set_owner(&self, path: impl AsRef<Path>, uid: u32, gid: u32) -> io::Result<()> {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        let (uid, gid) = ids(uid, gid)?;
         self.at(path.as_ref(), |dir, name| {
             rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
         })
@@ -350,22 +350,40 @@ impl Root {
         Ok(call(parent.as_fd(), Path::new(&name))?)
     }
 
-    fn parent_or_self(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
+    fn parent_or_self(&self, path: &Path) -> io::Result<(Directory<'_>, OsString)> {
         let path = relative(path);
         if path == Path::new(".") {
-            return Ok((self.dir.try_clone()?, OsString::from(".")));
+            return Ok((Directory::Own(self.dir.as_fd()), OsString::from(".")));
         }
         self.parent(&path)
     }
 
     /// Resolves everything but the last component.
-    fn parent(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
+    pub(crate) fn parent(&self, path: &Path) -> io::Result<(Directory<'_>, OsString)> {
         let path = relative(path);
         let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names the root itself"));
         };
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        Ok((self.open_with(parent, OFlags::PATH | OFlags::DIRECTORY, 0)?, name.to_owned()))
+        if parent.as_os_str().is_empty() {
+            return Ok((Directory::Own(self.dir.as_fd()), name.to_owned()));
+        }
+        let opened = self.open_with(parent, OFlags::PATH | OFlags::DIRECTORY, 0)?;
+        Ok((Directory::Opened(opened), name.to_owned()))
+    }
+}
+
+/// The directory that a last component is in: often the root itself, which needs no call.
+pub(crate) enum Directory<'a> {
+    Own(BorrowedFd<'a>),
+    Opened(OwnedFd),
+}
+
+impl AsFd for Directory<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(fd) => *fd,
+            Self::Opened(fd) => fd.as_fd(),
+        }
     }
 }
 
@@ -373,6 +391,14 @@ impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
+}
+
+/// The largest number means "leave it" to the kernel and is nobody.
+pub(crate) fn ids(uid: u32, gid: u32) -> io::Result<(Uid, Gid)> {
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(Errno::INVAL.into());
+    }
+    Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
 }
 
 /// Returns the path without a leading `/` and without `.` parts; `..` stays for the kernel to confine.
@@ -415,6 +441,7 @@ mod tests {
         root.symlink(&dir.path().join("secret"), "link").unwrap();
         assert!(root.create_file("link", 0o644).is_err());
         assert!(root.set_mode("link", 0o777).is_err());
+        assert!(root.set_owner("link", u32::MAX, 0).is_err());
         root.remove_all("link").unwrap();
         assert_eq!(fs_err::read_to_string(dir.path().join("secret")).unwrap(), "outside");
     }

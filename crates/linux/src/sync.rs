@@ -16,10 +16,22 @@ pub fn sync_directory(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Gives a file a length and takes the blocks for it now, so that they are there when nothing else is free.
+pub fn reserve_bytes(file: &File, length: u64) -> io::Result<()> {
+    Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length)?)
+}
+
 /// Returns the free bytes that an unprivileged writer has on the file system of `path`.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Returns how many files can still be made on the file system of `path`.
+pub fn free_files(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    // Some file systems make room for files as they go and say 0 of 0.
+    Ok(if stat.f_files == 0 { u64::MAX } else { stat.f_favail })
 }
 
 /// Returns the magic number of the file system that `path` is on (`statfs(2)`).
@@ -37,6 +49,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         sync_directory(dir.path()).unwrap();
         sync_filesystem(File::open(dir.path()).unwrap()).unwrap();
-        assert!(free_bytes(dir.path()).unwrap() > 0);
+        assert!(free_bytes(dir.path()).unwrap() > 0 && free_files(dir.path()).unwrap() > 0);
     }
 }

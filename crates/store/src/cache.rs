@@ -60,7 +60,7 @@ impl Store {
     /// Forgets the steps recorded or used before `until`, seconds since the epoch; returns how many. [`Store::gc`] frees their
     /// layers.
     pub fn cache_prune(&self, until: i64) -> Result<usize, StoreError> {
-        self.write("prune the build cache", |transaction| {
+        self.free("prune the build cache", |transaction| {
             transaction.execute("DELETE FROM steps WHERE used < ?1", [until])
         })
     }

@@ -82,7 +82,7 @@ impl Store {
 
     /// Forgets a container; one that is gone is no error.
     pub fn remove_container(&self, id: &str) -> Result<(), StoreError> {
-        self.write("forget a container", |transaction| {
+        self.free("forget a container", |transaction| {
             transaction.execute("DELETE FROM containers WHERE id = ?1", [id]).map(drop)
         })
     }

@@ -1,6 +1,7 @@
 //! The store itself: its directories and its database.
 
 use std::fmt;
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::StoreError;
 use crate::atomic::atomic_write;
+use crate::{StoreError, reserve};
 
 /// Version of the tables: each step of [`STEPS`] makes the next one.
 const SCHEMA: i64 = 2;
@@ -91,10 +92,17 @@ impl Store {
                 .map_err(StoreError::io("write", &layout))?;
         }
         let path = root.join("store.db");
-        let mut connection = Connection::open(&path).map_err(StoreError::database("open the tables"))?;
-        prepare(&mut connection, &path)?;
+        let connection = match open_tables(&path) {
+            Err(StoreError::NoSpace { .. }) if reserve::spend(root) => {
+                let opened = open_tables(&path);
+                reserve::keep_rest(root);
+                opened?
+            }
+            other => other?,
+        };
         let store = Self { root: Arc::new(root.to_owned()), connection: Arc::new(Mutex::new(connection)) };
         store.forget_unsynced()?;
+        reserve::keep(root);
         Ok(store)
     }
 
@@ -121,7 +129,7 @@ impl Store {
             transaction.commit()?;
             Ok(value)
         };
-        in_transaction(&mut connection).map_err(StoreError::database(operation))
+        in_transaction(&mut connection).map_err(self.database_error(operation))
     }
 
     /// Runs `work` in a transaction as [`Store::write`] does; nothing changes if it refuses.
@@ -139,7 +147,7 @@ impl Store {
             }
             Ok(value)
         };
-        in_transaction(&mut connection).map_err(StoreError::database(operation))?
+        in_transaction(&mut connection).map_err(self.database_error(operation))?
     }
 
     /// Runs `work` on what is recorded now.
@@ -148,7 +156,11 @@ impl Store {
         operation: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        work(&self.lock()).map_err(StoreError::database(operation))
+        work(&self.lock()).map_err(self.database_error(operation))
+    }
+
+    fn database_error(&self, operation: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+        full_or_broken(operation, self.root.join("store.db"))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -168,6 +180,24 @@ fn refuse_network(root: &Path) -> Result<(), StoreError> {
         _ => return Ok(()),
     };
     Err(StoreError::FileSystem { path: root.to_owned(), kind })
+}
+
+/// Tells a full disk from other troubles of the database at `path`.
+fn full_or_broken(operation: &'static str, path: PathBuf) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    move |source| {
+        if reserve::is_full(&source, path.parent().unwrap_or(&path)) {
+            StoreError::io(operation, &path)(io::Error::new(io::ErrorKind::StorageFull, source))
+        } else {
+            StoreError::database(operation)(source)
+        }
+    }
+}
+
+fn open_tables(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection =
+        Connection::open(path).map_err(full_or_broken("open the tables of", path.to_owned()))?;
+    prepare(&mut connection, path)?;
+    Ok(connection)
 }
 
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -191,7 +221,7 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
         }
         known(connection)
     };
-    let found = settings(connection).map_err(StoreError::database("prepare the tables"))?;
+    let found = settings(connection).map_err(full_or_broken("prepare the tables of", path.to_owned()))?;
     if found > SCHEMA {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: SCHEMA });
     }

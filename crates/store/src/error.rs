@@ -119,10 +119,6 @@ pub enum StoreError {
     #[error("no blob {0}")]
     #[diagnostic(code(store::blob), help("build the image again"))]
     NoBlob(Digest),
-    /// An image's layer is not here.
-    #[error("no layer {0}")]
-    #[diagnostic(code(store::layer), help("build or pull the image again"))]
-    NoLayer(shipway_oci::DiffId),
     /// A document is larger than it may be.
     #[error("blob {digest} is larger than {limit} bytes")]
     #[diagnostic(code(store::too_large), help("it is no manifest or config that this program wrote"))]

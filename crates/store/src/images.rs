@@ -100,7 +100,7 @@ impl Store {
     /// Removes one name; with the last one goes the image.
     pub fn untag(&self, name: &Reference) -> Result<Vec<Removal>, StoreError> {
         let text = name.to_string();
-        let left = self.write("remove a name", |transaction| {
+        let left = self.free("remove a name", |transaction| {
             let sql = "DELETE FROM images WHERE name = ?1 RETURNING image_id";
             let removed: Option<String> = {
                 let mut statement = transaction.prepare(sql)?;
@@ -122,7 +122,7 @@ impl Store {
 
     /// Removes an image with all its names.
     pub fn remove_image(&self, image_id: Digest) -> Result<Vec<Removal>, StoreError> {
-        let names: Vec<String> = self.write("remove an image", |transaction| {
+        let names: Vec<String> = self.free("remove an image", |transaction| {
             let mut statement =
                 transaction.prepare("DELETE FROM images WHERE image_id = ?1 RETURNING name")?;
             let rows = statement.query_map([image_id.to_string()], |row| row.get(0))?;

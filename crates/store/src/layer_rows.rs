@@ -1,11 +1,14 @@
 //! Which layers there are.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
-use shipway_oci::{DiffId, Digest};
+use shipway_oci::DiffId;
 
 use crate::atomic::unique_name;
 use crate::{Store, StoreError};
@@ -58,10 +61,49 @@ pub struct LayerRow {
 pub struct LayerNotes {
     /// Directories that the archive did not name itself, parents first; the root is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub implied: Vec<String>,
+    pub implied: Vec<NotedPath>,
     /// Hard links to files of lower layers: name and target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub links: Vec<(String, String)>,
+    pub links: Vec<(NotedPath, NotedPath)>,
+    /// Directories with whiteouts in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hiding: Vec<NotedPath>,
+    /// Nothing of lower layers is seen, not even what is right below the root.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empties_root: bool,
+    /// It only mends a chain of other layers: no image lists it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fixup: bool,
+}
+
+/// A path in a layer: text where it is UTF-8, its bytes where it is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "PathText", into = "PathText")]
+pub struct NotedPath(pub PathBuf);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum PathText {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<PathText> for NotedPath {
+    fn from(text: PathText) -> Self {
+        Self(match text {
+            PathText::Text(text) => text.into(),
+            PathText::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        })
+    }
+}
+
+impl From<NotedPath> for PathText {
+    fn from(path: NotedPath) -> Self {
+        match path.0.into_os_string().into_string() {
+            Ok(text) => Self::Text(text),
+            Err(other) => Self::Bytes(other.into_vec()),
+        }
+    }
 }
 
 const COLUMNS: &str = "id, diff_id, size, notes";
@@ -136,15 +178,6 @@ impl Store {
         })
     }
 
-    /// Returns the layers of an image, base first.
-    pub fn image_layers(&self, image_id: &Digest) -> Result<Vec<LayerId>, StoreError> {
-        let diff_ids = self.config(image_id)?.rootfs.diff_ids;
-        let find = |diff_id: &DiffId| {
-            self.layer_of(*diff_id)?.map(|row| row.id).ok_or(StoreError::NoLayer(*diff_id))
-        };
-        diff_ids.iter().map(find).collect()
-    }
-
     /// Puts the files of all layers recorded so far on the disk. Once per build or pull, before the image gets a name:
     /// layers that were not synced before a power cut are forgotten by the next [`Store::open`].
     pub fn sync_layers(&self) -> Result<(), StoreError> {
@@ -177,28 +210,41 @@ impl Store {
             layers = damaged,
             "layers that were not on the disk at the last shutdown are made again"
         );
-        self.write("forget damaged layers", |transaction| {
+        self.free("forget damaged layers", |transaction| {
             transaction.execute(&format!("DELETE {sql}"), [boot()]).map(drop)
         })
     }
 
     /// Returns the fix-up layer of a chain: `None` if nobody looked yet, `Some(None)` if it needs none.
     pub fn fixup(&self, chain: &[LayerId]) -> Result<Option<Option<LayerId>>, StoreError> {
-        self.read("find a fix-up", |connection| {
-            let sql = "SELECT layer FROM fixups WHERE chain = ?1
-                       AND (layer IS NULL OR layer IN (SELECT id FROM layers))";
-            let layer = |row: &Row<'_>| Ok(row.get::<_, Option<String>>(0)?.map(LayerId));
-            connection.prepare_cached(sql)?.query_row([chain_key(chain)], layer).optional()
-        })
+        self.read("find a fix-up", |connection| fixup_of(connection, &chain_key(chain)))
     }
 
-    /// Records the fix-up layer of a chain, or that it needs none.
-    pub fn record_fixup(&self, chain: &[LayerId], layer: Option<&LayerId>) -> Result<(), StoreError> {
+    /// Records the fix-up layer of a chain, or that it needs none; returns the one that stands: another process may have been
+    /// first.
+    pub fn record_fixup(
+        &self,
+        chain: &[LayerId],
+        layer: Option<&LayerId>,
+    ) -> Result<Option<LayerId>, StoreError> {
         self.write("record a fix-up", |transaction| {
+            let key = chain_key(chain);
+            if let Some(known) = fixup_of(transaction, &key)? {
+                return Ok(known);
+            }
             let sql = "INSERT OR REPLACE INTO fixups (chain, layer) VALUES (?1, ?2)";
-            transaction.execute(sql, params![chain_key(chain), layer.map(LayerId::as_str)]).map(drop)
+            transaction.execute(sql, params![key, layer.map(LayerId::as_str)])?;
+            Ok(layer.cloned())
         })
     }
+}
+
+/// A fix-up that was lost in a power cut counts as not looked for.
+fn fixup_of(connection: &Connection, key: &str) -> rusqlite::Result<Option<Option<LayerId>>> {
+    let sql = "SELECT layer FROM fixups WHERE chain = ?1
+               AND (layer IS NULL OR layer IN (SELECT id FROM layers))";
+    let layer = |row: &Row<'_>| Ok(row.get::<_, Option<String>>(0)?.map(LayerId));
+    connection.prepare_cached(sql)?.query_row([key], layer).optional()
 }
 
 fn chain_key(chain: &[LayerId]) -> String {
@@ -219,6 +265,18 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<LayerRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shipway_oci::Digest;
+
+    #[test]
+    fn paths_that_are_no_text_come_back() {
+        let notes = LayerNotes {
+            implied: vec![NotedPath("a".into()), NotedPath(OsString::from_vec(b"\xff/b".to_vec()).into())],
+            ..LayerNotes::default()
+        };
+        let json = serde_json::to_string(&notes).unwrap();
+        assert_eq!(json, r#"{"implied":["a",[255,47,98]]}"#);
+        assert_eq!(serde_json::from_str::<LayerNotes>(&json).unwrap(), notes);
+    }
 
     #[test]
     fn equal_layers_are_found_under_one_name() {

@@ -3,7 +3,7 @@
 //! Several processes use one store at the same time: records change in short SQLite transactions (`BEGIN IMMEDIATE`, no
 //! file is touched inside one), files appear by rename. The order is always: data synced, named, directory synced,
 //! recorded. What was never finished lies below `tmp/` and means nothing. An operation that looks something up and relies on
-//! it holds a [`Lease`]; [`Store::gc`] removes what nothing needs while nobody holds one.
+//! it holds a [`Lease`]; [`Store::gc`] removes what nothing needs while nobody holds one. On a full disk removals still work: a little space is kept back for them.
 //!
 //! The store does not know what is in a layer's tree (that is `layers`) and does not talk to registries.
 //!
@@ -21,6 +21,7 @@ mod images;
 mod layer_rows;
 mod lease;
 mod names;
+mod reserve;
 
 pub use atomic::atomic_write;
 pub use blobs::Ingest;
@@ -30,6 +31,6 @@ pub use database::Store;
 pub use error::StoreError;
 pub use gc::{Freed, Usage};
 pub use images::{ImageRecord, Removal};
-pub use layer_rows::{LayerId, LayerNotes, LayerRow};
+pub use layer_rows::{LayerId, LayerNotes, LayerRow, NotedPath};
 pub use lease::Lease;
 pub use names::Found;

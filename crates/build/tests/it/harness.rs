@@ -12,9 +12,9 @@ use shipway_build::{
     BaseImage, BaseImages, BuildError, BuildRequest, Builder, Built, Event, MountSource, Progress, RunStep,
     SeamError, StepRunner,
 };
-use shipway_layers::{LayerStore as _, Unpacked};
+use shipway_layers::{LayerId, LayerStore as _, Unpacked};
 use shipway_linux::{Overlay, Root};
-use shipway_oci::{ImageConfig, Platform, Reference, RootFs};
+use shipway_oci::{DiffId, ImageConfig, Platform, Reference, RootFs};
 use shipway_store::Store;
 use tempfile::TempDir;
 
@@ -188,8 +188,23 @@ impl Bench {
             ..ImageConfig::default()
         };
         change(&mut config);
+        self.add_base(name, config, vec![layer.id]);
+    }
+
+    /// Makes a base image of layers that are there, of which `layers` are mounted.
+    pub(crate) fn mended_base(&self, name: &str, diff_ids: Vec<DiffId>, layers: Vec<LayerId>) {
+        let config = ImageConfig {
+            architecture: "amd64".to_owned(),
+            os: "linux".to_owned(),
+            rootfs: RootFs::of_layers(diff_ids),
+            ..ImageConfig::default()
+        };
+        self.add_base(name, config, layers);
+    }
+
+    fn add_base(&self, name: &str, config: ImageConfig, layers: Vec<LayerId>) {
         let image_id = shipway_oci::Digest::of(&serde_json::to_vec(&config).unwrap());
-        let image = BaseImage { image_id, config, layers: vec![layer.id] };
+        let image = BaseImage { image_id, config, layers };
         let name: Reference = name.parse().unwrap();
         self.bases.0.lock().unwrap().insert(name.familiar(), image);
     }

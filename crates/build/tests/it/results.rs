@@ -1,5 +1,6 @@
 //! What ends up in the image: config, history, layers, names.
 
+use shipway_layers::LayerStore as _;
 use shipway_testkit::{Need, require};
 
 use crate::harness::Bench;
@@ -180,4 +181,45 @@ fn source_date_epoch_gives_the_same_image_from_other_times() {
         ids.push((config.rootfs.diff_ids[1..].to_vec(), config.history));
     }
     assert_eq!(ids[0], ids[1]);
+}
+
+/// One entry of an archive: directories end in a slash.
+fn tar_entry(name: &str, mode: u32, content: &str) -> Vec<u8> {
+    let mut block = vec![0; 512];
+    let mut put = |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, name);
+    put(100, &format!("{mode:07o}"));
+    put(124, &format!("{:011o}", content.len()));
+    put(156, if name.ends_with('/') { "5" } else { "0" });
+    put(257, "ustar\u{0}00");
+    put(148, "        ");
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    block.extend(content.as_bytes());
+    block.resize(block.len().next_multiple_of(512), 0);
+    block
+}
+
+#[test]
+fn what_mends_a_base_image_is_seen_by_the_build_and_not_listed_by_the_image() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    // The second layer only implies `tmp`, which is sticky in the first.
+    let archives = [tar_entry("tmp/", 0o1777, ""), tar_entry("tmp/x", 0o644, "1")];
+    let import = |mut bytes: Vec<u8>| {
+        bytes.extend([0; 1024]);
+        bench.layers.import(&mut bytes.as_slice(), None).unwrap().diff_id
+    };
+    let diff_ids = archives.map(import).to_vec();
+    let layers = bench.layers.resolve(&diff_ids).unwrap();
+    assert_eq!(layers.len(), 3, "a layer mends the two");
+    bench.mended_base("foreign", diff_ids.clone(), layers);
+    bench.file("y", "2");
+    let built = bench.build("FROM foreign\nCOPY y /tmp/\n").unwrap();
+    assert_eq!(bench.listing(&built), ["tmp/ 1777 0:0", "tmp/x 644 0:0 1", "tmp/y 644 0:0 2"]);
+    let listed = bench.config(&built).rootfs.diff_ids;
+    assert_eq!((&listed[..2], listed.len()), (&diff_ids[..], 3));
+    assert_eq!(bench.store.manifest(&built.manifest).unwrap().layers.len(), 3);
 }

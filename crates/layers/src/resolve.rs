@@ -1,0 +1,116 @@
+//! From the diff IDs of an image to the layers that are mounted: its own, and those that mend the chain.
+//!
+//! A fix-up goes right on top of the layer that needs it. So it depends on the layers up to that one only, and every image that
+//! begins with the same layers shares it. It is made when the chain is first asked for, is on the disk before it is recorded,
+//! and goes when a layer of its chain goes. That none is needed is recorded too.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use shipway_linux::{Overlay, Root};
+use shipway_oci::DiffId;
+use shipway_store::{LayerId, LayerNotes, LayerRow};
+
+use crate::chain::{Repair, plan};
+use crate::fixup::{Mending, Mounts};
+use crate::refusal::Refusal;
+use crate::stack::Stack;
+use crate::tidy::tidy;
+use crate::unpacked::Unpacked;
+use crate::{LayerError, LayerStore as _};
+
+impl Unpacked {
+    /// Finds the layers of a chain, base first, each followed by its fix-up where it needs one.
+    pub(crate) fn resolve_chain(&self, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, LayerError> {
+        // What is found must not be collected before it is used; callers hold a lease of their own for longer.
+        let _lease = self.store.lease().map_err(|source| LayerError::LookUp { source })?;
+        let mut chain = Vec::new();
+        let mut mounted = Vec::new();
+        for diff_id in diff_ids {
+            let row = self.store.layer_of(*diff_id).map_err(|source| LayerError::LookUp { source })?;
+            let row = row.ok_or_else(|| LayerError::NoLayer(diff_id.to_string()))?;
+            chain.push(row.id.clone());
+            let fixup = self.fixup(&chain, &mounted, &row)?;
+            mounted.push(row.id);
+            mounted.extend(fixup);
+        }
+        Ok(mounted)
+    }
+
+    /// Returns those of the layers that are an image's own.
+    pub(crate) fn own_layers(&self, layers: &[LayerId]) -> Result<Vec<LayerId>, LayerError> {
+        let mut own = Vec::new();
+        for id in layers {
+            let row = self.store.layer(id).map_err(|source| LayerError::LookUp { source })?;
+            if !row.ok_or_else(|| LayerError::NoLayer(id.to_string()))?.notes.fixup {
+                own.push(id.clone());
+            }
+        }
+        Ok(own)
+    }
+
+    /// Returns the fix-up of the last layer of `chain`, which lies on `below`.
+    fn fixup(
+        &self,
+        chain: &[LayerId],
+        below: &[LayerId],
+        layer: &LayerRow,
+    ) -> Result<Option<LayerId>, LayerError> {
+        let LayerNotes { implied, links, hiding, empties_root, .. } = &layer.notes;
+        let speaks_of_lower = !implied.is_empty() || !links.is_empty() || *empties_root;
+        if hiding.is_empty() && (!speaks_of_lower || below.is_empty() && links.is_empty()) {
+            return Ok(None);
+        }
+        if let (true, Some((name, _))) = (below.is_empty(), links.first()) {
+            let reason = Refusal::Reason("a hard link to a file that no layer has");
+            return Err(reason.of(&name.0.to_string_lossy()));
+        }
+        if let Some(known) = self.store.fixup(chain).map_err(|source| LayerError::LookUp { source })? {
+            return Ok(known);
+        }
+        let made = self.make_fixup(below, layer)?;
+        let record = self.store.record_fixup(chain, made.as_ref());
+        record.map_err(|source| LayerError::Record { id: made.unwrap_or_else(|| layer.id.clone()), source })
+    }
+
+    fn make_fixup(&self, below: &[LayerId], layer: &LayerRow) -> Result<Option<LayerId>, LayerError> {
+        let path = self.path(&layer.id);
+        let open = |path: &Path| Root::open(path).map_err(LayerError::io("open", path));
+        let tree = open(&path)?;
+        let lowers = if below.is_empty() { Vec::new() } else { self.view(below) };
+        let stack = Stack::open(&lowers).map_err(LayerError::io("open the layers below", &path))?;
+        let repairs = plan(&stack, &tree, &layer.notes).map_err(LayerError::io("compare", &path))?;
+        if repairs.is_empty() {
+            return Ok(None);
+        }
+        let lowers: Vec<LayerId> = below.iter().chain([&layer.id]).cloned().collect();
+        let snapshot = self.prepare(&lowers)?;
+        let upper = open(&snapshot.upper)?;
+        for repair in &repairs {
+            if let Repair::Hide(name) = repair {
+                let made = upper.make_node(name, 0o020_000, 0);
+                made.map_err(LayerError::io("hide", name))?;
+            }
+        }
+        let mount = |overlay: &Overlay| {
+            let mounted = overlay.mount_detached().map(Root::from_fd);
+            mounted.map_err(LayerError::io("mount the layers up to", &path))
+        };
+        let read_only = |lowers| Overlay { lowers, upper: None, work: None };
+        let under = mount(&read_only(self.view(below)))?;
+        let before = mount(&read_only(snapshot.lowers.clone()))?;
+        let after = mount(&snapshot.overlay())?;
+        let mounts = Mounts { below: &under, before: &before, after: &after };
+        let implied: HashSet<&Path> = layer.notes.implied.iter().map(|path| path.0.as_path()).collect();
+        let mended = Mending::new(&tree, implied, mounts).run(&repairs);
+        mended.map_err(|(path, refusal)| refusal.of(&path.to_string_lossy()))?;
+        drop((under, before, after));
+        tidy(&snapshot.upper, &snapshot.lowers, None).map_err(LayerError::io("tidy", &snapshot.upper))?;
+        let id = self.adopt(&snapshot.upper)?;
+        let notes = LayerNotes { fixup: true, ..LayerNotes::default() };
+        self.record(&LayerRow { id: id.clone(), diff_id: None, size: 0, notes })?;
+        self.sync()?;
+        tracing::debug!(layer = %layer.id, fixup = %id, repairs = repairs.len(), "mended a chain");
+        Ok(Some(id))
+    }
+}

@@ -1,0 +1,371 @@
+//! Archives that nobody should make: whatever they hold, nothing outside the layer changes and nothing is left of those refused.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use shipway_layers::{Budget, LayerError, LayerStore as _, Unpacked, unpack};
+use shipway_linux::{Overlay, Root};
+use shipway_store::Store;
+use shipway_testkit::{Need, require};
+
+use crate::golden::Dice;
+use crate::model::{archive, parse, render_files};
+use crate::tar_bytes::{BLOCK, GNU, Raw, USTAR, V7, end, pax, record, sign};
+
+/// So much memory may a process have used that took them all in.
+const MEMORY: u64 = 256 << 20;
+
+/// A directory with a store and, beside it, files that nobody may touch.
+struct Host {
+    dir: tempfile::TempDir,
+    layers: Unpacked,
+    before: String,
+}
+
+impl Host {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let host = dir.path().join("host");
+        fs_err::create_dir_all(host.join("etc")).unwrap();
+        fs_err::write(host.join("etc/passwd"), "root").unwrap();
+        fs_err::os::unix::fs::symlink("passwd", host.join("etc/link")).unwrap();
+        let layers = Unpacked::open(Store::open(&dir.path().join("root")).unwrap());
+        let before = Self::describe(dir.path());
+        Self { dir, layers, before }
+    }
+
+    /// Everything but the store, with times of change, which nothing can set back.
+    fn describe(dir: &Path) -> String {
+        let root = Root::open(&dir.join("host")).unwrap();
+        let times: Vec<_> = ["", "etc", "etc/passwd", "etc/link"]
+            .iter()
+            .map(|path| root.metadata(path).unwrap().map(|found| (found.ctime, found.links)))
+            .collect();
+        let mut beside: Vec<_> = fs_err::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+        beside.sort();
+        format!("{} {times:?} {beside:?}", render_files(&root))
+    }
+
+    fn assert_untouched(&self, case: &str) {
+        assert_eq!(Self::describe(self.dir.path()), self.before, "case {case}");
+        let left = fs_err::read_dir(self.dir.path().join("root/active")).unwrap().count();
+        assert_eq!(left, 0, "case {case}: unfinished work is left");
+    }
+}
+
+/// Makes archives out of hostile parts.
+struct Forge {
+    dice: Dice,
+    outside: String,
+}
+
+impl Forge {
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.dice.roll(from.len())]
+    }
+
+    fn path(&mut self) -> String {
+        let outside = self.outside.clone();
+        let tame = [
+            "a",
+            "b",
+            "c",
+            "a/b",
+            "a/b/c",
+            "d/e/f",
+            "l/x",
+            "l/etc/passwd",
+            "m/passwd",
+            "./a",
+            "/a",
+            "a//b",
+            ".wh.b",
+            "d/.wh.e",
+            "a/.wh..wh..opq",
+            "OUTSIDE/etc/passwd",
+            "etc/passwd",
+        ];
+        if self.dice.roll(12) > 0 {
+            return self.pick(&tame).replace("OUTSIDE", &outside);
+        }
+        let chosen = self.pick(&[
+            "a",
+            "a/b",
+            "a/b/c",
+            "b",
+            "l",
+            "l/x",
+            "l/etc/passwd",
+            "m/passwd",
+            "./a",
+            "/a",
+            "a//b",
+            "a/",
+            "a/./b",
+            "",
+            "..",
+            "../host/etc/passwd",
+            "a/../../host",
+            "/",
+            ".",
+            "OUTSIDE",
+            "OUTSIDE/etc/passwd",
+            "a\u{e9}",
+            ".wh.a",
+            ".wh.",
+            ".wh..",
+            ".wh...",
+            "a/.wh..wh..opq",
+            ".wh..wh..opq",
+            "l/.wh.passwd",
+            ".wh.l/x",
+            ".wh..wh.plnk",
+            "LONG",
+            "DEEP",
+        ]);
+        match chosen {
+            "LONG" => "n".repeat(1 + self.dice.roll(400)),
+            "DEEP" => "d/".repeat(1 + self.dice.roll(700)),
+            other => other.replace("OUTSIDE", &outside),
+        }
+    }
+
+    fn target(&mut self) -> String {
+        let outside = self.outside.clone();
+        let chosen = self.pick(&[
+            "/",
+            "..",
+            "../../../..",
+            "../../../host/etc",
+            "OUTSIDE",
+            "OUTSIDE/etc",
+            "OUTSIDE/etc/passwd",
+            "l",
+            "m",
+            "a",
+            "a/b",
+            "/proc/self/root",
+            "/proc/self/fd/0",
+            "/dev/null",
+            "",
+            ".",
+            "l/l/l",
+        ]);
+        chosen.replace("OUTSIDE", &outside)
+    }
+
+    fn records(&mut self) -> Vec<u8> {
+        let mut records = Vec::new();
+        for _ in 0..1 + self.dice.roll(3) {
+            let key = self.pick(&[
+                "path",
+                "linkpath",
+                "size",
+                "uid",
+                "gid",
+                "mtime",
+                "comment",
+                "SCHILY.xattr.user.a",
+                "SCHILY.xattr.user.overlay.opaque",
+                "SCHILY.xattr.trusted.overlay.redirect",
+                "SCHILY.xattr.security.capability",
+                "SCHILY.xattr.nonsense",
+                "SCHILY.xattr.",
+                "GNU.sparse.major",
+                "GNU.sparse.map",
+                "SCHILY.realsize",
+                "",
+            ]);
+            let value = match self.dice.roll(6) {
+                0 => self.path(),
+                1 => self.target(),
+                2 => self.dice.roll(5000).to_string(),
+                3 => "18446744073709551616".to_owned(),
+                4 => "x".repeat(self.dice.roll(70_000)),
+                _ => self.pick(&["", "-1", "0x10", "1.5", "y", "1e3", " 7", "\0"]).to_owned(),
+            };
+            records.extend(record(key, value.as_bytes()));
+        }
+        if self.dice.roll(6) == 0 {
+            let at = self.dice.roll(records.len());
+            records[at] ^= 1 << self.dice.roll(8);
+        }
+        records
+    }
+
+    fn entry(&mut self, out: &mut Vec<u8>) {
+        match self.dice.roll(30) {
+            0 => pax(&self.records(), out),
+            1 => {
+                let mut raw = Raw::new(b"LKgxSMDV"[self.dice.roll(8)], "././@LongLink", "");
+                raw.body = format!("{}\0", self.path()).into_bytes();
+                raw.magic = GNU;
+                raw.write(out);
+            }
+            _ => {}
+        }
+        let kind = b"000000011122223355567\0"[self.dice.roll(22)];
+        let content = if matches!(kind, b'1' | b'2') {
+            if self.dice.roll(2) == 0 { self.path() } else { self.target() }
+        } else if matches!(kind, b'0' | 0 | b'7') {
+            "c".repeat(self.dice.roll(1500))
+        } else {
+            String::new()
+        };
+        let mut raw = Raw::new(kind, &self.path(), &content);
+        raw.mode = [0o644, 0o755, 0o4755, 0o1777, 0, 0o100_600][self.dice.roll(6)];
+        raw.device = [(1, 3), (8, 0), (1, 5), (0, 0)][self.dice.roll(4)];
+        raw.owner = [(0, 0), (1, 2), (u32::MAX - 1, 0)][self.dice.roll(3)];
+        raw.magic = [USTAR, USTAR, GNU][self.dice.roll(3)];
+        if self.dice.roll(30) == 0 {
+            (raw.owner, raw.magic) = ((0, u32::MAX), V7);
+        }
+        if self.dice.roll(40) == 0 {
+            raw.size = Some([0, 1, 511, 513, 1 << 33, 1 << 40][self.dice.roll(6)]);
+        }
+        raw.write(out);
+    }
+
+    fn archive(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        // What later entries try to go out through.
+        for (name, target) in [("l", self.target()), ("m", self.target())] {
+            if self.dice.roll(2) == 0 {
+                Raw::new(b'2', name, &target).write(&mut out);
+            }
+        }
+        for _ in 0..1 + self.dice.roll(6) {
+            self.entry(&mut out);
+        }
+        let mut out = end(out);
+        if self.dice.roll(4) == 0 {
+            let block = self.dice.roll(out.len() / BLOCK) * BLOCK;
+            let at = block + self.dice.roll(BLOCK);
+            out[at] ^= 1 << self.dice.roll(8);
+            if self.dice.roll(3) > 0 {
+                sign(&mut out[block..block + BLOCK]);
+            }
+        }
+        if self.dice.roll(8) == 0 {
+            out.truncate(self.dice.roll(out.len()));
+        }
+        out
+    }
+}
+
+#[test]
+fn malformed_archives_change_nothing_outside_and_are_taken_or_refused_whole() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    // For more of them: SEED=7 ROUNDS=5000.
+    let number = |name: &str, usual| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
+    let rounds = number("ROUNDS", 600);
+    let host = Host::new();
+    let outside = host.dir.path().join("host").to_str().unwrap().to_owned();
+    let mut forge = Forge { dice: Dice(number("SEED", 0xbad)), outside };
+    let base = parse("a/ 700; a/b/; a/b/c=1; b=2; l->a; m->OUTSIDE; etc/; etc/passwd=3");
+    let base = host.layers.import(&mut archive(&base).as_slice(), None).unwrap().diff_id;
+    let (mut taken, mut refused) = (0, 0);
+    for round in 0..rounds {
+        let bytes = forge.archive();
+        match host.layers.import(&mut bytes.as_slice(), None) {
+            Ok(layer) => {
+                taken += 1;
+                for chain in [vec![layer.diff_id], vec![base, layer.diff_id]] {
+                    // A link to a file that no layer has is found out only here.
+                    let Ok(ids) = host.layers.resolve(&chain) else { continue };
+                    let view = Overlay { lowers: host.layers.view(&ids), upper: None, work: None };
+                    render_files(&Root::from_fd(view.mount_detached().unwrap()));
+                }
+                let mut exported = io::sink();
+                host.layers.export(&layer.id, &mut exported).unwrap();
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(!matches!(error, LayerError::Record { .. } | LayerError::LookUp { .. }), "{error:?}");
+            }
+        }
+        host.assert_untouched(&format!("round {round}"));
+    }
+    assert!(taken * 5 > rounds && refused * 5 > rounds, "{taken} taken, {refused} refused");
+    assert!(peak_memory() < MEMORY, "{} MiB", peak_memory() >> 20);
+}
+
+/// The most memory that this process has had.
+fn peak_memory() -> u64 {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+/// An archive that goes on for ever: one part, again and again.
+struct Endless {
+    part: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(self.part.len() - self.at);
+        buffer[..length].copy_from_slice(&self.part[self.at..self.at + length]);
+        self.at = (self.at + length) % self.part.len();
+        Ok(length)
+    }
+}
+
+#[test]
+fn every_budget_ends_an_archive() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let budget = Budget { bytes: 1 << 20, entries: 1000, path: 300, depth: 20, memory: 1 << 16 };
+    let one = |kind, name: &str, content: &str| {
+        let mut part = Vec::new();
+        Raw::new(kind, name, content).write(&mut part);
+        part
+    };
+    let mut huge = Raw::new(b'0', "huge", "");
+    huge.size = Some(1 << 40);
+    let many = |attribute: &str| {
+        let mut part = Vec::new();
+        pax(&record(attribute, &[b'x'; 60_000]).repeat(1), &mut part);
+        part.extend(one(b'0', "f", ""));
+        part
+    };
+    let deep = |depth: usize| one(b'5', &"d/".repeat(depth), "");
+    let spread = (0..2000).flat_map(|n| one(b'0', &format!("d{n}/e/f"), "")).collect::<Vec<u8>>();
+    let cases = [
+        ("bytes", one(b'0', "f", &"x".repeat(100_000)), "too many bytes"),
+        ("a size that is only announced", huge.header().to_vec(), "too many bytes"),
+        ("entries", one(b'0', "f", ""), "too many entries"),
+        ("global headers", one(b'g', "g", ""), "too many global headers"),
+        ("path", one(b'0', &"n".repeat(400), ""), "too long"),
+        ("depth", deep(40), "too deep"),
+        ("memory", spread, "too many directories"),
+        ("attributes of one file", many("SCHILY.xattr.user.a"), "too many entries"),
+    ];
+    for (name, part, reason) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let error = unpack(&root, &mut Endless { part, at: 0 }, budget).unwrap_err();
+        assert!(
+            matches!(error, LayerError::Archive { reason: found, .. } if found.contains(reason)),
+            "case {name}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn what_follows_the_end_is_counted_too() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let host = Host::new();
+    let mut input = archive(&parse("a=1")).into_iter().chain([7; 5000]).collect::<Vec<u8>>();
+    let layer = host.layers.import(&mut input.as_slice(), None).unwrap();
+    assert_eq!(layer.diff_id.0, shipway_oci::Digest::of(&input));
+    input.truncate(100);
+    assert!(host.layers.import(&mut input.as_slice(), None).is_err());
+    host.assert_untouched("cut");
+}

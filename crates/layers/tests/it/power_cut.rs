@@ -1,0 +1,213 @@
+//! Power cuts: what was acknowledged is there afterwards, and what was not is gone or whole.
+//!
+//! The store lies on an ext4 file system of its own, with a journal, which is stopped in the middle of the work and mounted again.
+//! That shows files that were never written to the disk; it does not show torn sectors or disks that lie.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use shipway_layers::{LayerStore as _, Unpacked};
+use shipway_linux::{cut_power, forget_private_mounts, keep_mounts_private};
+use shipway_oci::{Descriptor, ImageConfig, Manifest, MediaType, Reference, RootFs};
+use shipway_store::Store;
+use shipway_testkit::{Need, require};
+
+use crate::model::{archive, parse};
+
+/// A disk that can lose its power.
+struct Disk {
+    dir: tempfile::TempDir,
+}
+
+fn program(name: &str, args: &[&str]) {
+    let output = Command::new(name).args(args).output().unwrap();
+    assert!(output.status.success(), "{name} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+impl Disk {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Self { dir };
+        fs_err::create_dir(disk.path()).unwrap();
+        std::fs::File::create(disk.image()).unwrap().set_len(96 << 20).unwrap();
+        program("/usr/sbin/mkfs.ext4", &["-q", "-F", "-O", "has_journal", disk.image().to_str().unwrap()]);
+        keep_mounts_private(disk.dir.path()).unwrap();
+        disk.mount();
+        disk
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("fs")
+    }
+
+    fn image(&self) -> PathBuf {
+        self.dir.path().join("image")
+    }
+
+    fn root(&self) -> PathBuf {
+        self.path().join("root")
+    }
+
+    fn mount(&self) {
+        program("mount", &["-o", "loop", self.image().to_str().unwrap(), self.path().to_str().unwrap()]);
+    }
+
+    /// Gives the power back: the journal is replayed, and a new boot begins.
+    fn restart(&self) {
+        program("umount", &[self.path().to_str().unwrap()]);
+        assert_eq!(fs_err::read_dir(self.path()).unwrap().count(), 0, "it was still mounted");
+        self.mount();
+        assert!(self.path().join("lost+found").exists(), "it is not mounted");
+        let tables = rusqlite::Connection::open(self.root().join("store.db")).unwrap();
+        tables.execute("UPDATE layers SET boot = 'the one before'", []).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(forget_private_mounts(&self.path()));
+        drop(forget_private_mounts(self.dir.path()));
+    }
+}
+
+/// Fails the disk when so many bytes were read.
+struct CutAt<'a> {
+    inner: &'a [u8],
+    left: usize,
+    disk: &'a Path,
+}
+
+impl Read for CutAt<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(4096).min(self.left);
+        if length == 0 && self.left == 0 {
+            cut_power(self.disk)?;
+            self.left = usize::MAX;
+        }
+        let read = self.inner.read(&mut buffer[..length.max(1)])?;
+        self.left = self.left.saturating_sub(read);
+        Ok(read)
+    }
+}
+
+const FILES: usize = 40;
+
+fn tar(content: char) -> Vec<u8> {
+    let files = (0..FILES).map(|n| format!("; d/f{n}={}", content.to_string().repeat(10_000)));
+    archive(&parse(&format!("d/ 711; l->d{}", files.collect::<String>())))
+}
+
+/// How far an import gets before the power goes.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Reading(usize),
+    Imported,
+    Synced,
+    Documents,
+    Named,
+}
+
+/// Does what `shipway import` does, up to the power cut.
+fn import(disk: &Disk, store: &Store, content: char, until: Phase) -> Result<(), Box<dyn std::error::Error>> {
+    let layers = Unpacked::open(store.clone());
+    let _lease = store.lease()?;
+    let bytes = tar(content);
+    let left = if let Phase::Reading(bytes) = until { bytes } else { usize::MAX };
+    let layer = layers.import(&mut CutAt { inner: &bytes, left, disk: &disk.path() }, None)?;
+    if matches!(until, Phase::Imported) {
+        cut_power(&disk.path())?;
+    }
+    layers.sync()?;
+    if matches!(until, Phase::Synced) {
+        cut_power(&disk.path())?;
+    }
+    let config = ImageConfig { rootfs: RootFs::of_layers(vec![layer.diff_id]), ..ImageConfig::default() };
+    let config = serde_json::to_vec(&config)?;
+    let image_id = store.put_blob(&config)?;
+    let manifest =
+        Manifest::new(Descriptor::new(MediaType::OCI_CONFIG, image_id, config.len() as u64), Vec::new());
+    let manifest = store.put_blob(&serde_json::to_vec(&manifest)?)?;
+    if matches!(until, Phase::Documents) {
+        cut_power(&disk.path())?;
+    }
+    store.tag(&content.to_string().parse()?, manifest, image_id, 1)?;
+    if matches!(until, Phase::Named) {
+        cut_power(&disk.path())?;
+    }
+    Ok(())
+}
+
+/// Returns whether an image is there; one that is there is whole.
+fn has(store: &Store, content: char) -> bool {
+    let name: Reference = content.to_string().parse().unwrap();
+    let Ok(found) = store.resolve(&name.to_string()) else { return false };
+    let layers = Unpacked::open(store.clone());
+    let config = store.config(&found.image_id).unwrap();
+    store.manifest(&found.manifest).unwrap();
+    let ids = layers.resolve(&config.rootfs.diff_ids).unwrap();
+    let tree = &layers.view(&ids)[0];
+    for n in 0..FILES {
+        let bytes = fs_err::read(tree.join(format!("d/f{n}"))).unwrap();
+        assert!(
+            bytes.len() == 10_000 && bytes.iter().all(|byte| char::from(*byte) == content),
+            "d/f{n} of {content}"
+        );
+    }
+    assert_eq!(fs_err::read_link(tree.join("l")).unwrap(), Path::new("d"));
+    true
+}
+
+#[test]
+fn a_power_cut_loses_nothing_that_was_acknowledged_and_leaves_nothing_half_done() {
+    if !require(&[Need::Root, Need::LoopDevices]) {
+        return;
+    }
+    let disk = Disk::new();
+    let length = tar('b').len();
+    let reading = (0..8).map(|part| Phase::Reading(length * part / 8 + 1));
+    let phases = reading.chain([Phase::Imported, Phase::Synced, Phase::Documents, Phase::Named]);
+    import(&disk, &Store::open(&disk.root()).unwrap(), 'a', Phase::Reading(usize::MAX)).unwrap();
+    let mut named = 0;
+    for phase in phases {
+        let store = Store::open(&disk.root()).unwrap();
+        let done = import(&disk, &store, 'b', phase);
+        drop(store);
+        disk.restart();
+        let store = Store::open(&disk.root()).unwrap();
+        assert!(has(&store, 'a'), "{phase:?}: an image that was there before is lost");
+        assert!(!matches!(phase, Phase::Reading(_)) || done.is_err(), "{phase:?} was not reached");
+        let there = has(&store, 'b');
+        assert_eq!(there, done.is_ok(), "{phase:?}: acknowledged and there must be the same");
+        named += usize::from(there);
+        store.gc().unwrap().unwrap();
+        let count = |dir: &str| fs_err::read_dir(disk.root().join(dir)).unwrap().count();
+        let images = 1 + usize::from(there);
+        assert_eq!((count("layers"), count("blobs/sha256")), (images, 2 * images), "{phase:?}");
+        assert_eq!((count("active"), count("tmp")), (0, 0), "{phase:?}");
+        if there {
+            store.untag(&"b".parse().unwrap()).unwrap();
+            store.gc().unwrap().unwrap();
+        }
+    }
+    assert_eq!(named, 1, "only the last one was acknowledged");
+    // The harness finds what it is for: without the sync, files are lost.
+    let store = Store::open(&disk.root()).unwrap();
+    let layers = Unpacked::open(store.clone());
+    layers.import(&mut tar('c').as_slice(), None).unwrap();
+    let tree = |store: &Store| {
+        let id = store.layers().unwrap().into_iter().map(|row| row.id).max();
+        disk.root().join("layers").join(id.unwrap().as_str())
+    };
+    let path = tree(&store);
+    assert_eq!(fs_err::read(path.join("d/f0")).unwrap().len(), 10_000);
+    cut_power(&disk.path()).unwrap();
+    drop((store, layers));
+    disk.restart();
+    assert!(
+        !fs_err::read(path.join("d/f0")).is_ok_and(|bytes| bytes.len() == 10_000),
+        "the harness shows nothing"
+    );
+    let store = Store::open(&disk.root()).unwrap();
+    assert_eq!(store.layers().unwrap().len(), 1, "the damaged layer is forgotten");
+}
