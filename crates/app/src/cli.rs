@@ -2,6 +2,7 @@
 
 mod cluster;
 mod containers;
+mod registry;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use cluster::{ClusterVerb, DownArgs, StatusFormat, UpArgs};
 pub(crate) use containers::{ExecArgs, LogsArgs, NetworkKind, PsArgs, RmArgs, RunArgs, StopArgs};
+pub(crate) use registry::{
+    HistoryArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryVerb, SaveArgs,
+};
 
 /// From a Dockerfile to a running, reachable pod on one Linux machine.
 #[derive(Debug, Parser)]
@@ -63,6 +67,8 @@ pub(crate) enum Verb {
     },
     /// Remove images
     Rmi(RmiArgs),
+    #[command(flatten)]
+    Registry(RegistryVerb),
     /// Run a command in a new container
     Run(RunArgs),
     /// List containers

@@ -21,6 +21,12 @@ pub(crate) fn date(nanoseconds: i128) -> String {
     date.and_then(|date| date.format(format).ok()).unwrap_or_default()
 }
 
+/// Returns the seconds since the epoch of a date as documents have it.
+pub(crate) fn parse(text: &str) -> Option<i64> {
+    let format = &time::format_description::well_known::Rfc3339;
+    time::OffsetDateTime::parse(text, format).ok().map(time::OffsetDateTime::unix_timestamp)
+}
+
 /// Returns how long ago something was. Compat: docker, `units.HumanDuration`.
 pub(crate) fn ago(seconds: i64) -> String {
     let seconds = seconds.max(0);

@@ -15,11 +15,13 @@ mod image_build;
 mod network;
 mod progress;
 mod publish;
+mod pulls;
 mod roots;
 mod steps;
 mod sweep;
 mod table;
 mod tasks;
+mod transfers;
 mod ui;
 mod verbs;
 

@@ -33,4 +33,6 @@ pub use exec::{ExecOptions, ExecSession};
 pub use kubelet::Kubelet;
 pub use leftover::end_all_pods;
 pub use logs::LogOptions;
-pub use machine::{Adopted, Exit, HostMachine, Image, ImageProblem, Machine, Order, Sandbox, StartProblem};
+pub use machine::{
+    Adopted, Exit, HostMachine, Image, ImageProblem, ImagePuller, Machine, Order, Sandbox, StartProblem,
+};
