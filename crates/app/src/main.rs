@@ -1,6 +1,7 @@
 //! The `shipway` program: reads the command line, wires the crates, shows results.
 #![forbid(unsafe_code)]
 
+mod archive;
 mod bases;
 mod bootstrap;
 mod claim;
