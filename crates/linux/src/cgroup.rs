@@ -1,7 +1,10 @@
 //! Control groups of version 1 and 2.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, open};
 
 /// Limits of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,14 +139,18 @@ impl Cgroup {
         Ok(false)
     }
 
-    /// Moves a process into the group.
-    pub fn add(&self, pid: i32) -> io::Result<()> {
-        self.dirs.iter().try_for_each(|(_, dir)| write(dir, "cgroup.procs", &pid.to_string()))
+    /// Moves this process, which must have one thread only, into the group, whatever its number is in whose eyes.
+    pub fn enter(&self) -> io::Result<()> {
+        self.dirs.iter().try_for_each(|(_, dir)| move_here(dir))
     }
 
-    /// Moves this process into the group, whatever its number is in whose eyes.
-    pub fn enter(&self) -> io::Result<()> {
-        self.add(0)
+    /// Opens the group for processes to be made in it; `None` under version 1, which has no such thing.
+    pub(crate) fn unified(&self) -> io::Result<Option<OwnedFd>> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match self.dirs.as_slice() {
+            [(Controller::Unified, dir)] => Ok(Some(open(dir, flags, Mode::empty())?)),
+            _ => Ok(None),
+        }
     }
 
     /// Returns the processes in the group.
@@ -176,6 +183,15 @@ impl Cgroup {
         }
         Ok(())
     }
+}
+
+/// Moves this process into a group.
+///
+/// The list of threads is the quick way: the kernel knows that a thread which moves itself will not come to an end meanwhile, and
+/// need not stop all others from doing so. Version 2 has it for groups of threads alone.
+pub(crate) fn move_here(dir: &Path) -> io::Result<()> {
+    let single = crate::process::thread_count() <= 1 && dir.join("tasks").exists();
+    write(dir, if single { "tasks" } else { "cgroup.procs" }, "0")
 }
 
 /// Makes a group with those above it. Somebody else may be removing one of them at any time while it is empty.

@@ -47,7 +47,7 @@ pub use overlay::Overlay;
 pub use power_cut::cut_power;
 pub use process::{
     CONTAINER_NAMESPACES, Ended, Forked, Namespaces, PROCESS_NAMESPACE, become_subreaper, change_directory,
-    close_others_on_exec, die_with_parent, execute, exit_now, fork, fork_into, join_namespace, keep_on_exec,
+    close_others_on_exec, die_with_parent, execute, exit_now, fork_into, join_namespace, keep_on_exec,
     kernel_working_directory, new_cgroup_namespace, new_session, no_new_privileges, open_pidfd,
     replace_standard, reset_signals, set_hostname, set_ids, signal_pidfd, wait_for, wait_pidfd,
 };

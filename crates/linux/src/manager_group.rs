@@ -1,7 +1,9 @@
 //! Getting out of the group that a service manager would end us with.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::cgroup::move_here;
 
 /// A group of our own in the hierarchies that service managers use; empty if nobody manages us there.
 #[derive(Debug, Default)]
@@ -39,10 +41,6 @@ impl OwnGroup {
         }
         Ok(())
     }
-}
-
-fn move_here(group: &Path) -> io::Result<()> {
-    std::fs::OpenOptions::new().write(true).open(group.join("cgroup.procs"))?.write_all(b"0")
 }
 
 /// Returns the roots of the hierarchies in which the process is not in the root group. Spec: cgroups(7), `/proc/[pid]/cgroup`.

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use shipway_linux::{self as linux, Root};
+use shipway_linux::{self as linux, Forked, Namespaces, Root};
 
 use crate::error::{Stage, StartFailure};
 use crate::init::{Confinement, Program, execute};
@@ -101,30 +102,19 @@ fn join(arguments: &[OsString]) -> Result<u8, StartFailure> {
     linux::join_namespace(&pidfd, linux::PROCESS_NAMESPACE).map_err(fail(Stage::Clone))?;
     // The program is told what this process is told; it takes them again when it is executed.
     let signals = linux::Signals::hold(&HELD).map_err(fail(Stage::Clone))?;
-    let Some(child) = linux::fork().map_err(fail(Stage::Clone))? else {
-        // Only this process: the other one is no part of the container, and would keep its group from being removed.
-        crate::mounts::cgroup_of(&container).enter().map_err(fail(Stage::Cgroup))?;
-        let others = linux::CONTAINER_NAMESPACES & !linux::PROCESS_NAMESPACE;
-        linux::join_namespace(&pidfd, others).map_err(fail(Stage::Clone))?;
-        let root = Root::open(std::path::Path::new("/")).map_err(fail(Stage::Rootfs))?;
-        let name = spec.user.as_deref().unwrap_or(&container.user);
-        let user = resolve_user(&root, name).map_err(|why| StartFailure::rule(Stage::User, name, why))?;
-        let terminal = size.map(|size| NewTerminal::open(&root, size)).transpose()?;
-        let env = overlaid(&container.env, &spec.env);
-        let env = if terminal.is_some() { with_term(&env) } else { env };
-        let cwd = spec.cwd.as_deref().unwrap_or(&container.cwd);
-        let program = Program { args: &spec.args, env: &env, cwd, create_cwd: false, terminal };
-        let confinement = Confinement {
-            capabilities: crate::defaults::capabilities_of(&container)?,
-            no_new_privileges: container.no_new_privileges,
-            die_with_parent: true,
-        };
-        return Err(execute(program, &user, &confinement));
+    // Only the child enters the group: this process is no part of the container, and would keep it from being removed.
+    let group = crate::mounts::cgroup_of(&container);
+    let forked = linux::fork_into(Namespaces::Inherited, &group).map_err(fail(Stage::Clone))?;
+    let (child, process) = match forked {
+        Forked::Parent { pid, pidfd } => (pid, pidfd),
+        Forked::Child(placed) => {
+            placed.map_err(fail(Stage::Cgroup))?;
+            return Err(become_program(pidfd, &container, &spec, size));
+        }
     };
     if size.is_some() {
         close_standard_input().map_err(fail(Stage::Terminal))?;
     }
-    let process = linux::open_pidfd(child).map_err(fail(Stage::Clone))?;
     // Not in a thread: there can be none in a process whose children are in another namespace.
     while let Ok(signal) = signals.wait() {
         if signal != ENDED {
@@ -136,6 +126,37 @@ fn join(arguments: &[OsString]) -> Result<u8, StartFailure> {
     }
     let ended = linux::wait_for(child).map_err(fail(Stage::Clone))?;
     Ok(u8::try_from(ended.code()).unwrap_or(255))
+}
+
+/// Joins the container and becomes the program. Returns why it could not.
+fn become_program(
+    member: OwnedFd,
+    container: &ContainerSpec,
+    spec: &ExecSpec,
+    size: Option<TerminalSize>,
+) -> StartFailure {
+    let fail = |stage| move |error: io::Error| StartFailure::new(stage, "the container", &error);
+    let inside = || -> Result<_, StartFailure> {
+        let others = linux::CONTAINER_NAMESPACES & !linux::PROCESS_NAMESPACE;
+        linux::join_namespace(member, others).map_err(fail(Stage::Clone))?;
+        let root = Root::open(Path::new("/")).map_err(fail(Stage::Rootfs))?;
+        let name = spec.user.as_deref().unwrap_or(&container.user);
+        let user = resolve_user(&root, name).map_err(|why| StartFailure::rule(Stage::User, name, why))?;
+        let terminal = size.map(|size| NewTerminal::open(&root, size)).transpose()?;
+        Ok((user, terminal, crate::defaults::capabilities_of(container)?))
+    };
+    let (user, terminal, capabilities) = match inside() {
+        Ok(inside) => inside,
+        Err(failure) => return failure,
+    };
+    let env = overlaid(&container.env, &spec.env);
+    let env = if terminal.is_some() { with_term(&env) } else { env };
+    let cwd = spec.cwd.as_deref().unwrap_or(&container.cwd);
+    execute(
+        Program { args: &spec.args, env: &env, cwd, create_cwd: false, terminal },
+        &user,
+        &Confinement { capabilities, no_new_privileges: container.no_new_privileges, die_with_parent: true },
+    )
 }
 
 fn parse_size(text: &str) -> Option<TerminalSize> {

@@ -14,13 +14,8 @@ use crate::terminal::{NewTerminal, with_term};
 use crate::user::{User, resolve_user};
 use crate::{ContainerSpec, Network};
 
-/// Turns this process, which is alone in new namespaces, into the container's program. Returns why it could not.
-pub(crate) fn run(spec: &ContainerSpec, dir: &Path, mut go: impl io::Read) -> StartFailure {
-    // The shim puts this process into its control group before anything of the container runs.
-    let mut byte = [0];
-    if let Err(error) = go.read_exact(&mut byte) {
-        return StartFailure::new(Stage::Cgroup, &spec.id, &error);
-    }
+/// Turns this process, which is alone in new namespaces and in its control group, into the container's program. Returns why it could not.
+pub(crate) fn run(spec: &ContainerSpec, dir: &Path) -> StartFailure {
     let (user, terminal) = match prepare(spec, dir) {
         Ok(prepared) => prepared,
         Err(failure) => return failure,

@@ -207,25 +207,21 @@ fn streams(spec: &ContainerSpec, output: Output) -> io::Result<(Ends, Given)> {
 /// Makes the container's first process and waits until it has become the program.
 fn launch(spec: &ContainerSpec, dir: &Path, output: Output) -> Result<(i32, Option<Streams>), StartFailure> {
     let fail = |error: io::Error| StartFailure::new(Stage::Clone, &spec.id, &error);
-    let (go_reader, mut go) = io::pipe().map_err(fail)?;
     let (mut outcome, outcome_writer) = io::pipe().map_err(fail)?;
     let (ends, given) = streams(spec, output).map_err(fail)?;
-    let namespaces = Namespaces { network: spec.network == Network::None };
-    let pid = match linux::fork_into(namespaces).map_err(fail)? {
-        Forked::Child => {
-            drop((go, outcome, ends));
-            child(spec, dir, (go_reader, outcome_writer), given)
+    let namespaces = Namespaces::Own { network: spec.network == Network::None };
+    let pid = match linux::fork_into(namespaces, &cgroup_of(spec)).map_err(fail)? {
+        Forked::Child(placed) => {
+            drop((outcome, ends));
+            child(spec, dir, placed, (outcome_writer, given))
         }
         Forked::Parent { pid, pidfd: _ } => pid,
     };
-    drop((go_reader, outcome_writer, given));
-    let placed = cgroup_of(spec).add(pid).and_then(|()| go.write_all(b"g"));
-    drop(go);
+    drop((outcome_writer, given));
     let mut text = String::new();
     outcome.read_to_string(&mut text).map_err(fail)?;
-    if !text.is_empty() || placed.is_err() {
+    if !text.is_empty() {
         drop(linux::wait_for(pid));
-        placed.map_err(|error| StartFailure::new(Stage::Cgroup, &spec.id, &error))?;
         return Err(serde_json::from_str(&text)
             .unwrap_or_else(|_garbled| StartFailure::rule(Stage::Clone, &spec.id, text)));
     }
@@ -242,7 +238,12 @@ fn launch(spec: &ContainerSpec, dir: &Path, output: Output) -> Result<(i32, Opti
 }
 
 /// The other side of the fork; never comes back.
-fn child(spec: &ContainerSpec, dir: &Path, (go, mut outcome): (PipeReader, PipeWriter), given: Given) -> ! {
+fn child(
+    spec: &ContainerSpec,
+    dir: &Path,
+    placed: io::Result<()>,
+    (mut outcome, given): (PipeWriter, Given),
+) -> ! {
     let standard = match given {
         Given::Pipes(out, err) => close_standard_input()
             .and_then(|()| linux::replace_standard(out, 1))
@@ -253,7 +254,10 @@ fn child(spec: &ContainerSpec, dir: &Path, (go, mut outcome): (PipeReader, PipeW
     if standard.is_err() {
         linux::exit_now(125);
     }
-    let failure = init::run(spec, dir, go);
+    let failure = match placed {
+        Ok(()) => init::run(spec, dir),
+        Err(error) => StartFailure::new(Stage::Cgroup, &spec.id, &error),
+    };
     // The shim reads it; if it is gone, the container must not start anyway.
     drop(outcome.write_all(serde_json::to_string(&failure).unwrap_or_default().as_bytes()));
     linux::exit_now(failure.exit_code().into())
