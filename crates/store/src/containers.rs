@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, Row, params};
 use shipway_oci::Digest;
 
-use crate::{Store, StoreError};
+use crate::{Durability, Store, StoreError};
 
 /// What is recorded of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ const COLUMNS: &str = "id, name, image_id, image, created, snapshot, document";
 
 impl Store {
     /// Records a container; its name must be free.
-    pub fn add_container(&self, row: &ContainerRow) -> Result<(), StoreError> {
-        self.try_write("record a container", |transaction| {
+    pub fn add_container(&self, row: &ContainerRow, durability: Durability) -> Result<(), StoreError> {
+        self.try_write("record a container", durability, |transaction| {
             let sql = "SELECT id FROM containers WHERE name = ?1";
             let holder: Option<String> =
                 transaction.query_row(sql, [&row.name], |found| found.get(0)).optional()?;
@@ -81,8 +81,8 @@ impl Store {
     }
 
     /// Forgets a container; one that is gone is no error.
-    pub fn remove_container(&self, id: &str) -> Result<(), StoreError> {
-        self.free("forget a container", |transaction| {
+    pub fn remove_container(&self, id: &str, durability: Durability) -> Result<(), StoreError> {
+        self.free_as("forget a container", durability, |transaction| {
             transaction.execute("DELETE FROM containers WHERE id = ?1", [id]).map(drop)
         })
     }
@@ -130,9 +130,9 @@ mod tests {
             snapshot: None,
             document: "{}".to_owned(),
         };
-        store.add_container(&row("ab", "one")).unwrap();
-        store.add_container(&row("ac", "two")).unwrap();
-        let taken = store.add_container(&row("ad", "one"));
+        store.add_container(&row("ab", "one"), Durability::Synced).unwrap();
+        store.add_container(&row("ac", "two"), Durability::Lazy).unwrap();
+        let taken = store.add_container(&row("ad", "one"), Durability::Lazy);
         assert!(matches!(taken, Err(StoreError::ContainerName { id, .. }) if id.starts_with("abab")));
         for text in ["one", "/one", "ab"] {
             assert_eq!(store.container(text).unwrap().name, "one", "{text}");
@@ -140,8 +140,8 @@ mod tests {
         assert!(matches!(store.container("a"), Err(StoreError::Ambiguous { .. })));
         assert!(matches!(store.container(""), Err(StoreError::NoContainer(_))));
         assert!(store.refuse_image_in_use(&Digest::of(b"image")).is_err());
-        store.remove_container(&"ab".repeat(32)).unwrap();
-        store.remove_container(&"ac".repeat(32)).unwrap();
+        store.remove_container(&"ab".repeat(32), Durability::Synced).unwrap();
+        store.remove_container(&"ac".repeat(32), Durability::Lazy).unwrap();
         store.refuse_image_in_use(&Digest::of(b"image")).unwrap();
     }
 }

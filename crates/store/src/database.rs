@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::atomic::atomic_write;
@@ -14,6 +15,9 @@ use crate::{StoreError, reserve};
 
 /// Version of the tables: each step of [`STEPS`] makes the next one.
 const SCHEMA: i64 = 2;
+
+/// The write-ahead log is written back into the tables at this length: one megabyte.
+const LOG_PAGES: i64 = 256;
 
 const STEPS: [&str; 2] = [TABLES, CONTAINERS];
 
@@ -60,6 +64,26 @@ CREATE TABLE steps (
 ) STRICT;
 CREATE INDEX steps_by_position ON steps (position, used);
 ";
+
+/// What a power cut may do to a change that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing: it is on the disk when the call returns.
+    Synced,
+    /// Undo it, with those that were made after it in this way. For what means nothing after a restart; costs no wait for the disk.
+    Lazy,
+}
+
+impl Durability {
+    /// Spec: <https://sqlite.org/pragma.html#pragma_synchronous>, of a write-ahead log.
+    fn apply(self, connection: &Connection) -> rusqlite::Result<()> {
+        let level = match self {
+            Self::Synced => "FULL",
+            Self::Lazy => "NORMAL",
+        };
+        connection.pragma_update(None, "synchronous", level)
+    }
+}
 
 /// One store: a directory that several processes share.
 #[derive(Clone)]
@@ -122,20 +146,14 @@ impl Store {
         operation: &'static str,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.lock();
-        let in_transaction = |connection: &mut Connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        in_transaction(&mut connection).map_err(self.database_error(operation))
+        self.try_write(operation, Durability::Synced, |transaction| work(transaction).map(Ok))
     }
 
     /// Runs `work` in a transaction as [`Store::write`] does; nothing changes if it refuses.
     pub(crate) fn try_write<T>(
         &self,
         operation: &'static str,
+        durability: Durability,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let mut connection = self.lock();
@@ -147,7 +165,15 @@ impl Store {
             }
             Ok(value)
         };
-        in_transaction(&mut connection).map_err(self.database_error(operation))?
+        let done = match durability {
+            Durability::Synced => in_transaction(&mut connection),
+            Durability::Lazy => durability.apply(&connection).and_then(|()| {
+                let done = in_transaction(&mut connection);
+                Durability::Synced.apply(&connection)?;
+                done
+            }),
+        };
+        done.map_err(self.database_error(operation))?
     }
 
     /// Runs `work` on what is recorded now.
@@ -207,7 +233,11 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let settings = |connection: &mut Connection| {
         connection.busy_timeout(Duration::from_secs(30))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        Durability::Synced.apply(connection)?;
+        // A checkpoint at the end of each command would cost more than all else that most of them do. The log stays short instead, for
+        // the next one reads it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         if known(connection)? < SCHEMA {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Another process may have been first.

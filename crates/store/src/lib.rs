@@ -27,7 +27,7 @@ pub use atomic::atomic_write;
 pub use blobs::Ingest;
 pub use cache::CachedStep;
 pub use containers::ContainerRow;
-pub use database::Store;
+pub use database::{Durability, Store};
 pub use error::StoreError;
 pub use gc::{Freed, Usage};
 pub use images::{ImageRecord, Removal};

@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::{ErrorCode, Transaction};
 
 use crate::atomic::unique_name;
-use crate::{Store, StoreError};
+use crate::{Durability, Store, StoreError};
 
 /// Name of the folder below the root.
 const NAME: &str = "reserve";
@@ -92,8 +92,19 @@ impl Store {
         operation: &'static str,
         work: impl Fn(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        match self.write(operation, &work) {
-            Err(StoreError::NoSpace { .. }) if spend(self.root()) => self.write(operation, work),
+        self.free_as(operation, Durability::Synced, work)
+    }
+
+    /// Removes something as [`Store::free`] does.
+    pub(crate) fn free_as<T>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        work: impl Fn(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let attempt = || self.try_write(operation, durability, |transaction| work(transaction).map(Ok));
+        match attempt() {
+            Err(StoreError::NoSpace { .. }) if spend(self.root()) => attempt(),
             other => other,
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shipway_layers::LayerStore as _;
+use shipway_store::Durability;
 
 use super::each;
 use crate::claim::Claim;
@@ -10,7 +11,7 @@ use crate::cli::RmArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::network;
-use crate::sweep::sweep;
+use crate::sweep::{is_removed_at_its_end, sweep};
 use crate::ui::Ui;
 
 /// `SIGKILL`
@@ -38,6 +39,12 @@ pub(crate) fn run(engine: &Engine, args: &RmArgs, ui: &mut Ui) -> Result<u8, Fai
     })
 }
 
+/// Returns how long the record of a container is to be known: one that goes at its end is swept away after a power cut, with or
+/// without it.
+pub(crate) fn durability_of(goes_at_its_end: bool) -> Durability {
+    if goes_at_its_end { Durability::Lazy } else { Durability::Synced }
+}
+
 /// Removes an ended container: its state, its network, its writable layer, its record, in this order. One that somebody else
 /// has removed meanwhile is no error.
 pub(crate) fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
@@ -51,7 +58,7 @@ pub(crate) fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
     if let Some(snapshot) = &row.snapshot {
         engine.layers.remove_snapshot(snapshot)?;
     }
-    engine.store.remove_container(id)?;
+    engine.store.remove_container(id, durability_of(is_removed_at_its_end(&row)))?;
     drop(alone);
     Ok(())
 }

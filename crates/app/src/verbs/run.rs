@@ -103,7 +103,7 @@ fn start(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<Started, Failur
         }
         Err(failure) => {
             // The failure to start is what matters; the snapshot goes with its value.
-            drop(engine.store.remove_container(&spec.id));
+            drop(engine.store.remove_container(&spec.id, super::rm::durability_of(args.rm)));
             Err(failure)
         }
     }
@@ -204,5 +204,5 @@ fn record(
         snapshot: Some(snapshot.id.clone()),
         document,
     };
-    Ok(engine.store.add_container(&row)?)
+    Ok(engine.store.add_container(&row, super::rm::durability_of(args.rm))?)
 }
