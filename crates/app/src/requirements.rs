@@ -1,11 +1,13 @@
 //! What containers need of the machine, looked at before anything is begun: one clear error instead of a puzzling one later.
 
 mod facts;
+mod tried;
 
 use std::io;
 use std::path::PathBuf;
 
 pub(crate) use facts::{Cgroups, Facts};
+use tried::Tried;
 
 use crate::roots::Roots;
 
@@ -65,9 +67,13 @@ pub(crate) enum Lack {
     CgroupsReadOnly,
 }
 
-/// Looks at the machine, and at the file system that images lie on.
+/// Looks at the machine, and at the file system that images lie on. What can only be found out by trying is tried once, and again
+/// after a restart of the machine, under another kernel, or on another file system.
 pub(crate) fn check(roots: &Roots) -> Result<(), Lack> {
-    first_lack(Facts::find(roots))
+    let tried = Tried::before(roots);
+    first_lack(if tried.is_known() { Facts::look(roots) } else { Facts::find(roots) })?;
+    tried.remember();
+    Ok(())
 }
 
 /// Returns the first thing that is missing of what containers need.

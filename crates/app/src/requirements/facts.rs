@@ -51,23 +51,28 @@ pub(crate) struct Cgroups {
 }
 
 impl Facts {
-    /// Looks at everything.
+    /// Looks at everything, and tries what nothing tells.
     pub(crate) fn find(roots: &Roots) -> Self {
+        let place = TryOut::new(&roots.data);
+        Self { overlay: place.overlay(), user_attributes: place.user_attributes(), ..Self::look(roots) }
+    }
+
+    /// Looks at what the kernel tells, and takes for granted what would have to be tried.
+    pub(crate) fn look(roots: &Roots) -> Self {
         let status = read("/proc/self/status");
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
         let capabilities = field("CapEff:").first().and_then(|text| u64::from_str_radix(text, 16).ok());
-        let place = TryOut::new(&roots.data);
         Self {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             // Real, effective, saved, of the file system.
             root: field("Uid:").get(1).is_some_and(|uid| uid == "0"),
             admin: capabilities.unwrap_or(0) & SYS_ADMIN != 0,
             namespaces: Namespaces::find(),
-            overlay: place.overlay(),
-            user_attributes: place.user_attributes(),
+            overlay: Ok(()),
+            user_attributes: true,
             cgroups: Cgroups::find(),
             path: roots.data.clone(),
         }
