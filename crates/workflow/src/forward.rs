@@ -1,17 +1,17 @@
 //! A local port that leads to whichever pod is ready.
 
+mod target;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, ListParams};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Deployed;
-use crate::manifest::selector;
+use target::Target;
 
 /// Listening sockets on 127.0.0.1 and, where the machine has IPv6, on `::1`.
 ///
@@ -74,9 +74,9 @@ impl Forward {
         self.port
     }
 
-    /// Serves connections until `stop`: each one is connected to `port` of a pod of `deployed` that is ready then.
+    /// Serves connections until `stop`: each one is connected to `port` of a pod of `deployed` that is ready then, or soon after.
     pub async fn serve(self, client: kube::Client, deployed: Deployed, port: u16, stop: CancellationToken) {
-        let target = Arc::new(Target { client, deployed, port });
+        let target = Arc::new(Target::new(&client, &deployed, port));
         let tracker = TaskTracker::new();
         for listener in self.listeners {
             tracker.spawn(accept(listener, Arc::clone(&target), tracker.clone(), stop.clone()));
@@ -91,12 +91,6 @@ async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, ForwardError> {
         io::ErrorKind::AddrInUse => ForwardError::InUse { port, address },
         _ => ForwardError::Listen { port, address, source },
     })
-}
-
-struct Target {
-    client: kube::Client,
-    deployed: Deployed,
-    port: u16,
 }
 
 async fn accept(listener: TcpListener, target: Arc<Target>, tracker: TaskTracker, stop: CancellationToken) {
@@ -120,31 +114,6 @@ async fn accept(listener: TcpListener, target: Arc<Target>, tracker: TaskTracker
             Err(error) => tracing::warn!(%error, "could not accept a connection"),
         }
     }
-}
-
-impl Target {
-    async fn carry(&self, mut connection: TcpStream) -> io::Result<()> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.deployed.namespace);
-        let listed = pods.list(&ListParams::default().labels(&selector(&self.deployed.name))).await;
-        let pod = listed
-            .map_err(io::Error::other)?
-            .items
-            .into_iter()
-            .filter(is_ready)
-            // The newest: during a rollout that is the new template.
-            .max_by_key(|pod| pod.metadata.creation_timestamp.clone())
-            .and_then(|pod| pod.metadata.name)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "no pod is ready"))?;
-        let mut forwarder = pods.portforward(&pod, &[self.port]).await.map_err(io::Error::other)?;
-        let mut stream = forwarder.take_stream(self.port).ok_or(io::ErrorKind::NotConnected)?;
-        tokio::io::copy_bidirectional(&mut connection, &mut stream).await.map(|_bytes| ())
-    }
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 #[cfg(test)]

@@ -145,6 +145,11 @@ fn a_directory_becomes_a_page_that_lives_through_rollouts_and_crashes() {
     assert_eq!(again["metadata"]["uid"], pod["metadata"]["uid"]);
     assert_eq!(again["status"]["containerStatuses"][0]["restartCount"], 0);
 
+    // With its only pod gone, a connection waits for the next one.
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    town.kubectl(&["delete", "pod", name, "--grace-period=1"]);
+    assert_eq!(town.get(V4).unwrap(), "second\n");
+
     let said = town.machine.refused(&["rmi", "web"], 1);
     assert!(said.contains("is used by pod default/web-"), "{said}");
 
