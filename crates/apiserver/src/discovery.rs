@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::status::Status;
-use crate::{KINDS, Kind, respond};
+use crate::{KINDS, KUBERNETES_VERSION, Kind, respond};
 
 /// Groups in the order clients should prefer them.
 const GROUPS: &[&str] = &[
@@ -33,9 +33,6 @@ pub(crate) const REVIEWS: &[(&str, &str, &str, bool)] = &[
     ("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", false),
     ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", false),
 ];
-
-/// What `/version` says.
-pub(crate) const GIT_VERSION: &str = "v1.36.3+shipway";
 
 /// Answers a discovery path; `None` if it is not one.
 pub(crate) fn answer(path: &str, headers: &HeaderMap) -> Option<Result<Response, Status>> {
@@ -97,7 +94,7 @@ fn version() -> Value {
     json!({
         "major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36",
         "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
-        "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean",
+        "gitVersion": KUBERNETES_VERSION, "gitCommit": "", "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc",
         "platform": format!("linux/{}", if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }),
     })

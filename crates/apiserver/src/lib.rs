@@ -42,6 +42,9 @@ pub mod table;
 mod token;
 pub mod validate;
 
+/// The Kubernetes version whose API is served, as `/version` and the node name it.
+pub const KUBERNETES_VERSION: &str = "v1.36.3+shipway";
+
 pub use client::ClientService;
 pub use identity::Identity;
 pub use kinds::{KINDS, Kind, Subresource, kind_of};

@@ -17,4 +17,4 @@ pub(crate) use control::{Control, DaemonRecord, State};
 pub(crate) use daemon::{is_ready, run};
 pub(crate) use end::end_daemon;
 pub(crate) use launch::{Launched, ensure_running};
-pub(crate) use parts::{KUBERNETES_VERSION, NODE_NAME, Parts};
+pub(crate) use parts::{NODE_NAME, Parts};

@@ -16,7 +16,7 @@ pub struct KubeletConfig {
     pub state_root: PathBuf,
     /// The short id of the data root, part of every name given to the kernel.
     pub root_id: String,
-    /// Version that the node reports, like `v1.37.0`.
+    /// Version that the node reports, like `v1.36.3`.
     pub version: String,
     /// Addresses of pods, like `10.244.0.0/24`.
     pub pod_cidr: Option<String>,

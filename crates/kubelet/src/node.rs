@@ -261,7 +261,7 @@ mod tests {
             data_root: "/".into(),
             state_root: "/run".into(),
             root_id: "abcd".to_owned(),
-            version: "v1.37.0".to_owned(),
+            version: "v1.36.3".to_owned(),
             pod_cidr: Some("10.244.0.0/24".to_owned()),
             api_service: None,
             resolv_conf: None,
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(status["capacity"]["memory"], "24684092Ki");
         assert_eq!(status["allocatable"]["memory"], "24581692Ki");
         assert_eq!(status["conditions"][3]["type"], "Ready");
-        assert_eq!(status["nodeInfo"]["kubeletVersion"], "v1.37.0");
+        assert_eq!(status["nodeInfo"]["kubeletVersion"], "v1.36.3");
         let node: Node = serde_json::from_value(json!({"metadata": {}, "status": status})).unwrap();
         let again = conditions(Some(&node));
         assert_eq!(again[0]["lastTransitionTime"], status["conditions"][0]["lastTransitionTime"]);

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use shipway_apiserver::KUBERNETES_VERSION;
 use shipway_kubelet::{HostMachine, KubeletConfig, Machine};
 use shipway_network::{Bridge, resolv_conf};
 
@@ -12,8 +13,6 @@ use crate::network;
 
 /// The one node; it has no number and not the host's name, which may change.
 pub(crate) const NODE_NAME: &str = "shipway";
-/// The Kubernetes version whose API is served.
-pub(crate) const KUBERNETES_VERSION: &str = "v1.37.0";
 /// Compat: kubelet's default.
 const MAX_PODS: u32 = 110;
 

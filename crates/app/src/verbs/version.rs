@@ -1,9 +1,9 @@
 //! `shipway version`
 
 use serde_json::json;
+use shipway_apiserver::KUBERNETES_VERSION;
 
 use crate::cli::ListFormat;
-use crate::cluster::KUBERNETES_VERSION;
 use crate::ui::Ui;
 
 /// Needs no roots and starts nothing.

@@ -40,7 +40,7 @@ impl Cluster {
             data_root: dir.path().join("data"),
             state_root: dir.path().join("state"),
             root_id: "abcd".to_owned(),
-            version: "v1.37.0".to_owned(),
+            version: "v1.36.3".to_owned(),
             pod_cidr: None,
             api_service: Some(("10.96.0.1".to_owned(), 443)),
             resolv_conf: None,

@@ -1,11 +1,12 @@
 //! `shipway system info`: what there is, what is missing, and what to do about it.
 
 use serde_json::{Value, json};
+use shipway_apiserver::KUBERNETES_VERSION;
 use shipway_network::Bridge;
 use shipway_runtime::Status;
 
 use crate::clock;
-use crate::cluster::{Control, KUBERNETES_VERSION, State};
+use crate::cluster::{Control, State};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::network;

@@ -105,7 +105,7 @@ impl Scene {
             data_root: dir.path().join("data"),
             state_root: dir.path().join("state"),
             root_id: "abcd".to_owned(),
-            version: "v1.37.0".to_owned(),
+            version: "v1.36.3".to_owned(),
             pod_cidr: None,
             api_service: None,
             resolv_conf: None,
