@@ -101,13 +101,14 @@ enum Way {
 
 /// Returns whether the kernel knows `lowerdir+`. Looked at once.
 ///
-/// A kernel that does says at once that nothing is at a path. An older one does not know the name, or takes every option as it comes
-/// and looks at none before the end.
+/// A kernel from before there was that name either says so at once, or takes every option as it comes, also one that there is not, and
+/// looks at none before the end. All three answer without a line in the kernel's log.
 fn layers_can_be_appended() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {
         let Ok(context) = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else { return false };
-        fsconfig_set_string(&context, "lowerdir+", c"/proc/self/nothing") == Err(Errno::NOENT)
+        let takes_all = fsconfig_set_flag(&context, "shipway").is_ok();
+        !takes_all && fsconfig_set_string(&context, "lowerdir+", c"/").is_ok()
     })
 }
 
