@@ -57,7 +57,7 @@ impl Transport for AbsoluteTransport {
         use std::io::Write as _;
         self.inner.set_timeout(timeout);
         let output = &self.buffers.output()[..amount];
-        // A request has no body here (the crate only asks), so what is sent after an answer is a request line.
+        // What is sent first after an answer is a request line; a body may follow it in further pieces.
         match output.iter().position(|byte| *byte == b' ') {
             Some(space) if self.at_request_line => {
                 let (method, rest) = output.split_at(space + 1);

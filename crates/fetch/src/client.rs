@@ -2,11 +2,12 @@
 
 use std::io::{self, Read as _, Write};
 
-use ureq::http::{Response as HttpResponse, header};
+use ureq::http::{Request as HttpRequest, Response as HttpResponse, header};
+use ureq::{AsSendBody, SendBody};
 
 use crate::agents::Agents;
-use crate::date::parse_retry_after;
 use crate::error::FetchError;
+use crate::message::{Payload, Request, Response};
 use crate::proxy::Proxy;
 use crate::retry::{failure_is_temporary, is_untrusted, status_is_temporary};
 use crate::target::Target;
@@ -25,59 +26,6 @@ struct Inner {
     config: Config,
     resolver: Resolver,
     agents: Agents,
-}
-
-/// What to ask for.
-#[derive(Clone, Debug)]
-pub struct Request<'a> {
-    url: &'a str,
-    headers: Vec<(&'a str, String)>,
-    budget: u64,
-    from: u64,
-}
-
-/// An answer whose status is a success; its body is still to be read.
-#[derive(Debug)]
-pub struct Response {
-    status: u16,
-    url: String,
-    headers: header::HeaderMap,
-    body: Body,
-}
-
-impl<'a> Request<'a> {
-    /// Returns a request for `url` whose body may have at most `budget` bytes.
-    pub fn get(url: &'a str, budget: u64) -> Self {
-        Self { url, headers: Vec::new(), budget, from: 0 }
-    }
-
-    /// Adds a header. `Authorization` and `Cookie` do not follow a redirect to another origin.
-    pub fn header(mut self, name: &'a str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-}
-
-impl Response {
-    /// Returns the HTTP status, 200 to 299.
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// Returns the address that answered, after redirects, without credentials.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Returns a header's value, if it is there and text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    /// Returns the body as it arrives. A failure while reading is the caller's to repeat.
-    pub fn into_body(self) -> Body {
-        self.body
-    }
 }
 
 /// How one attempt ended when it did not succeed.
@@ -118,6 +66,37 @@ impl Client {
     /// Asks, and returns the answer with its body unread. Repeats what may go better another time.
     pub fn open(&self, request: &Request<'_>) -> Result<Response, FetchError> {
         self.retry(request.url, |attempt| self.attempt(request, attempt))
+    }
+
+    /// Sends a request and returns the answer whatever its status is. Repeats what may go better another time, unless the payload is
+    /// a stream; a status that stays the same over all attempts is returned. Only what is fetched may be redirected.
+    pub fn exchange(&self, request: &Request<'_>, payload: Payload<'_>) -> Result<Response, FetchError> {
+        let bytes = match payload {
+            Payload::None => &[],
+            Payload::Bytes(bytes) => bytes,
+            Payload::Stream { reader, length } => {
+                if self.inner.config.stop.is_stopped() {
+                    return Err(FetchError::Stopped { url: crate::target::redact(request.url) });
+                }
+                let headers = [("content-length", length.to_string())];
+                let mut request = request.clone();
+                request.headers.extend(headers);
+                let answered = self.attempt_any(&request, SendBody::from_reader(reader), 1);
+                return answered.map(|(response, ..)| response).map_err(|failure| failure.error);
+            }
+        };
+        let attempts = self.inner.config.retry.attempts;
+        self.retry(request.url, |attempt| {
+            let (response, target, proxy) = if request.method.has_payload() {
+                self.attempt_any(request, bytes, attempt)?
+            } else {
+                self.attempt_any(request, (), attempt)?
+            };
+            if status_is_temporary(response.status) && attempt < attempts {
+                return Err(self.refused(&target, proxy, &response, attempt));
+            }
+            Ok(response)
+        })
     }
 
     /// Returns the whole body.
@@ -165,18 +144,44 @@ impl Client {
         }
     }
 
-    /// One request with its redirects.
+    /// One request with its redirects, which is to succeed.
     fn attempt(&self, request: &Request<'_>, attempt: u32) -> Result<Response, Failure> {
+        let (response, target, proxy) = self.attempt_any(request, (), attempt)?;
+        if (200..300).contains(&response.status) {
+            return Ok(response);
+        }
+        Err(self.refused(&target, proxy, &response, attempt))
+    }
+
+    /// One request with its redirects, whatever the answer is.
+    fn attempt_any(
+        &self,
+        request: &Request<'_>,
+        body: impl AsSendBody,
+        attempt: u32,
+    ) -> Result<(Response, Target, Option<&Proxy>), Failure> {
         let origin = Target::parse(request.url).map_err(Failure::last)?;
         let mut target = origin.clone();
-        for _hop in 0..=REDIRECTS {
-            let (response, proxy) = self.send(request, &target, &origin, attempt)?;
-            let status = response.status().as_u16();
-            match status {
-                301 | 302 | 303 | 307 | 308 => target = follow(&target, &response).map_err(Failure::last)?,
-                200..=299 => return Ok(self.accept(request, &target, response)),
-                _ => return Err(self.refused(&target, proxy, &response, attempt)),
+        let is_redirect = |status| matches!(status, 301 | 302 | 303 | 307 | 308);
+        if request.method.has_payload() {
+            let (response, proxy) = self.send(request, body, (&target, &origin), attempt)?;
+            if is_redirect(response.status().as_u16()) {
+                let next = follow(&target, &response).map_err(Failure::last)?.to_string();
+                let reason = "only what is fetched may be redirected";
+                return Err(Failure::last(FetchError::Redirect {
+                    url: origin.to_string(),
+                    target: next,
+                    reason,
+                }));
             }
+            return Ok((self.accept(request, &target, response), target, proxy));
+        }
+        for _hop in 0..=REDIRECTS {
+            let (response, proxy) = self.send(request, (), (&target, &origin), attempt)?;
+            if !is_redirect(response.status().as_u16()) {
+                return Ok((self.accept(request, &target, response), target, proxy));
+            }
+            target = follow(&target, &response).map_err(Failure::last)?;
         }
         let reason = "that is one redirect too many";
         Err(Failure::last(FetchError::Redirect {
@@ -189,13 +194,13 @@ impl Client {
     fn send(
         &self,
         request: &Request<'_>,
-        target: &Target,
-        origin: &Target,
+        body: impl AsSendBody,
+        (target, origin): (&Target, &Target),
         attempt: u32,
     ) -> Result<(HttpResponse<ureq::Body>, Option<&Proxy>), Failure> {
         let trust = |source| Failure::last(FetchError::Trust { url: target.to_string(), source });
         let (agent, proxy) = self.inner.agents.for_target(target).map_err(trust)?;
-        let mut call = agent.get(target.uri().clone());
+        let mut call = HttpRequest::builder().method(request.method.of_http()).uri(target.uri().clone());
         // Credentials are for whom the caller named. A server that redirects cannot give or move any.
         let with_credentials = target.same_origin(origin);
         for (name, value) in &request.headers {
@@ -215,7 +220,12 @@ impl Client {
         {
             call = call.header(header::PROXY_AUTHORIZATION, authorization);
         }
-        let response = call.call().map_err(|error| self.failed(target, proxy, error, attempt))?;
+        let refuse = |error: ureq::http::Error| {
+            let (url, reason) = (target.to_string(), error.to_string());
+            Failure::last(FetchError::Url { url, reason })
+        };
+        let call = call.body(body).map_err(refuse)?;
+        let response = agent.run(call).map_err(|error| self.failed(target, proxy, error, attempt))?;
         Ok((response, proxy))
     }
 
@@ -246,16 +256,9 @@ impl Client {
         Failure { error: FetchError::Unreachable { url, route, attempts, source }, again }
     }
 
-    fn refused(
-        &self,
-        target: &Target,
-        proxy: Option<&Proxy>,
-        response: &HttpResponse<ureq::Body>,
-        attempts: u32,
-    ) -> Failure {
-        let status = response.status().as_u16();
-        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let asked = text(header::RETRY_AFTER).and_then(|value| parse_retry_after(value, text(header::DATE)));
+    fn refused(&self, target: &Target, proxy: Option<&Proxy>, response: &Response, attempts: u32) -> Failure {
+        let status = response.status;
+        let asked = response.retry_after();
         Failure {
             error: FetchError::Status {
                 url: target.to_string(),

@@ -1,4 +1,4 @@
-//! HTTP for everything that downloads: proxy, host CA, budgets, retry.
+//! HTTP for everything that downloads, and for registries: proxy, host CA, budgets, retry.
 //!
 //! A [`Client`] is cheap to clone and used from many threads; idle connections are shared. Every body has a
 //! budget in bytes: a longer one is an error, never a short read. Requests that fail before or while the body arrives
@@ -20,6 +20,7 @@ mod client;
 mod config;
 mod date;
 mod error;
+mod message;
 mod proxy;
 mod resolve;
 mod retry;
@@ -27,9 +28,10 @@ mod target;
 mod trust;
 
 pub use body::Body;
-pub use client::{Client, Request, Response};
+pub use client::Client;
 pub use config::{Config, Retry};
 pub use error::FetchError;
+pub use message::{Method, Payload, Request, Response};
 pub use proxy::{InvalidProxyError, Proxies};
 pub use resolve::{ResolveError, Resolver};
 pub use retry::Stop;

@@ -25,7 +25,7 @@ impl Stop {
     }
 
     /// Waits for `pause` to pass or for a stop; returns true if it was a stop.
-    pub(crate) fn wait(&self, pause: Duration) -> bool {
+    pub fn wait(&self, pause: Duration) -> bool {
         let stopped = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (stopped, _timeout) = self
             .0
@@ -38,7 +38,7 @@ impl Stop {
 
 impl Retry {
     /// Returns the pause after failed attempt number `attempt` (from 1): doubled each time, the upper half random.
-    pub(crate) fn pause(&self, attempt: u32, asked: Option<Duration>) -> Duration {
+    pub fn pause(&self, attempt: u32, asked: Option<Duration>) -> Duration {
         let doubled =
             self.first_pause.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
         let whole = doubled.min(self.longest_pause);

@@ -13,6 +13,8 @@ pub enum Trust {
     Host,
     /// The certificates of one PEM file.
     File(PathBuf),
+    /// What the host trusts, and the certificates of one PEM file.
+    HostAnd(PathBuf),
 }
 
 /// Why no certificates to trust were found.
@@ -52,6 +54,12 @@ impl Trust {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let (files, folders) = match self {
             Self::File(file) => (vec![file.clone()], Vec::new()),
+            Self::HostAnd(file) => {
+                let mut certificates = load(std::slice::from_ref(file), &[])?;
+                // A host without any may still have this one.
+                certificates.extend(Self::Host.load_certificates().unwrap_or_default());
+                return Ok(certificates);
+            }
             Self::Host => match (variable("SSL_CERT_FILE"), variable("SSL_CERT_DIR")) {
                 (None, None) => (BUNDLES.iter().map(PathBuf::from).collect(), Vec::new()),
                 (file, folders) => (

@@ -14,12 +14,31 @@ use crate::atomic::atomic_write;
 use crate::{StoreError, reserve};
 
 /// Version of the tables: each step of [`STEPS`] makes the next one.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// The write-ahead log is written back into the tables at this length: one megabyte.
 const LOG_PAGES: i64 = 256;
 
-const STEPS: [&str; 2] = [TABLES, CONTAINERS];
+const STEPS: [&str; 3] = [TABLES, CONTAINERS, REGISTRIES];
+
+/// Version 3: what registries call images, and layers that are compressed.
+const REGISTRIES: &str = "
+CREATE TABLE digests (
+    repository TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    manifest TEXT NOT NULL,
+    PRIMARY KEY (repository, digest, image_id)
+) STRICT;
+CREATE TABLE packed (
+    diff_id TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    media_type TEXT NOT NULL,
+    packer TEXT NOT NULL,
+    PRIMARY KEY (diff_id, digest)
+) STRICT;
+";
 
 /// Version 2: containers, and what chains and power cuts need to know about layers.
 const CONTAINERS: &str = "

@@ -169,6 +169,11 @@ impl StoreError {
         }
     }
 
+    /// Returns what a failed write below `path` means.
+    pub fn of_write(path: &Path, error: io::Error) -> Self {
+        Self::io("write", path)(error)
+    }
+
     /// Returns a converter of what SQLite said.
     pub(crate) fn database(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
         move |source| match source.sqlite_error().map(|error| error.extended_code) {

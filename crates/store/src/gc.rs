@@ -80,6 +80,11 @@ impl Store {
                 }
             }
             keep_fixups(transaction, &mut kept)?;
+            transaction
+                .execute("DELETE FROM digests WHERE image_id NOT IN (SELECT image_id FROM images)", [])?;
+            let forgotten = "DELETE FROM packed WHERE diff_id NOT IN
+                             (SELECT diff_id FROM layers WHERE diff_id IS NOT NULL)";
+            transaction.execute(forgotten, [])?;
             Ok((kept, freed))
         })?;
         let blob_bytes = |path: &Path| fs_err::metadata(path).map(|found| found.len());
@@ -173,6 +178,13 @@ impl Store {
             needed.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.hex()));
             let config = self.config(&image.image_id)?;
             needed.diff_ids.extend(config.rootfs.diff_ids.iter().map(ToString::to_string));
+        }
+        for (digest, manifest) in self.digests_of_images()? {
+            needed.blobs.extend([digest.hex(), manifest.hex()]);
+            // A manifest that only a registry's index needs names blobs that a push of it would want.
+            if let Ok(manifest) = self.manifest(&manifest) {
+                needed.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.hex()));
+            }
         }
         needed.blobs.extend(self.containers()?.iter().map(|container| container.image_id.hex()));
         for path in self.strangers("active", |name| !self.snapshot_path(name).join(KEPT).exists())? {

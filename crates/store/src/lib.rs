@@ -21,6 +21,7 @@ mod images;
 mod layer_rows;
 mod lease;
 mod names;
+mod registries;
 mod reserve;
 
 pub use atomic::atomic_write;
@@ -34,3 +35,4 @@ pub use images::{ImageRecord, Removal};
 pub use layer_rows::{LayerId, LayerNotes, LayerRow, NotedPath};
 pub use lease::Lease;
 pub use names::Found;
+pub use registries::{Packed, RepositoryDigest};

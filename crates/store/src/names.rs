@@ -32,6 +32,12 @@ impl Store {
             if let Some(image) = images.iter().find(by_name) {
                 return Ok(Found { name: image.name.clone(), ..found(image) });
             }
+            if let Some(known) = reference
+                .digest()
+                .and_then(|digest| self.by_registry_digest(&reference.name(), &digest, &images).transpose())
+            {
+                return known;
+            }
         }
         self.resolve_id(text, &images)
     }

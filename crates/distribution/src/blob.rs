@@ -1,0 +1,188 @@
+//! Blobs while they arrive: counted, hashed, taken up again where they broke off.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use shipway_fetch::{Body, Method, Response};
+use shipway_oci::{Descriptor, Digest, Hasher};
+
+use crate::RegistryError;
+use crate::documents::Repository;
+use crate::refusal::{Attempt, refusal};
+use crate::registry::Ask;
+
+/// So often in a row it may break off without anything arriving, and so often in all.
+const FRUITLESS: u32 = 5;
+const BREAKS: u32 = 100;
+
+/// A blob that is being read. Its end is reached only if size and digest are those of the descriptor.
+pub(crate) struct BlobReader<'a> {
+    repository: &'a Repository,
+    digest: Digest,
+    size: u64,
+    url: String,
+    received: u64,
+    hasher: Hasher,
+    body: Option<Body>,
+    fruitless: u32,
+    breaks: u32,
+    is_verified: bool,
+    failure: Option<RegistryError>,
+}
+
+impl<'a> BlobReader<'a> {
+    pub(crate) fn new(repository: &'a Repository, descriptor: &Descriptor) -> Self {
+        let digest = descriptor.digest;
+        Self {
+            repository,
+            digest,
+            size: descriptor.size,
+            url: repository.registry.url(&format!("{}/blobs/{digest}", repository.path)),
+            received: 0,
+            hasher: Hasher::default(),
+            body: None,
+            fruitless: 0,
+            breaks: 0,
+            is_verified: false,
+            failure: None,
+        }
+    }
+
+    /// Returns what a failed read was about.
+    pub(crate) fn failure(&mut self, error: io::Error) -> RegistryError {
+        self.failure.take().unwrap_or_else(|| self.broken(error))
+    }
+
+    /// Returns what failed, if it was the blob and not whoever used it.
+    pub(crate) fn take_failure(&mut self) -> Option<RegistryError> {
+        self.failure.take()
+    }
+
+    fn what(&self) -> String {
+        format!("blob {}", self.digest.short())
+    }
+
+    fn broken(&self, source: io::Error) -> RegistryError {
+        RegistryError::Broken { what: self.what(), received: self.received, size: self.size, source }
+    }
+
+    fn wrong(&self, reason: String) -> RegistryError {
+        self.repository.wrong(&self.what(), reason)
+    }
+
+    /// Asks for the blob from where it broke off.
+    fn open(&self) -> Result<Body, RegistryError> {
+        let mut ask = Ask::new(Method::Get, &self.url, &self.repository.pull_scope);
+        if self.received > 0 {
+            ask = ask.header("range", format!("bytes={}-", self.received));
+        }
+        let registry = &self.repository.registry;
+        // One byte more than there may be: it is an error, and not the end.
+        let response = registry.ask(&ask.budget(self.size.saturating_add(1)), &[])?;
+        match response.status() {
+            206 if self.received > 0 && starts_at(&response, self.received) => Ok(response.into_body()),
+            200 => self.skip(response.into_body()),
+            206 => Err(self.wrong("the answer is another part of it than was asked for".to_owned())),
+            _ => Err(refusal(registry, Attempt { operation: "get", what: &self.what() }, response)),
+        }
+    }
+
+    /// Leaves out what is known of a whole blob.
+    fn skip(&self, mut body: Body) -> Result<Body, RegistryError> {
+        if let Some(size) = body.expected().filter(|size| *size != self.size) {
+            return Err(self.wrong(format!("it has {size} bytes, not {}", self.size)));
+        }
+        let skipped = io::copy(&mut body.by_ref().take(self.received), &mut io::sink());
+        match skipped {
+            Ok(skipped) if skipped == self.received => Ok(body),
+            Ok(_) => Err(self.broken(io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    fn advance(&mut self, buffer: &mut [u8]) -> Result<usize, RegistryError> {
+        if self.is_verified {
+            return Ok(0);
+        }
+        loop {
+            if self.body.is_none() {
+                match self.open() {
+                    Ok(body) => self.body = Some(body),
+                    Err(RegistryError::Broken { source, .. }) => {
+                        self.note_break(source)?;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let Some(body) = &mut self.body else { continue };
+            match body.read(buffer) {
+                Ok(0) if self.received == self.size => return self.verify(),
+                Ok(0) => self.note_break(io::ErrorKind::UnexpectedEof.into())?,
+                Ok(read) => return self.take(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(self.too_large()),
+                Err(error) => self.note_break(error)?,
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<usize, RegistryError> {
+        self.received += bytes.len() as u64;
+        if self.received > self.size {
+            return Err(self.too_large());
+        }
+        self.fruitless = 0;
+        self.hasher.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn too_large(&self) -> RegistryError {
+        self.wrong(format!("it has more than its {} bytes", self.size))
+    }
+
+    fn verify(&mut self) -> Result<usize, RegistryError> {
+        let found = self.hasher.clone().finish();
+        if found != self.digest {
+            return Err(self.wrong(format!("its digest is {found}, not {}", self.digest)));
+        }
+        self.is_verified = true;
+        self.body = None;
+        Ok(0)
+    }
+
+    fn note_break(&mut self, error: io::Error) -> Result<(), RegistryError> {
+        self.body = None;
+        self.fruitless += 1;
+        self.breaks += 1;
+        if self.fruitless > FRUITLESS || self.breaks > BREAKS {
+            return Err(self.broken(error));
+        }
+        tracing::debug!(blob = %self.digest, received = self.received, %error, "asking for the rest");
+        let config = self.repository.registry.inner.client.config();
+        let pause =
+            if self.fruitless > 1 { config.retry.pause(self.fruitless - 1, None) } else { Duration::ZERO };
+        if config.stop.wait(pause) {
+            return Err(self.broken(io::ErrorKind::Interrupted.into()));
+        }
+        Ok(())
+    }
+}
+
+impl Read for BlobReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.advance(buffer).map_err(|error| {
+            let text = error.to_string();
+            self.failure.get_or_insert(error);
+            io::Error::other(text)
+        })
+    }
+}
+
+fn starts_at(response: &Response, offset: u64) -> bool {
+    let range = response.header("content-range").and_then(|range| range.strip_prefix("bytes "));
+    range.and_then(|range| range.split_once('-')).and_then(|(start, _)| start.parse().ok()) == Some(offset)
+}

@@ -1,0 +1,204 @@
+//! Manifests and indexes as registries send them, believed only as far as they are unambiguous.
+
+use std::io::Read as _;
+
+use serde_json::{Map, Value};
+use shipway_fetch::Method;
+use shipway_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, MediaType};
+
+use crate::blob::BlobReader;
+use crate::refusal::{Attempt, refusal};
+use crate::registry::{Ask, Registry};
+use crate::{RegistryError, json};
+
+/// Largest manifest, index or config. Compat: containerd, distribution and containers/image agree on 4 MiB.
+pub(crate) const DOCUMENT_LIMIT: u64 = 4 << 20;
+
+/// Media types of what can be pulled, in the order of preference.
+const ACCEPTED: [&str; 4] =
+    [MediaType::OCI_INDEX, MediaType::DOCKER_INDEX, MediaType::OCI_MANIFEST, MediaType::DOCKER_MANIFEST];
+
+/// Media type of the config of an image in Docker's words.
+pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+
+/// A document and what it says.
+#[derive(Debug)]
+pub(crate) struct Document {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) digest: Digest,
+    pub(crate) media_type: String,
+    pub(crate) content: Content,
+}
+
+#[derive(Debug)]
+pub(crate) enum Content {
+    Index(Index),
+    Manifest(Manifest),
+}
+
+/// Which document is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted<'a> {
+    Tag(&'a str),
+    Digest(Digest),
+    Described(&'a Descriptor),
+}
+
+/// A repository of a registry.
+#[derive(Clone, Debug)]
+pub(crate) struct Repository {
+    pub(crate) registry: Registry,
+    pub(crate) path: String,
+    /// What tokens for pulling allow.
+    pub(crate) pull_scope: String,
+}
+
+impl Repository {
+    pub(crate) fn new(registry: Registry, path: &str) -> Self {
+        Self { registry, path: path.to_owned(), pull_scope: format!("repository:{path}:pull") }
+    }
+
+    /// Fetches a manifest or an index.
+    pub(crate) fn fetch_document(&self, wanted: Wanted<'_>) -> Result<Document, RegistryError> {
+        let (tag, digest) = match wanted {
+            Wanted::Tag(tag) => (tag.to_owned(), None),
+            Wanted::Digest(digest) => (digest.to_string(), Some(digest)),
+            Wanted::Described(descriptor) => (descriptor.digest.to_string(), Some(descriptor.digest)),
+        };
+        let what = format!("{}{}{tag}", self.path, if digest.is_some() { '@' } else { ':' });
+        let url = self.registry.url(&format!("{}/manifests/{tag}", self.path));
+        let ask = Ask::new(Method::Get, &url, &self.pull_scope).budget(DOCUMENT_LIMIT);
+        let response = self.registry.ask(&ask.header("accept", ACCEPTED.join(", ")), &[])?;
+        if response.status() != 200 {
+            return Err(refusal(&self.registry, Attempt { operation: "get", what: &what }, response));
+        }
+        let wrong = |reason: String| self.wrong(&format!("manifest of {what}"), reason);
+        let content_type = response.header("content-type").unwrap_or_default();
+        let content_type = content_type.split(';').next().unwrap_or_default().trim().to_owned();
+        let announced = response.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
+        let mut bytes = Vec::new();
+        response
+            .into_body()
+            .take(DOCUMENT_LIMIT + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| wrong(error.to_string()))?;
+        if bytes.len() as u64 > DOCUMENT_LIMIT {
+            return Err(wrong(format!("it is larger than {DOCUMENT_LIMIT} bytes")));
+        }
+        let found = Digest::of(&bytes);
+        if let Some(expected) = digest.or(announced).filter(|expected| *expected != found) {
+            return Err(wrong(format!("its digest is {found}, not {expected}")));
+        }
+        let document = read_document(bytes, &content_type).map_err(wrong)?;
+        if let Wanted::Described(descriptor) = wanted {
+            if descriptor.size != document.bytes.len() as u64 {
+                return Err(wrong(format!("it has {} bytes, not {}", document.bytes.len(), descriptor.size)));
+            }
+            if descriptor.media_type.as_str() != document.media_type {
+                let (is, said) = (&document.media_type, &descriptor.media_type);
+                return Err(wrong(format!("it is of type {is}, and the index says {said}")));
+            }
+        }
+        Ok(document)
+    }
+
+    /// Fetches the config of an image and returns its bytes too.
+    pub(crate) fn fetch_config(
+        &self,
+        descriptor: &Descriptor,
+    ) -> Result<(Vec<u8>, ImageConfig), RegistryError> {
+        let what = format!("config {}", descriptor.digest.short());
+        if descriptor.size > DOCUMENT_LIMIT {
+            return Err(self.wrong(&what, format!("it is larger than {DOCUMENT_LIMIT} bytes")));
+        }
+        let mut reader = BlobReader::new(self, descriptor);
+        let mut bytes = Vec::new();
+        if let Err(error) = reader.read_to_end(&mut bytes) {
+            return Err(reader.failure(error));
+        }
+        let config: ImageConfig = json::parse(&bytes)
+            .map_err(|error| self.wrong(&what, format!("it is no image config: {error}")))?;
+        Ok((bytes, config))
+    }
+
+    pub(crate) fn wrong(&self, what: &str, reason: String) -> RegistryError {
+        RegistryError::Content { host: self.registry.host(), what: what.to_owned(), reason }
+    }
+}
+
+/// Reads a document that was sent as `content_type`; the error says what is wrong with it.
+pub(crate) fn read_document(bytes: Vec<u8>, content_type: &str) -> Result<Document, String> {
+    let fields: Map<String, Value> =
+        json::parse(&bytes).map_err(|error| format!("it is not valid: {error}"))?;
+    let own = fields.get("mediaType").and_then(Value::as_str);
+    // Some servers do not know what they serve.
+    let vague = ["", "application/json", "text/plain", "application/octet-stream"].contains(&content_type);
+    let media_type = match own {
+        Some(own) if !vague && own != content_type => {
+            return Err(format!("it says that it is of type {own}, and was sent as {content_type}"));
+        }
+        Some(own) => own,
+        None if vague && fields.contains_key("manifests") => MediaType::OCI_INDEX,
+        None if vague => MediaType::OCI_MANIFEST,
+        None => content_type,
+    }
+    .to_owned();
+    let (lists, is_image) =
+        (fields.contains_key("manifests"), fields.contains_key("config") || fields.contains_key("layers"));
+    if lists && is_image {
+        return Err("it can be read both as an image and as an index".to_owned());
+    }
+    if fields.get("schemaVersion").and_then(Value::as_u64) != Some(2) {
+        return Err("it is of the old schema 1, which nobody makes any more; push the image again".to_owned());
+    }
+    let kind = MediaType::new(media_type.clone());
+    let parse = |error: serde_json::Error| format!("it is not valid: {error}");
+    let content = if kind.is_index() {
+        Content::Index(json::parse(&bytes).map_err(parse)?)
+    } else if kind.is_manifest() {
+        Content::Manifest(json::parse(&bytes).map_err(parse)?)
+    } else {
+        return Err(format!("it is of type {media_type}, which is no image"));
+    };
+    Ok(Document { digest: Digest::of(&bytes), bytes, media_type, content })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ZERO: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+    #[test]
+    fn a_document_means_one_thing() {
+        let oci = MediaType::OCI_MANIFEST;
+        let descriptor = format!(r#"{{"mediaType":"{}","digest":"{ZERO}","size":2}}"#, MediaType::OCI_CONFIG);
+        let image = format!(r#""config":{descriptor},"layers":[]"#);
+        for (name, body, content_type, want) in [
+            ("image", format!(r#"{{"schemaVersion":2,{image}}}"#), oci, true),
+            ("without type", format!(r#"{{"schemaVersion":2,{image}}}"#), "", true),
+            ("index", r#"{"schemaVersion":2,"manifests":[]}"#.to_owned(), MediaType::OCI_INDEX, true),
+            ("index as image", r#"{"schemaVersion":2,"manifests":[]}"#.to_owned(), oci, false),
+            ("both", format!(r#"{{"schemaVersion":2,"manifests":[],{image}}}"#), oci, false),
+            (
+                "other type inside",
+                format!(r#"{{"schemaVersion":2,"mediaType":"{}",{image}}}"#, MediaType::DOCKER_MANIFEST),
+                oci,
+                false,
+            ),
+            ("schema 1", r#"{"schemaVersion":1,"fsLayers":[]}"#.to_owned(), oci, false),
+            ("twice", format!(r#"{{"schemaVersion":2,{image},"layers":[]}}"#), oci, false),
+            ("negative size", format!(r#"{{"schemaVersion":2,{image}}}"#).replace(":2}", ":-2}"), oci, false),
+            (
+                "digest with a path",
+                format!(r#"{{"schemaVersion":2,{image}}}"#).replace("00000", "../.."),
+                oci,
+                false,
+            ),
+            ("upper case", format!(r#"{{"schemaVersion":2,{image}}}"#).replace("00000", "ABCDE"), oci, false),
+            ("another kind", format!(r#"{{"schemaVersion":2,{image}}}"#), "application/x", false),
+        ] {
+            assert_eq!(read_document(body.into_bytes(), content_type).is_ok(), want, "case {name}");
+        }
+    }
+}

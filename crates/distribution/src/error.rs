@@ -1,0 +1,279 @@
+//! What went wrong with a registry, and what to do next.
+
+use std::io;
+use std::time::Duration;
+
+use miette::Diagnostic;
+use shipway_fetch::FetchError;
+use shipway_oci::{Digest, Platform};
+use shipway_store::StoreError;
+
+use crate::{CredentialsError, SeamError};
+
+/// Why something could not be done with a registry.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum RegistryError {
+    /// The registry wants to know who asks, or does not let that one in.
+    #[error("{host} refused access to `{what}`{}", said(.message))]
+    #[diagnostic(code(registry::unauthorized), help("{}", login_hint(.registry, *.logged_in)))]
+    Unauthorized {
+        /// Where it answers.
+        host: String,
+        /// The registry, as images name it.
+        registry: String,
+        /// The repository.
+        what: String,
+        /// Credentials were sent.
+        logged_in: bool,
+        /// What the registry said.
+        message: String,
+    },
+    /// There is no such manifest, blob or repository.
+    #[error("{host} has no `{what}`{}", said(.message))]
+    #[diagnostic(
+        code(registry::not_found),
+        help(
+            "check the name and the tag; a private repository looks the same to those who did not `shipway login {registry}`"
+        )
+    )]
+    NotFound {
+        /// Where it answers.
+        host: String,
+        /// The registry, as images name it.
+        registry: String,
+        /// What is not there.
+        what: String,
+        /// What the registry said.
+        message: String,
+    },
+    /// The registry limits how much may be asked.
+    #[error("{host} limits requests{}{}", after(*.wait), said(.message))]
+    #[diagnostic(code(registry::limited), help("wait, or log in: `shipway login {registry}`"))]
+    Limited {
+        /// Where it answers.
+        host: String,
+        /// The registry, as images name it.
+        registry: String,
+        /// How long it asks to wait.
+        wait: Option<Duration>,
+        /// What the registry said.
+        message: String,
+    },
+    /// The registry answered with an error that is none of the others.
+    #[error("{host} answered {status} to {operation} `{what}`{}", said(.message))]
+    #[diagnostic(code(registry::status), help("{}", status_hint(*.status)))]
+    Status {
+        /// Where it answers.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+        /// What was tried.
+        operation: &'static str,
+        /// With what.
+        what: String,
+        /// What the registry said.
+        message: String,
+    },
+    /// The registry's certificate is signed by nobody who is trusted.
+    #[error("the certificate of {host} is not trusted")]
+    #[diagnostic(
+        code(registry::untrusted),
+        help(
+            "name its authority in registries.toml: [registry.\"{registry}\"] ca = \"FILE.pem\"; for plain HTTP: plain-http = true"
+        )
+    )]
+    Untrusted {
+        /// Where it answers.
+        host: String,
+        /// The registry, as images name it.
+        registry: String,
+        /// Who was tried, and what the verification said.
+        source: FetchError,
+    },
+    /// No answer came.
+    #[error("could not talk to {host}")]
+    #[diagnostic(code(registry::unreachable))]
+    Unreachable {
+        /// Where it should answer.
+        host: String,
+        /// What was tried.
+        #[source]
+        #[diagnostic_source]
+        source: FetchError,
+    },
+    /// The connection broke, and asking for the rest did not help.
+    #[error("{what} broke off after {received} of {size} bytes")]
+    #[diagnostic(code(registry::broken), help("try again; what has arrived of other layers is kept"))]
+    Broken {
+        /// The blob.
+        what: String,
+        /// Bytes that arrived.
+        received: u64,
+        /// Bytes that should have.
+        size: u64,
+        /// What the last attempt ended in.
+        source: io::Error,
+    },
+    /// What arrived is not what was announced.
+    #[error("{host} sent a wrong {what}: {reason}")]
+    #[diagnostic(
+        code(registry::content),
+        help("the registry, or something on the way, is damaged or hostile: nothing of it was kept")
+    )]
+    Content {
+        /// Where it answers.
+        host: String,
+        /// Which document or blob.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The token service that the registry names must not be asked.
+    #[error("{host} names the token service `{realm}`, which is not asked: {reason}")]
+    #[diagnostic(
+        code(registry::realm),
+        help(
+            "if it is right, allow it in registries.toml: [registry.\"{registry}\"] token-hosts = [\"HOST\"]"
+        )
+    )]
+    Realm {
+        /// Where it answers.
+        host: String,
+        /// The registry, as images name it.
+        registry: String,
+        /// The token service.
+        realm: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// An index has nothing for the platform.
+    #[error("no image for platform {wanted} in `{what}`; there are: {}", available.join(", "))]
+    #[diagnostic(code(registry::platform), help("choose one of them: --platform OS/ARCHITECTURE"))]
+    Platform {
+        /// The name.
+        what: String,
+        /// The platform that was wanted.
+        wanted: Platform,
+        /// Those that there are.
+        available: Vec<String>,
+    },
+    /// Credentials could not be read.
+    #[error("could not find out how to log in to {host}")]
+    #[diagnostic(code(registry::credentials))]
+    Credentials {
+        /// Where it answers.
+        host: String,
+        /// Why not.
+        #[source]
+        #[diagnostic_source]
+        source: CredentialsError,
+    },
+    /// The store did not take something, or does not have it.
+    #[error("could not use the image store")]
+    #[diagnostic(code(registry::store))]
+    Store {
+        /// Why not.
+        #[source]
+        #[diagnostic_source]
+        source: StoreError,
+    },
+    /// A layer could not be taken in or given.
+    #[error("could not {operation} layer {}", digest.short())]
+    #[diagnostic(code(registry::layer))]
+    Layer {
+        /// What was tried.
+        operation: &'static str,
+        /// The layer.
+        digest: Digest,
+        /// Why not.
+        #[source]
+        source: Cause,
+    },
+}
+
+/// An error of what the program injected, with its hint at the end of its text.
+#[derive(Debug)]
+pub struct Cause(pub(crate) SeamError);
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// An image could not be pulled.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("could not pull `{reference}`")]
+#[diagnostic(code(registry::pull))]
+pub struct PullError {
+    /// Its name.
+    pub reference: String,
+    /// Why not.
+    #[source]
+    #[diagnostic_source]
+    pub source: RegistryError,
+}
+
+/// An image could not be pushed.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("could not push `{reference}`")]
+#[diagnostic(code(registry::push))]
+pub struct PushError {
+    /// Its name.
+    pub reference: String,
+    /// Why not.
+    #[source]
+    #[diagnostic_source]
+    pub source: RegistryError,
+}
+
+impl RegistryError {
+    pub(crate) fn store(source: StoreError) -> Self {
+        Self::Store { source }
+    }
+
+    /// Sorts what went wrong on the way to a registry.
+    pub(crate) fn of_fetch(host: &str, registry: &str, source: FetchError) -> Self {
+        let host = host.to_owned();
+        match source {
+            FetchError::Untrusted { .. } => Self::Untrusted { host, registry: registry.to_owned(), source },
+            FetchError::TooLarge { url, budget } => Self::Content {
+                host,
+                what: "answer".to_owned(),
+                reason: format!("{url} is larger than {budget} bytes"),
+            },
+            _ => Self::Unreachable { host, source },
+        }
+    }
+}
+
+fn said(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}
+
+fn after(wait: Option<Duration>) -> String {
+    wait.map(|wait| format!(" for the next {} seconds", wait.as_secs())).unwrap_or_default()
+}
+
+fn login_hint(registry: &str, logged_in: bool) -> String {
+    if logged_in {
+        format!("the account may not do this; log in as another: `shipway login {registry}`")
+    } else {
+        format!("log in, then try again: `shipway login {registry}`")
+    }
+}
+
+fn status_hint(status: u16) -> &'static str {
+    match status {
+        500..=599 => "the registry has a problem: try again later",
+        405 => "the registry is read-only, or is no registry",
+        413 => "the registry, or a proxy before it, does not take blobs of this size",
+        _ => "see that the name is that of a registry: HOST/REPOSITORY:TAG",
+    }
+}

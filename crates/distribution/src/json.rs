@@ -1,0 +1,106 @@
+//! JSON that means one thing: a document in which a name stands twice is refused.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// Reads a document in which no object has the same name twice.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    let _once: Once = serde_json::from_slice(bytes)?;
+    serde_json::from_slice(bytes)
+}
+
+/// Any document; reading one fails where a name is repeated.
+struct Once;
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Walk)
+    }
+}
+
+struct Walk;
+
+impl<'de> DeserializeSeed<'de> for Walk {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self).map(drop)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk {
+    type Value = Once;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON document")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_unit<E>(self) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Once, A::Error> {
+        while items.next_element_seed(Self)?.is_some() {}
+        Ok(Once)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Once, A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            if seen.contains(&name) {
+                return Err(A::Error::custom(format_args!(
+                    "the name `{}` stands twice",
+                    name.escape_debug()
+                )));
+            }
+            seen.insert(name);
+            entries.next_value_seed(Self)?;
+        }
+        Ok(Once)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused_at_any_depth() {
+        for (name, text, want) in [
+            ("plain", r#"{"a":1,"b":[{"a":2},{"a":3}],"c":-1.5,"d":null,"e":true}"#, true),
+            ("twice", r#"{"a":1,"a":1}"#, false),
+            ("within a list", r#"{"b":[{"a":1,"a":2}]}"#, false),
+            ("spelled differently", r#"{"a":1,"\u0061":2}"#, false),
+            ("something behind it", "{} {}", false),
+        ] {
+            assert_eq!(parse::<Value>(text.as_bytes()).is_ok(), want, "case {name}");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(parse::<Value>(deep.as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! From a name to an image in the store.
+
+mod layers;
+
+use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
+use shipway_store::Store;
+
+use self::layers::Layers;
+use crate::documents::{Content, DOCKER_CONFIG, DOCUMENT_LIMIT, Document, Repository, Wanted};
+use crate::select::{platforms, select};
+use crate::{Event, LayerSink, Progress, PullError, Registries, RegistryError};
+
+/// What pulling needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Pull<'a> {
+    /// The registries.
+    pub registries: &'a Registries,
+    /// Where documents and compressed layers go. The caller holds a lease of it.
+    pub store: &'a Store,
+    /// Where trees go.
+    pub sink: &'a dyn LayerSink,
+    /// Who hears of it.
+    pub progress: &'a dyn Progress,
+}
+
+/// An image that is here now. It has no name yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// Digest of its config.
+    pub image_id: Digest,
+    /// Digest of its manifest.
+    pub manifest: Digest,
+    /// What the name stands for in the registry: the manifest, or the index that lists it.
+    pub digest: Digest,
+}
+
+/// Pulls an image for a platform, or for this machine's.
+///
+/// Everything is on the disk when it returns. A pull that fails leaves no image; layers that were complete are kept.
+pub fn pull(deps: Pull<'_>, reference: &Reference, platform: Option<&Platform>) -> Result<Pulled, PullError> {
+    let registry = deps.registries.of(reference);
+    let repository = Repository::new(registry, reference.repository());
+    let one = One { deps, repository, reference, platform };
+    one.pull().map_err(|source| PullError { reference: reference.familiar(), source })
+}
+
+/// One pull.
+struct One<'a> {
+    deps: Pull<'a>,
+    repository: Repository,
+    reference: &'a Reference,
+    platform: Option<&'a Platform>,
+}
+
+impl One<'_> {
+    fn pull(&self) -> Result<Pulled, RegistryError> {
+        let wanted = match (self.reference.digest(), self.reference.tag()) {
+            (Some(digest), _) => Wanted::Digest(digest),
+            (None, tag) => Wanted::Tag(tag.unwrap_or("latest")),
+        };
+        let named = self.repository.fetch_document(wanted)?;
+        let digest = named.digest;
+        let (document, manifest) = self.choose(named)?;
+        let config = self.config(&manifest)?;
+        self.check_platform(&config)?;
+        self.layers(&manifest, &config)?;
+        self.put(&document.bytes)?;
+        let image_id = manifest.config.digest;
+        let repository = self.reference.name();
+        self.deps
+            .store
+            .record_digest(&repository, digest, image_id, document.digest)
+            .map_err(RegistryError::store)?;
+        Ok(Pulled { image_id, manifest: document.digest, digest })
+    }
+
+    /// Returns the manifest that a document is, or the one for the platform that it lists.
+    fn choose(&self, named: Document) -> Result<(Document, Manifest), RegistryError> {
+        let index = match named.content {
+            Content::Manifest(ref manifest) => {
+                let manifest = manifest.clone();
+                return Ok((named, manifest));
+            }
+            Content::Index(ref index) => index,
+        };
+        let host = Platform::host();
+        let wanted = self.platform.unwrap_or(&host);
+        let chosen = select(index, wanted).ok_or_else(|| RegistryError::Platform {
+            what: self.reference.familiar(),
+            wanted: wanted.clone(),
+            available: platforms(index),
+        })?;
+        let document = self.repository.fetch_document(Wanted::Described(chosen))?;
+        let Content::Manifest(manifest) = &document.content else {
+            return Err(self.repository.wrong("index", "it lists an index as an image".to_owned()));
+        };
+        let manifest = manifest.clone();
+        self.put(&named.bytes)?;
+        Ok((document, manifest))
+    }
+
+    fn config(&self, manifest: &Manifest) -> Result<ImageConfig, RegistryError> {
+        let kind = manifest.config.media_type.as_str();
+        if ![MediaType::OCI_CONFIG, DOCKER_CONFIG].contains(&kind) {
+            let reason = format!("its config is of type {kind}: it is no container image");
+            return Err(self.repository.wrong("manifest", reason));
+        }
+        let store = self.deps.store;
+        if store.has_blob(&manifest.config.digest)
+            && manifest.config.size <= DOCUMENT_LIMIT
+            && let Ok(config) = store.config(&manifest.config.digest)
+        {
+            return Ok(config);
+        }
+        let (bytes, config) = self.repository.fetch_config(&manifest.config)?;
+        self.put(&bytes)?;
+        Ok(config)
+    }
+
+    /// An image without an index is taken as it is, unless somebody asked for a platform.
+    fn check_platform(&self, config: &ImageConfig) -> Result<(), RegistryError> {
+        let host = Platform::host();
+        let wanted = self.platform.unwrap_or(&host);
+        let is = (config.os.as_str(), config.architecture.as_str());
+        if is == (wanted.os.as_str(), wanted.architecture.as_str()) {
+            return Ok(());
+        }
+        let found = format!("{}/{}", config.os, config.architecture);
+        if self.platform.is_some() {
+            return Err(RegistryError::Platform {
+                what: self.reference.familiar(),
+                wanted: wanted.clone(),
+                available: vec![found],
+            });
+        }
+        self.deps
+            .progress
+            .event(&Event::Note(&format!("the image is for {found}, and this machine is {host}")));
+        Ok(())
+    }
+
+    fn layers(&self, manifest: &Manifest, config: &ImageConfig) -> Result<(), RegistryError> {
+        let diff_ids = &config.rootfs.diff_ids;
+        if diff_ids.len() != manifest.layers.len() {
+            let reason =
+                format!("it lists {} layers, and the config {}", manifest.layers.len(), diff_ids.len());
+            return Err(self.repository.wrong("manifest", reason));
+        }
+        let layers: Vec<(Descriptor, DiffId)> =
+            manifest.layers.iter().cloned().zip(diff_ids.iter().copied()).collect();
+        Layers::new(self.deps, &self.repository, &layers)?.fetch()?;
+        let failed = |source| RegistryError::Layer {
+            operation: "keep",
+            digest: manifest.layers.last().map_or(manifest.config.digest, |layer| layer.digest),
+            source: crate::error::Cause(source),
+        };
+        self.deps.sink.finish(diff_ids).map_err(failed)
+    }
+
+    fn put(&self, bytes: &[u8]) -> Result<Digest, RegistryError> {
+        self.deps.store.put_blob(bytes).map_err(RegistryError::store)
+    }
+}

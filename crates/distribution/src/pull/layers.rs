@@ -1,0 +1,225 @@
+//! Layers, several at a time: one thread downloads, hashes and keeps the bytes, another one makes a tree of them.
+
+use std::collections::HashSet;
+use std::io::{self, Read, Write as _};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use shipway_oci::{Descriptor, DiffId, Digest};
+use shipway_store::{Ingest, Packed, StoreError};
+
+use super::Pull;
+use crate::blob::BlobReader;
+use crate::documents::Repository;
+use crate::error::Cause;
+use crate::{Event, LayerState, RegistryError};
+
+/// So many layers at the same time.
+const PARALLEL: usize = 6;
+/// What goes from one thread to the other at a time, and how much may wait there.
+const PIECE: usize = 256 << 10;
+const WAITING: usize = 8;
+/// Largest layer, compressed.
+const LAYER_LIMIT: u64 = 64 << 30;
+
+/// Media types of layers. `urls` of those that must not be distributed are never followed: the registry is asked.
+const KINDS: [&str; 9] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+    "application/vnd.docker.image.rootfs.diff.tar",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+];
+
+/// The layers of one image on their way.
+pub(super) struct Layers<'a> {
+    deps: Pull<'a>,
+    repository: &'a Repository,
+    /// Each blob once, base first.
+    wanted: Vec<&'a (Descriptor, DiffId)>,
+    next: AtomicUsize,
+    /// One layer failed: the others need not be finished.
+    failed: AtomicBool,
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn new(
+        deps: Pull<'a>,
+        repository: &'a Repository,
+        layers: &'a [(Descriptor, DiffId)],
+    ) -> Result<Self, RegistryError> {
+        for (layer, _) in layers {
+            let kind = layer.media_type.as_str();
+            if !KINDS.contains(&kind) {
+                let reason = format!("it has a layer of type {kind}, which is not known here");
+                return Err(repository.wrong("manifest", reason));
+            }
+            if layer.size > LAYER_LIMIT {
+                let reason = format!("it has a layer of {} bytes, more than {LAYER_LIMIT}", layer.size);
+                return Err(repository.wrong("manifest", reason));
+            }
+        }
+        let mut seen = HashSet::new();
+        let wanted = layers.iter().filter(|(layer, _)| seen.insert(layer.digest)).collect();
+        Ok(Self { deps, repository, wanted, next: AtomicUsize::new(0), failed: AtomicBool::new(false) })
+    }
+
+    /// Brings all layers here. Nothing is said of an image that is here already.
+    pub(super) fn fetch(&self) -> Result<(), RegistryError> {
+        let here = |(layer, diff_id): &(Descriptor, DiffId)| self.is_here(layer, *diff_id);
+        if self
+            .wanted
+            .iter()
+            .map(|layer| here(layer))
+            .collect::<Result<Vec<_>, _>>()?
+            .iter()
+            .all(|here| *here)
+        {
+            return Ok(());
+        }
+        let digests: Vec<Digest> = self.wanted.iter().map(|(layer, _)| layer.digest).collect();
+        self.deps.progress.event(&Event::Layers(&digests));
+        let failure: Mutex<Option<RegistryError>> = Mutex::default();
+        thread::scope(|scope| {
+            for _thread in 0..PARALLEL.min(self.wanted.len()) {
+                scope.spawn(|| {
+                    while let Some((layer, diff_id)) = self.take() {
+                        if let Err(error) = self.one(layer, *diff_id) {
+                            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                            self.failed.store(true, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    fn take(&self) -> Option<&'a (Descriptor, DiffId)> {
+        if self.failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.wanted.get(self.next.fetch_add(1, Ordering::Relaxed)).copied()
+    }
+
+    fn is_here(&self, layer: &Descriptor, diff_id: DiffId) -> Result<bool, RegistryError> {
+        self.deps.sink.has(diff_id).map_err(|error| cannot("look for", layer, error))
+    }
+
+    fn say(&self, layer: &Descriptor, state: LayerState<'_>) {
+        self.deps.progress.event(&Event::Layer { digest: &layer.digest, state });
+    }
+
+    fn one(&self, layer: &Descriptor, diff_id: DiffId) -> Result<(), RegistryError> {
+        if self.is_here(layer, diff_id)? {
+            self.say(layer, LayerState::Exists);
+            return Ok(());
+        }
+        let (sender, receiver) = sync_channel(WAITING);
+        let (downloaded, imported) = thread::scope(|scope| {
+            let download = scope.spawn(move || self.download(layer, sender));
+            let mut pipe = Pipe { receiver, piece: Vec::new(), at: 0 };
+            let imported = self.deps.sink.import(&mut pipe, diff_id);
+            if imported.is_ok() {
+                // What follows the archive is part of the blob.
+                while let Ok(Ok(_piece)) = pipe.receiver.recv() {}
+            }
+            drop(pipe);
+            let downloaded = download.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (downloaded, imported)
+        });
+        let downloaded = downloaded?;
+        imported.map_err(|error| cannot("take in", layer, error))?;
+        let Some(ingest) = downloaded else { return Ok(()) };
+        ingest.commit(Some(layer.digest)).map_err(RegistryError::store)?;
+        let packed = Packed {
+            digest: layer.digest,
+            size: layer.size,
+            media_type: layer.media_type.as_str().to_owned(),
+            packer: String::new(),
+        };
+        self.deps.store.record_packed(diff_id, &packed).map_err(RegistryError::store)?;
+        self.say(layer, LayerState::Done);
+        Ok(())
+    }
+
+    /// Downloads a layer and passes it on; `None` if nobody wants it any more.
+    fn download(
+        &self,
+        layer: &Descriptor,
+        pieces: SyncSender<io::Result<Vec<u8>>>,
+    ) -> Result<Option<Ingest>, RegistryError> {
+        let mut ingest = self.deps.store.ingest().map_err(RegistryError::store)?;
+        let mut reader = BlobReader::new(self.repository, layer);
+        let mut done = 0;
+        loop {
+            let mut piece = vec![0; PIECE];
+            let read = match fill(&mut reader, &mut piece) {
+                Ok(read) => read,
+                Err(error) => {
+                    // The one who reads must not take the end of the pipe for that of the archive.
+                    drop(pieces.send(Err(io::ErrorKind::UnexpectedEof.into())));
+                    return Err(reader.failure(error));
+                }
+            };
+            if read == 0 {
+                self.say(layer, LayerState::Arrived);
+                return Ok(Some(ingest));
+            }
+            piece.truncate(read);
+            ingest.write_all(&piece).map_err(|error| {
+                drop(pieces.send(Err(io::ErrorKind::UnexpectedEof.into())));
+                RegistryError::store(StoreError::of_write(&self.deps.store.tmp(), error))
+            })?;
+            done += read as u64;
+            self.say(layer, LayerState::Moving { done, total: layer.size });
+            if self.failed.load(Ordering::Relaxed) || pieces.send(Ok(piece)).is_err() {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+fn cannot(operation: &'static str, layer: &Descriptor, error: crate::SeamError) -> RegistryError {
+    RegistryError::Layer { operation, digest: layer.digest, source: Cause(error) }
+}
+
+/// Reads until the buffer is full or nothing comes any more.
+fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+/// The reading end of the pipe between the two threads of a layer.
+struct Pipe {
+    receiver: Receiver<io::Result<Vec<u8>>>,
+    piece: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.piece.len() {
+            match self.receiver.recv() {
+                Ok(piece) => (self.piece, self.at) = (piece?, 0),
+                Err(_closed) => return Ok(0),
+            }
+        }
+        let read = buffer.len().min(self.piece.len() - self.at);
+        buffer[..read].copy_from_slice(&self.piece[self.at..self.at + read]);
+        self.at += read;
+        Ok(read)
+    }
+}

@@ -1,0 +1,66 @@
+//! From an answer that is an error to one of ours.
+
+use std::io::Read as _;
+
+use serde::Deserialize;
+use shipway_fetch::Response;
+
+use crate::RegistryError;
+use crate::registry::Registry;
+
+/// How much of an error's text is read.
+const LIMIT: u64 = 64 << 10;
+
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<One>,
+}
+
+#[derive(Deserialize)]
+struct One {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// What was tried, for the message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) operation: &'static str,
+    pub(crate) what: &'a str,
+}
+
+/// Makes an error of an answer.
+pub(crate) fn refusal(registry: &Registry, attempt: Attempt<'_>, response: Response) -> RegistryError {
+    let (host, name) = (registry.host(), registry.name().to_owned());
+    let (status, wait) = (response.status(), response.retry_after());
+    let message = message_of(response);
+    let what = attempt.what.to_owned();
+    match status {
+        401 | 403 => RegistryError::Unauthorized {
+            host,
+            registry: name,
+            what,
+            logged_in: registry.is_logged_in(),
+            message,
+        },
+        404 => RegistryError::NotFound { host, registry: name, what, message },
+        429 => RegistryError::Limited { host, registry: name, wait, message },
+        _ => RegistryError::Status { host, status, operation: attempt.operation, what, message },
+    }
+}
+
+/// Returns what the registry says in its error, on one line and without control characters. Spec: distribution-spec, "Error Codes".
+fn message_of(response: Response) -> String {
+    let mut text = Vec::new();
+    // A text that breaks off is no worse than none.
+    drop(response.into_body().take(LIMIT).read_to_end(&mut text));
+    let Ok(errors) = serde_json::from_slice::<Errors>(&text) else { return String::new() };
+    let texts = errors.errors.iter().take(3).map(|one| {
+        let text = if one.message.is_empty() { &one.code } else { &one.message };
+        let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        printable.take(200).collect::<String>().trim().to_owned()
+    });
+    texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ")
+}

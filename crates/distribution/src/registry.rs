@@ -1,0 +1,179 @@
+//! A registry: where it answers, who we are to it, and asking it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shipway_fetch::{Client, Config, Method, Payload, Request, Resolver, Response, Trust};
+use shipway_oci::Reference;
+
+use crate::auth::Authorizer;
+use crate::endpoint::Endpoint;
+use crate::settings::{RegistrySettings, Settings};
+use crate::{CredentialStore, Credentials, RegistryError};
+
+/// Largest answer that is no blob and no manifest.
+pub(crate) const ANSWER_LIMIT: u64 = 4 << 20;
+
+/// Everything that registries have in common on this machine: settings, credentials, connections.
+#[derive(Clone, Debug)]
+pub struct Registries {
+    inner: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    credentials: CredentialStore,
+    fetch: Config,
+    resolver: Resolver,
+    client: Client,
+    /// Tokens are kept as long as this value.
+    known: Mutex<HashMap<String, Registry>>,
+}
+
+impl Registries {
+    /// Returns the registries as `settings` describe them. Nothing is asked yet.
+    pub fn new(settings: Settings, credentials: CredentialStore, fetch: Config) -> Self {
+        let resolver = Resolver::host();
+        let client = Client::with_resolver(fetch.clone(), resolver.clone());
+        let known = Mutex::default();
+        Self { inner: Arc::new(Shared { settings, credentials, fetch, resolver, client, known }) }
+    }
+
+    /// Returns the registry that a name belongs to.
+    pub fn of(&self, reference: &Reference) -> Registry {
+        self.named(reference.registry())
+    }
+
+    /// Returns a registry by the name that images have: host, or host and port.
+    pub fn named(&self, name: &str) -> Registry {
+        let mut known = self.inner.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(name.to_owned()).or_insert_with(|| self.open(name, None)).clone()
+    }
+
+    /// Returns a registry that knows us by other credentials than those that are kept.
+    pub fn named_as(&self, name: &str, credentials: Credentials) -> Registry {
+        self.open(name, Some(credentials))
+    }
+
+    /// Returns where credentials are kept.
+    pub fn credentials(&self) -> &CredentialStore {
+        &self.inner.credentials
+    }
+
+    fn open(&self, name: &str, credentials: Option<Credentials>) -> Registry {
+        let shared = &self.inner;
+        let settings = shared.settings.of(name);
+        let client = match &settings.ca {
+            None => shared.client.clone(),
+            Some(ca) => {
+                let config = Config { trust: Trust::HostAnd(ca.clone()), ..shared.fetch.clone() };
+                Client::with_resolver(config, shared.resolver.clone())
+            }
+        };
+        let endpoint = Endpoint::of(name, &settings);
+        let authorizer = Authorizer::new(shared.credentials.clone(), credentials);
+        let inner = RegistryInner { name: name.to_owned(), endpoint, settings, client, authorizer };
+        Registry { inner: Arc::new(inner) }
+    }
+}
+
+/// One registry. Clones share tokens and connections.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    pub(crate) inner: Arc<RegistryInner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RegistryInner {
+    pub(crate) name: String,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) settings: RegistrySettings,
+    pub(crate) client: Client,
+    authorizer: Authorizer,
+}
+
+/// A question to a registry.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: &'a str,
+    pub(crate) headers: Vec<(&'a str, String)>,
+    /// What a token must allow, such as `repository:NAME:pull`; several are separated by spaces.
+    pub(crate) scope: &'a str,
+    /// Bytes that the answer may have.
+    pub(crate) budget: u64,
+}
+
+impl<'a> Ask<'a> {
+    pub(crate) fn new(method: Method, url: &'a str, scope: &'a str) -> Self {
+        Self { method, url, headers: Vec::new(), scope, budget: ANSWER_LIMIT }
+    }
+
+    pub(crate) fn header(mut self, name: &'a str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn budget(self, budget: u64) -> Self {
+        Self { budget, ..self }
+    }
+}
+
+impl Registry {
+    /// Returns its name in the names of images.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Returns where it answers, for messages.
+    pub(crate) fn host(&self) -> String {
+        self.inner.endpoint.authority.clone()
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        self.inner.endpoint.url(path)
+    }
+
+    pub(crate) fn is_logged_in(&self) -> bool {
+        self.inner.authorizer.is_logged_in()
+    }
+
+    /// Asks, and proves who we are when the registry wants to know. A token that it no longer takes is replaced once.
+    pub(crate) fn ask(&self, ask: &Ask<'_>, bytes: &[u8]) -> Result<Response, RegistryError> {
+        let payload = || if bytes.is_empty() { Payload::None } else { Payload::Bytes(bytes) };
+        let response = self.send(ask, payload())?;
+        if response.status() != 401 || !self.inner.authorizer.authorize(self, ask.scope, &response)? {
+            return Ok(response);
+        }
+        self.send(ask, payload())
+    }
+
+    /// Asks with a stream, which can be sent only once: a 401 is the caller's to start again from.
+    pub(crate) fn send(&self, ask: &Ask<'_>, payload: Payload<'_>) -> Result<Response, RegistryError> {
+        let mut request = Request::new(ask.method, ask.url, ask.budget);
+        for (name, value) in &ask.headers {
+            request = request.header(name, value.clone());
+        }
+        if ask.url.starts_with(&format!("{}/", self.inner.endpoint.origin()))
+            && let Some(authorization) = self.inner.authorizer.header(ask.scope)
+        {
+            request = request.header("authorization", authorization);
+        }
+        self.inner
+            .client
+            .exchange(&request, payload)
+            .map_err(|error| RegistryError::of_fetch(&self.host(), self.name(), error))
+    }
+
+    /// Proves the credentials.
+    pub fn log_in(&self) -> Result<(), RegistryError> {
+        let url = self.url("");
+        let response = self.ask(&Ask::new(Method::Get, &url, ""), &[])?;
+        if (200..300).contains(&response.status()) {
+            return Ok(());
+        }
+        let attempt = crate::refusal::Attempt { operation: "log in to", what: self.name() };
+        Err(crate::refusal::refusal(self, attempt, response))
+    }
+}

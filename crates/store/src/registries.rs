@@ -1,0 +1,207 @@
+//! What registries call images, and how layers are compressed there.
+
+use rusqlite::{Row, params};
+use shipway_oci::{DiffId, Digest, Reference};
+
+use crate::{Found, ImageRecord, Store, StoreError};
+
+/// What a repository of a registry calls an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryDigest {
+    /// Registry and repository, such as `docker.io/library/alpine`.
+    pub repository: String,
+    /// Digest of the manifest or index that the name stands for there.
+    pub digest: Digest,
+    /// Digest of the image's own manifest.
+    pub manifest: Digest,
+}
+
+/// A compressed form of a layer; it need not be here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// Digest of the compressed bytes.
+    pub digest: Digest,
+    /// How many there are.
+    pub size: u64,
+    /// What they are.
+    pub media_type: String,
+    /// What made them of the layer's tar, so that it can make them again; empty for those that came from elsewhere.
+    pub packer: String,
+}
+
+impl Store {
+    /// Records what a repository calls an image. It outlives names and goes with the image.
+    pub fn record_digest(
+        &self,
+        repository: &str,
+        digest: Digest,
+        image_id: Digest,
+        manifest: Digest,
+    ) -> Result<(), StoreError> {
+        self.write("record a registry's digest", |transaction| {
+            let sql = "INSERT OR REPLACE INTO digests (repository, digest, image_id, manifest) VALUES (?1, ?2, ?3, ?4)";
+            let values = params![repository, digest.to_string(), image_id.to_string(), manifest.to_string()];
+            transaction.execute(sql, values).map(drop)
+        })
+    }
+
+    /// Returns what repositories call an image.
+    pub fn digests(&self, image_id: &Digest) -> Result<Vec<RepositoryDigest>, StoreError> {
+        self.read("list the digests of an image", |connection| {
+            let sql =
+                "SELECT repository, digest, manifest FROM digests WHERE image_id = ?1 ORDER BY repository, digest";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([image_id.to_string()], |row| {
+                Ok((row.get::<_, String>(0)?, digest_in(row, 1)?, digest_in(row, 2)?))
+            })?;
+            rows.filter_map(|row| match row {
+                Ok((repository, Some(digest), Some(manifest))) => {
+                    Some(Ok(RepositoryDigest { repository, digest, manifest }))
+                }
+                Ok(_) => None,
+                Err(error) => Some(Err(error)),
+            })
+            .collect()
+        })
+    }
+
+    /// Returns whether the image of a name came from that name's repository, or was sent to it.
+    pub fn is_known_to_registry(&self, name: &Reference, image_id: &Digest) -> Result<bool, StoreError> {
+        let digests = self.digests(image_id)?;
+        Ok(digests.iter().any(|known| known.repository == name.name()))
+    }
+
+    /// Records a compressed form of a layer.
+    pub fn record_packed(&self, diff_id: DiffId, packed: &Packed) -> Result<(), StoreError> {
+        let size = i64::try_from(packed.size).unwrap_or(i64::MAX);
+        self.write("record a compressed layer", |transaction| {
+            let sql =
+                "INSERT INTO packed (diff_id, digest, size, media_type, packer) VALUES (?1, ?2, ?3, ?4, ?5)
+                       ON CONFLICT DO NOTHING";
+            let values = params![
+                diff_id.to_string(),
+                packed.digest.to_string(),
+                size,
+                packed.media_type,
+                packed.packer
+            ];
+            transaction.execute(sql, values).map(drop)
+        })
+    }
+
+    /// Returns the known compressed forms of a layer, the newest first.
+    pub fn packed(&self, diff_id: DiffId) -> Result<Vec<Packed>, StoreError> {
+        self.read("list compressed layers", |connection| {
+            let sql =
+                "SELECT digest, size, media_type, packer FROM packed WHERE diff_id = ?1 ORDER BY rowid DESC";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([diff_id.to_string()], |row| {
+                let digest = digest_in(row, 0)?;
+                Ok(digest.map(|digest| Packed {
+                    digest,
+                    size: row.get::<_, i64>(1).unwrap_or_default().unsigned_abs(),
+                    media_type: row.get(2).unwrap_or_default(),
+                    packer: row.get(3).unwrap_or_default(),
+                }))
+            })?;
+            rows.filter_map(Result::transpose).collect()
+        })
+    }
+
+    /// Returns the registry's digest and the manifest of every image that is here.
+    pub(crate) fn digests_of_images(&self) -> Result<Vec<(Digest, Digest)>, StoreError> {
+        self.read("list digests", |connection| {
+            let sql = "SELECT digest, manifest FROM digests WHERE image_id IN (SELECT image_id FROM images)";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| Ok((digest_in(row, 0)?, digest_in(row, 1)?)))?;
+            rows.filter_map(|row| match row {
+                Ok((Some(digest), Some(manifest))) => Some(Ok((digest, manifest))),
+                Ok(_) => None,
+                Err(error) => Some(Err(error)),
+            })
+            .collect()
+        })
+    }
+
+    /// Finds the image that a repository calls by a digest.
+    pub(crate) fn by_registry_digest(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        images: &[ImageRecord],
+    ) -> Result<Option<Found>, StoreError> {
+        let known: Vec<(Option<Digest>, Option<Digest>)> = self.read("find a digest", |connection| {
+            let sql = "SELECT image_id, manifest FROM digests WHERE repository = ?1 AND digest = ?2 ORDER BY rowid DESC";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params![repository, digest.to_string()], |row| {
+                Ok((digest_in(row, 0)?, digest_in(row, 1)?))
+            })?;
+            rows.collect()
+        })?;
+        let found = known.into_iter().find_map(|(image_id, manifest)| {
+            let (image_id, manifest) = (image_id?, manifest?);
+            images.iter().any(|image| image.image_id == image_id).then_some(Found {
+                image_id,
+                manifest,
+                name: None,
+            })
+        });
+        Ok(found)
+    }
+}
+
+fn digest_in(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Digest>> {
+    Ok(row.get::<_, String>(column)?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_registry_calls_an_image_goes_with_the_image() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let config = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+        let image_id = store.put_blob(config.as_bytes()).unwrap();
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{image_id}","size":{}}},"layers":[]}}"#,
+            config.len()
+        );
+        let manifest = store.put_blob(manifest.as_bytes()).unwrap();
+        let index = store.put_blob(b"{}").unwrap();
+        let name: Reference = "registry.test/web:1".parse().unwrap();
+        store.tag(&name, manifest, image_id, 1).unwrap();
+        store.record_digest(&name.name(), index, image_id, manifest).unwrap();
+
+        assert!(store.is_known_to_registry(&name, &image_id).unwrap());
+        assert!(!store.is_known_to_registry(&"other.test/web:1".parse().unwrap(), &image_id).unwrap());
+        store.gc().unwrap().unwrap();
+        assert!(store.has_blob(&index), "the index stays with the image");
+        let pinned = format!("registry.test/web@{index}");
+        assert_eq!(store.resolve(&pinned).unwrap().image_id, image_id);
+
+        store.untag(&name).unwrap();
+        store.gc().unwrap().unwrap();
+        assert!(!store.has_blob(&index));
+        assert_eq!(store.digests(&image_id).unwrap(), []);
+        assert!(matches!(store.resolve(&pinned), Err(StoreError::NoImage(_))));
+    }
+
+    #[test]
+    fn the_newest_compressed_form_comes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let diff_id = DiffId(Digest::of(b"tar"));
+        let form = |text: &str| Packed {
+            digest: Digest::of(text.as_bytes()),
+            size: 3,
+            media_type: text.to_owned(),
+            packer: String::new(),
+        };
+        for text in ["old", "new", "old"] {
+            store.record_packed(diff_id, &form(text)).unwrap();
+        }
+        assert_eq!(store.packed(diff_id).unwrap(), [form("new"), form("old")]);
+    }
+}
