@@ -1,15 +1,16 @@
-//! Where a build's base images come from: the local store, or the distribution's archive.
+//! Where a build's base images come from: the local store, the distribution's archive, or a registry.
 
 use shipway_build::{BaseImage, BaseImages, SeamError};
 use shipway_layers::LayerStore as _;
-use shipway_oci::{Platform, Reference};
+use shipway_oci::{Digest, Platform, Reference};
 use shipway_store::StoreError;
 
 use crate::bootstrap;
 use crate::engine::Engine;
 use crate::progress::Show;
+use crate::pulls::{self, PullFailure};
 
-/// Base images out of the store; those of distributions are assembled where wanted. Pulling is not there yet.
+/// Base images out of the store; those that are missing are assembled where wanted, else pulled.
 #[derive(Debug)]
 pub(crate) struct LocalImages {
     pub(crate) engine: Engine,
@@ -24,33 +25,52 @@ pub(crate) struct LocalImages {
 pub(crate) struct AcceptExpired(pub(crate) bool);
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("`{name}` is not in the local store, and pulling from registries is not there yet")]
+#[error("`{name}` is not in the local store")]
 #[diagnostic(code(build::base), help("{hint}"))]
 struct NotLocal {
     name: String,
     hint: String,
+    source: PullFailure,
 }
 
 impl NotLocal {
-    fn new(reference: &Reference) -> Self {
+    /// Where an image can be made here, that is the way out; else the registry's own hint is.
+    fn new(reference: &Reference, source: PullFailure) -> SeamError {
         let name = reference.familiar();
         let import = format!("`shipway import FILE.tar {name}` makes one of a root file system");
-        let hint = if shipway_bootstrap::supports(reference) {
-            format!(
+        if shipway_bootstrap::supports(reference) {
+            let hint = format!(
                 "assemble it from the host's package mirror: --bootstrap-base, or `bootstrap-base = true` below [build] in \
                  shipway.toml; {import}"
-            )
+            );
+            SeamError::new(Self { name, hint, source })
         } else {
-            format!(
-                "{import}; a base that can be assembled here is FROM debian:bookworm with --bootstrap-base"
-            )
-        };
-        Self { name, hint }
+            SeamError::new(NotAnywhere { name, source })
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("`{name}` is not in the local store")]
+#[diagnostic(code(build::base))]
+struct NotAnywhere {
+    name: String,
+    #[source]
+    #[diagnostic_source]
+    source: PullFailure,
+}
+
+impl LocalImages {
+    fn pull(&self, reference: &Reference, platform: &Platform) -> Result<Digest, SeamError> {
+        let arrivals = self.show.arrivals(&reference.familiar());
+        let pulled = pulls::pull(&self.engine, reference, Some(platform), &arrivals);
+        arrivals.end(&pulled);
+        pulled.map(|pulled| pulled.image_id).map_err(|failure| NotLocal::new(reference, failure))
     }
 }
 
 impl BaseImages for LocalImages {
-    fn resolve(&self, reference: &Reference, _platform: &Platform) -> Result<BaseImage, SeamError> {
+    fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<BaseImage, SeamError> {
         let store = &self.engine.store;
         let image_id = match (store.resolve(&reference.to_string()), self.bootstrap) {
             (Ok(found), _) => found.image_id,
@@ -60,9 +80,7 @@ impl BaseImages for LocalImages {
                 let wishes = bootstrap::Wishes { accept_expired, ..bootstrap::Wishes::default() };
                 bootstrap::make(&self.engine, Some(reference), wishes, &self.show)?.image_id
             }
-            (Err(StoreError::NoImage(_)), _) => {
-                return Err(SeamError::new(NotLocal::new(reference)));
-            }
+            (Err(StoreError::NoImage(_)), _) => self.pull(reference, platform)?,
             (Err(error), _) => return Err(SeamError::new(error)),
         };
         let config = store.config(&image_id).map_err(SeamError::new)?;
@@ -78,9 +96,10 @@ mod tests {
     #[test]
     fn the_hint_is_one_that_helps() {
         for (name, wanted) in
-            [("debian:bookworm", "--bootstrap-base"), ("registry.example/x", "FROM debian:bookworm")]
+            [("debian:bookworm", "--bootstrap-base"), ("registry.example/x", "hint: `shipway images` lists")]
         {
-            let failure = crate::failure::Failure::from(NotLocal::new(&name.parse().unwrap()));
+            let cause = PullFailure::Store(StoreError::NoImage(name.to_owned()));
+            let failure = crate::failure::Failure::from(NotLocal::new(&name.parse().unwrap(), cause));
             assert!(failure.text().contains(wanted), "{}", failure.text());
         }
     }

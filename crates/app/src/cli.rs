@@ -5,6 +5,7 @@ mod cluster;
 mod containers;
 mod images;
 mod missing;
+mod registry;
 mod system;
 
 use std::ffi::OsString;
@@ -21,6 +22,9 @@ pub(crate) use containers::{
     ExecArgs, KillArgs, LimitArgs, LogsArgs, NetworkKind, PsArgs, PullPolicy, RmArgs, RunArgs, StopArgs,
 };
 pub(crate) use images::{ImagesArgs, InspectArgs, InspectKind, ListFormat, RmiArgs};
+pub(crate) use registry::{
+    HistoryArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryVerb, SaveArgs,
+};
 pub(crate) use system::SystemVerb;
 
 /// From a Dockerfile to a running, reachable pod on one Linux machine.
@@ -107,6 +111,8 @@ pub(crate) enum Verb {
     },
     /// Remove images
     Rmi(RmiArgs),
+    #[command(flatten)]
+    Registry(RegistryVerb),
     /// Run a command in a new container
     #[command(after_help = "Examples:
   shipway run --rm web cat /etc/os-release     a command; the container goes with it

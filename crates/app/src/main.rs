@@ -17,6 +17,7 @@ mod listing;
 mod network;
 mod progress;
 mod publish;
+mod pulls;
 mod requirements;
 mod roots;
 mod signal_names;
@@ -28,6 +29,7 @@ mod table;
 mod tasks;
 mod template;
 mod terminal;
+mod transfers;
 mod ui;
 mod verbs;
 

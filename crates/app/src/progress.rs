@@ -1,5 +1,6 @@
 //! What is shown while work goes on: lines, or a display that is drawn again and again on a terminal.
 
+mod arrivals;
 mod board;
 mod events;
 mod frame;
@@ -13,6 +14,7 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrivals::Arrivals;
 pub(crate) use board::End;
 pub(crate) use phases::Phases;
 
@@ -86,6 +88,11 @@ impl Show {
     /// Returns how to tell of the parts of a base image's making.
     pub(crate) fn phases(&self, image: &str) -> Phases {
         Phases::new(self.clone(), image)
+    }
+
+    /// Begins to tell of an image's arrival from a registry.
+    pub(crate) fn arrivals(&self, image: &str) -> Arrivals {
+        Arrivals::new(self.clone(), image)
     }
 
     /// Shows a part of the work that says nothing while it goes on. Lines do not tell of it.

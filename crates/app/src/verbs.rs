@@ -13,6 +13,7 @@ mod inspect;
 mod kill;
 mod logs;
 mod ps;
+mod registry;
 pub(crate) mod rm;
 mod rmi;
 mod run;
@@ -61,6 +62,7 @@ fn with_roots(verb: Verb, roots: &Roots, ui: &mut Ui) -> Result<u8, Failure> {
         Verb::Images(args) => images::run(&engine, &args, ui),
         Verb::Inspect(args) => inspect::run(&engine, &args, ui),
         Verb::Tag { source, target } => tag::run(&engine, &source, &target),
+        Verb::Registry(verb) => registry::run(&engine, &verb, ui),
         Verb::Rmi(args) => rmi::run(&engine, &args, ui),
         Verb::Run(args) => run::run(&engine, &args, ui),
         Verb::Ps(args) => ps::run(&engine, &args, ui),

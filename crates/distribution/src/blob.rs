@@ -53,11 +53,6 @@ impl<'a> BlobReader<'a> {
         self.failure.take().unwrap_or_else(|| self.broken(error))
     }
 
-    /// Returns what failed, if it was the blob and not whoever used it.
-    pub(crate) fn take_failure(&mut self) -> Option<RegistryError> {
-        self.failure.take()
-    }
-
     fn what(&self) -> String {
         format!("blob {}", self.digest.short())
     }

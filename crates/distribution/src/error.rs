@@ -187,11 +187,12 @@ pub enum RegistryError {
         digest: Digest,
         /// Why not.
         #[source]
+        #[diagnostic_source]
         source: Cause,
     },
 }
 
-/// An error of what the program injected, with its hint at the end of its text.
+/// An error of what the program injected.
 #[derive(Debug)]
 pub struct Cause(pub(crate) SeamError);
 
@@ -204,6 +205,20 @@ impl std::fmt::Display for Cause {
 impl std::error::Error for Cause {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
+    }
+}
+
+impl Diagnostic for Cause {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.0.code()
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.0.help()
+    }
+
+    fn diagnostic_source(&self) -> Option<&dyn Diagnostic> {
+        self.0.diagnostic_source()
     }
 }
 

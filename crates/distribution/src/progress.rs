@@ -13,6 +13,8 @@ pub trait Progress: Debug + Send + Sync {
 /// Something that happened.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
+    /// The registry has the image.
+    Found,
     /// The layers are known; they come in this order in listings. Base first.
     Layers(&'a [Digest]),
     /// A layer came further.

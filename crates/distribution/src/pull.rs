@@ -60,6 +60,7 @@ impl One<'_> {
         };
         let named = self.repository.fetch_document(wanted)?;
         let digest = named.digest;
+        self.deps.progress.event(&Event::Found);
         let (document, manifest) = self.choose(named)?;
         let config = self.config(&manifest)?;
         self.check_platform(&config)?;

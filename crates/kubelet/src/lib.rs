@@ -35,6 +35,8 @@ pub use exec::{ExecOptions, ExecSession};
 pub use kubelet::Kubelet;
 pub use leftover::end_all_pods;
 pub use logs::LogOptions;
-pub use machine::{Adopted, Exit, HostMachine, Image, ImageProblem, Machine, Order, Sandbox, StartProblem};
+pub use machine::{
+    Adopted, Exit, HostMachine, Image, ImageProblem, ImagePuller, Machine, Order, Sandbox, StartProblem,
+};
 pub use terminal::Terminal;
 pub use users::pod_of_image;

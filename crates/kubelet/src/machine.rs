@@ -40,6 +40,8 @@ pub struct Image {
     pub config: ImageConfig,
     /// Its layers, base first.
     pub layers: Vec<LayerId>,
+    /// The name's registry has it too, or had it: there may be a newer one.
+    pub from_registry: bool,
 }
 
 /// Why there is no image.
@@ -51,6 +53,14 @@ pub enum ImageProblem {
     Missing,
     /// The store could not be read.
     Unreadable(String),
+    /// No registry gave it.
+    NotPulled(String),
+}
+
+/// Brings images into the store under the name that a pod gives.
+pub trait ImagePuller: Debug + Send + Sync {
+    /// Brings the image here, newer than before if the registry has a newer one. The error says what was wrong. Blocks.
+    fn pull(&self, name: &str) -> Result<(), String>;
 }
 
 /// A container to be started. The root file system in `spec` is filled in from `layers`.
@@ -101,6 +111,9 @@ pub struct Adopted {
 pub trait Machine: Debug + Send + Sync {
     /// Finds an image by the name a pod gives.
     fn resolve_image(&self, name: &str) -> Result<Image, ImageProblem>;
+
+    /// Finds an image after having asked the registry that the name says. Blocks.
+    fn pull_image(&self, name: &str) -> Result<Image, ImageProblem>;
 
     /// Makes the network of a pod, or finds the one it has.
     fn make_sandbox(&self, id: &str) -> Result<Sandbox, MachineError>;

@@ -10,6 +10,7 @@ use shipway_network::{Bridge, resolv_conf};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::network;
+use crate::pulls::PodImages;
 
 /// The one node; it has no number and not the host's name, which may change.
 pub(crate) const NODE_NAME: &str = "shipway";
@@ -35,6 +36,7 @@ impl Parts {
             Arc::<Bridge>::clone(&bridge),
             &engine.roots.id,
         );
+        let machine = machine.with_puller(Arc::new(PodImages(engine.clone())));
         Ok(Self { bridge, machine: Arc::new(machine), engine: engine.clone() })
     }
 

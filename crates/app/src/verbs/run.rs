@@ -12,7 +12,7 @@ use std::sync::Arc;
 use shipway_layers::{LayerStore as _, Snapshot};
 use shipway_oci::{ContainerConfig, Digest};
 use shipway_runtime::{Container, ContainerSpec, Network, RuntimeError, StdIo, TerminalSocket};
-use shipway_store::{ContainerRow, Found, StoreError};
+use shipway_store::{ContainerRow, Found};
 
 use crate::claim::Claim;
 use crate::cli::{NetworkKind, RunArgs};
@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::network::{self, OwnSandbox};
 use crate::publish;
+use crate::pulls;
 use crate::signals::Forwarder;
 use crate::sweep::sweep;
 use crate::terminal;
@@ -80,7 +81,7 @@ pub(crate) fn run(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<u8, Fa
 fn start(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<Started, Failure> {
     order::check(args)?;
     let publish = published(args, ui)?;
-    let found = engine.store.resolve(&args.image).map_err(|error| no_image(&args.image, error))?;
+    let found = pulls::find_or_pull(engine, &args.image, ui)?;
     let config = engine.store.config(&found.image_id)?;
     let layers = engine.layers.resolve(&config.rootfs.diff_ids)?;
     let mut snapshot = engine.layers.prepare(&layers)?;
@@ -176,16 +177,6 @@ fn publish_exposed(spec: &mut ContainerSpec, image: &ContainerConfig, ui: &mut U
     let named: Vec<u16> = spec.publish.iter().map(|mapping| mapping.container_port).collect();
     spec.publish.extend(mappings.into_iter().filter(|mapping| !named.contains(&mapping.container_port)));
     Ok(())
-}
-
-fn no_image(name: &str, error: StoreError) -> Failure {
-    match error {
-        StoreError::NoImage(_) => Failure::new(
-            format!("no image `{name}` in the local store, and pulling from registries is not there yet"),
-            "`shipway images` lists what there is; `shipway import FILE.tar NAME` adds one",
-        ),
-        other => other.into(),
-    }
 }
 
 fn record(

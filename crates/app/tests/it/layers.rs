@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["oci", "linux"]),
     ("layers", &["oci", "store", "linux"]),
     ("fetch", &[]),
+    ("distribution", &["oci", "store", "fetch"]),
     ("bootstrap", &["oci", "store", "layers", "fetch"]),
     ("network", &["linux"]),
     ("runtime", &["oci", "linux"]),
@@ -29,8 +30,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const KERNEL: &[&str] = &["libc", "nix", "rustix"];
 
 /// The synchronous core.
-const WITHOUT_TOKIO: &[&str] =
-    &["oci", "dockerfile", "linux", "store", "layers", "fetch", "bootstrap", "network", "build", "runtime"];
+const WITHOUT_TOKIO: &[&str] = &[
+    "oci",
+    "dockerfile",
+    "linux",
+    "store",
+    "layers",
+    "fetch",
+    "distribution",
+    "bootstrap",
+    "network",
+    "build",
+    "runtime",
+];
 
 /// Returns the direct, non-development dependencies of every crate of the workspace.
 fn dependencies() -> BTreeMap<String, Vec<String>> {

@@ -25,6 +25,9 @@ struct Process {
 #[derive(Debug, Default)]
 struct State {
     images: BTreeSet<String>,
+    /// What a registry has, and how often it was asked.
+    at_registry: BTreeSet<String>,
+    pulls: usize,
     sandboxes: BTreeSet<String>,
     processes: BTreeMap<String, Process>,
     signals: Vec<(String, i32)>,
@@ -56,6 +59,14 @@ impl FakeMachine {
 
     pub(crate) fn add_image(&self, name: &str) {
         self.state().images.insert(name.to_owned());
+    }
+
+    pub(crate) fn add_to_registry(&self, name: &str) {
+        self.state().at_registry.insert(name.to_owned());
+    }
+
+    pub(crate) fn pulls(&self) -> usize {
+        self.state().pulls
     }
 
     pub(crate) fn break_programs(&self) {
@@ -109,7 +120,20 @@ impl Machine for FakeMachine {
             history: Vec::new(),
             other: serde_json::Map::new(),
         };
-        Ok(Image { id: Digest::of(name.as_bytes()), config, layers: Vec::new() })
+        let from_registry = self.state().at_registry.contains(name);
+        Ok(Image { id: Digest::of(name.as_bytes()), config, layers: Vec::new(), from_registry })
+    }
+
+    fn pull_image(&self, name: &str) -> Result<Image, ImageProblem> {
+        {
+            let mut state = self.state();
+            state.pulls += 1;
+            if !state.at_registry.contains(name) {
+                return Err(ImageProblem::NotPulled("the registry has no such image".to_owned()));
+            }
+            state.images.insert(name.to_owned());
+        }
+        self.resolve_image(name)
     }
 
     fn make_sandbox(&self, id: &str) -> Result<Sandbox, MachineError> {

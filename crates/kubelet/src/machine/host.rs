@@ -19,7 +19,7 @@ use shipway_runtime::{
 };
 use shipway_store::{Store, StoreError};
 
-use super::{Adopted, Exit, Image, ImageProblem, Machine, Order, Sandbox, StartProblem};
+use super::{Adopted, Exit, Image, ImageProblem, ImagePuller, Machine, Order, Sandbox, StartProblem};
 use crate::clock::{from_nanoseconds, now};
 use crate::error::{MachineError, chain};
 
@@ -40,6 +40,7 @@ pub struct HostMachine {
     containers: Containers,
     network: Arc<dyn SandboxNetwork>,
     root_id: String,
+    puller: Option<Arc<dyn ImagePuller>>,
 }
 
 impl HostMachine {
@@ -51,7 +52,12 @@ impl HostMachine {
         network: Arc<dyn SandboxNetwork>,
         root_id: &str,
     ) -> Self {
-        Self { store, layers, containers, network, root_id: root_id.to_owned() }
+        Self { store, layers, containers, network, root_id: root_id.to_owned(), puller: None }
+    }
+
+    /// Returns the same machine; images that are missing come through `puller`.
+    pub fn with_puller(self, puller: Arc<dyn ImagePuller>) -> Self {
+        Self { puller: Some(puller), ..self }
     }
 
     fn container(&self, operation: &'static str, id: &str) -> Result<Container, MachineError> {
@@ -71,7 +77,18 @@ impl Machine for HostMachine {
         };
         let config = self.store.config(&found.image_id).map_err(|error| unreadable(&error))?;
         let layers = self.layers.resolve(&config.rootfs.diff_ids).map_err(|error| unreadable(&error))?;
-        Ok(Image { id: found.image_id, config, layers })
+        let from_registry = found
+            .name
+            .as_ref()
+            .map_or(Ok(false), |name| self.store.is_known_to_registry(name, &found.image_id))
+            .map_err(|error| unreadable(&error))?;
+        Ok(Image { id: found.image_id, config, layers, from_registry })
+    }
+
+    fn pull_image(&self, name: &str) -> Result<Image, ImageProblem> {
+        let puller = self.puller.as_ref().ok_or(ImageProblem::Missing)?;
+        puller.pull(name).map_err(ImageProblem::NotPulled)?;
+        self.resolve_image(name)
     }
 
     fn make_sandbox(&self, id: &str) -> Result<Sandbox, MachineError> {

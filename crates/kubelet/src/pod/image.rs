@@ -1,8 +1,7 @@
 //! Which image a container runs, and in plain words why there is none.
 //!
-//! Images come from the store that the builder writes to. `Always` means that the name is looked up again at each start, and
-//! the store is where it is looked up first; there is no registry client yet, so a name that is not in the store is an error
-//! that says what to type.
+//! Images come from the store that the builder writes to, and from registries. A name that was given here and that no registry
+//! has heard of means the image here, whatever the policy is: `Always` asks the registry only about what came from it.
 
 use crate::machine::{Image, ImageProblem, Machine};
 
@@ -17,11 +16,20 @@ pub(crate) struct Trouble {
     pub message: String,
 }
 
-/// Finds a container's image; also says whether it would have been pulled upstream.
+/// Finds a container's image, and pulls it where the policy says so.
 pub(crate) fn find(machine: &dyn Machine, name: &str, policy: Option<&str>) -> Result<Image, Trouble> {
-    let problem = match machine.resolve_image(name) {
-        Ok(image) => return Ok(image),
-        Err(problem) => problem,
+    let is_pinned = name.contains('@');
+    let problem = match (machine.resolve_image(name), policy) {
+        (Ok(image), Some("Always")) if image.from_registry && !is_pinned => match machine.pull_image(name) {
+            Ok(image) => return Ok(image),
+            Err(problem) => problem,
+        },
+        (Ok(image), _) => return Ok(image),
+        (Err(ImageProblem::Missing), policy) if policy != Some("Never") => match machine.pull_image(name) {
+            Ok(image) => return Ok(image),
+            Err(problem) => problem,
+        },
+        (Err(problem), _) => problem,
     };
     let never = policy == Some("Never");
     Err(match problem {
@@ -42,8 +50,15 @@ pub(crate) fn find(machine: &dyn Machine, name: &str, policy: Option<&str>) -> R
             reason: "ErrImagePull",
             waiting: "ImagePullBackOff",
             message: format!(
-                "image \"{name}\" is not in the local store and pulling from registries is not available yet; build it \
-                 with `shipway build -t {name} .`"
+                "image \"{name}\" is not in the local store and nothing here pulls images; build it with \
+                 `shipway build -t {name} .`"
+            ),
+        },
+        ImageProblem::NotPulled(why) => Trouble {
+            reason: "ErrImagePull",
+            waiting: "ImagePullBackOff",
+            message: format!(
+                "image \"{name}\": {why}; if it is yours, build it with `shipway build -t {name} .`"
             ),
         },
         ImageProblem::Unreadable(why) => Trouble {
@@ -52,4 +67,36 @@ pub(crate) fn find(machine: &dyn Machine, name: &str, policy: Option<&str>) -> R
             message: format!("image \"{name}\" could not be read from the local store: {why}"),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::FakeMachine;
+
+    #[test]
+    fn the_policy_says_when_the_registry_is_asked() {
+        const PINNED: &str = "web@sha256:00";
+        for (name, image, here, there, policy, want) in [
+            ("missing", "web", false, true, Some("IfNotPresent"), (Ok(()), 1)),
+            ("missing, no policy", "web", false, true, None, (Ok(()), 1)),
+            ("missing everywhere", "web", false, false, Some("Always"), (Err("ErrImagePull"), 1)),
+            ("missing, never", "web", false, true, Some("Never"), (Err("ErrImageNeverPull"), 0)),
+            ("here", "web", true, true, Some("IfNotPresent"), (Ok(()), 0)),
+            ("here and there, always", "web", true, true, Some("Always"), (Ok(()), 1)),
+            ("only here, always", "web", true, false, Some("Always"), (Ok(()), 0)),
+            ("pinned, always", PINNED, true, true, Some("Always"), (Ok(()), 0)),
+            ("here, never", "web", true, true, Some("Never"), (Ok(()), 0)),
+        ] {
+            let machine = FakeMachine::default();
+            if here {
+                machine.add_image(image);
+            }
+            if there {
+                machine.add_to_registry(image);
+            }
+            let found = find(&machine, image, policy).map(drop).map_err(|trouble| trouble.reason);
+            assert_eq!((found, machine.pulls()), want, "case {name}");
+        }
+    }
 }

@@ -69,7 +69,11 @@ impl Machine for TestMachine {
             history: Vec::new(),
             other: serde_json::Map::new(),
         };
-        Ok(Image { id: Digest::of(name.as_bytes()), config, layers: Vec::new() })
+        Ok(Image { id: Digest::of(name.as_bytes()), config, layers: Vec::new(), from_registry: false })
+    }
+
+    fn pull_image(&self, _name: &str) -> Result<Image, ImageProblem> {
+        Err(ImageProblem::Missing)
     }
 
     fn make_sandbox(&self, id: &str) -> Result<Sandbox, MachineError> {

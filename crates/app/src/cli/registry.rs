@@ -1,0 +1,129 @@
+//! Verbs that talk to registries, and those that carry images in files.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use shipway_oci::Platform;
+
+use super::ListFormat;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryVerb {
+    /// Download an image from a registry
+    #[command(after_help = "Examples:
+  shipway pull alpine
+  shipway pull -q quay.io/team/web:1.2
+  shipway pull --platform linux/arm64 debian:bookworm")]
+    Pull(PullArgs),
+    /// Upload an image to a registry
+    #[command(after_help = "Examples:
+  shipway tag web quay.io/team/web:1.2 && shipway push quay.io/team/web:1.2")]
+    Push(PushArgs),
+    /// Log in to a registry
+    #[command(after_help = "Examples:
+  shipway login quay.io
+  shipway login -u me --password-stdin quay.io < token")]
+    Login(LoginArgs),
+    /// Log out from a registry
+    #[command(after_help = "Examples:
+  shipway logout quay.io")]
+    Logout(LogoutArgs),
+    /// Show how an image was made
+    #[command(after_help = "Examples:
+  shipway history web
+  shipway history --no-trunc --format json web")]
+    History(HistoryArgs),
+    /// Write images to an archive
+    #[command(after_help = "Examples:
+  shipway save -o web.tar web
+  shipway save web | gzip > web.tar.gz")]
+    Save(SaveArgs),
+    /// Read images from an archive of Docker or OCI form
+    #[command(after_help = "Examples:
+  shipway load -i web.tar
+  shipway load < web.tar.gz")]
+    Load(LoadArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// The image: `[registry/]name[:tag]`, or `name@sha256:…`
+    pub(crate) name: String,
+    /// Print only the image's name
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Platform to pull, `os/architecture` [default: this machine's]
+    #[arg(long)]
+    pub(crate) platform: Option<Platform>,
+    /// All tags of the repository: not there yet
+    #[arg(short, long, hide = true)]
+    pub(crate) all_tags: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// The image, by the name that it has in the registry
+    pub(crate) name: String,
+    /// Print only the image's name
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// All tags of the repository: not there yet
+    #[arg(short, long, hide = true)]
+    pub(crate) all_tags: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// The registry: host, or host and port [default: docker.io]
+    pub(crate) server: Option<String>,
+    /// Name of the user
+    #[arg(short, long)]
+    pub(crate) username: Option<String>,
+    /// Password or token; others can see it in the list of processes
+    #[arg(short, long)]
+    pub(crate) password: Option<String>,
+    /// Read the password from the standard input
+    #[arg(long, conflicts_with = "password")]
+    pub(crate) password_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogoutArgs {
+    /// The registry: host, or host and port [default: docker.io]
+    pub(crate) server: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Name, id or digest of the image
+    pub(crate) name: String,
+    /// Nothing is cut
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Only ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// `table` or `json`
+    #[arg(long, default_value = "table")]
+    pub(crate) format: ListFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SaveArgs {
+    /// Names or ids of the images
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// The archive [default: the standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// The archive: tar, plain or compressed with gzip or zstd [default: the standard input]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// Print only the images' names
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}

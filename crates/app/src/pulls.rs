@@ -1,0 +1,146 @@
+//! Images from registries, wired to the store, to layers and to whoever waits.
+
+use std::error::Error as _;
+use std::io::Read;
+
+use miette::Diagnostic;
+use shipway_distribution::{
+    CredentialStore, Event, LayerSink, Progress, Pull, PullError, Pulled, Registries, SeamError, Settings,
+    SettingsError,
+};
+use shipway_kubelet::ImagePuller;
+use shipway_layers::{LayerStore as _, Unpacked};
+use shipway_oci::{DiffId, ParseReferenceError, Platform, Reference};
+use shipway_store::{Found, Store, StoreError};
+
+use crate::clock;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::transfers::{Direction, Transfers};
+use crate::ui::Ui;
+
+/// Why an image is not here.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub(crate) enum PullFailure {
+    /// The registry, or what it sent.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Pull(PullError),
+    /// The settings of registries.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Settings(SettingsError),
+    /// The settings of proxies.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Proxy(shipway_fetch::InvalidProxyError),
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(StoreError),
+}
+
+/// Returns the registries as this machine's settings and environment describe them.
+pub(crate) fn registries() -> Result<Registries, PullFailure> {
+    let settings = Settings::from_environment().map_err(PullFailure::Settings)?;
+    let fetch = shipway_fetch::Config::from_environment().map_err(PullFailure::Proxy)?;
+    Ok(Registries::new(settings, CredentialStore::from_environment(), fetch))
+}
+
+/// Pulls an image and gives it the name that it was pulled by.
+pub(crate) fn pull(
+    engine: &Engine,
+    reference: &Reference,
+    platform: Option<&Platform>,
+    progress: &dyn Progress,
+) -> Result<Pulled, PullFailure> {
+    let registries = registries()?;
+    // What arrives must not be collected before it has a name.
+    let _lease = engine.store.lease().map_err(PullFailure::Store)?;
+    let sink = Trees { store: engine.store.clone(), layers: engine.layers.clone() };
+    let deps = Pull { registries: &registries, store: &engine.store, sink: &sink, progress };
+    let pulled = shipway_distribution::pull(deps, reference, platform).map_err(PullFailure::Pull)?;
+    // Compat: docker, a digest in the name wins over a tag.
+    let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
+    let named = engine.store.tag(&name, pulled.manifest, pulled.image_id, clock::now());
+    named.map_err(PullFailure::Store)?;
+    Ok(pulled)
+}
+
+/// Finds the image that somebody named, and pulls it if it is not here. Compat: docker's words.
+pub(crate) fn find_or_pull(engine: &Engine, name: &str, ui: &mut Ui) -> Result<Found, Failure> {
+    match engine.store.resolve(name) {
+        Err(StoreError::NoImage(_)) => {}
+        other => return Ok(other?),
+    }
+    let reference: Reference = name.parse()?;
+    ui.note(format!("Unable to find image '{}' locally", reference.familiar()));
+    let progress = Transfers::on_stderr(Direction::Pull, Some(heading(&reference)));
+    let pulled = pull(engine, &reference, None, &progress)?;
+    ui.note(format!("Digest: {}", pulled.digest));
+    ui.note(format!("Status: Downloaded newer image for {}", reference.familiar()));
+    Ok(Found { image_id: pulled.image_id, manifest: pulled.manifest, name: Some(reference) })
+}
+
+/// `v1: Pulling from library/x`
+pub(crate) fn heading(reference: &Reference) -> String {
+    match (reference.digest(), reference.tag()) {
+        (Some(_), _) => format!("{reference}: Pulling from {}", reference.repository()),
+        (None, tag) => format!("{}: Pulling from {}", tag.unwrap_or("latest"), reference.repository()),
+    }
+}
+
+/// Pulls images for the cluster's pods.
+#[derive(Debug)]
+pub(crate) struct PodImages(pub(crate) Engine);
+
+impl ImagePuller for PodImages {
+    fn pull(&self, name: &str) -> Result<(), String> {
+        let reference: Reference = name.parse().map_err(|error: ParseReferenceError| error.to_string())?;
+        pull(&self.0, &reference, None, &Silent).map(drop).map_err(|failure| {
+            let mut text = failure.to_string();
+            let mut cause = failure.source();
+            while let Some(found) = cause {
+                text = format!("{text}: {found}");
+                cause = found.source();
+            }
+            text
+        })
+    }
+}
+
+/// Says nothing.
+#[derive(Debug)]
+pub(crate) struct Silent;
+
+impl Progress for Silent {
+    fn event(&self, _event: &Event<'_>) {}
+}
+
+/// Layers become trees while they arrive.
+#[derive(Debug)]
+pub(crate) struct Trees {
+    pub(crate) store: Store,
+    pub(crate) layers: Unpacked,
+}
+
+impl LayerSink for Trees {
+    fn has(&self, diff_id: DiffId) -> Result<bool, SeamError> {
+        Ok(self.store.layer_of(diff_id).map_err(seam)?.is_some())
+    }
+
+    fn import(&self, blob: &mut dyn Read, diff_id: DiffId) -> Result<(), SeamError> {
+        let mut tar = shipway_layers::decompress(Box::new(blob)).map_err(seam)?;
+        self.layers.import(&mut *tar, Some(diff_id)).map_err(seam).map(drop)
+    }
+
+    fn finish(&self, diff_ids: &[DiffId]) -> Result<(), SeamError> {
+        // What only a chain shows to be wrong is refused before the image has a name.
+        self.layers.resolve(diff_ids).map_err(seam)?;
+        self.layers.sync().map_err(seam)
+    }
+}
+
+fn seam(error: impl Diagnostic + Send + Sync + 'static) -> SeamError {
+    Box::new(error)
+}
