@@ -1,15 +1,15 @@
 //! Images from registries, wired to the store, to layers and to whoever waits.
 
 use std::error::Error as _;
-use std::io::Read;
+use std::io::{Read, Write};
 
 use miette::Diagnostic;
 use shipway_distribution::{
-    CredentialStore, Event, LayerSink, Progress, Pull, PullError, Pulled, Registries, SeamError, Settings,
-    SettingsError,
+    CredentialStore, Event, LayerSink, LayerSource, Progress, Pull, PullError, Pulled, Registries, SeamError,
+    Settings, SettingsError,
 };
 use shipway_kubelet::ImagePuller;
-use shipway_layers::{LayerStore as _, Unpacked};
+use shipway_layers::{LayerError, LayerStore as _, Unpacked};
 use shipway_oci::{DiffId, ParseReferenceError, Platform, Reference};
 use shipway_store::{Found, Store, StoreError};
 
@@ -117,7 +117,7 @@ impl Progress for Silent {
     fn event(&self, _event: &Event<'_>) {}
 }
 
-/// Layers become trees while they arrive.
+/// Layers become trees while they arrive, and archives of trees when they leave.
 #[derive(Debug)]
 pub(crate) struct Trees {
     pub(crate) store: Store,
@@ -138,6 +138,14 @@ impl LayerSink for Trees {
         // What only a chain shows to be wrong is refused before the image has a name.
         self.layers.resolve(diff_ids).map_err(seam)?;
         self.layers.sync().map_err(seam)
+    }
+}
+
+impl LayerSource for Trees {
+    fn export(&self, diff_id: DiffId, out: &mut dyn Write) -> Result<(), SeamError> {
+        let row = self.store.layer_of(diff_id).map_err(seam)?;
+        let row = row.ok_or_else(|| seam(LayerError::NoLayer(diff_id.to_string())))?;
+        self.layers.export(&row.id, out).map_err(seam)
     }
 }
 

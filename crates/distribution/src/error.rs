@@ -177,6 +177,16 @@ pub enum RegistryError {
         #[diagnostic_source]
         source: StoreError,
     },
+    /// A layer that another tool made is here as files only, and its archive cannot be made again.
+    #[error("the archive of layer {} is not here, and cannot be made again from its files", digest.short())]
+    #[diagnostic(
+        code(registry::not_repeatable),
+        help("pull the image again under the name that it came from, or import it again, then push it")
+    )]
+    NotRepeatable {
+        /// The diff ID.
+        digest: Digest,
+    },
     /// A layer could not be taken in or given.
     #[error("could not {operation} layer {}", digest.short())]
     #[diagnostic(code(registry::layer))]

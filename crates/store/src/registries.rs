@@ -71,6 +71,26 @@ impl Store {
         Ok(digests.iter().any(|known| known.repository == name.name()))
     }
 
+    /// Returns the repositories that have, or had, an image with a layer of this digest.
+    pub fn repositories_of_blob(&self, blob: &Digest) -> Result<Vec<String>, StoreError> {
+        let known: Vec<(String, Option<Digest>)> = self.read("list digests", |connection| {
+            let sql = "SELECT DISTINCT repository, manifest FROM digests ORDER BY repository";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_map([], |row| Ok((row.get(0)?, digest_in(row, 1)?)))?.collect()
+        })?;
+        let has_it = |manifest: &Option<Digest>| {
+            let manifest = manifest.as_ref().and_then(|digest| self.manifest(digest).ok());
+            manifest.is_some_and(|manifest| manifest.layers.iter().any(|layer| layer.digest == *blob))
+        };
+        let mut found: Vec<String> = known
+            .into_iter()
+            .filter(|(_, manifest)| has_it(manifest))
+            .map(|(repository, _)| repository)
+            .collect();
+        found.dedup();
+        Ok(found)
+    }
+
     /// Records a compressed form of a layer.
     pub fn record_packed(&self, diff_id: DiffId, packed: &Packed) -> Result<(), StoreError> {
         let size = i64::try_from(packed.size).unwrap_or(i64::MAX);

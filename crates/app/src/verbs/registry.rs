@@ -4,6 +4,7 @@ mod history;
 mod login;
 mod logout;
 mod pull;
+mod push;
 
 use crate::cli::RegistryVerb;
 use crate::engine::Engine;
@@ -15,7 +16,8 @@ pub(crate) fn run(engine: &Engine, verb: &RegistryVerb, ui: &mut Ui) -> Result<u
         RegistryVerb::Pull(args) => pull::run(engine, args, ui),
         RegistryVerb::Login(args) => login::run(args, ui),
         RegistryVerb::Logout(args) => logout::run(args, ui),
-        RegistryVerb::Push(_) | RegistryVerb::Save(_) | RegistryVerb::Load(_) => Err(Failure::plain("later")),
+        RegistryVerb::Push(args) => push::run(engine, args, ui),
+        RegistryVerb::Save(_) | RegistryVerb::Load(_) => Err(Failure::plain("later")),
         RegistryVerb::History(args) => history::run(engine, args, ui),
     }
 }

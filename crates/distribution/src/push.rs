@@ -1,0 +1,126 @@
+//! From an image in the store to a registry.
+
+mod layers;
+
+use shipway_fetch::Method;
+use shipway_oci::{Digest, Manifest, MediaType, Reference};
+use shipway_store::{Found, Store};
+
+use self::layers::Layers;
+use crate::documents::Repository;
+use crate::refusal::{Attempt, refusal};
+use crate::registry::Ask;
+use crate::upload::{Bytes, Upload};
+use crate::{Event, LayerSource, Progress, PushError, Registries, RegistryError};
+
+/// What pushing needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Push<'a> {
+    /// The registries.
+    pub registries: &'a Registries,
+    /// Where documents and compressed layers are. The caller holds a lease of it.
+    pub store: &'a Store,
+    /// Where layers come from that are not here as blobs.
+    pub source: &'a dyn LayerSource,
+    /// Who hears of it.
+    pub progress: &'a dyn Progress,
+}
+
+/// What the registry has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Digest of the manifest there.
+    pub digest: Digest,
+    /// Its length.
+    pub size: u64,
+}
+
+/// Pushes an image under a name with a tag. Blobs that the registry has are not sent, nor read.
+pub fn push(deps: Push<'_>, reference: &Reference, image: &Found) -> Result<Pushed, PushError> {
+    let registry = deps.registries.of(reference);
+    let repository = Repository::new(registry, reference.repository());
+    let scope = format!("repository:{}:pull,push", repository.path);
+    let one = One { deps, repository, scope, reference, image };
+    one.push().map_err(|source| PushError { reference: reference.familiar(), source })
+}
+
+/// One push.
+struct One<'a> {
+    deps: Push<'a>,
+    repository: Repository,
+    scope: String,
+    reference: &'a Reference,
+    image: &'a Found,
+}
+
+impl One<'_> {
+    fn push(&self) -> Result<Pushed, RegistryError> {
+        let store = self.deps.store;
+        let manifest = store.manifest(&self.image.manifest).map_err(RegistryError::store)?;
+        let config = store.config(&self.image.image_id).map_err(RegistryError::store)?;
+        let there =
+            Layers::new(self.deps, &self.repository, &self.scope, &manifest, &config.rootfs.diff_ids)?
+                .send()?;
+        self.send_config()?;
+        let bytes = if there == manifest.layers {
+            store
+                .read_blob(&self.image.manifest, crate::documents::DOCUMENT_LIMIT)
+                .map_err(RegistryError::store)?
+        } else {
+            let changed = Manifest { layers: there, ..manifest.clone() };
+            serde_json::to_vec(&changed).expect("a manifest is always JSON")
+        };
+        let kind = manifest.media_type.as_ref().map_or(MediaType::OCI_MANIFEST, MediaType::as_str);
+        let digest = self.put_manifest(&bytes, kind)?;
+        store.put_blob(&bytes).map_err(RegistryError::store)?;
+        store
+            .record_digest(&self.reference.name(), digest, self.image.image_id, digest)
+            .map_err(RegistryError::store)?;
+        Ok(Pushed { digest, size: bytes.len() as u64 })
+    }
+
+    fn send_config(&self) -> Result<(), RegistryError> {
+        let digest = self.image.image_id;
+        let limit = crate::documents::DOCUMENT_LIMIT;
+        let bytes = self.deps.store.read_blob(&digest, limit).map_err(RegistryError::store)?;
+        let size = bytes.len() as u64;
+        if self.repository.has_blob(&digest, size, &self.scope)? {
+            return Ok(());
+        }
+        let upload = Upload {
+            repository: &self.repository,
+            scope: &self.scope,
+            digest,
+            size,
+            bytes: Bytes::Memory(&bytes),
+            sent: &|_| {},
+        };
+        upload.run()
+    }
+
+    fn put_manifest(&self, bytes: &[u8], kind: &str) -> Result<Digest, RegistryError> {
+        let registry = &self.repository.registry;
+        let tag = self.reference.tag().unwrap_or("latest");
+        let url = registry.url(&format!("{}/manifests/{tag}", self.repository.path));
+        let ask = Ask::new(Method::Put, &url, &self.scope).header("content-type", kind);
+        let response = registry.ask(&ask, bytes)?;
+        let digest = Digest::of(bytes);
+        if !matches!(response.status(), 200..=202) {
+            let what = self.reference.familiar();
+            return Err(refusal(registry, Attempt { operation: "name", what: &what }, response));
+        }
+        let said = response.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
+        match said.filter(|said| *said != digest) {
+            None => Ok(digest),
+            Some(said) => {
+                Err(self.repository.wrong("manifest", format!("it keeps it as {said}, not as {digest}")))
+            }
+        }
+    }
+}
+
+/// Says that a push begins: the layers by their diff IDs.
+fn announce(progress: &dyn Progress, diff_ids: &[Digest]) {
+    progress.event(&Event::Found);
+    progress.event(&Event::Layers(diff_ids));
+}
