@@ -67,7 +67,7 @@ impl Repository {
         };
         let what = format!("{}{}{tag}", self.path, if digest.is_some() { '@' } else { ':' });
         let url = self.registry.url(&format!("{}/manifests/{tag}", self.path));
-        let ask = Ask::new(Method::Get, &url, &self.pull_scope).budget(DOCUMENT_LIMIT);
+        let ask = Ask::new(Method::Get, &url, &self.pull_scope).budget(DOCUMENT_LIMIT + 1);
         let response = self.registry.ask(&ask.header("accept", ACCEPTED.join(", ")), &[])?;
         if response.status() != 200 {
             return Err(refusal(&self.registry, Attempt { operation: "get", what: &what }, response));

@@ -1,0 +1,209 @@
+use std::sync::Arc;
+
+use serde_json::json;
+use shipway_distribution::RegistryError;
+
+use crate::image::{Image, noise};
+use crate::machine::Machine;
+use crate::server::{Asked, Reply, TestRegistry};
+
+/// Pulls an image from a registry that answers some questions about its one large layer as `fault` says.
+fn pull_with(
+    image: &Image,
+    fault: impl Fn(&Asked, usize) -> Option<Reply> + Send + Sync + 'static,
+) -> (Machine, TestRegistry, Result<(), RegistryError>) {
+    let registry = TestRegistry::with_fault(fault);
+    image.publish(&registry, "web", "1");
+    let machine = Machine::new();
+    let pulled = machine.pull(&registry.name("web:1")).map(drop).map_err(|error| error.source);
+    (machine, registry, pulled)
+}
+
+fn image() -> Image {
+    Image::of(&[&noise(600_000)])
+}
+
+#[test]
+fn a_lie_about_a_layer_is_found_and_nothing_of_it_is_kept() {
+    let image = image();
+    let digest = image.blob_digest(0);
+    let blob = image.blobs[0].clone();
+    let path = format!("/blobs/{digest}");
+    let mut wrong = blob.clone();
+    wrong[300_000] ^= 1;
+    let cases: Vec<(&str, Reply, &str)> = vec![
+        ("other bytes", Reply::new(200, wrong), "its digest is"),
+        ("too short", Reply::new(200, &blob[..1000]), "it has 1000 bytes"),
+        ("too long", Reply::new(200, [&blob[..], b"more"].concat()), "bytes, not"),
+        ("without end", Reply { endless: true, ..Reply::new(200, blob.clone()) }, "more than its"),
+        ("nothing", Reply::new(200, ""), "broke off after 0"),
+        ("another part", Reply::new(206, &blob[5..]).header("Content-Range", "bytes 5-9/10"), "another part"),
+    ];
+    for (name, reply, said) in cases {
+        let of_fault = path.clone();
+        let (machine, _registry, pulled) =
+            pull_with(&image, move |asked, _| asked.target.ends_with(&of_fault).then(|| reply.clone()));
+        let error = pulled.unwrap_err();
+        assert!(matches!(error, RegistryError::Content { .. } | RegistryError::Broken { .. }), "case {name}: {error}");
+        assert!(error.to_string().contains(said), "case {name}: {error}");
+        assert!(!machine.store.has_blob(&digest), "case {name}");
+        assert_eq!(machine.store.images().unwrap(), [], "case {name}");
+        assert_eq!(fs_err::read_dir(machine.store.tmp()).unwrap().count(), 0, "case {name}");
+    }
+}
+
+#[test]
+fn a_download_that_breaks_off_goes_on_where_it_stopped() {
+    let image = image();
+    let blob = Arc::new(image.blobs[0].clone());
+    let path = format!("/blobs/{}", image.blob_digest(0));
+    for (name, ranges) in [("with ranges", true), ("without ranges", false)] {
+        let (blob, path) = (Arc::clone(&blob), path.clone());
+        let of_test = path.clone();
+        let (machine, registry, pulled) = pull_with(&image, move |asked, _| {
+            let is_it = asked.target.ends_with(&path);
+            match asked.header("range") {
+                None if is_it && ranges => {
+                    Some(Reply { cut: Some(200_000), ..Reply::new(200, blob.to_vec()) })
+                }
+                Some("bytes=200000-") if is_it && ranges => {
+                    let rest = Reply::new(206, &blob[200_000..]);
+                    let range = format!("bytes 200000-{}/{}", blob.len() - 1, blob.len());
+                    Some(Reply { cut: Some(100_000), ..rest.header("Content-Range", range) })
+                }
+                // The server knows no ranges: the whole again, longer each time.
+                Some(_) if is_it && !ranges => Some(Reply::new(200, blob.to_vec())),
+                None if is_it => Some(Reply { cut: Some(200_000), ..Reply::new(200, blob.to_vec()) }),
+                _ => None,
+            }
+        });
+        pulled.unwrap_or_else(|error| panic!("case {name}: {error}"));
+        assert!(machine.store.has_blob(&image.blob_digest(0)), "case {name}");
+        let asked: Vec<_> =
+            registry.asked().into_iter().filter(|asked| asked.target.ends_with(&of_test)).collect();
+        let ranges: Vec<_> = asked.iter().map(|asked| asked.header("range").map(str::to_owned)).collect();
+        assert_eq!(ranges[..2], [None, Some("bytes=200000-".to_owned())], "case {name}");
+    }
+}
+
+#[test]
+fn a_download_that_never_gets_further_ends() {
+    let image = image();
+    let path = format!("/blobs/{}", image.blob_digest(0));
+    let blob = image.blobs[0].clone();
+    let (_machine, registry, pulled) = pull_with(&image, move |asked, _| {
+        asked.target.ends_with(&path).then(|| match asked.header("range") {
+            None => Reply { cut: Some(200_000), ..Reply::new(200, blob.clone()) },
+            Some(_) => Reply { cut: Some(0), ..Reply::new(206, &blob[200_000..]) }
+                .header("Content-Range", "bytes 200000-600000/600001"),
+        })
+    });
+    let error = pulled.unwrap_err();
+    assert!(matches!(error, RegistryError::Broken { received: 200_000, .. }), "{error}");
+    assert!(registry.asked().len() < 20);
+}
+
+#[test]
+fn a_registry_that_is_busy_is_asked_again_and_one_that_stays_so_is_told() {
+    let limited = || {
+        let body = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"you have reached your limit"}]}"#;
+        Reply::new(429, body).header("Retry-After", "0")
+    };
+    let (_, _, pulled) = pull_with(&image(), move |_, number| (number % 2 == 0).then(limited));
+    pulled.unwrap();
+    let (_, registry, pulled) = pull_with(&image(), move |_, _| Some(limited()));
+    let error = pulled.unwrap_err();
+    assert!(
+        error.to_string().ends_with("limits requests for the next 0 seconds: you have reached your limit"),
+        "{error}"
+    );
+    assert_eq!(registry.asked().len(), 3);
+    let (_, _, pulled) = pull_with(&image(), move |_, number| (number < 2).then(|| Reply::new(503, "")));
+    pulled.unwrap();
+}
+
+#[test]
+fn documents_that_lie_or_are_too_large_are_refused() {
+    let good = image();
+    let body = good.manifest_bytes();
+    let manifest = |bytes: Vec<u8>| {
+        Reply::new(200, bytes).header("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+    };
+    let mut both = good.manifest.clone();
+    both["manifests"] = json!([]);
+    let mut twice = String::from_utf8(body.clone()).unwrap();
+    twice.insert_str(1, "\"layers\":[],");
+    let other = format!("sha256:{}", "0".repeat(64));
+    let cases: Vec<(&str, Reply, &str)> = vec![
+        ("five megabytes", manifest(vec![b' '; 5 << 20]), "larger than 4194304"),
+        ("without end", Reply { endless: true, ..manifest(body.clone()) }, "larger than"),
+        ("another digest", manifest(body.clone()).header("Docker-Content-Digest", other), "its digest is"),
+        ("image and index", manifest(both.to_string().into_bytes()), "both as an image and as an index"),
+        ("a name twice", manifest(twice.into_bytes()), "stands twice"),
+        ("no JSON", manifest(b"<html>".to_vec()), "not valid"),
+        ("deep", manifest("[".repeat(1_000_000).into_bytes()), "not valid"),
+    ];
+    for (name, reply, said) in cases {
+        let (machine, _registry, pulled) =
+            pull_with(&good, move |asked, _| asked.target.contains("/manifests/").then(|| reply.clone()));
+        let error = pulled.unwrap_err();
+        assert!(error.to_string().contains(said), "case {name}: {error}");
+        assert_eq!(machine.store.images().unwrap(), [], "case {name}");
+    }
+}
+
+#[test]
+fn a_digest_in_the_name_is_what_arrives_or_nothing() {
+    let registry = TestRegistry::start();
+    let (good, other) = (Image::of(&[b"good"]), Image::of(&[b"other"]));
+    let digest = good.publish(&registry, "web", "1");
+    other.publish(&registry, "web", "2");
+    let machine = Machine::new();
+    let name = registry.name(&format!("web:2@{digest}"));
+    let pulled = machine.pull(&name).unwrap();
+    assert_eq!(pulled.digest, digest, "the digest wins over the tag");
+
+    let bytes = other.manifest_bytes();
+    let lying = TestRegistry::with_fault(move |asked, _| {
+        let reply = Reply::new(200, bytes.clone());
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        asked.target.contains("/manifests/").then(|| reply.header("Content-Type", kind))
+    });
+    let error = Machine::new().refused(&lying.name(&format!("web@{digest}")));
+    assert!(error.to_string().contains("its digest is"), "{error}");
+}
+
+#[test]
+fn a_config_that_lies_about_the_layers_is_found() {
+    let registry = TestRegistry::start();
+    let mut image = Image::of(&[b"one", b"two"]);
+    image.config["rootfs"]["diff_ids"] = json!([image.diff_id(0)]);
+    image.describe();
+    image.publish(&registry, "web", "few");
+    let machine = Machine::new();
+    let error = machine.refused(&registry.name("web:few"));
+    assert!(error.to_string().contains("it lists 2 layers, and the config 1"), "{error}");
+
+    image.config["rootfs"]["diff_ids"] = json!([image.diff_id(1), image.diff_id(0)]);
+    image.describe();
+    image.publish(&registry, "web", "swapped");
+    let error = machine.refused(&registry.name("web:swapped"));
+    assert!(matches!(error, RegistryError::Layer { .. }), "{error}");
+    assert_eq!(machine.store.images().unwrap(), []);
+}
+
+#[test]
+fn addresses_in_a_manifest_are_not_followed() {
+    let elsewhere = TestRegistry::start();
+    let registry = TestRegistry::start();
+    let mut image = Image::of(&[b"foreign"]);
+    image.manifest["layers"][0]["urls"] = json!([format!("http://{}/layer", elsewhere.address)]);
+    image.manifest["layers"][0]["mediaType"] =
+        json!("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
+    image.publish(&registry, "web", "1");
+    Machine::new().pull(&registry.name("web:1")).unwrap();
+    registry.contents().links.clear();
+    let error = Machine::new().refused(&registry.name("web:1"));
+    assert!(matches!(error, RegistryError::NotFound { .. }), "{error}");
+    assert_eq!(elsewhere.asked().len(), 0);
+}

@@ -1,0 +1,135 @@
+//! A machine that pulls and pushes: a store, and layers that are only remembered.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use shipway_distribution::{
+    CredentialStore, Credentials, Event, LayerSink, LayerSource, Progress, Pull, PullError, Pulled, Push,
+    PushError, Pushed, Registries, RegistryError, SeamError, Secret, Settings,
+};
+use shipway_fetch::{Config, Retry};
+use shipway_oci::{DiffId, Digest, Platform};
+use shipway_store::{Found, Store};
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{0}")]
+struct Refused(String);
+
+pub(crate) struct Machine {
+    dir: tempfile::TempDir,
+    pub(crate) store: Store,
+    pub(crate) trees: Trees,
+    pub(crate) settings: Settings,
+}
+
+/// Layers by their diff IDs.
+#[derive(Debug, Default)]
+pub(crate) struct Trees(Mutex<HashMap<DiffId, Vec<u8>>>);
+
+#[derive(Debug)]
+struct Deaf;
+
+impl Progress for Deaf {
+    fn event(&self, _event: &Event<'_>) {}
+}
+
+impl Trees {
+    pub(crate) fn has_layer(&self, diff_id: DiffId) -> bool {
+        self.0.lock().unwrap().contains_key(&diff_id)
+    }
+
+    /// Makes the files of a layer others than those that were taken in.
+    pub(crate) fn corrupt(&self, tar: &[u8], other: &[u8]) {
+        self.0.lock().unwrap().insert(DiffId(Digest::of(tar)), other.to_vec());
+    }
+
+    pub(crate) fn add(&self, tar: &[u8]) -> DiffId {
+        let diff_id = DiffId(Digest::of(tar));
+        self.0.lock().unwrap().insert(diff_id, tar.to_vec());
+        diff_id
+    }
+}
+
+impl LayerSink for Trees {
+    fn has(&self, diff_id: DiffId) -> Result<bool, SeamError> {
+        Ok(self.has_layer(diff_id))
+    }
+
+    fn import(&self, blob: &mut dyn Read, diff_id: DiffId) -> Result<(), SeamError> {
+        let mut tar = Vec::new();
+        let read = flate2::read::GzDecoder::new(blob).read_to_end(&mut tar);
+        read.map_err(|error| Box::new(Refused(error.to_string())) as SeamError)?;
+        if DiffId(Digest::of(&tar)) != diff_id {
+            return Err(Box::new(Refused("another diff ID".to_owned())));
+        }
+        self.add(&tar);
+        Ok(())
+    }
+
+    fn finish(&self, _diff_ids: &[DiffId]) -> Result<(), SeamError> {
+        Ok(())
+    }
+}
+
+impl LayerSource for Trees {
+    fn export(&self, diff_id: DiffId, out: &mut dyn Write) -> Result<(), SeamError> {
+        let trees = self.0.lock().unwrap();
+        let tar =
+            trees.get(&diff_id).ok_or_else(|| Box::new(Refused("no such layer".to_owned())) as SeamError)?;
+        out.write_all(tar).map_err(|error| Box::new(Refused(error.to_string())) as SeamError)
+    }
+}
+
+impl Machine {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("root")).unwrap();
+        Self { dir, store, trees: Trees::default(), settings: Settings::default() }
+    }
+
+    pub(crate) fn credentials(&self) -> CredentialStore {
+        CredentialStore::at(self.dir.path().join("config.json"))
+    }
+
+    pub(crate) fn log_in(&self, registry: &str, user: &str, password: &str) {
+        let credentials = Credentials::Password { user: user.to_owned(), password: Secret::new(password) };
+        self.credentials().put(registry, &credentials).unwrap();
+    }
+
+    pub(crate) fn registries(&self) -> Registries {
+        let retry = Retry {
+            attempts: 3,
+            first_pause: Duration::from_millis(1),
+            longest_pause: Duration::from_millis(5),
+        };
+        let fetch = Config { retry, read_timeout: Duration::from_secs(5), ..Config::default() };
+        Registries::new(self.settings.clone(), self.credentials(), fetch)
+    }
+
+    pub(crate) fn pull(&self, name: &str) -> Result<Pulled, PullError> {
+        self.pull_for(name, Some("linux/amd64"))
+    }
+
+    pub(crate) fn pull_for(&self, name: &str, platform: Option<&str>) -> Result<Pulled, PullError> {
+        let registries = self.registries();
+        let deps = Pull { registries: &registries, store: &self.store, sink: &self.trees, progress: &Deaf };
+        let platform: Option<Platform> = platform.map(|text| text.parse().unwrap());
+        let pulled = shipway_distribution::pull(deps, &name.parse().unwrap(), platform.as_ref())?;
+        self.store.tag(&name.parse().unwrap(), pulled.manifest, pulled.image_id, 1).unwrap();
+        Ok(pulled)
+    }
+
+    /// Pulls what cannot be pulled, and returns why.
+    pub(crate) fn refused(&self, name: &str) -> RegistryError {
+        self.pull(name).unwrap_err().source
+    }
+
+    pub(crate) fn push(&self, name: &str) -> Result<Pushed, PushError> {
+        let registries = self.registries();
+        let found: Found = self.store.resolve(name).unwrap();
+        let deps = Push { registries: &registries, store: &self.store, source: &self.trees, progress: &Deaf };
+        shipway_distribution::push(deps, &name.parse().unwrap(), &found)
+    }
+}

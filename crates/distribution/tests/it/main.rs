@@ -1,0 +1,10 @@
+//! Tests of the client against a registry on this machine that does as it is told.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod auth;
+mod faults;
+mod image;
+mod machine;
+mod pull;
+mod push;
+mod server;

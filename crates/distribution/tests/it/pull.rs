@@ -1,0 +1,115 @@
+use serde_json::json;
+use shipway_distribution::RegistryError;
+use shipway_oci::Digest;
+
+use crate::image::{Image, OCI_INDEX, OCI_MANIFEST, descriptor};
+use crate::machine::Machine;
+use crate::server::TestRegistry;
+
+#[test]
+fn an_image_comes_with_its_layers_and_keeps_its_compressed_bytes() {
+    let registry = TestRegistry::start();
+    let image = Image::of(&[b"one", b"two", b"one"]);
+    let digest = image.publish(&registry, "team/web", "1");
+    let machine = Machine::new();
+    let pulled = machine.pull(&registry.name("team/web:1")).unwrap();
+    assert_eq!((pulled.manifest, pulled.digest), (digest, digest));
+    assert_eq!(pulled.image_id, Digest::of(&image.config_bytes()));
+    for layer in 0..3 {
+        assert!(machine.trees.has_layer(image.diff_id(layer)));
+        assert!(machine.store.has_blob(&image.blob_digest(layer)));
+    }
+    assert_eq!(registry.count("GET", "/blobs/"), 3, "two layers and the config, each once");
+
+    registry.forget_questions();
+    machine.pull(&registry.name("team/web:1")).unwrap();
+    let asked: Vec<String> = registry.asked().into_iter().map(|asked| asked.target).collect();
+    assert_eq!(asked, ["/v2/team/web/manifests/1"]);
+}
+
+#[test]
+fn the_image_for_the_platform_is_chosen_and_the_index_kept() {
+    let registry = TestRegistry::start();
+    let (amd, arm) = (Image::for_platform(&[b"amd"], "amd64"), Image::for_platform(&[b"arm"], "arm64"));
+    let entry = |image: &Image, architecture: &str| {
+        let mut entry = descriptor(OCI_MANIFEST, &image.manifest_bytes());
+        entry["platform"] = json!({"os": "linux", "architecture": architecture});
+        entry
+    };
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
+        entry(&arm, "arm64"), entry(&amd, "amd64"),
+    ]});
+    amd.publish(&registry, "multi", "amd");
+    arm.publish(&registry, "multi", "arm");
+    let digest = registry.add_manifest("multi", "1", OCI_INDEX, index.to_string().as_bytes());
+    let machine = Machine::new();
+
+    let pulled = machine.pull_for(&registry.name("multi:1"), Some("linux/arm64")).unwrap();
+    assert_eq!(pulled.digest, digest);
+    assert_eq!(pulled.manifest, Digest::of(&arm.manifest_bytes()));
+    assert!(machine.store.has_blob(&digest), "the index is kept");
+    assert!(!machine.trees.has_layer(amd.diff_id(0)));
+    let pinned = registry.name(&format!("multi@{digest}"));
+    assert_eq!(machine.store.resolve(&pinned).unwrap().image_id, pulled.image_id);
+
+    let error = machine.pull_for(&registry.name("multi:1"), Some("linux/s390x")).unwrap_err().source;
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "no image for platform linux/s390x in `{}`; there are: linux/arm64, linux/amd64",
+            registry.name("multi:1")
+        )
+    );
+}
+
+#[test]
+fn an_image_without_index_is_taken_as_it_is_unless_a_platform_was_asked_for() {
+    let registry = TestRegistry::start();
+    Image::for_platform(&[b"x"], "s390x").publish(&registry, "web", "1");
+    let machine = Machine::new();
+    let error = machine.pull_for(&registry.name("web:1"), Some("linux/amd64")).unwrap_err().source;
+    assert!(matches!(error, RegistryError::Platform { .. }), "{error}");
+    machine.pull_for(&registry.name("web:1"), None).unwrap();
+}
+
+#[test]
+fn dockers_own_types_are_pulled_too() {
+    let registry = TestRegistry::start();
+    let mut image = Image::of(&[b"x"]);
+    let kind = "application/vnd.docker.distribution.manifest.v2+json";
+    image.manifest["mediaType"] = json!(kind);
+    image.manifest["config"]["mediaType"] = json!("application/vnd.docker.container.image.v1+json");
+    image.manifest["layers"][0]["mediaType"] = json!("application/vnd.docker.image.rootfs.diff.tar.gzip");
+    image.publish(&registry, "web", "1");
+    registry.add_manifest("web", "1", kind, &image.manifest_bytes());
+    let machine = Machine::new();
+    machine.pull(&registry.name("web:1")).unwrap();
+    assert!(machine.trees.has_layer(image.diff_id(0)));
+}
+
+#[test]
+fn what_is_not_there_and_nobody_answering_are_told_apart() {
+    let registry = TestRegistry::start();
+    let machine = Machine::new();
+    let error = machine.refused(&registry.name("web:1"));
+    assert_eq!(error.to_string(), format!("{} has no `web:1`: manifest unknown", registry.address));
+    // A port that was free a moment ago.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = machine.refused(&format!("{gone}/web:1"));
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
+}
+
+#[test]
+fn an_artifact_that_is_no_image_is_refused() {
+    let registry = TestRegistry::start();
+    for (name, change) in [
+        ("config", ("/config/mediaType", "application/vnd.cncf.helm.config.v1+json")),
+        ("layer", ("/layers/0/mediaType", "application/vnd.cncf.helm.chart.content.v1.tar+gzip")),
+    ] {
+        let mut image = Image::of(&[b"x"]);
+        *image.manifest.pointer_mut(change.0).unwrap() = json!(change.1);
+        image.publish(&registry, "chart", name);
+        let error = Machine::new().refused(&registry.name(&format!("chart:{name}")));
+        assert!(error.to_string().contains(change.1), "{error}");
+    }
+}

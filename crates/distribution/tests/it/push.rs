@@ -1,0 +1,148 @@
+use serde_json::{Value, json};
+use shipway_distribution::RegistryError;
+use shipway_oci::Digest;
+
+use crate::image::{Image, noise};
+use crate::machine::Machine;
+use crate::server::{Reply, TestRegistry};
+
+/// Makes an image as the builder does: its layers are trees, and its manifest names them uncompressed.
+fn build(machine: &Machine, name: &str, tars: &[&[u8]]) {
+    let mut image = Image::of(tars);
+    for tar in tars {
+        machine.trees.add(tar);
+    }
+    let layers: Vec<Value> = tars
+        .iter()
+        .map(|tar| crate::image::descriptor("application/vnd.oci.image.layer.v1.tar", tar))
+        .collect();
+    image.manifest["layers"] = json!(layers);
+    let config = machine.store.put_blob(&image.config_bytes()).unwrap();
+    let manifest = machine.store.put_blob(&image.manifest_bytes()).unwrap();
+    machine.store.tag(&name.parse().unwrap(), manifest, config, 1).unwrap();
+}
+
+fn writes(registry: &TestRegistry) -> Vec<String> {
+    let asked = registry.asked().into_iter();
+    let writes = asked.filter(|asked| !["GET", "HEAD"].contains(&asked.method.as_str()));
+    writes.map(|asked| format!("{} {}", asked.method, asked.target.split('?').next().unwrap())).collect()
+}
+
+#[test]
+fn what_was_pushed_can_be_pulled_and_the_second_push_sends_nothing() {
+    let registry = TestRegistry::start();
+    let (builder, other) = (Machine::new(), Machine::new());
+    let name = registry.name("team/web:1");
+    let large = noise(3 << 20);
+    build(&builder, &name, &[b"small", &large, b"small"]);
+    let pushed = builder.push(&name).unwrap();
+    let pulled = other.pull(&name).unwrap();
+    assert_eq!(pulled.digest, pushed.digest);
+    assert_eq!(pulled.image_id, builder.store.resolve(&name).unwrap().image_id);
+    assert!(other.trees.has_layer(shipway_oci::DiffId(Digest::of(&large))));
+    assert_eq!(registry.count("PATCH", ""), 1, "only the large one is worth being taken up again");
+
+    registry.forget_questions();
+    assert_eq!(builder.push(&name).unwrap(), pushed);
+    assert_eq!(writes(&registry), ["PUT /v2/team/web/manifests/1"]);
+    assert_eq!(registry.count("HEAD", "/blobs/"), 3);
+
+    // What only the name of changes is only named.
+    registry.forget_questions();
+    let tagged = registry.name("team/web:2");
+    let found = builder.store.resolve(&name).unwrap();
+    builder.store.tag(&tagged.parse().unwrap(), found.manifest, found.image_id, 2).unwrap();
+    builder.push(&tagged).unwrap();
+    assert_eq!(writes(&registry), ["PUT /v2/team/web/manifests/2"]);
+}
+
+#[test]
+fn a_pulled_image_is_pushed_elsewhere_byte_for_byte() {
+    let (from, to) = (TestRegistry::start(), TestRegistry::start());
+    let image = Image::of(&[b"one", b"two"]);
+    let digest = image.publish(&from, "web", "1");
+    let machine = Machine::new();
+    let pulled = machine.pull(&from.name("web:1")).unwrap();
+    let name = to.name("mirror/web:1");
+    machine.store.tag(&name.parse().unwrap(), pulled.manifest, pulled.image_id, 2).unwrap();
+    assert_eq!(machine.push(&name).unwrap().digest, digest);
+    assert_eq!(Machine::new().pull(&name).unwrap().digest, digest);
+}
+
+#[test]
+fn layers_are_mounted_from_where_they_came_from() {
+    let registry = TestRegistry::start();
+    let image = Image::of(&[b"base"]);
+    image.publish(&registry, "base", "1");
+    let machine = Machine::new();
+    let pulled = machine.pull(&registry.name("base:1")).unwrap();
+    let name = registry.name("team/web:1");
+    machine.store.tag(&name.parse().unwrap(), pulled.manifest, pulled.image_id, 2).unwrap();
+    registry.forget_questions();
+    machine.push(&name).unwrap();
+    let mount =
+        format!("/v2/team/web/blobs/uploads/?mount=sha256%3A{}&from=base", image.blob_digest(0).hex());
+    assert_eq!(registry.count("POST", &mount), 1);
+    assert_eq!(registry.count("PUT", "/blobs/"), 1, "only the config is sent");
+}
+
+#[test]
+fn an_upload_that_breaks_off_goes_on_where_it_stopped() {
+    let registry = TestRegistry::start();
+    let machine = Machine::new();
+    let name = registry.name("web:1");
+    let large = noise(4 << 20);
+    build(&machine, &name, &[&large]);
+    registry.contents().broken_uploads = vec![500_000, 1_500_000];
+    machine.push(&name).unwrap();
+    let ranges: Vec<String> = registry
+        .asked()
+        .iter()
+        .filter(|asked| asked.method == "PATCH")
+        .map(|asked| asked.header("content-range").unwrap().split('-').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(ranges, ["0", "1500000", "2000000"]);
+    assert_eq!(registry.count("POST", "/uploads/"), 2, "one for the layer and one for the config");
+    Machine::new().pull(&name).unwrap();
+}
+
+#[test]
+fn an_upload_is_not_sent_to_another_host() {
+    let evil = TestRegistry::start();
+    let location = format!("http://{}/v2/web/blobs/uploads/1", evil.address);
+    let registry = TestRegistry::with_fault(move |asked, _| {
+        asked.is("POST", "/uploads/").then(|| Reply::new(202, "").header("Location", location.clone()))
+    });
+    let machine = Machine::new();
+    let name = registry.name("web:1");
+    build(&machine, &name, &[b"secret"]);
+    let error = machine.push(&name).unwrap_err().source;
+    assert!(error.to_string().contains("is at another host"), "{error}");
+    assert_eq!(evil.asked().len(), 0);
+}
+
+#[test]
+fn a_registry_that_does_not_let_one_push_says_so() {
+    let registry = TestRegistry::with_fault(|asked, _| {
+        let body = r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#;
+        asked.is("POST", "/uploads/").then(|| Reply::new(403, body))
+    });
+    let machine = Machine::new();
+    let name = registry.name("web:1");
+    build(&machine, &name, &[b"x"]);
+    let error = machine.push(&name).unwrap_err().source;
+    assert!(matches!(error, RegistryError::Unauthorized { .. }), "{error}");
+    assert!(error.to_string().ends_with("requested access to the resource is denied"), "{error}");
+}
+
+#[test]
+fn a_layer_that_cannot_be_made_again_is_not_pushed_as_something_else() {
+    let registry = TestRegistry::start();
+    let machine = Machine::new();
+    let name = registry.name("web:1");
+    build(&machine, &name, &[b"before"]);
+    machine.trees.corrupt(b"before", b"after");
+    let error = machine.push(&name).unwrap_err().source;
+    assert!(matches!(error, RegistryError::NotRepeatable { .. }), "{error}");
+    assert_eq!(registry.count("PUT", ""), 0);
+}
