@@ -35,6 +35,11 @@ impl Failure {
         Self { text: text.into(), code: Self::FAILED, full: false }
     }
 
+    /// Makes a failure of an error whose type is not known.
+    pub(crate) fn of_boxed(error: &(dyn Diagnostic + Send + Sync + 'static)) -> Self {
+        Self { text: render(error), code: Self::FAILED }
+    }
+
     /// Returns the same failure with another exit code.
     pub(crate) fn with_code(self, code: u8) -> Self {
         Self { code, ..self }

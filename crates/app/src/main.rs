@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod absent;
+mod archive;
 mod bases;
 mod bootstrap;
 mod claim;

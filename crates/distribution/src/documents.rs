@@ -23,16 +23,23 @@ pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v
 
 /// A document and what it says.
 #[derive(Debug)]
-pub(crate) struct Document {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) digest: Digest,
-    pub(crate) media_type: String,
-    pub(crate) content: Content,
+pub struct Document {
+    /// The document as it was sent.
+    pub bytes: Vec<u8>,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// What it says.
+    pub content: Content,
 }
 
+/// What a document says.
 #[derive(Debug)]
-pub(crate) enum Content {
+pub enum Content {
+    /// An image for several platforms.
     Index(Index),
+    /// One image.
     Manifest(Manifest),
 }
 
@@ -126,8 +133,8 @@ impl Repository {
     }
 }
 
-/// Reads a document that was sent as `content_type`; the error says what is wrong with it.
-pub(crate) fn read_document(bytes: Vec<u8>, content_type: &str) -> Result<Document, String> {
+/// Reads a document that was sent as `content_type` (empty if nobody said); the error says what is wrong with it.
+pub fn read_document(bytes: Vec<u8>, content_type: &str) -> Result<Document, String> {
     let fields: Map<String, Value> =
         json::parse(&bytes).map_err(|error| format!("it is not valid: {error}"))?;
     let own = fields.get("mediaType").and_then(Value::as_str);

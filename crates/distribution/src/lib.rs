@@ -34,6 +34,7 @@ mod settings;
 mod upload;
 
 pub use credentials::{CredentialStore, Credentials, CredentialsError, Kept, Secret};
+pub use documents::{Content, Document, read_document};
 pub use error::{PullError, PushError, RegistryError};
 pub use gzip::{GzipWriter, PACKER, compress};
 pub use progress::{Event, LayerState, Progress};
@@ -41,4 +42,5 @@ pub use pull::{Pull, Pulled, pull};
 pub use push::{Push, Pushed, push};
 pub use registry::{Registries, Registry};
 pub use seams::{LayerSink, LayerSource, SeamError};
+pub use select::select;
 pub use settings::{RegistrySettings, Settings, SettingsError};

@@ -3,7 +3,7 @@
 use shipway_oci::{Descriptor, Index, Platform};
 
 /// Returns the image for a platform: exactly that one, else the one that runs there too.
-pub(crate) fn select<'a>(index: &'a Index, wanted: &Platform) -> Option<&'a Descriptor> {
+pub fn select<'a>(index: &'a Index, wanted: &Platform) -> Option<&'a Descriptor> {
     let images = || index.manifests.iter().filter(|found| found.media_type.is_manifest());
     let fits = |found: &&Descriptor| {
         found

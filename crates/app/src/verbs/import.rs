@@ -7,6 +7,7 @@ use shipway_oci::{
     ContainerConfig, Descriptor, HistoryEntry, ImageConfig, Manifest, MediaType, Platform, Reference, RootFs,
 };
 
+use crate::archive::take_in;
 use crate::cli::ImportArgs;
 use crate::clock;
 use crate::engine::Engine;
@@ -15,7 +16,7 @@ use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &ImportArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let name: Option<Reference> = args.name.as_deref().map(str::parse).transpose()?;
-    let archive: Box<dyn Read> = match args.file.as_str() {
+    let mut archive: Box<dyn Read> = match args.file.as_str() {
         "-" => Box::new(std::io::stdin()),
         file => Box::new(fs_err::File::open(file).map_err(|error| {
             Failure::new(
@@ -26,8 +27,7 @@ pub(crate) fn run(engine: &Engine, args: &ImportArgs, ui: &mut Ui) -> Result<u8,
     };
     // What is taken in must not be collected before it has a name.
     let _lease = engine.store.lease()?;
-    let mut archive = shipway_layers::decompress(archive)?;
-    let layer = engine.layers.import(&mut *archive, None)?;
+    let (layer, described) = take_in(engine, &mut *archive, None)?;
     // What only a chain shows to be wrong is refused before the image has a name.
     engine.layers.resolve(&[layer.diff_id])?;
     let created = now_rfc3339();
@@ -50,8 +50,7 @@ pub(crate) fn run(engine: &Engine, args: &ImportArgs, ui: &mut Ui) -> Result<u8,
     let config = serde_json::to_vec(&config).map_err(json)?;
     let image_id = engine.store.put_blob(&config)?;
     let config = Descriptor::new(MediaType::OCI_CONFIG, image_id, config.len() as u64);
-    let manifest =
-        Manifest::new(config, vec![Descriptor::new(MediaType::OCI_LAYER, layer.diff_id.0, layer.size)]);
+    let manifest = Manifest::new(config, vec![described]);
     let manifest = engine.store.put_blob(&serde_json::to_vec(&manifest).map_err(json)?)?;
     engine.layers.sync()?;
     match &name {

@@ -1,10 +1,12 @@
 //! Verbs that talk to registries, and those that carry images in files.
 
 mod history;
+mod load;
 mod login;
 mod logout;
 mod pull;
 mod push;
+mod save;
 
 use crate::cli::RegistryVerb;
 use crate::engine::Engine;
@@ -17,7 +19,8 @@ pub(crate) fn run(engine: &Engine, verb: &RegistryVerb, ui: &mut Ui) -> Result<u
         RegistryVerb::Login(args) => login::run(args, ui),
         RegistryVerb::Logout(args) => logout::run(args, ui),
         RegistryVerb::Push(args) => push::run(engine, args, ui),
-        RegistryVerb::Save(_) | RegistryVerb::Load(_) => Err(Failure::plain("later")),
+        RegistryVerb::Save(args) => save::run(engine, args, ui),
+        RegistryVerb::Load(args) => load::run(engine, args, ui),
         RegistryVerb::History(args) => history::run(engine, args, ui),
     }
 }

@@ -44,7 +44,10 @@ fn a_lie_about_a_layer_is_found_and_nothing_of_it_is_kept() {
         let (machine, _registry, pulled) =
             pull_with(&image, move |asked, _| asked.target.ends_with(&of_fault).then(|| reply.clone()));
         let error = pulled.unwrap_err();
-        assert!(matches!(error, RegistryError::Content { .. } | RegistryError::Broken { .. }), "case {name}: {error}");
+        assert!(
+            matches!(error, RegistryError::Content { .. } | RegistryError::Broken { .. }),
+            "case {name}: {error}"
+        );
         assert!(error.to_string().contains(said), "case {name}: {error}");
         assert!(!machine.store.has_blob(&digest), "case {name}");
         assert_eq!(machine.store.images().unwrap(), [], "case {name}");

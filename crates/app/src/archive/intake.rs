@@ -1,0 +1,98 @@
+//! Layers of other tools' making: unpacked, and kept as archives too, because their bytes cannot be made again.
+
+use std::io::{self, Read, Write};
+
+use shipway_distribution::{GzipWriter, compress};
+use shipway_layers::{Layer, LayerStore as _};
+use shipway_oci::{Descriptor, DiffId, Hasher};
+use shipway_store::{Ingest, Packed, StoreError};
+
+use crate::engine::Engine;
+use crate::failure::Failure;
+
+const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+
+/// Takes a layer in, compressed or not, whose diff ID must be `wanted` if given. What is not compressed is kept compressed.
+pub(crate) fn take_in(
+    engine: &Engine,
+    archive: &mut dyn Read,
+    wanted: Option<DiffId>,
+) -> Result<(Layer, Descriptor), Failure> {
+    let mut start = Vec::new();
+    archive.take(4).read_to_end(&mut start).map_err(unreadable)?;
+    let kind = match start.as_slice() {
+        [0x1f, 0x8b, ..] => Some(GZIP),
+        [0x28, 0xb5, 0x2f, 0xfd] => Some(ZSTD),
+        _ => None,
+    };
+    let mut whole = io::Cursor::new(start).chain(archive);
+    let blob = Blob { ingest: engine.store.ingest()?, hasher: Hasher::default(), size: 0 };
+    let full = |error: io::Error| Failure::from(StoreError::of_write(&engine.store.tmp(), error));
+    let (layer, blob) = match kind {
+        Some(_) => {
+            let mut tee = Tee { inner: &mut whole, out: blob };
+            let mut plain = shipway_layers::decompress(Box::new(&mut tee))?;
+            let layer = engine.layers.import(&mut *plain, wanted)?;
+            drop(plain);
+            io::copy(&mut tee, &mut io::sink()).map_err(unreadable)?;
+            (layer, tee.out)
+        }
+        None => {
+            let out: GzipWriter<Blob> = compress(blob).map_err(full)?;
+            let mut tee = Tee { inner: &mut whole, out };
+            // Also refuses what is compressed in another way.
+            let mut plain = shipway_layers::decompress(Box::new(&mut tee))?;
+            let layer = engine.layers.import(&mut *plain, wanted)?;
+            drop(plain);
+            (layer, tee.out.finish().map_err(full)?)
+        }
+    };
+    let kind = kind.unwrap_or(GZIP);
+    let (digest, size) = (blob.hasher.finish(), blob.size);
+    blob.ingest.commit(Some(digest))?;
+    let packed = Packed { digest, size, media_type: kind.to_owned(), packer: String::new() };
+    engine.store.record_packed(layer.diff_id, &packed)?;
+    Ok((layer, Descriptor::new(kind, digest, size)))
+}
+
+pub(super) fn unreadable(error: io::Error) -> Failure {
+    Failure::new(
+        format!("could not read the archive: {error}"),
+        "see that it is whole, and get it again if it is not",
+    )
+}
+
+/// Where the bytes of a layer are kept.
+struct Blob {
+    ingest: Ingest,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl Write for Blob {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.ingest.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.ingest.flush()
+    }
+}
+
+/// Writes down what is read.
+struct Tee<'a, W> {
+    inner: &'a mut dyn Read,
+    out: W,
+}
+
+impl<W: Write> Read for Tee<'_, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.out.write_all(&buffer[..read])?;
+        Ok(read)
+    }
+}

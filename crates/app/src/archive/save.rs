@@ -1,0 +1,190 @@
+//! From images to an archive that Docker, Podman and others read: an OCI layout with Docker's `manifest.json` beside it.
+
+use std::collections::HashSet;
+use std::io::{self, Read as _, Write};
+
+use serde_json::{Value, json};
+use shipway_layers::LayerStore as _;
+use shipway_oci::{Descriptor, DiffId, Digest, Hasher, Manifest, MediaType, Reference};
+use shipway_store::{Found, LayerRow, StoreError};
+
+use super::{CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME};
+use crate::engine::Engine;
+use crate::failure::Failure;
+
+/// An image to be saved, and the names that it has in the archive.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) found: Found,
+    pub(crate) names: Vec<Reference>,
+}
+
+/// Writes an archive.
+pub(crate) fn save(engine: &Engine, images: &[Wanted], out: &mut dyn Write) -> Result<(), Failure> {
+    let mut archive = Archive { engine, tar: tar::Builder::new(out), written: HashSet::new() };
+    let mut index = Vec::new();
+    let mut docker = Vec::new();
+    for image in images {
+        let (entry, manifest) = archive.image(image)?;
+        index.extend(entries(&entry, &image.names));
+        docker.push(json!({
+            "Config": path_of(&manifest.config.digest),
+            "RepoTags": tags(&image.names),
+            "Layers": manifest.layers.iter().map(|layer| path_of(&layer.digest)).collect::<Vec<_>>(),
+        }));
+    }
+    let index = json!({ "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": index });
+    archive.file("index.json", index.to_string().as_bytes())?;
+    archive.file("manifest.json", Value::Array(docker).to_string().as_bytes())?;
+    archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    archive.tar.finish().map_err(unwritable)
+}
+
+/// Compat: docker, an image without a name has no tags.
+fn tags(names: &[Reference]) -> Option<Vec<String>> {
+    let tags: Vec<String> =
+        names.iter().filter(|name| name.digest().is_none()).map(Reference::familiar).collect();
+    (!tags.is_empty()).then_some(tags)
+}
+
+/// One entry of the index for each name.
+fn entries(entry: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
+    if names.is_empty() {
+        return vec![entry.clone()];
+    }
+    let named = |name: &Reference| {
+        let mut entry = entry.clone();
+        entry.annotations.insert(CONTAINERD_NAME.to_owned(), name.to_string());
+        if let Some(tag) = name.tag() {
+            entry.annotations.insert(REF_NAME.to_owned(), tag.to_owned());
+        }
+        entry
+    };
+    names.iter().map(named).collect()
+}
+
+fn path_of(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+/// Spec: POSIX `pax`, ustar interchange format.
+const BLOCK: u64 = 512;
+
+struct Archive<'a> {
+    engine: &'a Engine,
+    tar: tar::Builder<&'a mut dyn Write>,
+    written: HashSet<Digest>,
+}
+
+impl Archive<'_> {
+    /// Writes an image and returns what the index says of it, and its manifest in the archive.
+    fn image(&mut self, image: &Wanted) -> Result<(Descriptor, Manifest), Failure> {
+        let store = &self.engine.store;
+        let bytes = store.read_blob(&image.found.manifest, DOCUMENT_LIMIT)?;
+        let manifest = store.manifest(&image.found.manifest)?;
+        let config = store.config(&image.found.image_id)?;
+        let config_bytes = store.read_blob(&image.found.image_id, DOCUMENT_LIMIT)?;
+        let mut layers = Vec::new();
+        for (layer, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
+            layers.push(self.layer(layer, *diff_id)?);
+        }
+        self.blob(&image.found.image_id, &config_bytes)?;
+        let there = Manifest { layers, ..manifest.clone() };
+        let bytes = if there == manifest {
+            bytes
+        } else {
+            serde_json::to_vec(&there).expect("a manifest is always JSON")
+        };
+        let digest = Digest::of(&bytes);
+        self.blob(&digest, &bytes)?;
+        let kind = there.media_type.as_ref().map_or(MediaType::OCI_MANIFEST, MediaType::as_str).to_owned();
+        let mut entry = Descriptor::new(kind, digest, bytes.len() as u64);
+        entry.platform = format!("{}/{}", config.os, config.architecture).parse().ok();
+        Ok((entry, there))
+    }
+
+    /// Writes a layer as it is kept: compressed if it came so, else as its tar.
+    fn layer(&mut self, layer: &Descriptor, diff_id: DiffId) -> Result<Descriptor, Failure> {
+        let store = self.engine.store.clone();
+        if store.has_blob(&layer.digest) {
+            if self.written.insert(layer.digest) {
+                let mut blob = store.open_blob(&layer.digest)?.take(layer.size);
+                self.tar
+                    .append_data(&mut header(layer.size), path_of(&layer.digest), &mut blob)
+                    .map_err(unwritable)?;
+            }
+            return Ok(layer.clone());
+        }
+        let row = store.layer_of(diff_id)?.ok_or_else(|| StoreError::NoBlob(layer.digest))?;
+        let plain = Descriptor::new(MediaType::OCI_LAYER, diff_id.0, row.size);
+        if self.written.insert(diff_id.0) {
+            // A tar says how long an entry is before its first byte; the layer is made as a stream.
+            self.tar
+                .append_data(&mut header(row.size), path_of(&diff_id.0), io::empty())
+                .map_err(unwritable)?;
+            self.export(&row, diff_id)?;
+        }
+        Ok(plain)
+    }
+
+    /// Writes the content of an entry whose header is written.
+    fn export(&mut self, row: &LayerRow, diff_id: DiffId) -> Result<(), Failure> {
+        let mut out = Checked { out: &mut **self.tar.get_mut(), hasher: Hasher::default(), size: 0 };
+        self.engine.layers.export(&row.id, &mut out)?;
+        let (found, size) = (DiffId(out.hasher.finish()), out.size);
+        if found != diff_id || size != row.size {
+            return Err(Failure::new(
+                format!("layer {} cannot be made again from its files", diff_id.0.short()),
+                "pull, import or build the image again, then save it",
+            ));
+        }
+        let rest = usize::try_from(size.next_multiple_of(BLOCK) - size).unwrap_or_default();
+        self.tar.get_mut().write_all(&vec![0; rest]).map_err(unwritable)
+    }
+
+    fn blob(&mut self, digest: &Digest, bytes: &[u8]) -> Result<(), Failure> {
+        if self.written.insert(*digest) { self.file(&path_of(digest), bytes) } else { Ok(()) }
+    }
+
+    fn file(&mut self, path: &str, bytes: &[u8]) -> Result<(), Failure> {
+        self.tar.append_data(&mut header(bytes.len() as u64), path, bytes).map_err(unwritable)
+    }
+}
+
+/// The same archive for the same images: no times, no users.
+fn header(size: u64) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+fn unwritable(error: io::Error) -> Failure {
+    Failure::new(
+        format!("could not write the archive: {error}"),
+        "name a place with more room: `shipway save -o FILE IMAGE`",
+    )
+}
+
+/// Hashes and counts what is written.
+struct Checked<'a> {
+    out: &'a mut dyn Write,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl Write for Checked<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

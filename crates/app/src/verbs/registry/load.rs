@@ -1,0 +1,36 @@
+//! `shipway load`
+
+use std::io::{self, BufReader, IsTerminal as _, Read};
+
+use crate::archive::{self, Loaded};
+use crate::cli::LoadArgs;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::ui::Ui;
+
+/// Compat: docker's words.
+pub(crate) fn run(engine: &Engine, args: &LoadArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    let hint = "name an archive: `shipway load -i FILE`, or `shipway load < FILE`";
+    let mut input: Box<dyn Read> = match &args.input {
+        Some(path) => {
+            let file = fs_err::File::open(path)
+                .map_err(|error| Failure::new(format!("could not open the archive: {error}"), hint))?;
+            Box::new(BufReader::with_capacity(1 << 18, file))
+        }
+        None if io::stdin().is_terminal() => {
+            return Err(Failure::new("there is no archive to load: the standard input is a terminal", hint));
+        }
+        None => Box::new(io::stdin()),
+    };
+    // What is taken in must not be collected before it has a name.
+    let _lease = engine.store.lease()?;
+    for loaded in archive::load(engine, &mut *input)? {
+        match loaded {
+            Loaded::Named(name) if args.quiet => ui.line(name.familiar()),
+            Loaded::Named(name) => ui.line(format!("Loaded image: {}", name.familiar())),
+            Loaded::Unnamed(id) if args.quiet => ui.line(id),
+            Loaded::Unnamed(id) => ui.line(format!("Loaded image ID: {id}")),
+        }
+    }
+    Ok(0)
+}
