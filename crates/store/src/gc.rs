@@ -87,8 +87,12 @@ impl Store {
             transaction.execute(forgotten, [])?;
             Ok((kept, freed))
         })?;
+        // Foreign archives cannot be made again: they stay as long as their layers do.
+        let packed = self.packed_blobs()?;
         let blob_bytes = |path: &Path| fs_err::metadata(path).map(|found| found.len());
-        for path in self.strangers("blobs/sha256", |name| needed.blobs.contains(name))? {
+        for path in
+            self.strangers("blobs/sha256", |name| needed.blobs.contains(name) || packed.contains(name))?
+        {
             freed.bytes += blob_bytes(&path).map_err(StoreError::io("examine", &path))?;
             remove(&path)?;
             freed.blobs += 1;

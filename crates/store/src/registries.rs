@@ -1,5 +1,7 @@
 //! What registries call images, and how layers are compressed there.
 
+use std::collections::HashSet;
+
 use rusqlite::{Row, params};
 use shipway_oci::{DiffId, Digest, Reference};
 
@@ -128,6 +130,15 @@ impl Store {
         })
     }
 
+    /// Returns the hex digits of all known compressed layers.
+    pub(crate) fn packed_blobs(&self) -> Result<HashSet<String>, StoreError> {
+        self.read("list compressed layers", |connection| {
+            let mut statement = connection.prepare_cached("SELECT digest FROM packed")?;
+            let rows = statement.query_map([], |row| digest_in(row, 0))?;
+            rows.filter_map(Result::transpose).map(|digest| digest.map(|digest| digest.hex())).collect()
+        })
+    }
+
     /// Returns the registry's digest and the manifest of every image that is here.
     pub(crate) fn digests_of_images(&self) -> Result<Vec<(Digest, Digest)>, StoreError> {
         self.read("list digests", |connection| {
@@ -206,6 +217,33 @@ mod tests {
         assert!(!store.has_blob(&index));
         assert_eq!(store.digests(&image_id).unwrap(), []);
         assert!(matches!(store.resolve(&pinned), Err(StoreError::NoImage(_))));
+    }
+
+    #[test]
+    fn an_archive_that_cannot_be_made_again_stays_as_long_as_its_layer() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let diff_id = DiffId(Digest::of(b"tar"));
+        let blob = store.put_blob(b"compressed").unwrap();
+        let packed = Packed { digest: blob, size: 10, media_type: String::new(), packer: String::new() };
+        store.record_packed(diff_id, &packed).unwrap();
+        let layer = crate::LayerRow {
+            id: crate::LayerId::unique(1),
+            diff_id: Some(diff_id),
+            size: 3,
+            notes: crate::LayerNotes::default(),
+        };
+        store.record_layer(&layer).unwrap();
+        let key = crate::CachedStep {
+            key: Digest::of(b"step"),
+            position: String::new(),
+            inputs: String::new(),
+            result: String::new(),
+            layer: Some(layer.id),
+        };
+        store.record_step(&key, 1).unwrap();
+        store.gc().unwrap().unwrap();
+        assert!(store.has_blob(&blob), "a cached step needs the layer, and a push of it the archive");
     }
 
     #[test]

@@ -106,14 +106,17 @@ impl Archive<'_> {
     /// Writes a layer as it is kept: compressed if it came so, else as its tar.
     fn layer(&mut self, layer: &Descriptor, diff_id: DiffId) -> Result<Descriptor, Failure> {
         let store = self.engine.store.clone();
-        if store.has_blob(&layer.digest) {
-            if self.written.insert(layer.digest) {
-                let mut blob = store.open_blob(&layer.digest)?.take(layer.size);
+        let packed = store.packed(diff_id)?.into_iter();
+        let packed = packed.map(|packed| Descriptor::new(packed.media_type, packed.digest, packed.size));
+        let mut forms = [layer.clone()].into_iter().chain(packed);
+        if let Some(form) = forms.find(|form| store.has_blob(&form.digest)) {
+            if self.written.insert(form.digest) {
+                let mut blob = store.open_blob(&form.digest)?.take(form.size);
                 self.tar
-                    .append_data(&mut header(layer.size), path_of(&layer.digest), &mut blob)
+                    .append_data(&mut header(form.size), path_of(&form.digest), &mut blob)
                     .map_err(unwritable)?;
             }
-            return Ok(layer.clone());
+            return Ok(form);
         }
         let row = store.layer_of(diff_id)?.ok_or_else(|| StoreError::NoBlob(layer.digest))?;
         let plain = Descriptor::new(MediaType::OCI_LAYER, diff_id.0, row.size);
@@ -129,8 +132,13 @@ impl Archive<'_> {
 
     /// Writes the content of an entry whose header is written.
     fn export(&mut self, row: &LayerRow, diff_id: DiffId) -> Result<(), Failure> {
-        let mut out = Checked { out: &mut **self.tar.get_mut(), hasher: Hasher::default(), size: 0 };
-        self.engine.layers.export(&row.id, &mut out)?;
+        let mut out =
+            Checked { out: &mut **self.tar.get_mut(), hasher: Hasher::default(), size: 0, failure: None };
+        let exported = self.engine.layers.export(&row.id, &mut out);
+        if let Some(failure) = out.failure {
+            return Err(unwritable(failure.into()));
+        }
+        exported?;
         let (found, size) = (DiffId(out.hasher.finish()), out.size);
         if found != diff_id || size != row.size {
             return Err(Failure::new(
@@ -174,11 +182,13 @@ struct Checked<'a> {
     out: &'a mut dyn Write,
     hasher: Hasher,
     size: u64,
+    /// Why nothing more can be written.
+    failure: Option<io::ErrorKind>,
 }
 
 impl Write for Checked<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
+        let written = self.out.write(bytes).inspect_err(|error| self.failure = Some(error.kind()))?;
         self.hasher.update(&bytes[..written]);
         self.size += written as u64;
         Ok(written)
