@@ -37,7 +37,7 @@ impl Failure {
 
     /// Makes a failure of an error whose type is not known.
     pub(crate) fn of_boxed(error: &(dyn Diagnostic + Send + Sync + 'static)) -> Self {
-        Self { text: render(error), code: Self::FAILED }
+        Self { text: render(error), code: Self::FAILED, full: is_full(error) }
     }
 
     /// Returns the same failure with another exit code.

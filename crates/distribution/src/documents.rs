@@ -40,7 +40,7 @@ pub enum Content {
     /// An image for several platforms.
     Index(Index),
     /// One image.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
 }
 
 /// Which document is wanted.
@@ -163,7 +163,7 @@ pub fn read_document(bytes: Vec<u8>, content_type: &str) -> Result<Document, Str
     let content = if kind.is_index() {
         Content::Index(json::parse(&bytes).map_err(parse)?)
     } else if kind.is_manifest() {
-        Content::Manifest(json::parse(&bytes).map_err(parse)?)
+        Content::Manifest(Box::new(json::parse(&bytes).map_err(parse)?))
     } else {
         return Err(format!("it is of type {media_type}, which is no image"));
     };

@@ -80,7 +80,7 @@ impl One<'_> {
         let index = match named.content {
             Content::Manifest(ref manifest) => {
                 let manifest = manifest.clone();
-                return Ok((named, manifest));
+                return Ok((named, *manifest));
             }
             Content::Index(ref index) => index,
         };
@@ -97,7 +97,7 @@ impl One<'_> {
         };
         let manifest = manifest.clone();
         self.put(&named.bytes)?;
-        Ok((document, manifest))
+        Ok((document, *manifest))
     }
 
     fn config(&self, manifest: &Manifest) -> Result<ImageConfig, RegistryError> {

@@ -174,7 +174,7 @@ impl<'a> Files<'a> {
                 .map_err(|why| wrong(format!("manifest {}: {why}", entry.digest.short())))?;
             match document.content {
                 Content::Manifest(manifest) => {
-                    return Ok((self.engine.store.put_blob(&document.bytes)?, manifest));
+                    return Ok((self.engine.store.put_blob(&document.bytes)?, *manifest));
                 }
                 Content::Index(index) => {
                     let host = Platform::host();

@@ -207,10 +207,10 @@ fn write_reply(stream: &mut &TcpStream, asked: &Asked, reply: &Reply) -> bool {
         drop(stream.shutdown(std::net::Shutdown::Both));
         return false;
     }
-    while reply.endless {
-        if stream.write_all(&[b'x'; 4096]).is_err() {
-            return false;
-        }
+    if reply.endless {
+        // Until the other side has had enough.
+        while stream.write_all(&[b'x'; 4096]).is_ok() {}
+        return false;
     }
     true
 }

@@ -72,7 +72,7 @@ pub(crate) fn find(machine: &dyn Machine, name: &str, policy: Option<&str>) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::FakeMachine;
+    use crate::machine::fake::FakeMachine;
 
     #[test]
     fn the_policy_says_when_the_registry_is_asked() {
