@@ -35,7 +35,7 @@ struct NotLocal {
 
 impl NotLocal {
     /// Where an image can be made here, that is the way out; else the registry's own hint is.
-    fn new(reference: &Reference, source: PullFailure) -> SeamError {
+    fn because(reference: &Reference, source: PullFailure) -> SeamError {
         let name = reference.familiar();
         let import = format!("`shipway import FILE.tar {name}` makes one of a root file system");
         if shipway_bootstrap::supports(reference) {
@@ -65,7 +65,7 @@ impl LocalImages {
         let arrivals = self.show.arrivals(&reference.familiar());
         let pulled = pulls::pull(&self.engine, reference, Some(platform), &arrivals);
         arrivals.end(&pulled);
-        pulled.map(|pulled| pulled.image_id).map_err(|failure| NotLocal::new(reference, failure))
+        pulled.map(|pulled| pulled.image_id).map_err(|failure| NotLocal::because(reference, failure))
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
             [("debian:bookworm", "--bootstrap-base"), ("registry.example/x", "hint: `shipway images` lists")]
         {
             let cause = PullFailure::Store(StoreError::NoImage(name.to_owned()));
-            let failure = crate::failure::Failure::from(NotLocal::new(&name.parse().unwrap(), cause));
+            let failure = crate::failure::Failure::from(NotLocal::because(&name.parse().unwrap(), cause));
             assert!(failure.text().contains(wanted), "{}", failure.text());
         }
     }

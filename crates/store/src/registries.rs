@@ -241,7 +241,7 @@ mod tests {
             result: String::new(),
             layer: Some(layer.id),
         };
-        store.record_step(&key, 1).unwrap();
+        store.cache_put(&key, 1).unwrap();
         store.gc().unwrap().unwrap();
         assert!(store.has_blob(&blob), "a cached step needs the layer, and a push of it the archive");
     }
