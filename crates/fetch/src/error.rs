@@ -19,7 +19,7 @@ pub enum FetchError {
         reason: String,
     },
     /// No answer came, however often it was asked.
-    #[error("could not reach {url} ({route}, {attempts} attempts)")]
+    #[error("could not reach {url} ({route}, {})", attempts_of(*.attempts))]
     #[diagnostic(
         code(fetch::unreachable),
         help(
@@ -53,7 +53,7 @@ pub enum FetchError {
         source: io::Error,
     },
     /// The server answered with an error.
-    #[error("{url} answered {status} ({route}, {attempts} attempts)")]
+    #[error("{url} answered {status} ({route}, {})", attempts_of(*.attempts))]
     #[diagnostic(code(fetch::status), help("{}", status_hint(*.status)))]
     Status {
         /// What was asked for.
@@ -66,7 +66,7 @@ pub enum FetchError {
         attempts: u32,
     },
     /// The body broke off, and asking for the rest did not help.
-    #[error("{url} broke off after {received} bytes ({route}, {attempts} attempts)")]
+    #[error("{url} broke off after {received} bytes ({route}, {})", attempts_of(*.attempts))]
     #[diagnostic(
         code(fetch::truncated),
         help("try again; if it breaks off at the same place, the server or a proxy is at fault")
@@ -152,6 +152,10 @@ impl FetchError {
             _ => None,
         }
     }
+}
+
+fn attempts_of(attempts: u32) -> String {
+    if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") }
 }
 
 fn status_hint(status: u16) -> &'static str {

@@ -71,7 +71,7 @@ pub enum ResolveError {
 impl ResolveError {
     /// Whether asking again may help.
     pub(crate) fn is_temporary(&self) -> bool {
-        matches!(self, Self::NoAnswer { .. })
+        matches!(self, Self::NoAnswer { source, .. } if !crate::retry::is_without_network(source))
     }
 }
 

@@ -60,10 +60,12 @@ pub(crate) fn status_is_temporary(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// Failures that may be different next time: everything but a certificate that is not trusted and nonsense.
+/// Failures that may be different next time: everything but a certificate that is not trusted, no network at all, and nonsense.
 pub(crate) fn failure_is_temporary(error: &ureq::Error) -> bool {
     match error {
-        ureq::Error::Io(error) => tls_failure(error).is_none_or(|tls| !certificate_is_at_fault(tls)),
+        ureq::Error::Io(error) => {
+            !is_without_network(error) && tls_failure(error).is_none_or(|tls| !certificate_is_at_fault(tls))
+        }
         ureq::Error::Rustls(error) => !certificate_is_at_fault(error),
         ureq::Error::Http(_) | ureq::Error::BadUri(_) | ureq::Error::LargeResponseHeader(..) => false,
         ureq::Error::Other(other) => {
@@ -71,6 +73,11 @@ pub(crate) fn failure_is_temporary(error: &ureq::Error) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether this machine has no way out, which waiting does not change.
+pub(crate) fn is_without_network(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown)
 }
 
 /// Whether the other side's certificate is the problem.
@@ -93,6 +100,7 @@ fn certificate_is_at_fault(error: &rustls::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ResolveError;
 
     #[test]
     fn pauses_double_up_to_the_longest_and_honour_the_server() {
@@ -112,6 +120,21 @@ mod tests {
         }
         assert_eq!(retry.pause(1, Some(Duration::from_millis(700))), Duration::from_millis(700));
         assert_eq!(retry.pause(1, Some(Duration::from_secs(99))), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_machine_without_network_is_no_reason_to_wait() {
+        for (kind, again) in [
+            (io::ErrorKind::NetworkUnreachable, false),
+            (io::ErrorKind::NetworkDown, false),
+            (io::ErrorKind::ConnectionRefused, true),
+            (io::ErrorKind::ConnectionReset, true),
+        ] {
+            assert_eq!(failure_is_temporary(&ureq::Error::Io(kind.into())), again, "{kind:?}");
+            let error =
+                ResolveError::NoAnswer { host: String::new(), servers: String::new(), source: kind.into() };
+            assert_eq!(error.is_temporary(), again, "{kind:?}");
+        }
     }
 
     #[test]
