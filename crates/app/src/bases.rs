@@ -14,10 +14,18 @@ use crate::pulls::{self, PullFailure};
 #[derive(Debug)]
 pub(crate) struct LocalImages {
     pub(crate) engine: Engine,
-    /// Assemble what is missing.
-    pub(crate) bootstrap: Option<AcceptExpired>,
+    pub(crate) wishes: BaseWishes,
     /// Where their making is shown.
     pub(crate) show: Show,
+}
+
+/// How base images come here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BaseWishes {
+    /// Assemble those of distributions.
+    pub(crate) bootstrap: Option<AcceptExpired>,
+    /// Fetch them also if they are here, for there may be newer ones.
+    pub(crate) newer: bool,
 }
 
 /// Whether an archive whose Release file has expired is good enough.
@@ -72,16 +80,18 @@ impl LocalImages {
 impl BaseImages for LocalImages {
     fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<BaseImage, SeamError> {
         let store = &self.engine.store;
-        let image_id = match (store.resolve(&reference.to_string()), self.bootstrap) {
-            (Ok(found), _) => found.image_id,
-            (Err(StoreError::NoImage(_)), Some(AcceptExpired(accept_expired)))
-                if shipway_bootstrap::supports(reference) =>
-            {
+        let here = match store.resolve(&reference.to_string()) {
+            Ok(found) if !self.wishes.newer => Some(found.image_id),
+            Ok(_) | Err(StoreError::NoImage(_)) => None,
+            Err(error) => return Err(SeamError::new(error)),
+        };
+        let image_id = match (here, self.wishes.bootstrap) {
+            (Some(image_id), _) => image_id,
+            (None, Some(AcceptExpired(accept_expired))) if shipway_bootstrap::supports(reference) => {
                 let wishes = bootstrap::Wishes { accept_expired, ..bootstrap::Wishes::default() };
                 bootstrap::make(&self.engine, Some(reference), wishes, &self.show)?.image_id
             }
-            (Err(StoreError::NoImage(_)), _) => self.pull(reference, platform)?,
-            (Err(error), _) => return Err(SeamError::new(error)),
+            (None, _) => self.pull(reference, platform)?,
         };
         let config = store.config(&image_id).map_err(SeamError::new)?;
         let layers = self.engine.layers.resolve(&config.rootfs.diff_ids).map_err(SeamError::new)?;

@@ -13,6 +13,7 @@ use shipway_layers::{LayerError, LayerStore as _, Unpacked};
 use shipway_oci::{DiffId, ParseReferenceError, Platform, Reference};
 use shipway_store::{Found, Store, StoreError};
 
+use crate::cli::PullPolicy;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -67,14 +68,18 @@ pub(crate) fn pull(
     Ok(pulled)
 }
 
-/// Finds the image that somebody named, and pulls it if it is not here. Compat: docker's words.
-pub(crate) fn find_or_pull(engine: &Engine, name: &str, ui: &mut Ui) -> Result<Found, Failure> {
-    match engine.store.resolve(name) {
-        Err(StoreError::NoImage(_)) => {}
-        other => return Ok(other?),
+/// Finds the image that somebody named, and pulls it where `policy` says so. Compat: docker's words.
+pub(crate) fn find(engine: &Engine, name: &str, policy: PullPolicy, ui: &mut Ui) -> Result<Found, Failure> {
+    if policy != PullPolicy::Always {
+        match engine.store.resolve(name) {
+            Err(StoreError::NoImage(_)) if policy == PullPolicy::Missing => {}
+            other => return Ok(other?),
+        }
     }
     let reference: Reference = name.parse()?;
-    ui.note(format!("Unable to find image '{}' locally", reference.familiar()));
+    if policy == PullPolicy::Missing {
+        ui.note(format!("Unable to find image '{}' locally", reference.familiar()));
+    }
     let progress = Transfers::on_stderr(Direction::Pull, Some(heading(&reference)));
     let pulled = pull(engine, &reference, None, &progress)?;
     ui.note(format!("Digest: {}", pulled.digest));

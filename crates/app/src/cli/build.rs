@@ -62,6 +62,9 @@ pub(crate) struct BuildArgs {
     /// Run every step again
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Fetch base images also if they are here: there may be newer ones
+    #[arg(long)]
+    pub(crate) pull: bool,
     /// Add a label to the image
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub(crate) labels: Vec<String>,

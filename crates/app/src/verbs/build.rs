@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use shipway_build::{BuildNetwork, BuildRequest};
 use shipway_oci::Platform;
 
-use crate::bases::AcceptExpired;
+use crate::bases::{AcceptExpired, BaseWishes};
 use crate::cli::{BuildArgs, BuildNetworkKind, ProgressStyle};
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -36,8 +36,9 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         ..request(context.clone(), dockerfile, args)?
     };
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
+    let wishes = BaseWishes { bootstrap, newer: args.pull };
     let show = Show::open(style, "Building")?;
-    let built = image_build::build(engine, &request, bootstrap, &show);
+    let built = image_build::build(engine, &request, wishes, &show);
     show.close(End::from(&built));
     let built = built.map_err(|failure| stopping.failed(failure))?;
     if let Some(file) = &args.iidfile {

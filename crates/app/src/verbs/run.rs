@@ -81,7 +81,7 @@ pub(crate) fn run(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<u8, Fa
 fn start(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<Started, Failure> {
     order::check(args)?;
     let publish = published(args, ui)?;
-    let found = pulls::find_or_pull(engine, &args.image, ui)?;
+    let found = pulls::find(engine, &args.image, args.pull, ui)?;
     let config = engine.store.config(&found.image_id)?;
     let layers = engine.layers.resolve(&config.rootfs.diff_ids)?;
     let mut snapshot = engine.layers.prepare(&layers)?;

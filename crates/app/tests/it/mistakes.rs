@@ -43,7 +43,12 @@ impl Place {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shipway"));
         command.env("SHIPWAY_ROOT", self.path("root")).env("SHIPWAY_STATE", self.path("state"));
-        command.env_remove("BUILDKIT_PROGRESS").current_dir(self.dir.path()).args(args);
+        // No registry but those of the tests is asked.
+        command
+            .env("HTTPS_PROXY", "http://127.0.0.1:1")
+            .env_remove("BUILDKIT_PROGRESS")
+            .current_dir(self.dir.path())
+            .args(args);
         command
     }
 
@@ -88,7 +93,7 @@ fn what_cannot_be_built_is_told_with_what_to_do() {
     }
     let place = Place::new();
     place.write("app/typo", "FROM scratch\nCOPY --form=x a b\n");
-    place.write("app/registry", "FROM registry.example/x\n");
+    place.write("app/registry", "FROM 127.0.0.1:1/x\n");
     place.write("app/debian", "FROM debian:bookworm\n");
     for (args, wanted) in [
         (&["app"][..], &["cannot read the Dockerfile `app/Dockerfile`", "or name one with -f"][..]),
@@ -107,11 +112,15 @@ fn what_cannot_be_built_is_told_with_what_to_do() {
             &["-f", "app/registry", "app"],
             &[
                 "registry:1:6: cannot get",
-                "pulling from registries is not there yet",
-                "shipway import FILE.tar",
+                "could not pull `127.0.0.1:1/x:latest`",
+                "could not reach http://127.0.0.1:1/v2/x/manifests/latest (directly, ",
+                "hint: check the network",
             ],
         ),
-        (&["-f", "app/debian", "app"], &["debian:1:6: cannot get", "--bootstrap-base"]),
+        (
+            &["-f", "app/debian", "app"],
+            &["debian:1:6: cannot get", "through the proxy http://127.0.0.1:1", "--bootstrap-base"],
+        ),
         (&["--progress", "rawjson", "app"], &["`--progress rawjson` is not there yet", "hint: "]),
         (&["--progress", "tty", "app"], &["needs a terminal", "hint: "]),
         (&["-q", "--progress", "plain", "app"], &["exclude each other", "hint: "]),

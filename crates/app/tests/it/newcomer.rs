@@ -102,8 +102,12 @@ fn mistakes_are_named_and_leave_nothing_behind() {
         machine.refused(&["build", "-t", "bad", "."], 1).contains("`nowhere:1` is not in the local store")
     );
     assert_eq!(machine.ok(&["images", "-q"]).0, "");
-    assert!(machine.refused(&["run", "--rm", "nowhere"], 125).contains("hint: "));
-    assert!(machine.refused(&["push", "x"], 1).contains("`shipway push` is not there yet"));
+    let said = machine.refused(&["run", "--rm", "nowhere"], 125);
+    assert!(said.contains("could not talk to registry-1.docker.io") && said.contains("hint: "), "{said}");
+    let said = machine.refused(&["run", "--rm", "--pull", "never", "nowhere"], 125);
+    assert!(said.contains("no such image: nowhere"), "{said}");
+    assert!(machine.refused(&["push", "x"], 1).contains("hint: name one so: `shipway tag IMAGE x:latest`"));
+    assert!(machine.refused(&["ship", "x"], 1).contains("`shipway ship` is not there yet"));
     let left = |name: &str| fs_err::read_dir(machine.dir.path().join(name)).unwrap().count();
     assert_eq!(
         (left("root/active"), left("root/tmp"), left("state/containers"), left("state/steps")),

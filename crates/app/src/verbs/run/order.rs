@@ -8,7 +8,7 @@ use shipway_oci::ContainerConfig;
 use shipway_runtime::{ContainerSpec, Network, Rootfs};
 
 use super::{limits, mounts};
-use crate::cli::{NetworkKind, PullPolicy, RunArgs};
+use crate::cli::{NetworkKind, RunArgs};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::signal_names;
@@ -21,12 +21,6 @@ pub(super) fn check(args: &RunArgs) -> Result<(), Failure> {
         return Err(Failure::new(
             format!("`--restart {}` is not there yet", args.restart),
             "leave it out; a Deployment of the cluster restarts its containers",
-        ));
-    }
-    if args.pull == PullPolicy::Always {
-        return Err(Failure::new(
-            "`--pull always` is not there yet",
-            "leave it out: the image is taken from the local store",
         ));
     }
     for option in &args.security_opt {

@@ -5,7 +5,7 @@ use shipway_oci::{ImageConfig, Reference};
 use shipway_workflow::Project;
 use tokio::task::spawn_blocking;
 
-use crate::bases::AcceptExpired;
+use crate::bases::{AcceptExpired, BaseWishes};
 use crate::cli::UpArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -50,8 +50,9 @@ pub(super) async fn build(
         ..BuildRequest::default()
     };
     let bootstrap = project.build.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
+    let wishes = BaseWishes { bootstrap, newer: false };
     let (builder, show) = (engine.clone(), show.clone());
-    let built = spawn_blocking(move || image_build::build(&builder, &request, bootstrap, &show)).await;
+    let built = spawn_blocking(move || image_build::build(&builder, &request, wishes, &show)).await;
     let built = built.map_err(|panic| super::crashed(&panic))??;
     let config = engine.store.config(&built.image_id)?;
     let summary =
