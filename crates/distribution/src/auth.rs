@@ -70,16 +70,21 @@ impl Authorizer {
         state.headers.get(scope).or(state.basic.as_ref()).map(|header| header.0.clone())
     }
 
-    /// Answers the challenge of a 401; `false` if there is nothing to answer it with. Only one thread at a time asks for tokens:
-    /// the others find its.
+    /// Answers the challenge of a 401 to a question that had the header `sent`; `false` if there is nothing to answer it with. Only
+    /// one thread at a time asks for tokens: the others find its.
     pub(crate) fn authorize(
         &self,
         registry: &Registry,
         scope: &str,
+        sent: Option<&str>,
         response: &Response,
     ) -> Result<bool, RegistryError> {
         let challenges = parse_challenges(response.headers("www-authenticate"));
         let mut state = self.lock();
+        let known = state.headers.get(scope).or(state.basic.as_ref());
+        if known.is_some_and(|known| sent != Some(known.0.as_str())) {
+            return Ok(true);
+        }
         let credentials = self.credentials(registry, &mut state)?;
         let bearer = challenges.iter().find_map(|challenge| match challenge {
             Challenge::Bearer { realm, service } => Some((realm, service)),
@@ -96,7 +101,7 @@ impl Authorizer {
             Some(Credentials::Password { user, password }) => {
                 let header = Header(basic(&user, password.reveal()));
                 // Sent before and refused: sending it again changes nothing.
-                let is_new = state.basic.as_ref() != Some(&header);
+                let is_new = sent != Some(header.0.as_str());
                 state.basic = Some(header);
                 Ok(is_new)
             }

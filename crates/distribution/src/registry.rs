@@ -142,8 +142,11 @@ impl Registry {
     /// Asks, and proves who we are when the registry wants to know. A token that it no longer takes is replaced once.
     pub(crate) fn ask(&self, ask: &Ask<'_>, bytes: &[u8]) -> Result<Response, RegistryError> {
         let payload = || if bytes.is_empty() { Payload::None } else { Payload::Bytes(bytes) };
-        let response = self.send(ask, payload())?;
-        if response.status() != 401 || !self.inner.authorizer.authorize(self, ask.scope, &response)? {
+        let sent = self.authorization(ask);
+        let response = self.send_as(sent.as_deref(), ask, payload())?;
+        if response.status() != 401
+            || !self.inner.authorizer.authorize(self, ask.scope, sent.as_deref(), &response)?
+        {
             return Ok(response);
         }
         self.send(ask, payload())
@@ -151,14 +154,27 @@ impl Registry {
 
     /// Asks with a stream, which can be sent only once: a 401 is the caller's to start again from.
     pub(crate) fn send(&self, ask: &Ask<'_>, payload: Payload<'_>) -> Result<Response, RegistryError> {
+        self.send_as(self.authorization(ask).as_deref(), ask, payload)
+    }
+
+    /// Returns the `Authorization` header for a question; other hosts than the registry's own get none.
+    fn authorization(&self, ask: &Ask<'_>) -> Option<String> {
+        let is_own = ask.url.starts_with(&format!("{}/", self.inner.endpoint.origin()));
+        is_own.then(|| self.inner.authorizer.header(ask.scope))?
+    }
+
+    fn send_as(
+        &self,
+        authorization: Option<&str>,
+        ask: &Ask<'_>,
+        payload: Payload<'_>,
+    ) -> Result<Response, RegistryError> {
         let mut request = Request::new(ask.method, ask.url, ask.budget);
         for (name, value) in &ask.headers {
             request = request.header(name, value.clone());
         }
-        if ask.url.starts_with(&format!("{}/", self.inner.endpoint.origin()))
-            && let Some(authorization) = self.inner.authorizer.header(ask.scope)
-        {
-            request = request.header("authorization", authorization);
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization.to_owned());
         }
         self.inner
             .client

@@ -5,6 +5,7 @@
 //! nothing is skipped unseen.
 #![forbid(unsafe_code)]
 
+pub mod registry;
 mod require;
 
 pub use require::{Need, require};

@@ -12,5 +12,6 @@ mod machine;
 mod mistakes;
 mod network;
 mod newcomer;
+mod registries;
 mod running;
 mod terminal;

@@ -7,7 +7,7 @@ use shipway_distribution::{Credentials, RegistryError, RegistrySettings, Secret}
 
 use crate::image::Image;
 use crate::machine::Machine;
-use crate::server::{Asked, Reply, TestRegistry};
+use shipway_testkit::registry::{Asked, Reply, TestRegistry};
 
 fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))

@@ -5,7 +5,7 @@ use shipway_distribution::RegistryError;
 
 use crate::image::{Image, noise};
 use crate::machine::Machine;
-use crate::server::{Asked, Reply, TestRegistry};
+use shipway_testkit::registry::{Asked, Reply, TestRegistry};
 
 /// Pulls an image from a registry that answers some questions about its one large layer as `fault` says.
 fn pull_with(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use shipway_distribution::compress;
 use shipway_oci::{DiffId, Digest};
 
-use crate::server::TestRegistry;
+use shipway_testkit::registry::TestRegistry;
 
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -72,7 +72,7 @@ impl Image {
             registry.add_blob(repository, blob);
         }
         registry.add_blob(repository, &self.config_bytes());
-        registry.add_manifest(repository, tag, OCI_MANIFEST, &self.manifest_bytes())
+        registry.add_manifest(repository, tag, OCI_MANIFEST, &self.manifest_bytes()).parse().unwrap()
     }
 }
 

@@ -7,4 +7,3 @@ mod image;
 mod machine;
 mod pull;
 mod push;
-mod server;

@@ -4,7 +4,7 @@ use shipway_oci::Digest;
 
 use crate::image::{Image, OCI_INDEX, OCI_MANIFEST, descriptor};
 use crate::machine::Machine;
-use crate::server::TestRegistry;
+use shipway_testkit::registry::TestRegistry;
 
 #[test]
 fn an_image_comes_with_its_layers_and_keeps_its_compressed_bytes() {
@@ -42,6 +42,7 @@ fn the_image_for_the_platform_is_chosen_and_the_index_kept() {
     amd.publish(&registry, "multi", "amd");
     arm.publish(&registry, "multi", "arm");
     let digest = registry.add_manifest("multi", "1", OCI_INDEX, index.to_string().as_bytes());
+    let digest: Digest = digest.parse().unwrap();
     let machine = Machine::new();
 
     let pulled = machine.pull_for(&registry.name("multi:1"), Some("linux/arm64")).unwrap();

@@ -4,7 +4,7 @@ use shipway_oci::Digest;
 
 use crate::image::{Image, noise};
 use crate::machine::Machine;
-use crate::server::{Reply, TestRegistry};
+use shipway_testkit::registry::{Reply, TestRegistry};
 
 /// Makes an image as the builder does: its layers are trees, and its manifest names them uncompressed.
 fn build(machine: &Machine, name: &str, tars: &[&[u8]]) {

@@ -1,83 +1,109 @@
-//! A small registry with faults.
+//! A small registry with faults, for the tests of those who talk to one.
+//!
+//! It keeps what it is given in memory, notes what it was asked, and does wrong what a test wants it to do wrong. It trusts its
+//! clients: a question that makes no sense is a panic of its thread.
+#![expect(clippy::unwrap_used, reason = "a part of tests")]
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use shipway_oci::Digest;
+use sha2::{Digest as _, Sha256};
 
 /// What the registry was asked.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) method: String,
+pub struct Asked {
+    /// The HTTP method.
+    pub method: String,
     /// Path and query.
-    pub(crate) target: String,
+    pub target: String,
     headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 impl Asked {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// Returns a header by its name in small letters.
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn is(&self, method: &str, part: &str) -> bool {
+    /// Returns whether it has this method, and `part` in its path or query.
+    pub fn is(&self, method: &str, part: &str) -> bool {
         self.method == method && self.target.contains(part)
     }
 }
 
 /// What it answers.
 #[derive(Clone, Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
     /// The connection is closed after so many bytes of the body.
-    pub(crate) cut: Option<usize>,
+    pub cut: Option<usize>,
     /// The body goes on until the other side has enough.
-    pub(crate) endless: bool,
+    pub endless: bool,
 }
 
 impl Reply {
-    pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    /// A whole answer.
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into(), cut: None, endless: false }
     }
 
-    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+    /// Returns the same with one more header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 }
 
+/// Returns the digest of some bytes, `sha256:…`.
+fn digest_of(bytes: &[u8]) -> String {
+    let hex: Vec<String> = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{}", hex.concat())
+}
+
 /// Answers instead of the registry; gets the question and how many there were before.
 type Fault = dyn Fn(&Asked, usize) -> Option<Reply> + Send + Sync;
 
-#[derive(Default)]
-pub(crate) struct Contents {
-    pub(crate) blobs: HashMap<String, Vec<u8>>,
+/// What the registry has.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// By digest.
+    pub blobs: HashMap<String, Vec<u8>>,
     /// By `REPOSITORY/manifests/NAME`: type and bytes.
-    pub(crate) manifests: HashMap<String, (String, Vec<u8>)>,
+    pub manifests: HashMap<String, (String, Vec<u8>)>,
     /// Which repository has which blob.
-    pub(crate) links: Vec<(String, String)>,
+    pub links: Vec<(String, String)>,
     uploads: HashMap<String, Vec<u8>>,
     asked: Vec<Asked>,
     /// Uploads break off after so many bytes, once for each entry.
-    pub(crate) broken_uploads: Vec<usize>,
+    pub broken_uploads: Vec<usize>,
 }
 
 /// A registry; its threads end with the test's process.
-pub(crate) struct TestRegistry {
-    pub(crate) address: String,
+#[derive(Debug)]
+pub struct TestRegistry {
+    /// Where it answers: address and port.
+    pub address: String,
     contents: Arc<Mutex<Contents>>,
 }
 
 impl TestRegistry {
-    pub(crate) fn start() -> Self {
+    /// Starts one without faults, on a port of its own on 127.0.0.1 of the caller's network.
+    pub fn start() -> Self {
         Self::with_fault(|_, _| None)
     }
 
-    pub(crate) fn with_fault(fault: impl Fn(&Asked, usize) -> Option<Reply> + Send + Sync + 'static) -> Self {
+    /// Starts one that `fault` may answer for.
+    pub fn with_fault(fault: impl Fn(&Asked, usize) -> Option<Reply> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let contents = Arc::new(Mutex::new(Contents::default()));
@@ -91,42 +117,48 @@ impl TestRegistry {
         Self { address, contents }
     }
 
-    pub(crate) fn contents(&self) -> std::sync::MutexGuard<'_, Contents> {
+    /// Returns what it has.
+    pub fn contents(&self) -> std::sync::MutexGuard<'_, Contents> {
         self.contents.lock().unwrap()
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    /// Returns what it was asked so far.
+    pub fn asked(&self) -> Vec<Asked> {
         self.contents().asked.clone()
     }
 
     /// Returns how often something was asked.
-    pub(crate) fn count(&self, method: &str, part: &str) -> usize {
+    pub fn count(&self, method: &str, part: &str) -> usize {
         self.asked().iter().filter(|asked| asked.is(method, part)).count()
     }
 
-    pub(crate) fn forget_questions(&self) {
+    /// Forgets what it was asked.
+    pub fn forget_questions(&self) {
         self.contents().asked.clear();
     }
 
-    pub(crate) fn add_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
-        let digest = Digest::of(bytes);
+    /// Adds a blob to a repository; returns its digest.
+    pub fn add_blob(&self, repository: &str, bytes: &[u8]) -> String {
+        let digest = digest_of(bytes);
         let mut contents = self.contents();
-        contents.blobs.insert(digest.to_string(), bytes.to_vec());
-        contents.links.push((repository.to_owned(), digest.to_string()));
+        contents.blobs.insert(digest.clone(), bytes.to_vec());
+        contents.links.push((repository.to_owned(), digest.clone()));
         digest
     }
 
-    pub(crate) fn add_manifest(&self, repository: &str, tag: &str, kind: &str, bytes: &[u8]) -> Digest {
-        let digest = Digest::of(bytes);
+    /// Adds a manifest, by tag and by digest; returns its digest.
+    pub fn add_manifest(&self, repository: &str, tag: &str, kind: &str, bytes: &[u8]) -> String {
+        let digest = digest_of(bytes);
         let mut contents = self.contents();
-        for name in [tag.to_owned(), digest.to_string()] {
+        for name in [tag.to_owned(), digest.clone()] {
             let key = format!("{repository}/manifests/{name}");
             contents.manifests.insert(key, (kind.to_owned(), bytes.to_vec()));
         }
         digest
     }
 
-    pub(crate) fn name(&self, rest: &str) -> String {
+    /// Returns the name of an image in it.
+    pub fn name(&self, rest: &str) -> String {
         format!("{}/{rest}", self.address)
     }
 }
@@ -220,7 +252,7 @@ fn upload_of(target: &str) -> String {
 }
 
 /// Answers as a registry does.
-pub(crate) fn answer(asked: &Asked, contents: &mut Contents) -> Reply {
+pub fn answer(asked: &Asked, contents: &mut Contents) -> Reply {
     let (path, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
     let Some(path) = path.strip_prefix("/v2/") else { return Reply::new(404, "") };
     if path.is_empty() {
@@ -250,17 +282,17 @@ pub(crate) fn answer(asked: &Asked, contents: &mut Contents) -> Reply {
 fn manifest(asked: &Asked, path: &str, contents: &mut Contents) -> Reply {
     if asked.method == "PUT" {
         let kind = asked.header("content-type").unwrap().to_owned();
-        let digest = Digest::of(&asked.body);
+        let digest = digest_of(&asked.body);
         let repository = path.split_once("/manifests/").unwrap().0;
         for key in [path.to_owned(), format!("{repository}/manifests/{digest}")] {
             contents.manifests.insert(key, (kind.clone(), asked.body.clone()));
         }
-        return Reply::new(201, "").header("Docker-Content-Digest", digest.to_string());
+        return Reply::new(201, "").header("Docker-Content-Digest", digest);
     }
     match contents.manifests.get(path) {
         Some((kind, bytes)) => Reply::new(200, bytes.clone())
             .header("Content-Type", kind.clone())
-            .header("Docker-Content-Digest", Digest::of(bytes).to_string()),
+            .header("Docker-Content-Digest", digest_of(bytes)),
         None => Reply::new(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#),
     }
 }
@@ -301,7 +333,7 @@ fn write(asked: &Asked, repository: &str, upload: &str, query: &str, contents: &
         "PUT" => {
             let mut bytes = contents.uploads.remove(upload).unwrap();
             bytes.extend(&asked.body);
-            let digest = Digest::of(&bytes).to_string();
+            let digest = digest_of(&bytes);
             if parameter("digest").as_deref() != Some(&digest) {
                 return Reply::new(400, r#"{"errors":[{"code":"DIGEST_INVALID","message":"wrong digest"}]}"#);
             }

@@ -1,0 +1,194 @@
+//! Images go to registries and come back, and travel in files, by the real program.
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use shipway_testkit::registry::{Asked, Reply, TestRegistry};
+
+use crate::machine::{Machine, can_run};
+
+/// `me:secret`
+const BASIC: &str = "Basic bWU6c2VjcmV0";
+
+fn digest_in(said: &str) -> String {
+    let words = said.split_whitespace();
+    words.rev().find(|word| word.starts_with("sha256:")).unwrap().to_owned()
+}
+
+#[test]
+fn an_image_goes_to_a_registry_and_comes_back() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = machine.inside(TestRegistry::start);
+    let name = registry.name("team/box:1");
+    machine.ok(&["tag", "box", &name]);
+    let (pushed, _) = machine.ok(&["push", &name]);
+    let digest = digest_in(&pushed);
+    let first = format!("The push refers to repository [{}]\n", registry.name("team/box"));
+    assert!(pushed.starts_with(&first), "{pushed}");
+    assert_eq!(pushed.matches(": Pushed\n").count(), 3, "{pushed}");
+    assert!(pushed.contains(&format!("\n1: digest: {digest} size: ")), "{pushed}");
+    let (again, _) = machine.ok(&["push", &name]);
+    assert_eq!((again.matches(": Layer already exists\n").count(), digest_in(&again)), (3, digest.clone()));
+    assert_eq!(machine.ok(&["push", "-q", &name]).0, format!("{name}\n"));
+
+    // Elsewhere a container pulls what it needs.
+    let elsewhere = machine.dir.path().join("elsewhere");
+    let (root, state) = (elsewhere.join("root"), elsewhere.join("state"));
+    let roots = ["--root", root.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let command = ["run", "--rm", "--network", "none", &name, "echo hi"];
+    let (printed, said) = machine.ok(&[&roots[..], &command].concat());
+    assert_eq!(printed, "hi\n");
+    assert!(said.starts_with(&format!("Unable to find image '{name}' locally\n")), "{said}");
+    assert_eq!(said.matches(": Pull complete\n").count(), 3, "{said}");
+    let end = format!("Digest: {digest}\nStatus: Downloaded newer image for {name}\n");
+    assert!(said.ends_with(&end), "{said}");
+
+    // Only whoever insists asks for what is here.
+    machine.ok(&["rmi", "box"]);
+    registry.forget_questions();
+    machine.ok(&["run", "--rm", "--network", "none", &name, "true"]);
+    assert_eq!(registry.asked().len(), 0);
+    machine.ok(&["run", "--rm", "--network", "none", "--pull", "always", &name, "true"]);
+    assert!(registry.count("GET", "/manifests/") > 0 && registry.count("GET", "/blobs/") == 0);
+    let (pulled, _) = machine.ok(&["pull", &name]);
+    let end = format!("Digest: {digest}\nStatus: Image is up to date for {name}\n{name}\n");
+    assert!(pulled.starts_with("1: Pulling from team/box\n") && pulled.ends_with(&end), "{pulled}");
+
+    // By digest, and as the base of a build.
+    machine.ok(&["rmi", &name]);
+    let pinned = registry.name(&format!("team/box@{digest}"));
+    machine.ok(&["pull", "-q", &pinned]);
+    assert_eq!(machine.inspect(&pinned)["RepoDigests"][0], pinned);
+    machine.ok(&["rmi", &pinned]);
+    machine.dockerfile(&format!("FROM {name}\nRUN echo on top > /top\n"));
+    let (_, said) = machine.ok(&["build", "-t", "above", "--network", "none", "."]);
+    assert!(said.contains(&format!("pulling {name}\n")) && said.contains("pulled "), "{said}");
+    assert_eq!(machine.ok(&["run", "--rm", "--network", "none", "above", "cat /top"]).0, "on top\n");
+    registry.forget_questions();
+    machine.ok(&["build", "-t", "above", "--network", "none", "."]);
+    assert_eq!(registry.asked().len(), 0);
+    machine.ok(&["build", "-t", "above", "--network", "none", "--pull", "."]);
+    assert!(registry.count("GET", "/manifests/") > 0);
+    machine.assert_nothing_is_left();
+}
+
+#[test]
+fn what_a_registry_does_not_give_is_told_and_leaves_nothing() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    // A layer that is not what its digest says.
+    let registry = machine.inside(|| {
+        TestRegistry::with_fault(|asked, _| {
+            (asked.is("GET", "/v2/bad/blobs/")).then(|| Reply::new(200, "something else"))
+        })
+    });
+    for repository in ["good", "bad"] {
+        let name = registry.name(&format!("{repository}:1"));
+        machine.ok(&["tag", "box", &name]);
+        machine.ok(&["push", "-q", &name]);
+        machine.ok(&["rmi", &name]);
+    }
+    machine.ok(&["rmi", "box"]);
+    let bad = registry.name("bad:1");
+    let said = machine.refused(&["pull", &bad], 1);
+    assert!(
+        said.contains(&format!("error: could not pull `{bad}`")) && said.contains("sent a wrong"),
+        "{said}"
+    );
+    let said = machine.refused(&["pull", &registry.name("good:2")], 1);
+    assert!(said.contains("has no `good:2`") && said.contains("hint: check the name and the tag"), "{said}");
+    let said = machine.refused(&["run", "--rm", &registry.name("nowhere")], 125);
+    assert!(said.contains("has no `nowhere:latest`"), "{said}");
+    let said = machine.refused(&["pull", "No/Name"], 1);
+    assert!(said.contains("hint: "), "{said}");
+    assert_eq!(machine.ok(&["images", "-aq"]).0, "");
+    machine.assert_nothing_is_left();
+}
+
+#[test]
+fn a_registry_that_wants_a_name_gets_it_after_a_login() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let guard = |asked: &Asked, _: usize| {
+        (asked.header("authorization") != Some(BASIC)).then(|| {
+            Reply::new(401, r#"{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}"#)
+                .header("WWW-Authenticate", "Basic realm=\"test\"")
+        })
+    };
+    let registry = machine.inside(|| TestRegistry::with_fault(guard));
+    let docker = machine.dir.path().join("docker");
+    let run = |args: &[&str], input: &str| {
+        let mut command = machine.command(args);
+        command.env("DOCKER_CONFIG", &docker).stdin(Stdio::piped());
+        let mut child = machine.spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let name = registry.name("box:1");
+    machine.ok(&["tag", "box", &name]);
+    let (code, _, said) = run(&["push", &name], "");
+    assert_eq!(code, Some(1));
+    let hint = format!("hint: log in, then try again: `shipway login {}`", registry.address);
+    assert!(said.contains("refused access to `box`") && said.contains(&hint), "{said}");
+    let login = ["login", "-u", "me", "--password-stdin", &registry.address];
+    let (code, _, said) = run(&login, "wrong\n");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(!docker.join("config.json").exists(), "nothing is kept of a login that failed");
+    let (code, printed, said) = run(&login, "secret\n");
+    assert_eq!((code, printed.as_str()), (Some(0), "Login Succeeded\n"), "{said}");
+    assert!(said.contains("WARNING! Your credentials are stored unencrypted in"), "{said}");
+    let out = run(&["push", "-q", &name], "");
+    assert_eq!(out, (Some(0), format!("{name}\n"), String::new()));
+    machine.ok(&["rmi", &name]);
+    assert_eq!(run(&["pull", "-q", &name], "").0, Some(0));
+    assert_eq!(run(&["logout", &registry.address], "").0, Some(0));
+    let text = fs_err::read_to_string(docker.join("config.json")).unwrap();
+    assert!(!text.contains(&registry.address), "{text}");
+    assert_eq!(run(&["pull", "-q", &name], "").0, Some(1));
+}
+
+#[test]
+fn images_travel_in_files() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.ok(&["tag", "box", "other/box:2"]);
+    let (history, _) = machine.ok(&["history", "box"]);
+    assert_eq!(history.lines().count(), 6, "a heading and a line for each instruction: {history}");
+    assert!(
+        history.contains("ENTRYPOINT [\"/bin/sh\" \"-c\"]") || history.contains("ENTRYPOINT"),
+        "{history}"
+    );
+    let id = machine.inspect("box")["Id"].clone();
+    machine.ok(&["save", "-o", "boxes.tar", "box", "other/box:2"]);
+    machine.ok(&["rmi", "box", "other/box:2"]);
+    assert_eq!(machine.ok(&["images", "-aq"]).0, "");
+    let (loaded, _) = machine.ok(&["load", "-i", "boxes.tar"]);
+    assert_eq!(loaded, "Loaded image: box:latest\nLoaded image: other/box:2\n");
+    assert_eq!(machine.inspect("other/box:2")["Id"], id);
+    assert_eq!(machine.script(&["--network", "none"], "echo hi"), "hi\n");
+
+    // An archive that breaks off brings nothing.
+    machine.ok(&["rmi", "box", "other/box:2"]);
+    let archive = machine.context().join("boxes.tar");
+    let whole = fs_err::read(&archive).unwrap();
+    for length in [0, 100, whole.len() / 2] {
+        fs_err::write(&archive, &whole[..length]).unwrap();
+        let said = machine.refused(&["load", "-i", "boxes.tar"], 1);
+        assert!(said.contains("hint: "), "{length} bytes: {said}");
+        assert_eq!(machine.ok(&["images", "-aq"]).0, "", "{length} bytes");
+    }
+    let said = machine.refused(&["save", "-o", "none.tar", "nowhere"], 1);
+    assert!(said.contains("nowhere") && !machine.context().join("none.tar").exists(), "{said}");
+    machine.assert_nothing_is_left();
+}
