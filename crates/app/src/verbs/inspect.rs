@@ -4,6 +4,7 @@ mod container;
 mod image;
 
 use serde_json::Value;
+use shipway_store::StoreError;
 
 use crate::cli::{InspectArgs, InspectKind};
 use crate::engine::Engine;
@@ -42,8 +43,8 @@ fn one(engine: &Engine, name: &str, kind: Option<InspectKind>) -> Result<Value, 
     if kind != Some(InspectKind::Image) {
         match engine.store.container(name) {
             Ok(row) => return container::document(engine, &row),
-            Err(error) if kind == Some(InspectKind::Container) => return Err(error.into()),
-            Err(_) => {}
+            Err(StoreError::NoContainer(_)) if kind.is_none() => {}
+            Err(error) => return Err(error.into()),
         }
     }
     image::document(engine, &engine.store.resolve(name)?)

@@ -20,21 +20,21 @@ pub(super) fn parse(text: &str, now: i128) -> Result<i128, Failure> {
     })
 }
 
-/// `1h30m`, `90s`, `1.5h`, `200ms`
+/// `1h30m`, `90s`, `1.5h`, `200ms`. Compat: Go's `time.ParseDuration`, both signs for micro among its units.
 fn duration(text: &str) -> Option<i128> {
     let mut rest = text;
     let mut sum = 0;
     while !rest.is_empty() {
-        let end = rest.find(|letter: char| letter.is_ascii_alphabetic())?;
+        let end = rest.find(char::is_alphabetic)?;
         let (number, after) = rest.split_at(end);
-        let end = after.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(after.len());
+        let end = after.find(|letter: char| !letter.is_alphabetic()).unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
         let unit = match unit {
             "h" => 3600 * SECOND,
             "m" => 60 * SECOND,
             "s" => SECOND,
             "ms" => SECOND / 1000,
-            "us" | "µs" => SECOND / 1_000_000,
+            "us" | "\u{b5}s" | "\u{3bc}s" => SECOND / 1_000_000,
             "ns" => 1,
             _ => return None,
         };
@@ -88,6 +88,10 @@ mod tests {
             ("1h30m", Some(now - 5400 * SECOND)),
             ("1.5s", Some(now - 1_500_000_000)),
             ("200ms", Some(now - 200_000_000)),
+            ("200us", Some(now - 200_000)),
+            ("200\u{b5}s", Some(now - 200_000)),
+            ("1ms200\u{3bc}s", Some(now - 1_200_000)),
+            ("1\u{3bc}", None),
             ("1700000000", Some(1_700_000_000 * SECOND)),
             ("1700000000.25", Some(1_700_000_000 * SECOND + 250_000_000)),
             ("2026-01-01T00:00:00Z", Some(now)),
