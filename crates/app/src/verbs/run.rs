@@ -8,6 +8,7 @@ mod order;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shipway_layers::{LayerStore as _, Snapshot};
 use shipway_oci::{ContainerConfig, Digest};
@@ -29,6 +30,8 @@ use crate::ui::Ui;
 
 /// Exit code of a container that Docker itself could not start.
 const DAEMON: u8 = 125;
+/// `SIGKILL`
+const KILL: i32 = 9;
 
 /// A container that runs, and what goes with it.
 struct Started {
@@ -59,23 +62,40 @@ pub(crate) fn run(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<u8, Fa
     };
     let terminal = terminal.map(Arc::new);
     forwarder.forward(container.clone(), terminal.clone());
-    let code = match &terminal {
-        Some(master) => {
-            terminal::attach(ui, master, args.interactive, || container.wait()).map_err(|error| {
-                Failure::new(
-                    format!("could not use the terminal: {error}"),
-                    "leave -t out, or use another terminal",
-                )
-            })??
-        }
-        None => container.wait()?,
-    };
+    let code = attend(&container, terminal.as_deref(), args, ui);
+    if code.is_err() {
+        // Nobody would see what it does.
+        end(&container);
+    }
     drop(sandbox);
     if args.rm {
         super::rm::remove(engine, container.id())?;
     }
     drop(claim);
-    Ok(u8::try_from(code).unwrap_or(u8::MAX))
+    Ok(u8::try_from(code?).unwrap_or(u8::MAX))
+}
+
+/// Waits for the end of a container; its terminal, if it has one, is this process's meanwhile.
+fn attend(
+    container: &Container,
+    terminal: Option<&OwnedFd>,
+    args: &RunArgs,
+    ui: &mut Ui,
+) -> Result<i32, Failure> {
+    let Some(master) = terminal else { return Ok(container.wait()?) };
+    let attached = terminal::attach(ui, master, args.interactive, || container.wait());
+    let unusable = |error| {
+        let hint = "leave -t out, or use another terminal";
+        Failure::new(format!("could not use the terminal: {error}"), hint)
+    };
+    Ok(attached.map_err(unusable)??)
+}
+
+/// Ends a container on the way out of a failure, which is what matters.
+fn end(container: &Container) {
+    if let Err(error) = container.stop(KILL, Duration::ZERO) {
+        tracing::warn!(container = container.id(), %error, "could not end a container");
+    }
 }
 
 fn start(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<Started, Failure> {
@@ -96,12 +116,16 @@ fn start(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<Started, Failur
     }
     let document = order::document(args, &spec, &config.config).to_string();
     record(engine, args, &found, &snapshot, (&spec.id, document))?;
-    match launch(engine, args, &mut spec, ui) {
-        Ok(launched) => {
-            snapshot.keep()?;
-            let Launched { container, sandbox, terminal } = launched;
-            Ok(Started { container, sandbox, terminal, claim })
+    let launched = launch(engine, args, &mut spec, ui).and_then(|launched| match snapshot.keep() {
+        Ok(()) => Ok(launched),
+        Err(error) => {
+            end(&launched.container);
+            drop(launched.container.delete());
+            Err(error.into())
         }
+    });
+    match launched {
+        Ok(Launched { container, sandbox, terminal }) => Ok(Started { container, sandbox, terminal, claim }),
         Err(failure) => {
             // The failure to start is what matters; the snapshot goes with its value.
             drop(engine.store.remove_container(&spec.id, super::rm::durability_of(args.rm)));
