@@ -97,20 +97,27 @@ fn pause() {
 
 fn carry(client: &TcpStream, target: SocketAddr) -> io::Result<()> {
     let server = TcpStream::connect_timeout(&target, CONNECT)?;
-    let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
-    let upward = thread::Builder::new().spawn(move || {
-        let copied = io::copy(&mut from_client, &mut to_server);
-        to_server.shutdown(Shutdown::Write).and(copied)
-    })?;
-    let (mut from_server, mut to_client) = (&server, client);
-    let copied = io::copy(&mut from_server, &mut to_client);
-    client.shutdown(Shutdown::Write)?;
+    let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
+    let upward = thread::Builder::new().spawn(move || pass_on(&from_client, &to_server))?;
+    pass_on(&server, client);
     drop(upward.join());
-    copied.map(|_bytes| ())
+    Ok(())
+}
+
+/// Carries bytes one way until their end, which it passes on. After an error neither side waits for the other any longer.
+fn pass_on(mut from: &TcpStream, mut to: &TcpStream) {
+    let passed = io::copy(&mut from, &mut to).and_then(|_bytes| to.shutdown(Shutdown::Write));
+    if passed.is_err() {
+        for side in [from, to] {
+            // One that is closed already is what is wanted.
+            drop(side.shutdown(Shutdown::Both));
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::net::IpAddr;
 
     use super::*;
@@ -130,9 +137,32 @@ mod tests {
     }
 
     #[test]
+    fn a_side_that_breaks_off_ends_the_other() {
+        let (front, back) =
+            (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let mut client = TcpStream::connect(front.local_addr().unwrap()).unwrap();
+        let (accepted, target) = (front.accept().unwrap().0, back.local_addr().unwrap());
+        let carrying = thread::spawn(move || carry(&accepted, target));
+        let mut server = back.accept().unwrap().0;
+        client.write_all(b"hello").unwrap();
+        let mut hello = [0; 5];
+        server.read_exact(&mut hello).unwrap();
+        assert_eq!(&hello, b"hello");
+        // What is not read when a connection is closed makes it break off. The client has not said that it is done.
+        client.write_all(b"more").unwrap();
+        server.peek(&mut hello).unwrap();
+        drop(server);
+        let mut rest = Vec::new();
+        // Whether as an end or as an error, it is told.
+        drop(client.read_to_end(&mut rest));
+        assert_eq!(rest, b"");
+        carrying.join().unwrap().unwrap();
+    }
+
+    #[test]
     fn a_port_in_use_in_either_family_is_named() {
         let six = Ipv6Addr::UNSPECIFIED.into();
-        let Ok((taken, held)) = bind(&mapping(six, 0)) else { return };
+        let (taken, held) = bind(&mapping(six, 0)).unwrap();
         let both = vec![mapping(Ipv4Addr::UNSPECIFIED.into(), held.host_port), mapping(six, held.host_port)];
         let failure = listen(&ContainerSpec { publish: both, ..Default::default() }).unwrap_err();
         assert_eq!((failure.stage, failure.subject), (Stage::Publish, format!("[::]:{}", held.host_port)));

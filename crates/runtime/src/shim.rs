@@ -266,6 +266,8 @@ fn child(
 fn supervise(dir: &Path, started: Started) -> ExitCode {
     let Started { spec, pid, mut state, streams, listeners, lock, group } = started;
     if let Some(address) = spec.address {
+        // Each connection takes four; with the old limit there are fewer of them. The container's own limit is set already.
+        drop(linux::limit_open_files(u64::MAX, u64::MAX));
         proxy::serve(listeners, address);
     }
     let logging = streams.map(|(writer, streams)| keep_log(writer, streams));

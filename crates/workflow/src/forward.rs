@@ -5,13 +5,20 @@ mod target;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Deployed;
 use target::Target;
+
+/// Connections at a time; others wait in the kernel's queue.
+const CONNECTIONS: usize = 1024;
+/// Time until a connection is accepted again after the kernel has refused one.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listening sockets on 127.0.0.1 and, where the machine has IPv6, on `::1`.
 ///
@@ -94,10 +101,15 @@ async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, ForwardError> {
 }
 
 async fn accept(listener: TcpListener, target: Arc<Target>, tracker: TaskTracker, stop: CancellationToken) {
+    let limit = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let accepted = tokio::select! {
+        let accept = async {
+            let permit = Arc::clone(&limit).acquire_owned().await.expect("nobody closes it");
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = accept => accepted,
         };
         match accepted {
             Ok((connection, _peer)) => {
@@ -109,9 +121,13 @@ async fn accept(listener: TcpListener, target: Arc<Target>, tracker: TaskTracker
                             tracing::warn!(%error, "a forwarded connection failed");
                         },
                     }
+                    drop(permit);
                 });
             }
-            Err(error) => tracing::warn!(%error, "could not accept a connection"),
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! COPY and ADD steps.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shipway_layers::{LayerId, Snapshot};
 use shipway_linux::{Overlay, Root};
@@ -132,7 +132,8 @@ impl Solver<'_> {
                 if named > NAMED_FILES {
                     break;
                 }
-                let path = item.base.join(&entry.path);
+                // A file that was named itself has no path below its base.
+                let path: PathBuf = item.base.components().chain(entry.path.components()).collect();
                 let content =
                     entry.digest.map_or_else(|| format!("{:?}", entry.link), |digest| digest.short());
                 key.note(format!("file {}", path.display()), format!("{content} {:o}", entry.metadata.mode));
