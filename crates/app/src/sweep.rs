@@ -10,9 +10,15 @@ use crate::failure::Failure;
 use crate::network::{self, OF_BUILD, OF_CONTAINER};
 use crate::verbs::rm;
 
-/// Takes away what is left over. Whoever asks has something else to do, so a failure is only noted.
+/// Takes away what is left over. Whoever asks has something else to do, so a failure is only noted, and the rest goes all the same.
 pub(crate) fn sweep(engine: &Engine) {
-    if let Err(failure) = sandboxes(engine).and_then(|()| containers(engine)) {
+    for done in [sandboxes(engine), containers(engine)] {
+        note(done);
+    }
+}
+
+fn note(done: Result<(), Failure>) {
+    if let Err(failure) = done {
         tracing::warn!(reason = failure.text(), "could not clean up what earlier commands left");
     }
 }
@@ -27,7 +33,7 @@ fn sandboxes(engine: &Engine) -> Result<(), Failure> {
         {
             continue;
         }
-        bridge.remove(&sandbox.id)?;
+        note(bridge.remove(&sandbox.id).map_err(Failure::from));
     }
     Ok(())
 }
@@ -38,7 +44,7 @@ fn containers(engine: &Engine) -> Result<(), Failure> {
         if status(engine, &row.id) == Some(Status::Exited)
             && !Claim::is_held(&engine.roots, &network::name_of(&row.id))
         {
-            rm::remove(engine, &row.id)?;
+            note(rm::remove(engine, &row.id));
         }
     }
     Ok(())

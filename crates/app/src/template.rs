@@ -106,6 +106,7 @@ mod tests {
             ("{{range .Empty}}x{{else}}nothing{{end}}", "nothing"),
             ("{{if .Yes}}yes{{else}}no{{end}}{{if .Empty}}x{{end}}", "yes"),
             ("{{if eq .Tag \"1\"}}one{{end}}{{if and .Yes (not .Empty)}}!{{end}}", "one!"),
+            ("{{if .Empty}}a{{else if eq .Tag \"2\"}}b{{else if .Yes}}c{{else}}d{{end}}!", "c!"),
             ("a {{- .Tag -}} b", "a1b"),
             ("{{/* a remark */}}{{.None}}", "<no value>"),
             ("{{range .Cmd}}{{$.Tag}}{{end}}", "11"),
@@ -128,6 +129,9 @@ mod tests {
             ("{{index .ID}}", "`index` wants"),
             ("{{}}", "is empty"),
             ("{{\"open}}", "a text is not closed"),
+            ("{{if .ID}}{{else what}}{{end}}", "`else what` is not known"),
+            (&format!("{{{{{}.ID{}}}}}", "(".repeat(100_000), ")".repeat(100_000)), "are in each other"),
+            (&"{{if .ID}}".repeat(100_000), "are in each other"),
         ] {
             let error = Template::new(source).and_then(|template| template.fill(&value)).unwrap_err();
             assert!(error.to_string().contains(want), "{source}: {error}");

@@ -146,6 +146,20 @@ impl Bridge {
     pub fn destroy(self) -> Result<(), NetworkError> {
         let locked = Locked::new(&self.directory)?;
         let state = locked.load()?;
+        self.take_down(locked, state)
+    }
+
+    /// Does as [`Bridge::destroy`] if there is no sandbox, and none can be made meanwhile; returns whether it did.
+    pub fn destroy_if_empty(self) -> Result<bool, NetworkError> {
+        let locked = Locked::new(&self.directory)?;
+        let state = locked.load()?;
+        if state.as_ref().is_some_and(|state| !state.sandboxes.is_empty()) {
+            return Ok(false);
+        }
+        self.take_down(locked, state).map(|()| true)
+    }
+
+    fn take_down(self, locked: Locked, state: Option<State>) -> Result<(), NetworkError> {
         let namespaces = self.namespaces();
         for id in state.iter().flat_map(|state| state.sandboxes.keys()) {
             self.delete_namespace(id)?;

@@ -50,6 +50,13 @@ impl Node {
     }
 }
 
+/// Blocks and parentheses in each other: more are no template that somebody wrote.
+const LEVELS: usize = 100;
+
+fn too_deep() -> TemplateError {
+    mistake(format!("more than {LEVELS} blocks or parentheses are in each other"))
+}
+
 fn mistake(text: impl Into<String>) -> TemplateError {
     TemplateError::Parse(text.into())
 }
@@ -57,6 +64,8 @@ fn mistake(text: impl Into<String>) -> TemplateError {
 /// A block that is open: what it does, and where its parts so far are kept.
 struct Open {
     is_range: bool,
+    /// It is the `else` of the block around it, with which it ends.
+    is_chained: bool,
     pipe: Pipe,
     first: Vec<Node>,
     in_else: bool,
@@ -113,18 +122,17 @@ fn take(action: &str, top: &mut Vec<Node>, open: &mut Vec<Open>) -> Result<(), T
     let (word, tail) = action.split_once(char::is_whitespace).unwrap_or((action, ""));
     match word {
         "" => return Err(mistake("`{{}}` is empty")),
-        "if" | "range" => open.push(Open {
-            is_range: word == "range",
-            pipe: pipe(tail)?,
-            first: Vec::new(),
-            in_else: false,
-            second: Vec::new(),
-        }),
-        "else" if tail.is_empty() => {
+        "if" | "range" => begin(word == "range", false, tail, open)?,
+        "else" => {
             open.last_mut().ok_or_else(|| mistake("`else` stands alone"))?.in_else = true;
+            match tail.trim_start().split_once(char::is_whitespace) {
+                Some(("if", tail)) => begin(false, true, tail, open)?,
+                _ if tail.is_empty() => {}
+                _ => return Err(mistake(format!("`else {tail}` is not known"))),
+            }
         }
-        "end" => {
-            let Open { is_range, pipe, first, second, .. } =
+        "end" => loop {
+            let Open { is_range, is_chained, pipe, first, second, .. } =
                 open.pop().ok_or_else(|| mistake("`end` stands alone"))?;
             let node = if is_range {
                 Node::Range { over: pipe, each: first, otherwise: second }
@@ -132,30 +140,48 @@ fn take(action: &str, top: &mut Vec<Node>, open: &mut Vec<Open>) -> Result<(), T
                 Node::If { condition: pipe, then: first, otherwise: second }
             };
             push(top, open, node);
-        }
+            if !is_chained {
+                break;
+            }
+        },
         _ if action.starts_with("/*") => {}
         _ => push(top, open, Node::Show(pipe(action)?)),
     }
     Ok(())
 }
 
+/// Opens a block.
+fn begin(is_range: bool, is_chained: bool, words: &str, open: &mut Vec<Open>) -> Result<(), TemplateError> {
+    if open.len() == LEVELS {
+        return Err(too_deep());
+    }
+    let (pipe, first, second) = (pipe(words)?, Vec::new(), Vec::new());
+    open.push(Open { is_range, is_chained, pipe, first, in_else: false, second });
+    Ok(())
+}
+
 fn pipe(text: &str) -> Result<Pipe, TemplateError> {
     let mut words = words(text)?.into_iter().peekable();
-    let pipe = calls(&mut words)?;
+    let pipe = calls(&mut words, 0)?;
     match words.next() {
         None => Ok(pipe),
         Some(word) => Err(mistake(format!("`{word}` stands alone"))),
     }
 }
 
-fn calls(words: &mut std::iter::Peekable<std::vec::IntoIter<String>>) -> Result<Pipe, TemplateError> {
+type Words = std::iter::Peekable<std::vec::IntoIter<String>>;
+
+fn calls(words: &mut Words, level: usize) -> Result<Pipe, TemplateError> {
+    if level == LEVELS {
+        return Err(too_deep());
+    }
     let mut calls = vec![Call { function: None, arguments: Vec::new() }];
     while let Some(word) = words.next_if(|word| word != ")") {
         let call = calls.last_mut().expect("there is always one");
         match word.as_str() {
             "|" => calls.push(Call { function: None, arguments: Vec::new() }),
             "(" => {
-                call.arguments.push(Argument::Nested(self::calls(words)?));
+                call.arguments.push(Argument::Nested(self::calls(words, level + 1)?));
                 words.next_if(|word| word == ")").ok_or_else(|| mistake("`(` without `)`"))?;
             }
             _ => match argument(&word) {

@@ -23,9 +23,8 @@ pub(super) fn run(engine: &Engine, control: &Control, ui: &mut Ui) -> Result<u8,
     let Parts { bridge, machine, .. } = parts;
     drop(machine);
     // Containers that somebody runs by hand may be on it; the last one gone, it is of no use.
-    let empty = shipway_network::SandboxNetwork::list(&*bridge)?.is_empty();
-    if empty && let Some(bridge) = Arc::into_inner(bridge) {
-        bridge.destroy()?;
+    if let Some(bridge) = Arc::into_inner(bridge) {
+        bridge.destroy_if_empty()?;
     }
     ui.note("cluster: removed; images and containers are still there");
     Ok(0)
