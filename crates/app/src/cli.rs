@@ -25,7 +25,7 @@ pub(crate) use images::{ImagesArgs, InspectArgs, InspectKind, ListFormat, RmiArg
 pub(crate) use registry::{
     HistoryArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryVerb, SaveArgs,
 };
-pub(crate) use system::SystemVerb;
+pub(crate) use system::{PruneArgs, PruneKind, SystemVerb};
 
 /// From a Dockerfile to a running, reachable pod on one Linux machine.
 #[derive(Debug, Parser)]
@@ -155,8 +155,9 @@ pub(crate) enum Verb {
     #[command(
         subcommand,
         after_help = "Examples:
-  shipway system info    what there is, and what is missing
-  shipway system df      what takes space on the disk"
+  shipway system info     what there is, and what is missing
+  shipway system df       what takes space on the disk
+  shipway system prune    remove what nobody uses"
     )]
     System(SystemVerb),
     /// Print the version

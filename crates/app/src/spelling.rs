@@ -21,6 +21,10 @@ const OTHER_WORDS: &[(&str, &str, &str)] = &[
     ("container", "ps", "ps"),
     ("container", "remove", "rm"),
     ("buildx", "b", "build"),
+    ("image", "prune", "system prune --only=images"),
+    ("container", "prune", "system prune --only=containers"),
+    ("builder", "prune", "system prune --only=cache"),
+    ("buildx", "prune", "system prune --only=cache"),
 ];
 /// Options before the verb that have a value.
 const WITH_VALUE: [&str; 2] = ["--root", "--state"];
@@ -57,7 +61,7 @@ mod tests {
             ("shipway --root /x image rm y", "shipway --root /x rmi y"),
             ("shipway --root=/x container ls", "shipway --root=/x ps"),
             ("shipway buildx build .", "shipway build ."),
-            ("shipway image prune", "shipway image prune"),
+            ("shipway image prune -f", "shipway system prune --only=images -f"),
             ("shipway run image ls", "shipway run image ls"),
             ("shipway image inspect x", "shipway inspect --type=image x"),
             ("shipway info", "shipway system info"),

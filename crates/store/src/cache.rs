@@ -65,6 +65,28 @@ impl Store {
         })
     }
 
+    /// Forgets the steps whose layer is in no image; returns how many. [`Store::gc`] frees their layers.
+    pub fn cache_prune_unused(&self) -> Result<usize, StoreError> {
+        let in_images = self.needed()?.diff_ids;
+        self.free("prune the build cache", |transaction| {
+            let sql =
+                "SELECT steps.key, layers.diff_id FROM steps LEFT JOIN layers ON layers.id = steps.layer
+                       WHERE steps.layer IS NOT NULL";
+            let steps: Vec<(String, Option<String>)> = transaction
+                .prepare(sql)?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<Result<_, _>>()?;
+            let unused = steps
+                .iter()
+                .filter(|(_, diff_id)| !diff_id.as_ref().is_some_and(|id| in_images.contains(id)));
+            let mut forgotten = 0;
+            for (key, _) in unused {
+                forgotten += transaction.execute("DELETE FROM steps WHERE key = ?1", [key])?;
+            }
+            Ok(forgotten)
+        })
+    }
+
     /// Notes that a step was used at `now`, seconds since the epoch.
     pub fn cache_used(&self, key: &Digest, now: i64) -> Result<(), StoreError> {
         self.write("mark a build step", |transaction| {

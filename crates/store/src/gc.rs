@@ -47,9 +47,9 @@ const KEPT: &str = "kept";
 
 /// What images, containers and kept snapshots need.
 #[derive(Debug, Default)]
-struct Needed {
+pub(crate) struct Needed {
     blobs: HashSet<String>,
-    diff_ids: HashSet<String>,
+    pub(crate) diff_ids: HashSet<String>,
     layers: HashSet<String>,
 }
 
@@ -173,7 +173,7 @@ impl Store {
         fs_err::write(&path, "").map_err(StoreError::io("write", &path))
     }
 
-    fn needed(&self) -> Result<Needed, StoreError> {
+    pub(crate) fn needed(&self) -> Result<Needed, StoreError> {
         let mut needed = Needed::default();
         for image in self.images()? {
             needed.blobs.insert(image.manifest.hex());

@@ -1,6 +1,6 @@
 //! The command line of `system`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemVerb {
@@ -23,7 +23,39 @@ pub(crate) enum SystemVerb {
         #[arg(long, value_name = "FORMAT")]
         format: Option<String>,
     },
+    /// Remove what nobody uses: stopped containers, images without a name, build steps that are in no image
+    #[command(after_help = "Examples:
+  shipway system prune           asks first
+  shipway system prune -af       also images that no container uses, all build steps and downloaded packages
+  shipway image prune            only images; also `container prune`, `builder prune`
+
+A rollback of what `up` runs needs the older image, which has lost its name.")]
+    Prune(PruneArgs),
     /// Names that are part of the design and not there yet, and typing errors.
     #[command(external_subcommand)]
     Other(Vec<String>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Also images that no container uses, all build steps and downloaded packages
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Only things of this kind
+    #[arg(long, value_name = "KIND", value_enum)]
+    pub(crate) only: Option<PruneKind>,
+}
+
+/// What can be pruned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PruneKind {
+    /// Containers that have stopped
+    Containers,
+    /// Images
+    Images,
+    /// Steps of builds, and with --all downloaded packages
+    Cache,
 }

@@ -2,6 +2,7 @@
 
 mod df;
 mod info;
+mod prune;
 
 use crate::cli::SystemVerb;
 use crate::engine::Engine;
@@ -12,6 +13,7 @@ pub(crate) fn run(engine: &Engine, verb: &SystemVerb, ui: &mut Ui) -> Result<u8,
     match verb {
         SystemVerb::Info { format } => info::run(engine, format.as_deref(), ui),
         SystemVerb::Df { format } => df::run(engine, format.as_deref(), ui),
+        SystemVerb::Prune(args) => prune::run(engine, args, ui),
         SystemVerb::Other(words) => Err(refuse(words)),
     }
 }
@@ -19,13 +21,12 @@ pub(crate) fn run(engine: &Engine, verb: &SystemVerb, ui: &mut Ui) -> Result<u8,
 fn refuse(words: &[String]) -> Failure {
     let word = words.first().map_or("", String::as_str);
     match word {
-        "prune" => Failure::new(
-            "`shipway system prune` is not there yet",
-            "`shipway rmi` and `shipway rm` remove by name, and what nothing needs goes with them",
-        ),
         "events" => {
             Failure::new("`shipway system events` is not there yet", "`shipway ps -a` shows what happened")
         }
-        _ => Failure::new(format!("`{word}` is not a command of `shipway system`"), "there are info and df"),
+        _ => Failure::new(
+            format!("`{word}` is not a command of `shipway system`"),
+            "there are info, df and prune",
+        ),
     }
 }

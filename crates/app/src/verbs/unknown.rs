@@ -27,7 +27,7 @@ const LATER: &[(&str, &str)] = &[
     ("network", "containers share one network; see `shipway run --help`"),
     ("pause", "`shipway stop` ends a container"),
     ("port", "`shipway ps` shows containers"),
-    ("prune", "`shipway rmi` and `shipway rm` remove by name"),
+    ("prune", "`shipway system prune` removes what nobody uses"),
     ("registry", "there is no registry yet"),
     ("rename", "make the container again with --name"),
     ("restart", "use `shipway stop` and `shipway run`"),
@@ -73,7 +73,7 @@ mod tests {
     fn what_is_planned_is_told_from_what_is_mistyped() {
         for (words, want) in [
             ("ship x", "`shipway ship` is not there yet\nhint: "),
-            ("image prune -a", "`shipway image prune` is not there yet\nhint: "),
+            ("container diff", "`shipway container diff` is not there yet\nhint: "),
             ("network ls", "`shipway network` is not there yet\nhint: "),
             ("biuld .", "`biuld` is not a command of shipway\nhint: did you mean `shipway build`?"),
             ("psuh", "hint: did you mean `shipway push`?"),

@@ -90,3 +90,56 @@ fn the_machine_and_the_disk_are_looked_at_without_changing_them() {
     let refused = machine.refused(&["system", "prune"], 1);
     assert!(refused.contains("not there yet"), "{refused}");
 }
+
+#[test]
+fn what_nobody_uses_is_pruned_and_nothing_else() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.ok(&["tag", "box", "other"]);
+    machine.ok(&["run", "--name", "ended", "--network", "none", "box", "echo x > /file"]);
+    let running = machine.background(&["--network", "none"], "exec sleep 600");
+    machine.dockerfile("FROM box\nRUN echo one > /one\n");
+    machine.ok(&["build", "-t", "web", "--network", "none", "."]);
+    let first = machine.inspect("web")["Id"].as_str().unwrap().to_owned();
+    machine.dockerfile("FROM box\nRUN echo two > /two\n");
+    machine.ok(&["build", "-t", "web", "--network", "none", "."]);
+
+    // Nobody answers: nothing goes.
+    let said = machine.refused(&["system", "prune"], 1);
+    assert!(said.contains("WARNING! This will remove:\n  - all containers that have stopped\n"), "{said}");
+    assert!(said.contains("hint: answer `y`, or use -f"), "{said}");
+    assert_eq!(machine.ok(&["images", "-q", "-f", "dangling=true"]).0.lines().count(), 1);
+
+    let (pruned, _) = machine.ok(&["image", "prune", "-f"]);
+    assert!(
+        pruned.starts_with(&format!("Deleted Images:\ndeleted: {first}\n\nTotal reclaimed space: ")),
+        "{pruned}"
+    );
+    assert!(machine.ok(&["ps", "-a"]).0.contains("ended"), "a container is no image");
+    // The step of the image that went is in none: what is in one stays cached.
+    let (pruned, _) = machine.ok(&["builder", "prune", "-f"]);
+    assert!(pruned.starts_with("Deleted build cache objects:\n1 steps\n"), "{pruned}");
+    let (_, again) = machine.ok(&["build", "-t", "web", "--network", "none", "."]);
+    assert!(again.contains("2 of 2 steps from the cache"), "{again}");
+    let (pruned, _) = machine.ok(&["container", "prune", "-f"]);
+    assert!(pruned.starts_with("Deleted Containers:\n"), "{pruned}");
+    assert_eq!(machine.ok(&["ps", "-aq", "--no-trunc"]).0.trim(), running);
+
+    // An image that runs stays, whatever its name.
+    let (pruned, _) = machine.ok(&["system", "prune", "-af"]);
+    assert!(
+        pruned.contains("untagged: web:latest\n") && !pruned.contains("untagged: box:latest\n"),
+        "{pruned}"
+    );
+    assert_eq!(machine.ok(&["images", "-q"]).0.lines().count(), 2, "box and other");
+    assert_eq!(machine.ok(&["exec", &running, "echo", "runs"]).0, "runs\n");
+    machine.ok(&["rm", "-f", &running]);
+    machine.ok(&["system", "prune", "-af"]);
+    assert_eq!(machine.ok(&["images", "-aq"]).0, "");
+    for place in ["root/layers", "root/blobs/sha256"] {
+        assert_eq!(machine.count(place), 0, "{place}");
+    }
+    machine.assert_nothing_is_left();
+}

@@ -110,7 +110,7 @@ fn downloads(dir: &Path) -> Share {
 }
 
 /// Returns how many files are below a directory, and the bytes that they take; what vanishes meanwhile does not count.
-fn tree(dir: &Path) -> (usize, u64) {
+pub(super) fn tree(dir: &Path) -> (usize, u64) {
     let (mut files, mut bytes) = (0, 0);
     let mut open = vec![dir.to_owned()];
     while let Some(dir) = open.pop() {

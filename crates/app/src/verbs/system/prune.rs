@@ -1,0 +1,150 @@
+//! `shipway system prune`: removes what nobody uses. Compat: docker's words, also those of `image prune` and its like.
+
+use std::collections::HashSet;
+use std::io::BufRead as _;
+
+use shipway_kubelet::pod_of_image;
+use shipway_oci::Digest;
+use shipway_runtime::Status;
+use shipway_store::Removal;
+
+use super::df::tree;
+use crate::claim::Claim;
+use crate::cli::{PruneArgs, PruneKind};
+use crate::clock;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::network;
+use crate::sweep::sweep;
+use crate::ui::Ui;
+use crate::verbs::rm;
+
+/// Longest answer that is read.
+const ANSWER: u64 = 100;
+
+pub(super) fn run(engine: &Engine, args: &PruneArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    let does = |kind| args.only.is_none_or(|only| only == kind);
+    if !args.force && !is_confirmed(&warning(args), ui)? {
+        let hint = "answer `y`, or use -f to be asked nothing";
+        return Err(Failure::new("nothing was removed: it was not confirmed", hint));
+    }
+    sweep(engine);
+    let mut bytes = 0;
+    if does(PruneKind::Containers) {
+        bytes += containers(engine, ui)?;
+    }
+    if does(PruneKind::Images) {
+        images(engine, args.all, ui)?;
+    }
+    if does(PruneKind::Cache) {
+        bytes += cache(engine, args.all, ui)?;
+    }
+    match engine.store.gc()? {
+        Some(freed) => bytes += freed.bytes,
+        None => ui.note(
+            "note: something is being built, pulled or run: the space is freed by the next `rmi` or `prune` after it",
+        ),
+    }
+    ui.line(format!("Total reclaimed space: {}", clock::size(bytes)));
+    Ok(0)
+}
+
+/// Returns what is about to go.
+fn warning(args: &PruneArgs) -> String {
+    let images = if args.all { "images that no container uses" } else { "images without a name" };
+    let cache =
+        if args.all { "build steps and downloaded packages" } else { "build steps that are in no image" };
+    let all = [
+        (PruneKind::Containers, "containers that have stopped"),
+        (PruneKind::Images, images),
+        (PruneKind::Cache, cache),
+    ];
+    let lines: Vec<String> = all
+        .iter()
+        .filter(|(kind, _)| args.only.is_none_or(|only| only == *kind))
+        .map(|(_, what)| format!("  - all {what}\n"))
+        .collect();
+    format!("WARNING! This will remove:\n{}", lines.concat())
+}
+
+fn is_confirmed(warning: &str, ui: &mut Ui) -> Result<bool, Failure> {
+    let asked = write!(ui.status(), "{warning}\nAre you sure you want to continue? [y/N] ")
+        .and_then(|()| ui.status().flush());
+    let mut answer = Vec::new();
+    let input = std::io::stdin().lock();
+    let read = asked.and_then(|()| std::io::Read::take(input, ANSWER).read_until(b'\n', &mut answer));
+    read.map_err(|error| Failure::new(format!("could not ask: {error}"), "use -f to be asked nothing"))?;
+    Ok(matches!(String::from_utf8_lossy(&answer).trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Returns the bytes that the containers had written.
+fn containers(engine: &Engine, ui: &mut Ui) -> Result<u64, Failure> {
+    let (mut bytes, mut removed) = (0, Vec::new());
+    for row in engine.store.containers()? {
+        let state = engine.containers.get(&row.id).and_then(|container| container.state());
+        // One without a state may be another state root's, or is being started.
+        if !state.is_ok_and(|state| state.status == Status::Exited)
+            || Claim::is_held(&engine.roots, &network::name_of(&row.id))
+        {
+            continue;
+        }
+        let written =
+            row.snapshot.as_ref().map_or(0, |id| tree(&engine.store.snapshot_path(id).join("upper")).1);
+        rm::remove(engine, &row.id)?;
+        bytes += written;
+        removed.push(row.id);
+    }
+    list("Deleted Containers:", &removed, ui);
+    Ok(bytes)
+}
+
+fn images(engine: &Engine, all: bool, ui: &mut Ui) -> Result<(), Failure> {
+    let images = engine.store.images()?;
+    let used: HashSet<Digest> = engine.store.containers()?.into_iter().map(|row| row.image_id).collect();
+    let named: HashSet<Digest> =
+        images.iter().filter(|image| image.name.is_some()).map(|image| image.image_id).collect();
+    let mut seen = HashSet::new();
+    let mut removed = Vec::new();
+    for image in images.iter().filter(|image| seen.insert(image.image_id)) {
+        let id = image.image_id;
+        let is_kept = !all && named.contains(&id);
+        if is_kept || used.contains(&id) || pod_of_image(&engine.containers, &id).is_some() {
+            continue;
+        }
+        removed.extend(engine.store.remove_image(id)?.iter().map(|removal| match removal {
+            Removal::Untagged(name) => format!("untagged: {}", name.familiar()),
+            Removal::Deleted(id) => format!("deleted: {id}"),
+        }));
+    }
+    list("Deleted Images:", &removed, ui);
+    Ok(())
+}
+
+/// Returns the bytes of the packages; those of layers are the collection's to tell.
+fn cache(engine: &Engine, all: bool, ui: &mut Ui) -> Result<u64, Failure> {
+    let steps = if all { engine.store.cache_prune(i64::MAX)? } else { engine.store.cache_prune_unused()? };
+    if steps > 0 {
+        list("Deleted build cache objects:", &[format!("{steps} steps")], ui);
+    }
+    if !all {
+        return Ok(0);
+    }
+    let downloads = engine.roots.data.join("cache");
+    let bytes = tree(&downloads).1;
+    match fs_err::remove_dir_all(&downloads) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::new(
+            format!("could not remove the downloaded packages: {error}"),
+            "wait until nothing is bootstrapped, then run it again",
+        )),
+        _ => Ok(bytes),
+    }
+}
+
+fn list(heading: &str, removed: &[String], ui: &mut Ui) {
+    if removed.is_empty() {
+        return;
+    }
+    ui.line(heading);
+    removed.iter().for_each(|line| ui.line(line));
+    ui.line("");
+}
