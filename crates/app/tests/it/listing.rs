@@ -87,8 +87,8 @@ fn the_machine_and_the_disk_are_looked_at_without_changing_them() {
         ),
         "{df}"
     );
-    let refused = machine.refused(&["system", "prune"], 1);
-    assert!(refused.contains("not there yet"), "{refused}");
+    let refused = machine.refused(&["system", "events"], 1);
+    assert!(refused.contains("`shipway system events` is not there yet"), "{refused}");
 }
 
 #[test]
