@@ -14,12 +14,43 @@ use crate::atomic::atomic_write;
 use crate::{StoreError, reserve};
 
 /// Version of the tables: each step of [`STEPS`] makes the next one.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 /// The write-ahead log is written back into the tables at this length: one megabyte.
 const LOG_PAGES: i64 = 256;
 
-const STEPS: [&str; 3] = [TABLES, CONTAINERS, REGISTRIES];
+const STEPS: [&str; 4] = [TABLES, CONTAINERS, REGISTRIES, HOSTED];
+
+/// Version 4: what our own registry serves.
+const HOSTED: &str = "
+CREATE TABLE hosted_blobs (
+    repository TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (repository, digest)
+) STRICT;
+CREATE INDEX hosted_blobs_by_digest ON hosted_blobs (digest);
+CREATE TABLE hosted_manifests (
+    repository TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    media_type TEXT NOT NULL,
+    subject TEXT,
+    artifact_type TEXT NOT NULL,
+    annotations TEXT NOT NULL,
+    blobs TEXT NOT NULL,
+    PRIMARY KEY (repository, digest)
+) STRICT;
+CREATE INDEX hosted_manifests_by_subject ON hosted_manifests (repository, subject);
+CREATE TABLE hosted_tags (
+    repository TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (repository, tag)
+) STRICT;
+";
 
 /// Version 3: what registries call images, and layers that are compressed.
 const REGISTRIES: &str = "

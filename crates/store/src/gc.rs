@@ -55,12 +55,13 @@ pub(crate) struct Needed {
 
 impl Store {
     /// Removes the blobs, layers, snapshots and unfinished work that no image, cached step, container or kept snapshot
-    /// needs; `None` if somebody holds a lease, and then nothing is removed.
+    /// needs; `None` if somebody holds a lease, and then nothing is removed. `now` is seconds since the epoch.
     ///
     /// Records go first, files after; what a crash leaves in between has no record, and the next collection removes it.
-    pub fn gc(&self) -> Result<Option<Freed>, StoreError> {
+    pub fn gc(&self, now: i64) -> Result<Option<Freed>, StoreError> {
         let Some(lock) = self.try_exclusive()? else { return Ok(None) };
-        let needed = self.needed()?;
+        let mut needed = self.needed()?;
+        needed.blobs.extend(self.hosted_needs(now)?);
         let (kept, mut freed) = self.free("collect garbage", |transaction| {
             let mut freed = Freed::default();
             let mut kept = HashSet::new();
@@ -285,19 +286,19 @@ mod tests {
         fs_err::write(store.tmp().join("half"), "").unwrap();
 
         let lease = store.lease().unwrap();
-        assert_eq!(store.gc().unwrap(), None, "somebody works");
+        assert_eq!(store.gc(0).unwrap(), None, "somebody works");
         drop(lease);
-        let freed = store.gc().unwrap().unwrap();
+        let freed = store.gc(0).unwrap().unwrap();
         assert_eq!(freed, Freed { blobs: 1, layers: 1, snapshots: 1, bytes: 15 });
         assert!(store.layer(&unused).unwrap().is_none() && !store.has_blob(&stray));
         assert_eq!(store.layers().unwrap().len(), 3);
         assert!(store.layer_of(named).unwrap().is_some());
         assert_eq!(fs_err::read_dir(store.tmp()).unwrap().count(), 0);
-        assert_eq!(store.gc().unwrap().unwrap(), Freed::default());
+        assert_eq!(store.gc(0).unwrap().unwrap(), Freed::default());
 
         store.untag(&"web".parse().unwrap()).unwrap();
         store.cache_prune(i64::MAX).unwrap();
-        let freed = store.gc().unwrap().unwrap();
+        let freed = store.gc(0).unwrap().unwrap();
         assert_eq!((freed.blobs, freed.layers), (2, 2));
     }
 
@@ -311,7 +312,7 @@ mod tests {
         assert_eq!(store.fixup(std::slice::from_ref(&a)).unwrap(), None);
         store.record_fixup(&[a.clone(), b], Some(&fixup)).unwrap();
         store.record_fixup(std::slice::from_ref(&a), None).unwrap();
-        store.gc().unwrap().unwrap();
+        store.gc(0).unwrap().unwrap();
         assert_eq!(store.fixup(std::slice::from_ref(&a)).unwrap(), Some(None));
         assert_eq!(store.layers().unwrap().len(), 1);
     }

@@ -207,13 +207,13 @@ mod tests {
 
         assert!(store.is_known_to_registry(&name, &image_id).unwrap());
         assert!(!store.is_known_to_registry(&"other.test/web:1".parse().unwrap(), &image_id).unwrap());
-        store.gc().unwrap().unwrap();
+        store.gc(0).unwrap().unwrap();
         assert!(store.has_blob(&index), "the index stays with the image");
         let pinned = format!("registry.test/web@{index}");
         assert_eq!(store.resolve(&pinned).unwrap().image_id, image_id);
 
         store.untag(&name).unwrap();
-        store.gc().unwrap().unwrap();
+        store.gc(0).unwrap().unwrap();
         assert!(!store.has_blob(&index));
         assert_eq!(store.digests(&image_id).unwrap(), []);
         assert!(matches!(store.resolve(&pinned), Err(StoreError::NoImage(_))));
@@ -242,7 +242,7 @@ mod tests {
             layer: Some(layer.id),
         };
         store.cache_put(&key, 1).unwrap();
-        store.gc().unwrap().unwrap();
+        store.gc(0).unwrap().unwrap();
         assert!(store.has_blob(&blob), "a cached step needs the layer, and a push of it the archive");
     }
 

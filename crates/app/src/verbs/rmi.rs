@@ -5,13 +5,14 @@ use shipway_store::Removal;
 
 use super::each;
 use crate::cli::RmiArgs;
+use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &RmiArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let code = each(&args.names, ui, |name, ui| one(engine, name, args.force, ui))?;
-    engine.store.gc()?;
+    engine.store.gc(clock::now())?;
     Ok(code)
 }
 

@@ -18,7 +18,7 @@ mod tar_bytes;
 /// first instruction: then it is tried again.
 fn collect(store: &Store) -> Result<Freed, StoreError> {
     for _ in 0..100_000 {
-        if let Some(freed) = store.gc()? {
+        if let Some(freed) = store.gc(0)? {
             return Ok(freed);
         }
         std::thread::yield_now();

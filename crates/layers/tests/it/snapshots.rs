@@ -122,7 +122,7 @@ fn the_collector_spares_snapshots_in_use_and_what_they_stand_on() {
     let layers = Unpacked::open(store.clone());
     let base = layers.commit(layers.prepare(&[]).unwrap()).unwrap();
     let mut snapshot = layers.prepare(std::slice::from_ref(&base)).unwrap();
-    assert_eq!(store.gc().unwrap(), None);
+    assert_eq!(store.gc(0).unwrap(), None);
     snapshot.keep().unwrap();
     let id = snapshot.id.clone();
     drop(snapshot);

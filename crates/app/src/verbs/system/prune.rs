@@ -39,7 +39,7 @@ pub(super) fn run(engine: &Engine, args: &PruneArgs, ui: &mut Ui) -> Result<u8, 
     if does(PruneKind::Cache) {
         bytes += cache(engine, args.all, ui)?;
     }
-    match engine.store.gc()? {
+    match engine.store.gc(clock::now())? {
         Some(freed) => bytes += freed.bytes,
         None => ui.note(
             "note: something is being built, pulled or run: the space is freed by the next `rmi` or `prune` after it",
@@ -74,6 +74,9 @@ fn is_confirmed(warning: &str, ui: &mut Ui) -> Result<bool, Failure> {
     let input = std::io::stdin().lock();
     let read = asked.and_then(|()| std::io::Read::take(input, ANSWER).read_until(b'\n', &mut answer));
     read.map_err(|error| Failure::new(format!("could not ask: {error}"), "use -f to be asked nothing"))?;
+    if !answer.ends_with(b"\n") {
+        ui.note("");
+    }
     Ok(matches!(String::from_utf8_lossy(&answer).trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 

@@ -1,0 +1,311 @@
+//! What this store's own registry serves: which repository has which blobs, manifests and tags. Nothing of it is guessed from the
+//! images here; a repository has what was pushed to it.
+
+use std::collections::HashSet;
+
+use rusqlite::{OptionalExtension as _, Row, params};
+use shipway_oci::Digest;
+
+use crate::{Store, StoreError};
+
+/// Blobs that no manifest of their repository names stay so long, in seconds: a push may be on its way.
+const GRACE: i64 = 24 * 60 * 60;
+
+/// A manifest of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostedManifest {
+    /// The digest that it was pushed under, of any algorithm.
+    pub digest: String,
+    /// Where its bytes are.
+    pub blob: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// What it was pushed as.
+    pub media_type: String,
+    /// What it is about: a manifest that need not exist.
+    pub subject: Option<String>,
+    /// What kind of artifact it is; empty if it says nothing.
+    pub artifact_type: String,
+    /// Its annotations, a JSON object.
+    pub annotations: String,
+    /// Digests of the blobs that it names, of any algorithm.
+    pub blobs: Vec<String>,
+}
+
+const COLUMNS: &str = "digest, blob, size, media_type, subject, artifact_type, annotations, blobs";
+
+impl Store {
+    /// Gives a repository a blob that is here. `now` is seconds since the epoch.
+    pub fn host_blob(
+        &self,
+        repository: &str,
+        digest: &str,
+        blob: Digest,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        self.write("give a repository a blob", |transaction| {
+            let sql = "INSERT OR REPLACE INTO hosted_blobs (repository, digest, blob, since) VALUES (?1, ?2, ?3, ?4)";
+            transaction.execute(sql, params![repository, digest, blob.to_string(), now]).map(drop)
+        })
+    }
+
+    /// Returns where the bytes of a repository's blob are.
+    pub fn hosted_blob(&self, repository: &str, digest: &str) -> Result<Option<Digest>, StoreError> {
+        self.read("look for a blob of a repository", |connection| {
+            let sql = "SELECT blob FROM hosted_blobs WHERE repository = ?1 AND digest = ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let found: Option<String> =
+                statement.query_row([repository, digest], |row| row.get(0)).optional()?;
+            Ok(found.and_then(|text| text.parse().ok()))
+        })
+    }
+
+    /// Returns where the bytes of a blob are that any repository has.
+    pub fn hosted_anywhere(&self, digest: &str) -> Result<Option<Digest>, StoreError> {
+        self.read("look for a blob", |connection| {
+            let sql = "SELECT blob FROM hosted_blobs WHERE digest = ?1 LIMIT 1";
+            let found: Option<String> = connection.query_row(sql, [digest], |row| row.get(0)).optional()?;
+            Ok(found.and_then(|text| text.parse().ok()))
+        })
+    }
+
+    /// Takes a blob from a repository; returns whether it had it.
+    pub fn drop_hosted_blob(&self, repository: &str, digest: &str) -> Result<bool, StoreError> {
+        self.free("take a blob from a repository", |transaction| {
+            let sql = "DELETE FROM hosted_blobs WHERE repository = ?1 AND digest = ?2";
+            Ok(transaction.execute(sql, [repository, digest])? > 0)
+        })
+    }
+
+    /// Gives a repository a manifest, and the manifest some tags, all at once.
+    pub fn host_manifest(
+        &self,
+        repository: &str,
+        manifest: &HostedManifest,
+        tags: &[String],
+    ) -> Result<(), StoreError> {
+        self.write("give a repository a manifest", |transaction| {
+            let sql = "INSERT OR REPLACE INTO hosted_manifests
+                       (repository, digest, blob, size, media_type, subject, artifact_type, annotations, blobs)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+            let size = i64::try_from(manifest.size).unwrap_or(i64::MAX);
+            transaction.execute(
+                sql,
+                params![
+                    repository,
+                    manifest.digest,
+                    manifest.blob.to_string(),
+                    size,
+                    manifest.media_type,
+                    manifest.subject,
+                    manifest.artifact_type,
+                    manifest.annotations,
+                    manifest.blobs.join(" ")
+                ],
+            )?;
+            let sql = "INSERT OR REPLACE INTO hosted_tags (repository, tag, digest) VALUES (?1, ?2, ?3)";
+            for tag in tags {
+                transaction.execute(sql, [repository, tag, &manifest.digest])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns a manifest by its digest.
+    pub fn hosted_manifest(
+        &self,
+        repository: &str,
+        digest: &str,
+    ) -> Result<Option<HostedManifest>, StoreError> {
+        self.read("look for a manifest of a repository", |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM hosted_manifests WHERE repository = ?1 AND digest = ?2");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let found = statement.query_row([repository, digest], manifest_in).optional()?;
+            Ok(found.flatten())
+        })
+    }
+
+    /// Returns the digest that a tag stands for.
+    pub fn hosted_tag(&self, repository: &str, tag: &str) -> Result<Option<String>, StoreError> {
+        self.read("look for a tag", |connection| {
+            let sql = "SELECT digest FROM hosted_tags WHERE repository = ?1 AND tag = ?2";
+            connection.query_row(sql, [repository, tag], |row| row.get(0)).optional()
+        })
+    }
+
+    /// Removes a manifest with its tags; returns whether there was one.
+    pub fn drop_hosted_manifest(&self, repository: &str, digest: &str) -> Result<bool, StoreError> {
+        self.free("remove a manifest", |transaction| {
+            let sql = "DELETE FROM hosted_tags WHERE repository = ?1 AND digest = ?2";
+            transaction.execute(sql, [repository, digest])?;
+            let sql = "DELETE FROM hosted_manifests WHERE repository = ?1 AND digest = ?2";
+            Ok(transaction.execute(sql, [repository, digest])? > 0)
+        })
+    }
+
+    /// Removes a tag and not what it stands for; returns whether there was one.
+    pub fn drop_hosted_tag(&self, repository: &str, tag: &str) -> Result<bool, StoreError> {
+        self.free("remove a tag", |transaction| {
+            let sql = "DELETE FROM hosted_tags WHERE repository = ?1 AND tag = ?2";
+            Ok(transaction.execute(sql, [repository, tag])? > 0)
+        })
+    }
+
+    /// Returns at most `limit` tags that come after `last`, in the order of their bytes; `None` if there is no such repository.
+    pub fn hosted_tags(
+        &self,
+        repository: &str,
+        last: &str,
+        limit: usize,
+    ) -> Result<Option<Vec<String>>, StoreError> {
+        self.read("list tags", |connection| {
+            let sql = "SELECT 1 FROM hosted_manifests WHERE repository = ?1 LIMIT 1";
+            if connection.query_row(sql, [repository], |_| Ok(())).optional()?.is_none() {
+                return Ok(None);
+            }
+            let sql = "SELECT tag FROM hosted_tags WHERE repository = ?1 AND tag > ?2 ORDER BY tag LIMIT ?3";
+            let mut statement = connection.prepare_cached(sql)?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let tags = statement.query_map(params![repository, last, limit], |row| row.get(0))?;
+            tags.collect::<Result<_, _>>().map(Some)
+        })
+    }
+
+    /// Returns at most `limit` repositories that come after `last`, in the order of their bytes.
+    pub fn hosted_repositories(&self, last: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.read("list repositories", |connection| {
+            let sql = "SELECT DISTINCT repository FROM hosted_manifests WHERE repository > ?1 ORDER BY repository LIMIT ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            statement.query_map(params![last, limit], |row| row.get(0))?.collect()
+        })
+    }
+
+    /// Returns the manifests of a repository whose subject has this digest, in the order of their digests.
+    pub fn hosted_referrers(
+        &self,
+        repository: &str,
+        subject: &str,
+    ) -> Result<Vec<HostedManifest>, StoreError> {
+        self.read("list referrers", |connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM hosted_manifests WHERE repository = ?1 AND subject = ?2 ORDER BY digest"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let found = statement.query_map([repository, subject], manifest_in)?;
+            found.filter_map(Result::transpose).collect()
+        })
+    }
+
+    /// Forgets blobs that no manifest of their repository has come to name, and returns the hex digests of the bytes that the
+    /// others need.
+    pub(crate) fn hosted_needs(&self, now: i64) -> Result<HashSet<String>, StoreError> {
+        self.free("see what repositories need", |transaction| {
+            let manifests: Vec<(String, String, String)> = transaction
+                .prepare("SELECT repository, blob, blobs FROM hosted_manifests")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect::<Result<_, _>>()?;
+            let blobs: Vec<(String, String, String, i64)> = transaction
+                .prepare("SELECT repository, digest, blob, since FROM hosted_blobs")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+                .collect::<Result<_, _>>()?;
+            let named: HashSet<(&str, &str)> = manifests
+                .iter()
+                .flat_map(|(repository, _, blobs)| {
+                    blobs.split(' ').map(move |blob| (repository.as_str(), blob))
+                })
+                .collect();
+            let hex = |blob: &str| blob.strip_prefix("sha256:").unwrap_or(blob).to_owned();
+            let mut needed: HashSet<String> = manifests.iter().map(|(_, blob, _)| hex(blob)).collect();
+            for (repository, digest, blob, since) in &blobs {
+                if named.contains(&(repository.as_str(), digest.as_str()))
+                    || since.saturating_add(GRACE) > now
+                {
+                    needed.insert(hex(blob));
+                } else {
+                    let sql = "DELETE FROM hosted_blobs WHERE repository = ?1 AND digest = ?2";
+                    transaction.execute(sql, [repository, digest])?;
+                }
+            }
+            Ok(needed)
+        })
+    }
+}
+
+/// Returns the manifest in a row; `None` if the row is damaged.
+fn manifest_in(row: &Row<'_>) -> rusqlite::Result<Option<HostedManifest>> {
+    let (blob, size, blobs): (String, i64, String) = (row.get(1)?, row.get(2)?, row.get(7)?);
+    let Ok(blob) = blob.parse() else { return Ok(None) };
+    Ok(Some(HostedManifest {
+        digest: row.get(0)?,
+        blob,
+        size: size.unsigned_abs(),
+        media_type: row.get(3)?,
+        subject: row.get(4)?,
+        artifact_type: row.get(5)?,
+        annotations: row.get(6)?,
+        blobs: blobs.split(' ').filter(|blob| !blob.is_empty()).map(str::to_owned).collect(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(text: &str, blob: Digest, names: &[String]) -> HostedManifest {
+        HostedManifest {
+            digest: format!("sha512:{text}"),
+            blob,
+            size: 4,
+            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+            subject: Some("sha256:subject".to_owned()),
+            artifact_type: String::new(),
+            annotations: "{}".to_owned(),
+            blobs: names.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_repository_has_what_it_was_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let blob = store.put_blob(b"text").unwrap();
+        let one = manifest("one", blob, &[]);
+        store.host_manifest("web", &one, &["b".to_owned(), "a".to_owned()]).unwrap();
+        assert_eq!(store.hosted_manifest("web", "sha512:one").unwrap(), Some(one.clone()));
+        assert_eq!(store.hosted_manifest("other", "sha512:one").unwrap(), None);
+        assert_eq!(store.hosted_tags("web", "", 9).unwrap().unwrap(), ["a", "b"]);
+        assert_eq!(store.hosted_tags("web", "a", 9).unwrap().unwrap(), ["b"]);
+        assert_eq!(store.hosted_tags("other", "", 9).unwrap(), None);
+        assert_eq!(store.hosted_repositories("", 9).unwrap(), ["web"]);
+        assert_eq!(store.hosted_referrers("web", "sha256:subject").unwrap(), [one]);
+        assert!(store.drop_hosted_tag("web", "a").unwrap() && !store.drop_hosted_tag("web", "a").unwrap());
+        assert_eq!(store.hosted_tag("web", "b").unwrap().as_deref(), Some("sha512:one"));
+        assert!(store.drop_hosted_manifest("web", "sha512:one").unwrap());
+        assert_eq!(store.hosted_tag("web", "b").unwrap(), None, "a tag goes with what it stands for");
+    }
+
+    #[test]
+    fn blobs_stay_while_a_manifest_names_them_or_may_come_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let [named, young, old] = ["named", "young", "old"].map(|text| {
+            let blob = store.put_blob(text.as_bytes()).unwrap();
+            (blob.to_string(), blob)
+        });
+        let now = 10 * GRACE;
+        for ((digest, blob), since) in [(&named, 0), (&young, now - 1), (&old, 0)] {
+            store.host_blob("web", digest, *blob, since).unwrap();
+        }
+        let document = store.put_blob(b"manifest").unwrap();
+        store.host_manifest("web", &manifest("one", document, &[named.0.clone()]), &[]).unwrap();
+        let needed = store.hosted_needs(now).unwrap();
+        let want: HashSet<String> = [named.1, young.1, document].iter().map(Digest::hex).collect();
+        assert_eq!(needed, want);
+        assert_eq!(store.hosted_blob("web", &old.0).unwrap(), None);
+        assert_eq!(store.hosted_anywhere(&named.0).unwrap(), Some(named.1));
+        assert!(store.drop_hosted_blob("web", &named.0).unwrap());
+        store.drop_hosted_manifest("web", "sha512:one").unwrap();
+        assert_eq!(store.hosted_needs(now).unwrap(), HashSet::from([young.1.hex()]));
+    }
+}
