@@ -298,7 +298,7 @@ mod tests {
             store.host_blob("web", digest, *blob, since).unwrap();
         }
         let document = store.put_blob(b"manifest").unwrap();
-        store.host_manifest("web", &manifest("one", document, &[named.0.clone()]), &[]).unwrap();
+        store.host_manifest("web", &manifest("one", document, std::slice::from_ref(&named.0)), &[]).unwrap();
         let needed = store.hosted_needs(now).unwrap();
         let want: HashSet<String> = [named.1, young.1, document].iter().map(Digest::hex).collect();
         assert_eq!(needed, want);
