@@ -42,6 +42,8 @@ pub enum LogStream {
 pub struct LogReader {
     path: PathBuf,
     file: Option<File>,
+    /// The file after that, once it is known. Then nothing is written to the one that is open any more.
+    next: Option<File>,
     rest: Vec<u8>,
     printer: Printer,
 }
@@ -54,7 +56,7 @@ impl LogReader {
             None => (chain(path).first().map(|first| open(first)).transpose()?, 0),
         };
         let printer = Printer::new(selection);
-        let mut reader = Self { path: path.to_owned(), file, rest: Vec::new(), printer };
+        let mut reader = Self { path: path.to_owned(), file, next: None, rest: Vec::new(), printer };
         if let Some(file) = &mut reader.file {
             file.seek(SeekFrom::Start(offset))?;
         }
@@ -69,9 +71,14 @@ impl LogReader {
             let Some(file) = &mut self.file else { break };
             let length = file.read(&mut block)?;
             if length == 0 {
-                match self.next_file()? {
-                    Some(next) => self.file = Some(next),
-                    None => break,
+                if let Some(next) = self.next.take() {
+                    self.file = Some(next);
+                    continue;
+                }
+                // What was written between the end that was seen and the move to the next file is read first.
+                self.next = self.next_file()?;
+                if self.next.is_none() {
+                    break;
                 }
                 continue;
             }
@@ -95,12 +102,19 @@ impl LogReader {
     fn next_file(&self) -> io::Result<Option<File>> {
         let Some(file) = &self.file else { return Ok(None) };
         let here = file.metadata()?.ino();
-        let files = chain(&self.path);
-        let inode = |path: &PathBuf| fs_err::symlink_metadata(path).ok().map(|meta| meta.ino());
-        match files.iter().position(|path| inode(path) == Some(here)) {
-            Some(at) => files.get(at + 1).map_or(Ok(None), |path| open_if_there(path)),
-            // It was removed while we read it: go on with the oldest that is left.
-            None => files.first().map_or(Ok(None), |path| open_if_there(path)),
+        let is_here = |path: &PathBuf| fs_err::symlink_metadata(path).is_ok_and(|found| found.ino() == here);
+        loop {
+            let files = chain(&self.path);
+            let Some(at) = files.iter().position(is_here) else {
+                // It was removed while we read it: go on with the oldest that is left.
+                return files.first().map_or(Ok(None), |path| open_if_there(path));
+            };
+            let Some(after) = files.get(at + 1) else { return Ok(None) };
+            let opened = open_if_there(after)?;
+            // All have moved by one meanwhile: what was opened is not the next one.
+            if is_here(&files[at]) {
+                return Ok(opened);
+            }
         }
     }
 }
@@ -311,6 +325,26 @@ mod tests {
         fs_err::write(&path, line(2, "stdout", "F", "two")).unwrap();
         assert!(read(&mut reader));
         assert_eq!(found, b"one\ntwo\n");
+    }
+
+    #[test]
+    fn what_is_written_at_the_end_of_a_file_that_is_left_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        fs_err::write(&path, line(1, "stdout", "F", "one")).unwrap();
+        let mut reader = LogReader::open(&path, &LogSelection::default()).unwrap();
+        let mut found: Vec<u8> = Vec::new();
+        while reader.read(&mut |_, text: &[u8]| found.extend(text)).unwrap() {}
+        // The end was seen; then the writer goes on, and moves to the next file.
+        let mut writer = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        std::io::Write::write_all(&mut writer, line(2, "stdout", "F", "two").as_bytes()).unwrap();
+        let end = reader.file.as_mut().unwrap().seek(SeekFrom::End(0)).unwrap();
+        fs_err::rename(&path, dir.path().join("log.1")).unwrap();
+        fs_err::write(&path, line(3, "stdout", "F", "three")).unwrap();
+        reader.next = reader.next_file().unwrap();
+        reader.file.as_mut().unwrap().seek(SeekFrom::Start(end / 2)).unwrap();
+        while reader.read(&mut |_, text: &[u8]| found.extend(text)).unwrap() {}
+        assert_eq!(found, b"one\ntwo\nthree\n");
     }
 
     #[test]
