@@ -6,6 +6,7 @@ mod containers;
 mod images;
 mod missing;
 mod registry;
+mod serve;
 mod system;
 
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ pub(crate) use images::{ImagesArgs, InspectArgs, InspectKind, ListFormat, RmiArg
 pub(crate) use registry::{
     HistoryArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryVerb, SaveArgs,
 };
+pub(crate) use serve::{RegistryCommand, ServeArgs};
 pub(crate) use system::{PruneArgs, PruneKind, SystemVerb};
 
 /// From a Dockerfile to a running, reachable pod on one Linux machine.
@@ -113,6 +115,14 @@ pub(crate) enum Verb {
     Rmi(RmiArgs),
     #[command(flatten)]
     Registry(RegistryVerb),
+    /// Serve a registry on the local store
+    #[command(
+        subcommand,
+        name = "registry",
+        after_help = "Examples:
+  shipway registry serve    on 127.0.0.1:5000, until Ctrl-C"
+    )]
+    OwnRegistry(RegistryCommand),
     /// Run a command in a new container
     #[command(after_help = "Examples:
   shipway run --rm web cat /etc/os-release     a command; the container goes with it

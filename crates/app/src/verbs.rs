@@ -17,6 +17,7 @@ mod registry;
 pub(crate) mod rm;
 mod rmi;
 mod run;
+mod serve;
 mod stop;
 mod system;
 mod tag;
@@ -63,6 +64,7 @@ fn with_roots(verb: Verb, roots: &Roots, ui: &mut Ui) -> Result<u8, Failure> {
         Verb::Inspect(args) => inspect::run(&engine, &args, ui),
         Verb::Tag { source, target } => tag::run(&engine, &source, &target),
         Verb::Registry(verb) => registry::run(&engine, &verb, ui),
+        Verb::OwnRegistry(command) => serve::run(&engine, &command, ui),
         Verb::Rmi(args) => rmi::run(&engine, &args, ui),
         Verb::Run(args) => run::run(&engine, &args, ui),
         Verb::Ps(args) => ps::run(&engine, &args, ui),

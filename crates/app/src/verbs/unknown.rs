@@ -28,7 +28,6 @@ const LATER: &[(&str, &str)] = &[
     ("pause", "`shipway stop` ends a container"),
     ("port", "`shipway ps` shows containers"),
     ("prune", "`shipway system prune` removes what nobody uses"),
-    ("registry", "there is no registry yet"),
     ("rename", "make the container again with --name"),
     ("restart", "use `shipway stop` and `shipway run`"),
     ("scan", "there is no scanner yet"),

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("layers", &["oci", "store", "linux"]),
     ("fetch", &[]),
     ("distribution", &["oci", "store", "fetch"]),
+    ("registry", &["oci", "store"]),
     ("bootstrap", &["oci", "store", "layers", "fetch"]),
     ("network", &["linux"]),
     ("runtime", &["oci", "linux"]),

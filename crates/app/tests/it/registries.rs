@@ -1,6 +1,6 @@
 //! Images go to registries and come back, and travel in files, by the real program.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Stdio;
 
 use shipway_testkit::registry::{Asked, Reply, TestRegistry};
@@ -190,5 +190,45 @@ fn images_travel_in_files() {
     }
     let said = machine.refused(&["save", "-o", "none.tar", "nowhere"], 1);
     assert!(said.contains("nowhere") && !machine.context().join("none.tar").exists(), "{said}");
+    machine.assert_nothing_is_left();
+}
+
+#[test]
+fn our_own_registry_takes_images_and_gives_them_back() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let mut serve = machine.command(&["registry", "serve", "--listen", "127.0.0.1:0"]);
+    let mut server = machine.spawn(serve.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let address = lines.next().unwrap().unwrap().replace("registry: http://", "");
+    let name = format!("{address}/team/box:1");
+    machine.ok(&["tag", "box", &name]);
+    let digest = digest_in(&machine.ok(&["push", &name]).0);
+    machine.ok(&["rmi", "box", &name]);
+    machine.ok(&["system", "prune", "-af"]);
+    assert_eq!(machine.ok(&["images", "-aq"]).0, "");
+    // What was pushed is the registry's, and outlives the image here.
+    let elsewhere = machine.dir.path().join("elsewhere");
+    let (root, state) = (elsewhere.join("root"), elsewhere.join("state"));
+    let roots = ["--root", root.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    for reference in [name.clone(), format!("{address}/team/box@{digest}")] {
+        let command = ["run", "--rm", "--network", "none", "--pull", "always", &reference, "echo hi"];
+        assert_eq!(machine.ok(&[&roots[..], &command].concat()).0, "hi\n");
+    }
+    // The same store: nothing is sent twice.
+    machine.ok(&["pull", "-q", &name]);
+    assert_eq!(machine.ok(&["run", "--rm", "--network", "none", &name, "echo here"]).0, "here\n");
+    let said = machine.refused(&["registry", "serve", "--listen", &address], 1);
+    assert!(said.contains("could not listen on") && said.contains("--listen 127.0.0.1:PORT"), "{said}");
+    let said = machine.refused(&["registry", "serve", "--listen", "0.0.0.0:5000"], 1);
+    assert!(said.contains("passwords and TLS are not there yet"), "{said}");
+    let pidfd = shipway_linux::open_pidfd(i32::try_from(server.id()).unwrap()).unwrap();
+    shipway_linux::signal_pidfd(pidfd, 2).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+    let mut said = String::new();
+    server.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("PUT /v2/team/box/manifests/1 201 0\n"), "{said}");
     machine.assert_nothing_is_left();
 }

@@ -1,0 +1,31 @@
+//! A registry on the store that builds, containers and pods use too.
+//!
+//! A repository has what was pushed to it: blobs lie once in the store, whoever pushed them, and a record says which repository has
+//! them under which digest. A request that changes something holds a lease of the store, so that no collection takes away what it
+//! relies on; an upload holds one until it ends.
+//!
+//! | module | what |
+//! |---|---|
+//! | `path` | from a request's path to what is meant; the grammar of names |
+//! | `digest` | digests of both algorithms |
+//! | `server` | requests to answers, connections to requests |
+//! | `blobs`, `range` | reading, deleting and mounting blobs |
+//! | `uploads` | content on its way, in one piece or in many |
+//! | `manifests` | manifests and tags, and what a manifest must be |
+//! | `listings` | tags, repositories, referrers |
+//! | `refusal` | errors as clients expect them |
+//!
+//! Spec: distribution-spec 1.1 (<https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>).
+#![forbid(unsafe_code)]
+
+mod blobs;
+mod digest;
+mod listings;
+mod manifests;
+mod path;
+mod range;
+mod refusal;
+mod server;
+mod uploads;
+
+pub use server::{Access, AccessLog, Config, Registry, ServeError};

@@ -1,0 +1,134 @@
+use serde_json::json;
+
+use crate::world::{IMAGE, INDEX, World, descriptor, sha256};
+
+#[tokio::test]
+async fn a_manifest_is_found_by_tag_and_by_digest() {
+    let world = World::new();
+    let digest = world.push_image("web", "1", "layer").await;
+    for reference in ["1", &digest] {
+        let found = world.get(&format!("/v2/web/manifests/{reference}")).await;
+        assert_eq!(found.is(200).header("content-type"), IMAGE);
+        assert_eq!(
+            (found.header("docker-content-digest"), sha256(&found.body)),
+            (digest.as_str(), digest.clone())
+        );
+        let line = format!("HEAD /v2/web/manifests/{reference}");
+        let head = world.ask(&line, &[], "").await;
+        assert_eq!(head.is(200).header("content-length"), found.body.len().to_string());
+        let known = [("if-none-match", found.header("etag"))];
+        world.ask(&format!("GET /v2/web/manifests/{reference}"), &known, "").await.is(304);
+    }
+    // The tag moves; the older one is still there by its digest.
+    let newer = world.push_image("web", "1", "newer").await;
+    assert_eq!(world.get("/v2/web/manifests/1").await.header("docker-content-digest"), newer);
+    world.get(&format!("/v2/web/manifests/{digest}")).await.is(200);
+    for reference in ["2", &sha256(b"none")] {
+        let missing = world.get(&format!("/v2/web/manifests/{reference}")).await;
+        assert_eq!(missing.is(404).code(), "MANIFEST_UNKNOWN");
+    }
+    world.get("/v2/other/manifests/1").await.is(404);
+}
+
+#[tokio::test]
+async fn tags_go_alone_and_manifests_with_their_tags() {
+    let world = World::new();
+    let digest = world.push_image("web", "1", "layer").await;
+    world.push_image("web", "2", "layer").await;
+    world.ask("DELETE /v2/web/manifests/1", &[], "").await.is(202);
+    world.get("/v2/web/manifests/1").await.is(404);
+    world.get("/v2/web/manifests/2").await.is(200);
+    assert_eq!(world.ask("DELETE /v2/web/manifests/1", &[], "").await.is(404).code(), "MANIFEST_UNKNOWN");
+    world.ask(&format!("DELETE /v2/web/manifests/{digest}"), &[], "").await.is(202);
+    world.get("/v2/web/manifests/2").await.is(404);
+    world.ask(&format!("DELETE /v2/web/manifests/{digest}"), &[], "").await.is(404);
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_none_is_refused_and_leaves_the_tag_alone() {
+    let world = World::new();
+    let digest = world.push_image("web", "1", "layer").await;
+    let lacking = json!({
+        "schemaVersion": 2, "mediaType": IMAGE, "config": descriptor("x/config", b"{}"),
+        "layers": [descriptor("x/layer", b"was not pushed")],
+    });
+    let put = |kind: &'static str, text: String| {
+        let world = &world;
+        async move { world.ask("PUT /v2/web/manifests/1", &[("content-type", kind)], text).await }
+    };
+    assert_eq!(put(IMAGE, lacking.to_string()).await.is(404).code(), "MANIFEST_BLOB_UNKNOWN");
+    assert_eq!(put(IMAGE, "{".to_owned()).await.is(400).code(), "MANIFEST_INVALID");
+    assert_eq!(put(INDEX, lacking.to_string()).await.is(400).code(), "MANIFEST_INVALID");
+    let wrong = format!("PUT /v2/web/manifests/{}", sha256(b"other"));
+    let manifest = world.image("web", "layer").await.to_string();
+    assert_eq!(
+        world.ask(&wrong, &[("content-type", IMAGE)], manifest).await.is(400).code(),
+        "DIGEST_INVALID"
+    );
+    assert_eq!(world.get("/v2/web/manifests/1").await.header("docker-content-digest"), digest);
+    // Layers that lie elsewhere need not be here.
+    let foreign = json!({
+        "schemaVersion": 2, "mediaType": IMAGE, "config": descriptor("x/config", b"{}"),
+        "layers": [descriptor("application/vnd.oci.image.layer.nondistributable.v1.tar", b"elsewhere")],
+    });
+    put(IMAGE, foreign.to_string()).await.is(201);
+}
+
+#[tokio::test]
+async fn one_request_may_give_several_tags() {
+    let world = World::new();
+    let manifest = world.image("web", "layer").await.to_string();
+    let digest = sha256(manifest.as_bytes());
+    let line = format!("PUT /v2/web/manifests/{digest}?tag=a&tag=b");
+    let pushed = world.ask(&line, &[("content-type", IMAGE)], manifest).await;
+    assert_eq!(pushed.is(201).header("oci-tag"), "a, b");
+    for tag in ["a", "b"] {
+        let found = world.get(&format!("/v2/web/manifests/{tag}")).await;
+        assert_eq!(found.is(200).header("docker-content-digest"), digest);
+    }
+}
+
+#[tokio::test]
+async fn manifests_that_are_about_another_are_listed_with_it() {
+    let world = World::new();
+    let subject = world.push_image("web", "1", "layer").await;
+    let about = json!({"mediaType": IMAGE, "digest": subject, "size": 1});
+    let mut kinds = Vec::new();
+    for (kind, note) in [("x/sbom", "one"), ("x/signature", "two")] {
+        let mut manifest = world.image("web", note).await;
+        manifest["artifactType"] = json!(kind);
+        manifest["subject"] = about.clone();
+        manifest["annotations"] = json!({"note": note});
+        let line = format!("PUT /v2/web/manifests/{note}");
+        let pushed = world.ask(&line, &[("content-type", IMAGE)], manifest.to_string()).await;
+        assert_eq!(pushed.is(201).header("oci-subject"), subject);
+        kinds.push((
+            kind,
+            pushed.header("docker-content-digest").to_owned(),
+            manifest.to_string().len(),
+            note,
+        ));
+    }
+    // An index may be about something too; it says of what kind it is, or is of none.
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "subject": about});
+    world.push_manifest("web", "index", &index).await;
+    let listed = world.get(&format!("/v2/web/referrers/{subject}")).await;
+    assert_eq!(listed.is(200).header("content-type"), INDEX);
+    assert_eq!(listed.json()["manifests"].as_array().unwrap().len(), 3);
+    assert_eq!(listed.header("oci-filters-applied"), "");
+    for (kind, digest, size, note) in kinds {
+        let filtered = world.get(&format!("/v2/web/referrers/{subject}?artifactType={kind}")).await;
+        let want = json!([{
+            "mediaType": IMAGE, "digest": digest, "size": size, "artifactType": kind,
+            "annotations": {"note": note},
+        }]);
+        assert_eq!(
+            (&filtered.json()["manifests"], filtered.header("oci-filters-applied")),
+            (&want, "artifactType")
+        );
+    }
+    // Nothing is about it, or it is not known: an empty list.
+    let none = world.get(&format!("/v2/web/referrers/{}", sha256(b"none"))).await;
+    assert_eq!(none.is(200).json()["manifests"], json!([]));
+    assert_eq!(world.get("/v2/web/referrers/x").await.is(400).code(), "DIGEST_INVALID");
+}

@@ -1,0 +1,89 @@
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use shipway_registry::{AccessLog, Config, Registry};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{IMAGE, World, sha256};
+
+#[tokio::test]
+async fn what_means_nothing_is_refused() {
+    let world = World::new();
+    let base = world.get("/v2/").await;
+    assert_eq!(base.is(200).header("docker-distribution-api-version"), "registry/2.0");
+    for (line, status, code) in [
+        ("POST /v2/", 405, "UNSUPPORTED"),
+        ("PUT /v2/web/tags/list", 405, "UNSUPPORTED"),
+        ("GET /", 404, "UNSUPPORTED"),
+        ("GET /v2/We/tags/list", 400, "NAME_INVALID"),
+        ("GET /v2/..%2f..%2fetc/tags/list", 400, "NAME_INVALID"),
+        ("POST /v2/../blobs/uploads/", 400, "NAME_INVALID"),
+    ] {
+        let answer = world.ask(line, &[], "").await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (status, code), "{line}");
+    }
+    let page = world.ask("GET /v2/", &[("origin", "http://evil.test")], "").await;
+    assert_eq!(page.is(403).code(), "DENIED");
+}
+
+#[tokio::test]
+async fn there_is_a_limit_to_everything() {
+    let world = World::with(|config| Config { blob: 10, manifest: 20, uploads: 2, ..config });
+    let place = world.begin("web").await;
+    world.ask(&format!("PATCH {place}"), &[], "0123456789").await.is(202);
+    assert_eq!(world.ask(&format!("PATCH {place}"), &[], "x").await.is(413).code(), "SIZE_INVALID");
+    world.get(&place).await.is(404);
+    let line = format!("POST /v2/web/blobs/uploads/?digest={}", sha256(b"0123456789a"));
+    world.ask(&line, &[], "0123456789a").await.is(413);
+    let long =
+        world.ask("PUT /v2/web/manifests/1", &[("content-type", IMAGE)], "{\"x\": \"0123456789\"}   ").await;
+    assert_eq!(long.is(413).code(), "SIZE_INVALID");
+    let (one, _two) = (world.begin("web").await, world.begin("web").await);
+    let refused = world.ask("POST /v2/web/blobs/uploads/", &[], "").await;
+    assert_eq!((refused.is(429).code().as_str(), refused.header("retry-after")), ("TOOMANYREQUESTS", "10"));
+    world.ask(&format!("DELETE {one}"), &[], "").await.is(204);
+    world.begin("web").await;
+}
+
+#[tokio::test]
+async fn whoever_sends_nothing_is_not_waited_for() {
+    let world = World::with(|config| Config { idle: Duration::from_millis(20), ..config });
+    let place = world.begin("web").await;
+    let silent = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    world.ask(&format!("PATCH {place}"), &[], silent).await.is(408);
+}
+
+#[tokio::test]
+async fn connections_are_served_until_the_end_and_told_of() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&heard);
+    let world = World::with(|config| Config {
+        log: Some(AccessLog::new(move |access| {
+            log.lock().unwrap().push(format!("{} {} {}", access.method, access.path, access.status));
+        })),
+        ..config
+    });
+    let digest = world.push_blob("web", b"0123456789").await;
+    let listener = Registry::listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    assert!(Registry::listen(address).await.unwrap_err().to_string().contains("could not listen on"));
+    let stop = CancellationToken::new();
+    let client = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /v2/web/blobs/{digest} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        stop.cancel();
+        text
+    };
+    let ((), text) = tokio::join!(world.registry.serve(listener, stop.clone()), client);
+    assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("\r\n\r\n0123456789"), "{text}");
+    assert!(text.contains("content-length: 10\r\n") && !text.contains("chunked"), "{text}");
+    assert_eq!(heard.lock().unwrap()[1], format!("GET /v2/web/blobs/{digest} 200"));
+}
