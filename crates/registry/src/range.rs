@@ -32,7 +32,9 @@ pub(crate) fn parse(header: Option<&str>, size: u64) -> Part {
                 Part::None
             }
             (Some(Some(first)), _) if last.is_empty() => Part::Bytes(first, size - 1),
-            (Some(Some(first)), Some(Some(last))) if last >= first => Part::Bytes(first, last.min(size - 1)),
+            // Backwards. Spec: RFC 9110, 14.2, it may be refused.
+            (Some(Some(first)), Some(Some(last))) if last < first => Part::None,
+            (Some(Some(first)), Some(Some(last))) => Part::Bytes(first, last.min(size - 1)),
             (Some(Some(first)), Some(None)) => Part::Bytes(first, size - 1),
             (Some(None), Some(_)) => Part::None,
             _ => Part::Whole,
@@ -69,7 +71,7 @@ mod tests {
             (Some("bytes=-0"), 10, Part::None),
             (Some("bytes=0-0"), 0, Part::None),
             (Some("bytes=-5"), 0, Part::None),
-            (Some("bytes=5-4"), 10, Part::Whole),
+            (Some("bytes=5-4"), 10, Part::None),
             (Some("bytes=0-1,3-4"), 10, Part::Whole),
             (Some("bytes=+1-4"), 10, Part::Whole),
             (Some("bytes=a-b"), 10, Part::Whole),
