@@ -105,7 +105,7 @@ impl<'a> Request<'a> {
 }
 
 impl Response {
-    /// Returns the HTTP status: 200 to 299, or any that is no redirect for [`Client::exchange`].
+    /// Returns the HTTP status: 200 to 299, or any that is no redirect for [`crate::Client::exchange`].
     pub fn status(&self) -> u16 {
         self.status
     }
