@@ -12,10 +12,15 @@ use std::thread::JoinHandle;
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
 /// Names how layers are compressed here; changes whenever the same layer would give other bytes.
-pub const PACKER: &str = "gzip-1";
+pub const PACKER: &str = "gzip-2";
 
 const LEVEL: u32 = 5;
 const BLOCK: usize = 512 << 10;
+/// Level of a block that does not get smaller: its bytes as they are. Trying it in vain costs more than all else of a push.
+const STORED: u32 = 0;
+/// So much of a block is tried, at its beginning and in its middle.
+const SAMPLE: usize = 16 << 10;
+const SAMPLE_LEVEL: u32 = 1;
 
 /// Magic, deflate, no flags, no time, no hint, unknown system: nothing of this machine.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
@@ -71,8 +76,27 @@ fn work(queue: &Mutex<Receiver<Job>>) {
 
 /// Compresses one block up to a byte boundary, without an end mark.
 fn deflate(block: &[u8]) -> Packed {
-    let mut deflater = Compress::new(Compression::new(LEVEL), false);
-    let mut out = Vec::with_capacity(block.len() / 2 + 1024);
+    let level = if gets_smaller(block)? { LEVEL } else { STORED };
+    deflate_at(level, block)
+}
+
+/// Returns whether at least one part of a block loses a thirtieth of its length, judged by its bytes alone.
+fn gets_smaller(block: &[u8]) -> io::Result<bool> {
+    if block.len() < 4 * SAMPLE {
+        return Ok(true);
+    }
+    for start in [0, block.len() / 2] {
+        let sample = &block[start..start + SAMPLE];
+        if deflate_at(SAMPLE_LEVEL, sample)?.len() < SAMPLE - SAMPLE / 30 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn deflate_at(level: u32, block: &[u8]) -> Packed {
+    let mut deflater = Compress::new(Compression::new(level), false);
+    let mut out = Vec::with_capacity(if level == STORED { block.len() } else { block.len() / 2 } + 1024);
     loop {
         let taken = usize::try_from(deflater.total_in()).unwrap_or(block.len());
         deflater.compress_vec(&block[taken..], &mut out, FlushCompress::Sync).map_err(io::Error::other)?;
@@ -146,6 +170,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_block_is_stored_only_where_nothing_is_to_be_gained() {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_le_bytes()[3]
+        };
+        let noise: Vec<u8> = (0..BLOCK).map(|_| next()).collect();
+        let packed = deflate(&noise).unwrap();
+        assert!(packed.len() > BLOCK && packed.len() < BLOCK + BLOCK / 100, "{}", packed.len());
+        let half = [&noise[..BLOCK / 2], &vec![7; BLOCK / 2]].concat();
+        assert!(deflate(&half).unwrap().len() < BLOCK * 6 / 10);
+    }
+
+    #[test]
     fn what_was_compressed_comes_out_again() {
         let text: Vec<u8> = (0..3 * BLOCK + 17).map(|at| u8::try_from(at / 7 % 251).unwrap()).collect();
         let mut noise = text.clone();
@@ -160,6 +198,7 @@ mod tests {
             ("text", &text),
             ("noise", &noise),
             ("block", &text[..BLOCK]),
+            ("noise, then text", &[&noise[..BLOCK / 4], &text[..BLOCK]].concat()),
         ] {
             let mut writer = compress(Vec::new()).unwrap();
             writer.write_all(input).unwrap();
