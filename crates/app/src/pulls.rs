@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use miette::Diagnostic;
 use shipway_distribution::{
     CredentialStore, Event, LayerSink, LayerSource, Progress, Pull, PullError, Pulled, Registries, SeamError,
-    Settings, SettingsError,
+    Settings, SettingsError, credentials_in,
 };
 use shipway_kubelet::ImagePuller;
 use shipway_layers::{LayerError, LayerStore as _, Unpacked};
@@ -55,11 +55,20 @@ pub(crate) fn pull(
     platform: Option<&Platform>,
     progress: &dyn Progress,
 ) -> Result<Pulled, PullFailure> {
-    let registries = registries()?;
+    pull_from(&registries()?, engine, reference, platform, progress)
+}
+
+fn pull_from(
+    registries: &Registries,
+    engine: &Engine,
+    reference: &Reference,
+    platform: Option<&Platform>,
+    progress: &dyn Progress,
+) -> Result<Pulled, PullFailure> {
     // What arrives must not be collected before it has a name.
     let _lease = engine.store.lease().map_err(PullFailure::Store)?;
     let sink = Trees { store: engine.store.clone(), layers: engine.layers.clone() };
-    let deps = Pull { registries: &registries, store: &engine.store, sink: &sink, progress };
+    let deps = Pull { registries, store: &engine.store, sink: &sink, progress };
     let pulled = shipway_distribution::pull(deps, reference, platform).map_err(PullFailure::Pull)?;
     // Compat: docker, a digest in the name wins over a tag.
     let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
@@ -100,9 +109,16 @@ pub(crate) fn heading(reference: &Reference) -> String {
 pub(crate) struct PodImages(pub(crate) Engine);
 
 impl ImagePuller for PodImages {
-    fn pull(&self, name: &str) -> Result<(), String> {
+    fn pull(&self, name: &str, secrets: &[Vec<u8>]) -> Result<(), String> {
         let reference: Reference = name.parse().map_err(|error: ParseReferenceError| error.to_string())?;
-        pull(&self.0, &reference, None, &Silent).map(drop).map_err(|failure| {
+        let pulled = registries().and_then(|registries| {
+            let known = secrets.iter().find_map(|secret| credentials_in(secret, reference.registry()));
+            if let Some(credentials) = known {
+                registries.know(reference.registry(), credentials);
+            }
+            pull_from(&registries, &self.0, &reference, None, &Silent)
+        });
+        pulled.map(drop).map_err(|failure| {
             let mut text = failure.to_string();
             let mut cause = failure.source();
             while let Some(found) = cause {

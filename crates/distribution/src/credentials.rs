@@ -146,10 +146,7 @@ impl CredentialStore {
             return helper.get(key);
         }
         let Some(auths) = document.get("auths").and_then(Value::as_object) else { return Ok(None) };
-        let entry = auths
-            .get(key)
-            .or_else(|| auths.iter().find(|(name, _)| registry_of(name) == registry).map(|(_, entry)| entry));
-        entry.map_or(Ok(None), |entry| {
+        entry_for(auths, registry).map_or(Ok(None), |entry| {
             read_entry(entry)
                 .map_err(|()| CredentialsError::Entry { path: path.clone(), registry: registry.to_owned() })
         })
@@ -194,6 +191,23 @@ impl CredentialStore {
         }
         Ok(found)
     }
+}
+
+/// Returns the credentials for a registry that a document such as docker's `config.json` has, or one of the older form, which is its
+/// `auths` alone; `None` if it has none that can be read.
+pub fn credentials_in(document: &[u8], registry: &str) -> Option<Credentials> {
+    let document: Map<String, Value> = serde_json::from_slice(document).ok()?;
+    let auths = match document.get("auths") {
+        Some(auths) => auths.as_object()?,
+        None => &document,
+    };
+    read_entry(entry_for(auths, registry)?).ok()?
+}
+
+fn entry_for<'a>(auths: &'a Map<String, Value>, registry: &str) -> Option<&'a Value> {
+    auths
+        .get(key_of(registry))
+        .or_else(|| auths.iter().find(|(name, _)| registry_of(name) == registry).map(|(_, entry)| entry))
 }
 
 fn key_of(registry: &str) -> &str {
@@ -324,6 +338,21 @@ mod tests {
             assert_eq!(store.get(registry).unwrap(), want, "{registry}");
         }
         assert!(matches!(store.get("broken.test"), Err(CredentialsError::Entry { .. })));
+    }
+
+    #[test]
+    fn a_document_of_either_form_says_who_we_are() {
+        let new = br#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6czplY3JldA=="}}}"#;
+        let old = br#"{"reg.test:5000":{"username":"you","password":"pw"}}"#;
+        for (document, registry, want) in [
+            (&new[..], "docker.io", Some(password("me", "s:ecret"))),
+            (new, "reg.test:5000", None),
+            (old, "reg.test:5000", Some(password("you", "pw"))),
+            (b"{\"auths\":7}", "reg.test:5000", None),
+            (b"nonsense", "reg.test:5000", None),
+        ] {
+            assert_eq!(credentials_in(document, registry), want, "case {registry}");
+        }
     }
 
     #[test]

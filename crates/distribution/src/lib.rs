@@ -33,7 +33,7 @@ mod select;
 mod settings;
 mod upload;
 
-pub use credentials::{CredentialStore, Credentials, CredentialsError, Kept, Secret};
+pub use credentials::{CredentialStore, Credentials, CredentialsError, Kept, Secret, credentials_in};
 pub use documents::{Content, Document, read_document};
 pub use error::{PullError, PushError, RegistryError};
 pub use gzip::{GzipWriter, PACKER, compress};

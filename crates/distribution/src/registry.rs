@@ -56,6 +56,12 @@ impl Registries {
         self.open(name, Some(credentials))
     }
 
+    /// Makes a registry know us by other credentials than those that are kept, from now on.
+    pub fn know(&self, name: &str, credentials: Credentials) {
+        let registry = self.open(name, Some(credentials));
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), registry);
+    }
+
     /// Returns where credentials are kept.
     pub fn credentials(&self) -> &CredentialStore {
         &self.inner.credentials

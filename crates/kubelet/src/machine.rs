@@ -60,7 +60,9 @@ pub enum ImageProblem {
 /// Brings images into the store under the name that a pod gives.
 pub trait ImagePuller: Debug + Send + Sync {
     /// Brings the image here, newer than before if the registry has a newer one. The error says what was wrong. Blocks.
-    fn pull(&self, name: &str) -> Result<(), String>;
+    ///
+    /// `secrets` are documents such as docker's `config.json`: what they say of the registry goes before what this machine knows.
+    fn pull(&self, name: &str, secrets: &[Vec<u8>]) -> Result<(), String>;
 }
 
 /// A container to be started. The root file system in `spec` is filled in from `layers`.
@@ -112,8 +114,8 @@ pub trait Machine: Debug + Send + Sync {
     /// Finds an image by the name a pod gives.
     fn resolve_image(&self, name: &str) -> Result<Image, ImageProblem>;
 
-    /// Finds an image after having asked the registry that the name says. Blocks.
-    fn pull_image(&self, name: &str) -> Result<Image, ImageProblem>;
+    /// Finds an image after having asked the registry that the name says, with what `secrets` say of it. Blocks.
+    fn pull_image(&self, name: &str, secrets: &[Vec<u8>]) -> Result<Image, ImageProblem>;
 
     /// Makes the network of a pod, or finds the one it has.
     fn make_sandbox(&self, id: &str) -> Result<Sandbox, MachineError>;

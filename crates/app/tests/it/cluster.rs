@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde_json::Value;
+use shipway_testkit::registry::{Asked, Reply, TestRegistry};
 
 use crate::machine::{Machine, can_run};
 use crate::running::{PATIENCE, Up, get, lines};
@@ -260,4 +261,53 @@ fn an_application_that_ends_again_and_again_is_a_failure_that_says_so() {
     fs_err::write(&project, format!("{text}[env]\nDATABASE = 'db'\n")).unwrap();
     let (_, notes) = town.machine.ok(&["up", "-d"]);
     assert!(notes.contains("web: 1 of 1 pods ready"), "{notes}");
+}
+
+#[test]
+fn a_pod_pulls_with_the_secret_that_it_names() {
+    if !can_run() || !shipway_testkit::require(&[shipway_testkit::Need::Kubectl]) {
+        return;
+    }
+    let town = Town::new();
+    let machine = &town.machine;
+    // Manifests are for those who say `me:secret`.
+    let guard = |asked: &Asked, _: usize| {
+        let is_let_in = asked.method == "PUT" || asked.header("authorization") == Some("Basic bWU6c2VjcmV0");
+        (asked.target.contains("/manifests/") && !is_let_in).then(|| {
+            let text = r#"{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}"#;
+            Reply::new(401, text).header("WWW-Authenticate", "Basic realm=\"test\"")
+        })
+    };
+    let registry = machine.inside(|| TestRegistry::with_fault(guard));
+    let name = registry.name("team/web:1");
+    town.page("page\n");
+    machine.ok(&["build", "-q", "-t", &name, "."]);
+    machine.ok(&["push", "-q", &name]);
+    machine.ok(&["rmi", &name]);
+    machine.ok(&["cluster", "start"]);
+    town.kubectl(&[
+        "create",
+        "secret",
+        "docker-registry",
+        "pass",
+        &format!("--docker-server={}", registry.address),
+        "--docker-username=me",
+        "--docker-password=secret",
+    ]);
+    let image = format!("--image={name}");
+    town.kubectl(&["run", "stranger", &image]);
+    let status = |pod: &str, path: &str| {
+        town.kubectl(&["get", "pod", pod, "-o", &format!("jsonpath={{.status.{path}}}")])
+    };
+    let waiting = "containerStatuses[0].state.waiting";
+    until("the stranger is refused", || {
+        let reason = status("stranger", &format!("{waiting}.reason"));
+        matches!(reason.as_str(), "ErrImagePull" | "ImagePullBackOff")
+    });
+    let message = status("stranger", &format!("{waiting}.message"));
+    assert!(message.contains("refused access to `team/web:1`: who are you"), "{message}");
+    let named = r#"--overrides={"spec":{"imagePullSecrets":[{"name":"none"},{"name":"pass"}]}}"#;
+    town.kubectl(&["run", "guest", &image, named]);
+    until("the guest runs", || status("guest", "phase") == "Running");
+    town.kubectl(&["delete", "pod", "guest", "stranger", "--now"]);
 }

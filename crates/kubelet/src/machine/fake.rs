@@ -124,7 +124,7 @@ impl Machine for FakeMachine {
         Ok(Image { id: Digest::of(name.as_bytes()), config, layers: Vec::new(), from_registry })
     }
 
-    fn pull_image(&self, name: &str) -> Result<Image, ImageProblem> {
+    fn pull_image(&self, name: &str, _secrets: &[Vec<u8>]) -> Result<Image, ImageProblem> {
         {
             let mut state = self.state();
             state.pulls += 1;

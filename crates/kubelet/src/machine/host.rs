@@ -85,9 +85,9 @@ impl Machine for HostMachine {
         Ok(Image { id: found.image_id, config, layers, from_registry })
     }
 
-    fn pull_image(&self, name: &str) -> Result<Image, ImageProblem> {
+    fn pull_image(&self, name: &str, secrets: &[Vec<u8>]) -> Result<Image, ImageProblem> {
         let puller = self.puller.as_ref().ok_or(ImageProblem::Missing)?;
-        puller.pull(name).map_err(ImageProblem::NotPulled)?;
+        puller.pull(name, secrets).map_err(ImageProblem::NotPulled)?;
         self.resolve_image(name)
     }
 

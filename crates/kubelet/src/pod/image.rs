@@ -16,19 +16,28 @@ pub(crate) struct Trouble {
     pub message: String,
 }
 
-/// Finds a container's image, and pulls it where the policy says so.
-pub(crate) fn find(machine: &dyn Machine, name: &str, policy: Option<&str>) -> Result<Image, Trouble> {
+/// Finds a container's image, and pulls it where the policy says so, with what `secrets` say of registries.
+pub(crate) fn find(
+    machine: &dyn Machine,
+    name: &str,
+    policy: Option<&str>,
+    secrets: &[Vec<u8>],
+) -> Result<Image, Trouble> {
     let is_pinned = name.contains('@');
     let problem = match (machine.resolve_image(name), policy) {
-        (Ok(image), Some("Always")) if image.from_registry && !is_pinned => match machine.pull_image(name) {
-            Ok(image) => return Ok(image),
-            Err(problem) => problem,
-        },
+        (Ok(image), Some("Always")) if image.from_registry && !is_pinned => {
+            match machine.pull_image(name, secrets) {
+                Ok(image) => return Ok(image),
+                Err(problem) => problem,
+            }
+        }
         (Ok(image), _) => return Ok(image),
-        (Err(ImageProblem::Missing), policy) if policy != Some("Never") => match machine.pull_image(name) {
-            Ok(image) => return Ok(image),
-            Err(problem) => problem,
-        },
+        (Err(ImageProblem::Missing), policy) if policy != Some("Never") => {
+            match machine.pull_image(name, secrets) {
+                Ok(image) => return Ok(image),
+                Err(problem) => problem,
+            }
+        }
         (Err(problem), _) => problem,
     };
     let never = policy == Some("Never");
@@ -95,7 +104,7 @@ mod tests {
             if there {
                 machine.add_to_registry(image);
             }
-            let found = find(&machine, image, policy).map(drop).map_err(|trouble| trouble.reason);
+            let found = find(&machine, image, policy, &[]).map(drop).map_err(|trouble| trouble.reason);
             assert_eq!((found, machine.pulls()), want, "case {name}");
         }
     }

@@ -72,7 +72,7 @@ impl Machine for TestMachine {
         Ok(Image { id: Digest::of(name.as_bytes()), config, layers: Vec::new(), from_registry: false })
     }
 
-    fn pull_image(&self, _name: &str) -> Result<Image, ImageProblem> {
+    fn pull_image(&self, _name: &str, _secrets: &[Vec<u8>]) -> Result<Image, ImageProblem> {
         Err(ImageProblem::Missing)
     }
 

@@ -202,7 +202,9 @@ impl Worker {
     }
 
     async fn environment_sources(&self) -> Result<Sources, String> {
-        let mut sources = fetch_objects(&self.context, &self.pod, environment::referenced(&self.pod)).await?;
+        let (maps, mut secrets) = environment::referenced(&self.pod);
+        secrets.extend(pull_secret_names(&self.pod).map(str::to_owned));
+        let mut sources = fetch_objects(&self.context, &self.pod, (maps, secrets)).await?;
         if self.pod.spec.as_ref().and_then(|spec| spec.enable_service_links) != Some(false) {
             let api = Api::<Service>::namespaced(self.context.client.clone(), self.namespace());
             let list = api.list(&ListParams::default()).await;
@@ -382,7 +384,9 @@ impl Worker {
 fn start_one(job: &Job) -> Started {
     let Job { context, pod, container, attempt, sandbox, places, sources, facts } = job;
     let name = container.image.as_deref().unwrap_or_default();
-    let found = match image::find(&*context.machine, name, container.image_pull_policy.as_deref()) {
+    let secrets = pull_secrets(pod, sources);
+    let policy = container.image_pull_policy.as_deref();
+    let found = match image::find(&*context.machine, name, policy, &secrets) {
         Ok(found) => found,
         Err(trouble) => return Started::NoImage(trouble),
     };
@@ -426,6 +430,20 @@ fn start_one(job: &Job) -> Started {
         Ok(since) => Started::Running { id, since, image_id },
         Err(problem) => Started::Problem { problem, image_id },
     }
+}
+
+/// Returns the names of the Secrets that say who the pod is to registries.
+fn pull_secret_names(pod: &Pod) -> impl Iterator<Item = &str> {
+    let spec = pod.spec.iter();
+    let named = spec.flat_map(|spec| spec.image_pull_secrets.iter().flatten());
+    named.map(|secret| secret.name.as_str()).filter(|name| !name.is_empty())
+}
+
+/// Returns what those of them say that are there. Compat: kubelet, of both types of Secrets.
+fn pull_secrets(pod: &Pod, sources: &Sources) -> Vec<Vec<u8>> {
+    const KEYS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];
+    let found = pull_secret_names(pod).filter_map(|name| sources.secrets.get(name)?.data.as_ref());
+    found.filter_map(|data| KEYS.iter().find_map(|key| data.get(*key)).map(|value| value.0.clone())).collect()
 }
 
 /// Fetches ConfigMaps and Secrets; those that are not there are left out.
