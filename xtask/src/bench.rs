@@ -3,8 +3,8 @@
 //! Prints Markdown tables with medians, ranges and ratios; progress goes to the standard error. Machines differ and
 //! are shared, so the ratios are what counts. Needs root. `docs/benchmarks.md` holds what was measured.
 //!
-//! Programs are found on `PATH`; `SHIPWAY`, `DOCKERD`, `DOCKER`, `PODMAN`, `CRUN`, `RUNC` and `MMDEBSTRAP` name
-//! others, and an empty value leaves a peer out. Everything is made below the temporary directory (`TMPDIR`), with
+//! Programs are found on `PATH`; `SHIPWAY`, `DOCKERD`, `DOCKER`, `PODMAN`, `CRUN`, `RUNC`, `SKOPEO`,
+//! `DOCKER_REGISTRY` and `MMDEBSTRAP` name others, and an empty value leaves a peer out. Everything is made below the temporary directory (`TMPDIR`), with
 //! daemons of its own and in a mount namespace of its own, and removed at the end. What needs no way out runs in a
 //! network namespace of its own too.
 
@@ -13,6 +13,7 @@ mod cluster;
 mod containers;
 mod docker;
 mod flask;
+mod images;
 mod inputs;
 mod machine;
 mod pods;
@@ -28,7 +29,7 @@ use anyhow::{Context as _, bail, ensure};
 use inputs::Scratch;
 use table::Table;
 
-const USAGE: &str = "usage: cargo xtask bench [containers|cluster|flask|bootstrap]… [--runs N]";
+const USAGE: &str = "usage: cargo xtask bench [containers|images|cluster|flask|bootstrap]… [--runs N]";
 
 /// A set of rows that share what they need.
 struct Group {
@@ -42,6 +43,7 @@ struct Group {
 
 const GROUPS: &[Group] = &[
     Group { name: "containers", downloads: false, runs: 20, measure: containers::measure },
+    Group { name: "images", downloads: false, runs: 3, measure: images::measure },
     Group { name: "cluster", downloads: false, runs: 7, measure: cluster::measure },
     Group { name: "flask", downloads: true, runs: 5, measure: flask::measure },
     Group { name: "bootstrap", downloads: true, runs: 5, measure: bootstrap::measure },
