@@ -3,7 +3,7 @@
 use super::Flag;
 
 const RESOURCES: &str = "limits for RUN steps are not there; leave it out";
-const REGISTRY: &str = "images stay on this machine: there is no registry client yet";
+const REGISTRY: &str = "build with -t, then `shipway push NAME`";
 const RECORDS: &str = "leave it out: the image has no such attachments";
 const OLD_BUILDER: &str = "only docker's classic builder used it";
 

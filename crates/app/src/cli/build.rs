@@ -104,7 +104,7 @@ pub(crate) struct BuildArgs {
 #[command(after_help = "Examples:
   shipway bootstrap                                    the host's own suite
   shipway bootstrap debian:bookworm --include curl     with a further package
-  shipway bootstrap debian:bookworm --mirror http://deb.debian.org/debian")]
+  shipway bootstrap debian:bookworm --mirror http://mirror.example/debian")]
 pub(crate) struct BootstrapArgs {
     /// Image to make: `debian:SUITE` [default: the host's suite]
     pub(crate) name: Option<String>,
