@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::PathBuf;
 
-use shipway_oci::{Digest, Hasher};
+use shipway_oci::{Digest, Hashing};
 
 use crate::atomic::unique_name;
 use crate::{Store, StoreError};
@@ -14,8 +14,7 @@ use crate::{Store, StoreError};
 pub struct Ingest {
     store: Store,
     path: PathBuf,
-    file: File,
-    hasher: Hasher,
+    content: Hashing<File>,
 }
 
 impl Store {
@@ -23,7 +22,7 @@ impl Store {
     pub fn ingest(&self) -> Result<Ingest, StoreError> {
         let path = self.tmp().join(format!("ingest-{}", unique_name()));
         let file = create_private(&path).map_err(StoreError::io("create", &path))?;
-        Ok(Ingest { store: self.clone(), path, file, hasher: Hasher::default() })
+        Ok(Ingest { store: self.clone(), path, content: Hashing::new(file) })
     }
 
     /// Stores a small document and returns its digest.
@@ -70,14 +69,19 @@ impl Store {
 }
 
 impl Ingest {
+    /// Returns how many bytes were taken in so far.
+    pub fn written(&self) -> u64 {
+        self.content.length()
+    }
+
     /// Names the content by its digest, which must be `wanted` if given. Everything is on the disk afterwards.
     pub fn commit(self, wanted: Option<Digest>) -> Result<Digest, StoreError> {
-        let found = self.hasher.clone().finish();
+        let found = self.content.digest();
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
             return Err(StoreError::Mismatch { wanted, found });
         }
         let path = self.store.blob_path(&found);
-        self.file.sync_all().map_err(StoreError::io("sync", &self.path))?;
+        self.content.get_ref().sync_all().map_err(StoreError::io("sync", &self.path))?;
         fs_err::rename(&self.path, &path).map_err(StoreError::io("name", &path))?;
         let dir = self.store.root().join("blobs/sha256");
         shipway_linux::sync_directory(&dir).map_err(StoreError::io("sync", &dir))?;
@@ -87,13 +91,11 @@ impl Ingest {
 
 impl Write for Ingest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
+        self.content.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.content.flush()
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use shipway_distribution::{GzipWriter, compress};
 use shipway_layers::{Layer, LayerStore as _};
-use shipway_oci::{Descriptor, DiffId, Hasher};
+use shipway_oci::{Descriptor, DiffId};
 use shipway_store::{Ingest, Packed, StoreError};
 
 use crate::engine::Engine;
@@ -27,7 +27,7 @@ pub(crate) fn take_in(
         _ => None,
     };
     let mut whole = io::Cursor::new(start).chain(archive);
-    let blob = Blob { ingest: engine.store.ingest()?, hasher: Hasher::default(), size: 0 };
+    let blob = engine.store.ingest()?;
     let full = |error: io::Error| Failure::from(StoreError::of_write(&engine.store.tmp(), error));
     let (layer, blob) = match kind {
         Some(_) => {
@@ -39,7 +39,7 @@ pub(crate) fn take_in(
             (layer, tee.out)
         }
         None => {
-            let out: GzipWriter<Blob> = compress(blob).map_err(full)?;
+            let out: GzipWriter<Ingest> = compress(blob).map_err(full)?;
             let mut tee = Tee { inner: &mut whole, out };
             // Also refuses what is compressed in another way.
             let mut plain = shipway_layers::decompress(Box::new(&mut tee))?;
@@ -49,8 +49,8 @@ pub(crate) fn take_in(
         }
     };
     let kind = kind.unwrap_or(GZIP);
-    let (digest, size) = (blob.hasher.finish(), blob.size);
-    blob.ingest.commit(Some(digest))?;
+    let size = blob.written();
+    let digest = blob.commit(None)?;
     let packed = Packed { digest, size, media_type: kind.to_owned(), packer: String::new() };
     engine.store.record_packed(layer.diff_id, &packed)?;
     Ok((layer, Descriptor::new(kind, digest, size)))
@@ -61,26 +61,6 @@ pub(super) fn unreadable(error: io::Error) -> Failure {
         format!("could not read the archive: {error}"),
         "see that it is whole, and get it again if it is not",
     )
-}
-
-/// Where the bytes of a layer are kept.
-struct Blob {
-    ingest: Ingest,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl Write for Blob {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.ingest.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.ingest.flush()
-    }
 }
 
 /// Writes down what is read.

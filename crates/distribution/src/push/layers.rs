@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use shipway_oci::{Descriptor, DiffId, Digest, Hasher, Manifest, MediaType};
+use shipway_oci::{Descriptor, DiffId, Digest, Hashing, Manifest, MediaType};
 use shipway_store::{Packed, StoreError};
 
 use super::{Push, announce};
@@ -212,9 +212,8 @@ impl<'a> Layers<'a> {
         let file = self.unnamed_file().map_err(|error| self.io(error))?;
         let written = file.try_clone().map_err(|error| self.io(error))?;
         let written = BufWriter::with_capacity(1 << 18, written);
-        let mut counted = Hashing { out: written, hasher: Hasher::default(), size: 0 };
-        let gzip = compress(&mut counted).map_err(|error| self.io(error))?;
-        let mut tar = Hashing { out: gzip, hasher: Hasher::default(), size: 0 };
+        let gzip = compress(Hashing::new(written)).map_err(|error| self.io(error))?;
+        let mut tar = Hashing::new(gzip);
         let store = self.deps.store;
         if is_plain(layer) && store.has_blob(&layer.digest) {
             let mut blob = store.open_blob(&layer.digest).map_err(RegistryError::store)?;
@@ -224,13 +223,12 @@ impl<'a> Layers<'a> {
                 |source| RegistryError::Layer { operation: "pack", digest: diff_id.0, source: Cause(source) };
             self.deps.source.export(diff_id, &mut tar).map_err(cannot)?;
         }
-        let found = DiffId(tar.hasher.finish());
-        if found != diff_id {
+        let (gzip, found, _) = tar.finish();
+        if DiffId(found) != diff_id {
             return Err(RegistryError::NotRepeatable { digest: diff_id.0 });
         }
-        tar.out.finish().map_err(|error| self.io(error))?;
-        counted.out.flush().map_err(|error| self.io(error))?;
-        let (digest, size) = (counted.hasher.finish(), counted.size);
+        let (mut written, digest, size) = gzip.finish().map_err(|error| self.io(error))?.finish();
+        written.flush().map_err(|error| self.io(error))?;
         Ok(Form { descriptor: Descriptor::new(self.gzip, digest, size), file })
     }
 
@@ -251,24 +249,4 @@ impl<'a> Layers<'a> {
 /// Returns whether a layer is not compressed: registries get it compressed.
 fn is_plain(layer: &Descriptor) -> bool {
     [MediaType::OCI_LAYER, DOCKER_TAR].contains(&layer.media_type.as_str())
-}
-
-/// Hashes and counts what is written.
-struct Hashing<W> {
-    out: W,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }
