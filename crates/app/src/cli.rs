@@ -27,7 +27,7 @@ pub(crate) use registry::{
     HistoryArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryVerb, SaveArgs,
 };
 pub(crate) use serve::{RegistryCommand, ServeArgs};
-pub(crate) use system::{PruneArgs, PruneKind, SystemVerb};
+pub(crate) use system::{FsckArgs, PruneArgs, PruneKind, SystemVerb};
 
 /// From a Dockerfile to a running, reachable pod on one Linux machine.
 #[derive(Debug, Parser)]

@@ -58,6 +58,18 @@ pub(crate) fn pull(
     pull_from(&registries()?, engine, reference, platform, progress)
 }
 
+/// Pulls what is missing of an image that has its names already.
+pub(crate) fn fetch(
+    engine: &Engine,
+    reference: &Reference,
+    progress: &dyn Progress,
+) -> Result<Pulled, PullFailure> {
+    let _lease = engine.store.lease().map_err(PullFailure::Store)?;
+    let sink = Trees { store: engine.store.clone(), layers: engine.layers.clone() };
+    let deps = Pull { registries: &registries()?, store: &engine.store, sink: &sink, progress };
+    shipway_distribution::pull(deps, reference, None).map_err(PullFailure::Pull)
+}
+
 fn pull_from(
     registries: &Registries,
     engine: &Engine,

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+mod check;
 mod decompress;
 mod error;
 mod fixup;

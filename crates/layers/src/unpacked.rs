@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use shipway_linux::{Metadata, Root};
-use shipway_oci::{DiffId, Hasher};
+use shipway_oci::{DiffId, Hashing};
 use shipway_store::{LayerId, LayerNotes, LayerRow, Lease, NotedPath, Store};
 
 use crate::refusal::Refusal;
 use crate::tidy::tidy;
-use crate::unpack::{BUFFER, Unpacker, Whiteouts};
+use crate::unpack::{self, BUFFER, Unpacker, Whiteouts};
 use crate::{Budget, LayerError, serialise};
 
 /// A layer that is recorded.
@@ -177,15 +177,7 @@ impl Unpacked {
 impl LayerStore for Unpacked {
     fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
         let snapshot = self.prepare(&[])?;
-        let root = Root::open(&snapshot.upper).map_err(LayerError::io("open", &snapshot.upper))?;
-        let hashing = Hashing { inner: tar, hasher: Hasher::default(), length: 0 };
-        let mut archive = BufReader::with_capacity(BUFFER, hashing);
-        let unpacked = Unpacker::new(&root, Budget::default(), Whiteouts::Apply).run(&mut archive)?;
-        let hashing = drain(archive, unpacked.budget.bytes)?;
-        let (found, size) = (DiffId(hashing.hasher.finish()), hashing.length);
-        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
-            return Err(LayerError::Mismatch { wanted, found });
-        }
+        let (unpacked, found, size) = unpack_whole(&snapshot.upper, tar, wanted)?;
         if let Some(row) = self.store.layer_of(found).map_err(|source| LayerError::LookUp { source })? {
             return Ok(Layer { id: row.id, diff_id: found, size: row.size });
         }
@@ -262,16 +254,14 @@ impl LayerStore for Unpacked {
         if let Some(diff_id) = row.diff_id {
             return Ok(Layer { id: row.id, diff_id, size: row.size });
         }
-        let mut hasher = Hasher::default();
-        let size = self.write(id, &mut hasher)?;
-        let diff_id = DiffId(hasher.finish());
+        let (diff_id, size) = measure(&self.path(id))?;
         let record = self.store.record_size(id, size).and_then(|()| self.store.record_diff_id(id, diff_id));
         let id = record.map_err(|source| LayerError::Record { id: id.clone(), source })?;
         Ok(Layer { id, diff_id, size })
     }
 
     fn export(&self, id: &LayerId, out: &mut dyn Write) -> Result<(), LayerError> {
-        self.write(id, out).map(|_bytes| ())
+        write(&self.path(id), out)
     }
 
     fn resolve(&self, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, LayerError> {
@@ -287,22 +277,44 @@ impl LayerStore for Unpacked {
     }
 }
 
-impl Unpacked {
-    /// Writes the canonical tar of a layer and returns its length.
-    fn write(&self, id: &LayerId, out: &mut dyn Write) -> Result<u64, LayerError> {
-        let path = self.path(id);
-        let root = Root::open(&path).map_err(LayerError::io("open", &path))?;
-        let mut counting = Counting { inner: out, length: 0 };
-        let mut buffered = io::BufWriter::with_capacity(1 << 18, &mut counting);
-        serialise::serialise(&root, &mut buffered).map_err(LayerError::io("read", &path))?;
-        buffered.flush().map_err(LayerError::io("write the archive of", &path))?;
-        drop(buffered);
-        Ok(counting.length)
+impl Unpacked {}
+
+/// Returns the digest and the length of the canonical tar of a tree.
+pub(crate) fn measure(tree: &Path) -> Result<(DiffId, u64), LayerError> {
+    let mut hashing = Hashing::new(io::sink());
+    write(tree, &mut hashing)?;
+    let (_, digest, length) = hashing.finish();
+    Ok((DiffId(digest), length))
+}
+
+/// Writes the canonical tar of a tree.
+fn write(tree: &Path, out: &mut dyn Write) -> Result<(), LayerError> {
+    let root = Root::open(tree).map_err(LayerError::io("open", tree))?;
+    let mut buffered = io::BufWriter::with_capacity(1 << 18, out);
+    serialise::serialise(&root, &mut buffered).map_err(LayerError::io("read", tree))?;
+    buffered.flush().map_err(LayerError::io("write the archive of", tree))
+}
+
+/// Unpacks an archive to its last byte, whose diff ID must be `wanted` if given; returns what was noted, the diff ID, and how many
+/// bytes it has.
+pub(crate) fn unpack_whole(
+    tree: &Path,
+    tar: &mut dyn Read,
+    wanted: Option<DiffId>,
+) -> Result<(unpack::Unpacked, DiffId, u64), LayerError> {
+    let root = Root::open(tree).map_err(LayerError::io("open", tree))?;
+    let mut archive = BufReader::with_capacity(BUFFER, Hashing::new(tar));
+    let unpacked = Unpacker::new(&root, Budget::default(), Whiteouts::Apply).run(&mut archive)?;
+    let (_, found, size) = drain(archive, unpacked.budget.bytes)?.finish();
+    let found = DiffId(found);
+    match wanted.filter(|wanted| *wanted != found) {
+        Some(wanted) => Err(LayerError::Mismatch { wanted, found }),
+        None => Ok((unpacked, found, size)),
     }
 }
 
 /// Reads what follows the end of an archive: the digest is over that, too.
-fn drain<'a>(archive: BufReader<Hashing<'a>>, limit: u64) -> Result<Hashing<'a>, LayerError> {
+fn drain<R: Read>(archive: BufReader<Hashing<R>>, limit: u64) -> Result<Hashing<R>, LayerError> {
     let mut rest = archive.take(limit.saturating_add(1));
     let read = io::copy(&mut rest, &mut io::sink());
     let end = "the end of the archive";
@@ -310,40 +322,6 @@ fn drain<'a>(archive: BufReader<Hashing<'a>>, limit: u64) -> Result<Hashing<'a>,
         return Err(Refusal::Reason("too many bytes").of(end));
     }
     Ok(rest.into_inner().into_inner())
-}
-
-/// A reader that hashes and counts what passes through it.
-struct Hashing<'a> {
-    inner: &'a mut dyn Read,
-    hasher: Hasher,
-    length: u64,
-}
-
-impl Read for Hashing<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..length]);
-        self.length += length as u64;
-        Ok(length)
-    }
-}
-
-/// A writer that counts.
-struct Counting<'a> {
-    inner: &'a mut dyn Write,
-    length: u64,
-}
-
-impl Write for Counting<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.length += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 fn remove_tree(dir: &Path) -> io::Result<()> {

@@ -57,7 +57,9 @@ pub use root::{Kind, Metadata, Root};
 pub use rustix::fs::OFlags as OpenFlags;
 pub use seal::ensure_sealed;
 pub use surroundings::{enable_loopback, is_in_proc, limit_open_files, set_umask, wait_readable};
-pub use sync::{filesystem_magic, free_bytes, free_files, reserve_bytes, sync_directory, sync_filesystem};
+pub use sync::{
+    exchange, filesystem_magic, free_bytes, free_files, reserve_bytes, sync_directory, sync_filesystem,
+};
 pub use syscall_filter::{ArgumentTest, FilterAction, FilterRule, SyscallFilter};
 pub use terminal::{
     RawTerminal, WindowSize, control_terminal, give_to, set_nonblocking, set_window_size, terminal_peer,

@@ -11,6 +11,12 @@ pub fn sync_filesystem(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets two names change places, at once.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
 /// Writes a directory's entries to the disk: a rename or creation in it is lasting afterwards.
 pub fn sync_directory(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
@@ -43,6 +49,17 @@ pub fn filesystem_magic(path: &Path) -> io::Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_change_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| dir.path().join(name));
+        fs_err::write(&one, "1").unwrap();
+        assert!(exchange(&one, &other).is_err());
+        fs_err::create_dir(&other).unwrap();
+        exchange(&one, &other).unwrap();
+        assert!(one.is_dir() && fs_err::read_to_string(&other).unwrap() == "1");
+    }
 
     #[test]
     fn a_directory_can_be_synced() {

@@ -117,7 +117,10 @@ pub enum StoreError {
     },
     /// There is no such blob.
     #[error("no blob {0}")]
-    #[diagnostic(code(store::blob), help("build the image again"))]
+    #[diagnostic(
+        code(store::blob),
+        help("`shipway system fsck` says what is damaged, and `--repair` mends it")
+    )]
     NoBlob(Digest),
     /// A document is larger than it may be.
     #[error("blob {digest} is larger than {limit} bytes")]
@@ -130,7 +133,10 @@ pub enum StoreError {
     },
     /// A stored document cannot be read.
     #[error("blob {digest} is not a valid {what}")]
-    #[diagnostic(code(store::document), help("build the image again"))]
+    #[diagnostic(
+        code(store::document),
+        help("`shipway system fsck` says what is damaged, and `--repair` mends it")
+    )]
     Document {
         /// The blob.
         digest: Digest,

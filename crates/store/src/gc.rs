@@ -202,7 +202,11 @@ impl Store {
     }
 
     /// Returns what is in a directory and not known.
-    fn strangers(&self, directory: &str, known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, StoreError> {
+    pub(crate) fn strangers(
+        &self,
+        directory: &str,
+        known: impl Fn(&str) -> bool,
+    ) -> Result<Vec<PathBuf>, StoreError> {
         let path = self.root().join(directory);
         let mut found = Vec::new();
         for entry in fs_err::read_dir(&path).map_err(StoreError::io("list", &path))? {

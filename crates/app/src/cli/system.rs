@@ -31,9 +31,25 @@ pub(crate) enum SystemVerb {
 
 A rollback of what `up` runs needs the older image, which has lost its name.")]
     Prune(PruneArgs),
+    /// Check every byte of the store against its digest, and mend what is damaged
+    #[command(after_help = "Examples:
+  shipway system fsck                    says what is damaged; exit code 1 if anything is
+  shipway system fsck --repair           unpacks it again, pulls it again, or removes it
+  shipway system fsck --format json")]
+    Fsck(FsckArgs),
     /// Names that are part of the design and not there yet, and typing errors.
     #[command(external_subcommand)]
     Other(Vec<String>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FsckArgs {
+    /// Mend what is damaged; what can be neither made again nor pulled is removed
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// `table`, `table TEMPLATE`, `json`, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! `shipway system`
 
 mod df;
+mod fsck;
 mod info;
 mod prune;
 
@@ -13,6 +14,7 @@ pub(crate) fn run(engine: &Engine, verb: &SystemVerb, ui: &mut Ui) -> Result<u8,
     match verb {
         SystemVerb::Info { format } => info::run(engine, format.as_deref(), ui),
         SystemVerb::Df { format } => df::run(engine, format.as_deref(), ui),
+        SystemVerb::Fsck(args) => fsck::run(engine, args, ui),
         SystemVerb::Prune(args) => prune::run(engine, args, ui),
         SystemVerb::Other(words) => Err(refuse(words)),
     }
@@ -26,7 +28,7 @@ fn refuse(words: &[String]) -> Failure {
         }
         _ => Failure::new(
             format!("`{word}` is not a command of `shipway system`"),
-            "there are info, df and prune",
+            "there are info, df, prune and fsck",
         ),
     }
 }

@@ -5,6 +5,7 @@
 mod cluster;
 mod examples;
 mod flags;
+mod fsck;
 mod layers;
 mod listing;
 mod logs;

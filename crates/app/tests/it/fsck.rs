@@ -1,0 +1,97 @@
+//! Damage is found, and mended from what is left.
+
+use std::path::PathBuf;
+
+use shipway_testkit::registry::TestRegistry;
+
+use crate::machine::{Machine, can_run};
+
+fn files_below(machine: &Machine, place: &str) -> Vec<PathBuf> {
+    let entries = fs_err::read_dir(machine.dir.path().join(place)).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Writes something else into the longest file of a directory: a compressed layer.
+fn spoil_longest(machine: &Machine, place: &str) -> String {
+    let length = |path: &PathBuf| fs_err::metadata(path).unwrap().len();
+    let longest = files_below(machine, place).into_iter().max_by_key(length).unwrap();
+    fs_err::write(&longest, "something else").unwrap();
+    longest.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// Changes `bin/busybox` in the layer that has it.
+fn spoil_tree(machine: &Machine) {
+    let trees = files_below(machine, "root/layers");
+    let program = trees.iter().map(|tree| tree.join("bin/busybox")).find(|path| path.is_file()).unwrap();
+    fs_err::write(program, "broken").unwrap();
+}
+
+fn assert_sound(machine: &Machine) {
+    let (printed, said) = machine.ok(&["system", "fsck"]);
+    assert!(printed.is_empty() && said.starts_with("checked "), "{printed}{said}");
+}
+
+#[test]
+fn an_image_from_a_registry_is_made_whole_again() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = machine.inside(TestRegistry::start);
+    let name = registry.name("box:1");
+    machine.ok(&["tag", "box", &name]);
+    machine.ok(&["push", "-q", &name]);
+    machine.ok(&["rmi", "box", &name]);
+    machine.ok(&["system", "prune", "-af"]);
+    machine.ok(&["pull", "-q", &name]);
+    let run = ["run", "--rm", "--network", "none", &name, "echo works"];
+    assert_eq!(machine.ok(&run).0, "works\n");
+    assert_sound(&machine);
+
+    // The tree, out of the archive that is here.
+    spoil_tree(&machine);
+    let said = machine.refused(&["system", "fsck"], 1);
+    assert!(
+        said.contains("the store is damaged: 1 found") && said.contains("hint: `shipway system fsck --rep")
+    );
+    let output = machine.shipway(&["system", "fsck", "--format", "json"]);
+    let fault: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), fault["Kind"].as_str()), (Some(1), Some("layer")));
+    registry.forget_questions();
+    let (printed, _) = machine.ok(&["system", "fsck", "--repair"]);
+    assert!(printed.starts_with("unpacked again: layer "), "{printed}");
+    assert_eq!(registry.asked().len(), 0);
+    assert_eq!(machine.ok(&run).0, "works\n");
+    assert_sound(&machine);
+
+    // The archive, from the registry.
+    let spoilt = spoil_longest(&machine, "root/blobs/sha256");
+    let output = machine.shipway(&["system", "fsck"]);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(printed.contains(&format!("blob sha256:{spoilt} has other bytes: ")), "{printed}");
+    assert!(printed.contains(" has lost the archive "), "{printed}");
+    let (printed, said) = machine.ok(&["system", "fsck", "--repair"]);
+    assert!(printed.contains("pulled again: image sha256:"), "{printed}{said}");
+    assert_eq!(machine.ok(&run).0, "works\n");
+    assert_sound(&machine);
+}
+
+#[test]
+fn what_nobody_else_has_is_removed_and_can_be_built_again() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let (container, _) = machine.ok(&["run", "-d", "--network", "none", "box", "sleep 1000"]);
+    spoil_tree(&machine);
+    let said = machine.refused(&["system", "fsck", "--repair"], 1);
+    assert!(said.contains(&format!("container {} runs on it", container.trim())), "{said}");
+    machine.ok(&["rm", "-f", container.trim()]);
+    let (printed, _) = machine.ok(&["system", "fsck", "--repair"]);
+    assert!(printed.contains("removed: image box:latest: build or pull it again"), "{printed}");
+    assert_sound(&machine);
+    machine.refused(&["run", "--rm", "box", "true"], 125);
+    machine.ok(&["build", "-q", "--network", "none", "-t", "box", "."]);
+    assert_eq!(machine.script(&["--network", "none"], "echo works"), "works\n");
+    assert_sound(&machine);
+}

@@ -1,0 +1,73 @@
+//! Is the tree of a layer still what its diff ID says, and making it so again.
+
+use std::io::Read;
+
+use shipway_oci::DiffId;
+use shipway_store::{LayerId, LayerRow};
+
+use crate::unpacked::{measure, unpack_whole};
+use crate::{LayerError, LayerStore as _, Unpacked, decompress};
+
+impl Unpacked {
+    /// Reads all files of a layer and returns what is wrong with them, as the rest of a sentence; `None` if nothing is, or nothing
+    /// can be known.
+    ///
+    /// A layer that was made here has the digest of its tree. The tree of one that came from elsewhere is compared with what its
+    /// archive, which must be sound, gives once more.
+    pub fn check(&self, row: &LayerRow) -> Result<Option<String>, LayerError> {
+        let Some(diff_id) = row.diff_id else { return Ok(None) };
+        let path = self.path(&row.id);
+        let found = match measure(&path) {
+            Ok((found, _)) if found == diff_id => return Ok(None),
+            Ok((found, _)) => found,
+            Err(error) if !path.is_dir() => {
+                tracing::debug!(layer = %row.id, %error, "a layer is gone");
+                return Ok(None);
+            }
+            Err(error) => return Ok(Some(format!("cannot be read: {}", with_cause(&error)))),
+        };
+        let Some(mut archive) = self.archive(diff_id)? else {
+            return Ok(Some(format!("has other files: their digest is {found}")));
+        };
+        let again = self.prepare(&[])?;
+        if let Err(error) = unpack_whole(&again.upper, &mut *archive, Some(diff_id)) {
+            tracing::debug!(layer = %row.id, %error, "a layer cannot be compared with its archive");
+            return Ok(None);
+        }
+        let (wanted, _) = measure(&again.upper)?;
+        Ok((wanted != found).then(|| "has other files than its archive".to_owned()))
+    }
+
+    /// Makes the tree of a layer again of the archive that it came from; `false` if that is not here. Nothing may be mounted on it.
+    pub fn restore(&self, id: &LayerId, diff_id: DiffId) -> Result<bool, LayerError> {
+        let Some(mut archive) = self.archive(diff_id)? else { return Ok(false) };
+        let again = self.prepare(&[])?;
+        unpack_whole(&again.upper, &mut *archive, Some(diff_id))?;
+        let path = self.path(id);
+        if path.exists() {
+            shipway_linux::exchange(&again.upper, &path).map_err(LayerError::io("replace", &path))?;
+        } else {
+            fs_err::rename(&again.upper, &path).map_err(LayerError::io("name", &path))?;
+        }
+        let layers = self.path(id).parent().map(std::path::Path::to_owned).unwrap_or_default();
+        let synced = fs_err::File::open(&layers).and_then(shipway_linux::sync_filesystem);
+        synced.map_err(LayerError::io("sync", &layers))?;
+        Ok(true)
+    }
+
+    /// Opens the archive that a layer came from, decompressed.
+    fn archive(&self, diff_id: DiffId) -> Result<Option<Box<dyn Read>>, LayerError> {
+        let forms = self.store.packed(diff_id).map_err(|source| LayerError::LookUp { source })?;
+        for packed in forms {
+            if let Ok(file) = self.store.open_blob(&packed.digest) {
+                return decompress(Box::new(file)).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn with_cause(error: &LayerError) -> String {
+    let cause = std::error::Error::source(error);
+    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}
