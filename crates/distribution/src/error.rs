@@ -74,6 +74,20 @@ pub enum RegistryError {
         /// What the registry said.
         message: String,
     },
+    /// The registry speaks TLS only.
+    #[error("{host} speaks HTTPS, and was asked in plain HTTP")]
+    #[diagnostic(
+        code(registry::wants_tls),
+        help(
+            "say so in registries.toml: [registry.\"{registry}\"] plain-http = false, and ca = \"FILE.pem\" if its authority is your own"
+        )
+    )]
+    WantsTls {
+        /// Where it answers.
+        host: String,
+        /// The registry, as images name it.
+        registry: String,
+    },
     /// The registry's certificate is signed by nobody who is trusted.
     #[error("the certificate of {host} is not trusted")]
     #[diagnostic(

@@ -10,6 +10,7 @@ use crate::registry::Registry;
 
 /// How much of an error's text is read.
 const LIMIT: u64 = 64 << 10;
+const WANTS_TLS: &[u8] = b"to an HTTPS server";
 
 #[derive(Deserialize)]
 struct Errors {
@@ -35,9 +36,14 @@ pub(crate) struct Attempt<'a> {
 pub(crate) fn refusal(registry: &Registry, attempt: Attempt<'_>, response: Response) -> RegistryError {
     let (host, name) = (registry.host(), registry.name().to_owned());
     let (status, wait) = (response.status(), response.retry_after());
-    let message = message_of(response);
+    let text = text_of(response);
+    let message = message_in(&text);
     let what = attempt.what.to_owned();
     match status {
+        // Compat: Go's server and those that follow it.
+        400 if text.windows(WANTS_TLS.len()).any(|part| part == WANTS_TLS) => {
+            RegistryError::WantsTls { host, registry: name }
+        }
         401 | 403 => RegistryError::Unauthorized {
             host,
             registry: name,
@@ -51,12 +57,16 @@ pub(crate) fn refusal(registry: &Registry, attempt: Attempt<'_>, response: Respo
     }
 }
 
-/// Returns what the registry says in its error, on one line and without control characters. Spec: distribution-spec, "Error Codes".
-fn message_of(response: Response) -> String {
+fn text_of(response: Response) -> Vec<u8> {
     let mut text = Vec::new();
     // A text that breaks off is no worse than none.
     drop(response.into_body().take(LIMIT).read_to_end(&mut text));
-    let Ok(errors) = serde_json::from_slice::<Errors>(&text) else { return String::new() };
+    text
+}
+
+/// Returns what the registry says in its error, on one line and without control characters. Spec: distribution-spec, "Error Codes".
+fn message_in(text: &[u8]) -> String {
+    let Ok(errors) = serde_json::from_slice::<Errors>(text) else { return String::new() };
     let texts = errors.errors.iter().take(3).map(|one| {
         let text = if one.message.is_empty() { &one.code } else { &one.message };
         let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });

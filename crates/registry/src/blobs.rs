@@ -9,10 +9,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::task::spawn_blocking;
 
+use crate::answer::{empty, set, text};
 use crate::digest::AnyDigest;
 use crate::range::{self, Part};
 use crate::refusal::Refusal;
-use crate::server::{Registry, empty, set, text};
+use crate::server::Registry;
 
 /// Read from the disk at a time.
 const PIECE: u64 = 256 * 1024;

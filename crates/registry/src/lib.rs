@@ -8,7 +8,10 @@
 //! |---|---|
 //! | `path` | from a request's path to what is meant; the grammar of names |
 //! | `digest` | digests of both algorithms |
-//! | `server` | requests to answers, connections to requests |
+//! | `listen`, `connections`, `tls` | connections to requests |
+//! | `server`, `query`, `answer` | requests to answers |
+//! | `guard` | who may do what: users, tokens |
+//! | `metrics` | numbers for Prometheus |
 //! | `blobs`, `range` | reading, deleting and mounting blobs |
 //! | `uploads` | content on its way, in one piece or in many |
 //! | `manifests` | manifests and tags, and what a manifest must be |
@@ -18,14 +21,24 @@
 //! Spec: distribution-spec 1.1 (<https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>).
 #![forbid(unsafe_code)]
 
+mod answer;
 mod blobs;
+mod connections;
 mod digest;
+mod guard;
+mod listen;
 mod listings;
 mod manifests;
+mod metrics;
 mod path;
+mod query;
 mod range;
 mod refusal;
 mod server;
+mod tls;
 mod uploads;
 
-pub use server::{Access, AccessLog, Config, Registry, ServeError};
+pub use guard::{Guard, TokenService, TokenServiceError, Tokens, Users, UsersError};
+pub use listen::ServeError;
+pub use server::{Access, AccessLog, Config, Registry};
+pub use tls::{Tls, TlsError};

@@ -3,9 +3,11 @@
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use crate::answer::{document, set};
 use crate::digest::AnyDigest;
+use crate::query::Query;
 use crate::refusal::Refusal;
-use crate::server::{Query, Registry, document, set};
+use crate::server::Registry;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Most entries of one answer.

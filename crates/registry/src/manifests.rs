@@ -6,11 +6,13 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use shipway_store::{HostedManifest, Store};
 
+use crate::answer::{empty, set, text};
 use crate::blobs::is_known;
 use crate::digest::{Algorithm, AnyDigest};
 use crate::path::{self, Target};
+use crate::query::Query;
 use crate::refusal::Refusal;
-use crate::server::{Query, Registry, empty, set, text};
+use crate::server::Registry;
 
 /// Manifests of images.
 const IMAGES: [&str; 2] =

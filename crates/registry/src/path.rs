@@ -15,6 +15,8 @@ pub(crate) enum Place {
     Base,
     /// `/v2/_catalog`
     Catalog,
+    /// `/metrics`
+    Metrics,
     /// `/v2/NAME/blobs/DIGEST`
     Blob { name: String, digest: AnyDigest },
     /// `/v2/NAME/blobs/uploads/`
@@ -37,12 +39,30 @@ pub(crate) enum Target {
 }
 
 impl Place {
+    /// Returns what kind of place it is, in one word.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Catalog => "catalog",
+            Self::Metrics => "metrics",
+            Self::Blob { .. } => "blob",
+            Self::Uploads { .. } | Self::Upload { .. } => "upload",
+            Self::Manifest { .. } => "manifest",
+            Self::Tags { .. } => "tags",
+            Self::Referrers { .. } => "referrers",
+        }
+    }
+
     /// Reads the path of a request.
     pub(crate) fn parse(path: &str) -> Result<Self, Refusal> {
         // Clients may write the colon of a digest so; nothing else needs it.
         let path = path.replace("%3A", ":").replace("%3a", ":");
         let Some(rest) = path.strip_prefix("/v2/") else {
-            return if path == "/v2" { Ok(Self::Base) } else { Err(Refusal::not_found()) };
+            return match path.as_str() {
+                "/v2" => Ok(Self::Base),
+                "/metrics" => Ok(Self::Metrics),
+                _ => Err(Refusal::not_found()),
+            };
         };
         match rest {
             "" => return Ok(Self::Base),
@@ -118,6 +138,7 @@ mod tests {
             ("/v2/", Place::Base),
             ("/v2", Place::Base),
             ("/v2/_catalog", Place::Catalog),
+            ("/metrics", Place::Metrics),
             ("/v2/a/b-c/tags/list", Place::Tags { name: name() }),
             ("/v2/a/b-c/blobs/uploads/", Place::Uploads { name: name() }),
             ("/v2/a/b-c/blobs/uploads", Place::Uploads { name: name() }),

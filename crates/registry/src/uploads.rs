@@ -15,11 +15,14 @@ use shipway_store::{Ingest, Lease, Store, StoreError};
 use tokio::sync::{Mutex as Turn, mpsc};
 use tokio::task::spawn_blocking;
 
+use crate::answer::{empty, set, text};
 use crate::digest::{Algorithm, AnyDigest, AnyHasher};
+use crate::guard::{Action, Caller, Wish};
 use crate::path;
+use crate::query::Query;
 use crate::range;
 use crate::refusal::Refusal;
-use crate::server::{Query, Registry, empty, set, text};
+use crate::server::Registry;
 
 /// Pieces of a body that may wait for the disk.
 const WAITING: usize = 8;
@@ -52,6 +55,11 @@ struct Session {
 }
 
 impl Uploads {
+    /// Returns how many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,12 +119,19 @@ pub(crate) async fn begin(
     registry: &Registry,
     name: String,
     query: &Query,
+    caller: &Caller,
     body: Body,
 ) -> Result<Response, Refusal> {
     if let Some(wanted) = query.get("mount") {
         let digest = digest_of(wanted)?;
         let from = query.get("from").filter(|from| !from.is_empty()).map(path::name).transpose()?;
-        if mount(registry, name.clone(), from, digest.clone()).await? {
+        // What somebody may not read is not there to mount.
+        let guard = &registry.inner.config.guard;
+        let may_read = match &from {
+            Some(from) => guard.check(caller, Wish::Use(from, Action::Pull)).is_ok(),
+            None => caller.reads_everything(guard),
+        };
+        if may_read && mount(registry, name.clone(), from, digest.clone()).await? {
             return Ok(created(&name, &digest));
         }
     }

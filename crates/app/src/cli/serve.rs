@@ -1,6 +1,7 @@
 //! The command line of `registry`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
@@ -11,9 +12,11 @@ pub(crate) enum RegistryCommand {
   shipway registry serve
   shipway registry serve --listen 127.0.0.1:5001 --quiet
   shipway tag web 127.0.0.1:5000/web && shipway push 127.0.0.1:5000/web
+  shipway registry serve --listen 0.0.0.0:5000 --htpasswd users --anonymous-pull --tls-cert crt.pem --tls-key key.pem
 
-What is pushed lies in the store that builds and containers use; `shipway images` does not list it.")]
-    Serve(ServeArgs),
+What is pushed lies in the store that builds and containers use; `shipway images` does not list it.
+`/metrics` has numbers for Prometheus. Users and certificates that change are read again.")]
+    Serve(Box<ServeArgs>),
     /// Names that are part of the design and not there yet, and typing errors.
     #[command(external_subcommand)]
     Other(Vec<String>),
@@ -21,9 +24,33 @@ What is pushed lies in the store that builds and containers use; `shipway images
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Address and port; only one of this machine's own yet: there are no passwords and no TLS
+    /// Address and port; one that others reach needs users or tokens, and TLS
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
     pub(crate) listen: SocketAddr,
+    /// Only the users of this file may use it: lines `NAME:HASH` as `htpasswd -B` writes them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) htpasswd: Option<PathBuf>,
+    /// Everybody may pull; only pushing and deleting need a name or a token
+    #[arg(long)]
+    pub(crate) anonymous_pull: bool,
+    /// The certificates to show, in PEM, the server's own first
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// A service whose tokens are taken: the URL where clients get them
+    #[arg(long, value_name = "URL", requires_all = ["token_service", "token_issuer", "token_keys"])]
+    pub(crate) token_realm: Option<String>,
+    /// What the token service calls this registry
+    #[arg(long, value_name = "NAME", requires = "token_realm")]
+    pub(crate) token_service: Option<String>,
+    /// What the token service calls itself
+    #[arg(long, value_name = "NAME", requires = "token_realm")]
+    pub(crate) token_issuer: Option<String>,
+    /// The keys of the token service: a JSON web key set
+    #[arg(long, value_name = "FILE", requires = "token_realm")]
+    pub(crate) token_keys: Option<PathBuf>,
     /// Do not print requests
     #[arg(short, long)]
     pub(crate) quiet: bool,

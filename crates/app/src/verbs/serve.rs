@@ -1,9 +1,10 @@
 //! `shipway registry serve`
 
-use std::io::Write as _;
+mod config;
+
 use std::time::Duration;
 
-use shipway_registry::{AccessLog, Config, Registry};
+use shipway_registry::Registry;
 use shipway_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,8 @@ use crate::ui::Ui;
 
 /// So often what nothing needs any more is taken away.
 const COLLECTION: Duration = Duration::from_secs(600);
+/// Files and connections that may be open.
+const FILES: u64 = 16_384;
 
 pub(crate) fn run(engine: &Engine, command: &RegistryCommand, ui: &mut Ui) -> Result<u8, Failure> {
     match command {
@@ -31,31 +34,19 @@ pub(crate) fn run(engine: &Engine, command: &RegistryCommand, ui: &mut Ui) -> Re
 }
 
 fn serve(engine: &Engine, args: &ServeArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    if !args.listen.ip().is_loopback() {
-        return Err(Failure::new(
-            format!(
-                "a registry on {} would let everybody who reaches it push: passwords and TLS are not there yet",
-                args.listen
-            ),
-            "listen on 127.0.0.1 or [::1]",
-        ));
-    }
+    let config = config::config(args)?;
     let stopping = Stopping::hold()?;
-    let log = (!args.quiet).then(|| {
-        AccessLog::new(|access| {
-            let length = access.length.map_or_else(|| "-".to_owned(), |length| length.to_string());
-            let line = format!("{} {} {} {length}\n", access.method, access.path, access.status);
-            // A reader that went away does not stop the registry.
-            drop(std::io::stderr().lock().write_all(line.as_bytes()));
-        })
-    });
-    let registry = Registry::new(engine.store.clone(), Config { log, ..Config::new(clock::now) });
+    // As many as the kernel allows: each connection is one.
+    drop(shipway_linux::limit_open_files(FILES, FILES));
+    let (scheme, guarded) = (if config.tls.is_some() { "https" } else { "http" }, !config.guard.is_open());
+    let registry = Registry::new(engine.store.clone(), config);
     tasks::serving_runtime()?.block_on(async {
         let listener = Registry::listen(args.listen).await?;
         let address = listener.local_addr().unwrap_or(args.listen);
-        ui.line(format!("registry: http://{address}"));
+        ui.line(format!("registry: {scheme}://{address}"));
+        let login = if guarded { format!("`shipway login {address}`, ") } else { String::new() };
         ui.note(format!(
-            "push to it: `shipway tag NAME {address}/NAME`, `shipway push {address}/NAME`; Ctrl-C ends it"
+            "push to it: {login}`shipway tag NAME {address}/NAME`, `shipway push {address}/NAME`; Ctrl-C ends it"
         ));
         tokio::join!(
             registry.serve(listener, stopping.token.clone()),

@@ -223,12 +223,72 @@ fn our_own_registry_takes_images_and_gives_them_back() {
     let said = machine.refused(&["registry", "serve", "--listen", &address], 1);
     assert!(said.contains("could not listen on") && said.contains("--listen 127.0.0.1:PORT"), "{said}");
     let said = machine.refused(&["registry", "serve", "--listen", "0.0.0.0:5000"], 1);
-    assert!(said.contains("passwords and TLS are not there yet"), "{said}");
+    assert!(
+        said.contains("everybody who reaches it could push") && said.contains("--htpasswd FILE"),
+        "{said}"
+    );
     let pidfd = shipway_linux::open_pidfd(i32::try_from(server.id()).unwrap()).unwrap();
     shipway_linux::signal_pidfd(pidfd, 2).unwrap();
     assert_eq!(server.wait().unwrap().code(), Some(0));
     let mut said = String::new();
     server.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(said.contains("PUT /v2/team/box/manifests/1 201 0\n"), "{said}");
+    assert!(said.contains(" - \"PUT /v2/team/box/manifests/1\" 201 0 "), "{said}");
+    machine.assert_nothing_is_left();
+}
+
+#[test]
+fn our_own_registry_lets_in_whom_it_knows() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let file = |name: &str, text: &str| {
+        let path = machine.dir.path().join(name);
+        fs_err::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let certificate = file("crt.pem", &made.cert.pem());
+    let key = file("key.pem", &made.signing_key.serialize_pem());
+    let users = file("users", &format!("me:{}\n", bcrypt::hash("secret", 4).unwrap()));
+    let clear = ["registry", "serve", "--listen", "0.0.0.0:0", "--htpasswd", &users];
+    assert!(machine.refused(&clear, 1).contains("would travel unencrypted"));
+    let flags = ["--tls-cert", &certificate, "--tls-key", &key, "--anonymous-pull"];
+    let mut serve = machine.command(&[&clear, &flags[..]].concat());
+    let mut server = machine.spawn(serve.stdout(Stdio::piped()).stderr(Stdio::null()));
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let address = lines.next().unwrap().unwrap().replace("registry: https://0.0.0.0:", "localhost:");
+
+    let settings = file("registries.toml", &format!("[registry.\"{address}\"]\nca = \"{certificate}\"\n"));
+    let docker = machine.dir.path().join("docker");
+    let shipway = |args: &[&str], input: &str| {
+        let mut command = machine.command(args);
+        command.env("SHIPWAY_REGISTRIES", &settings).env("DOCKER_CONFIG", &docker);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = machine.spawn(&mut command);
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let name = format!("{address}/team/box:1");
+    machine.ok(&["tag", "box", &name]);
+    let (code, said) = shipway(&["push", &name], "");
+    assert!(code == 1 && said.contains(&format!("shipway login {address}")), "{said}");
+    let login = ["login", "-u", "me", "--password-stdin", &address];
+    assert_eq!(shipway(&login, "wrong").0, 1);
+    assert_eq!(shipway(&login, "secret").0, 0);
+    assert_eq!(shipway(&["push", &name], "").0, 0);
+    assert_eq!(shipway(&["logout", &address], "").0, 0);
+    machine.ok(&["rmi", &name]);
+    let (code, said) = shipway(&["pull", &name], "");
+    assert_eq!(code, 0, "everybody may pull: {said}");
+    // Who does not know its authority is told what to write.
+    let said = machine.refused(&["pull", &name], 1);
+    assert!(said.contains("speaks HTTPS") && said.contains("plain-http = false"), "{said}");
+    file("registries.toml", &format!("[registry.\"{address}\"]\nplain-http = false\n"));
+    let (code, said) = shipway(&["pull", &name], "");
+    assert!(code == 1 && said.contains("is not trusted") && said.contains("ca = \"FILE.pem\""), "{said}");
+    server.kill().unwrap();
+    server.wait().unwrap();
     machine.assert_nothing_is_left();
 }

@@ -1,6 +1,7 @@
 //! The registry as a client sees it, group by group of distribution-spec.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod guard;
 mod listings;
 mod manifests;
 mod pulling;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use shipway_registry::{AccessLog, Config, Registry};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use shipway_registry::{AccessLog, Config, Registry, Tls};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -86,4 +86,76 @@ async fn connections_are_served_until_the_end_and_told_of() {
     assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("\r\n\r\n0123456789"), "{text}");
     assert!(text.contains("content-length: 10\r\n") && !text.contains("chunked"), "{text}");
     assert_eq!(heard.lock().unwrap()[1], format!("GET /v2/web/blobs/{digest} 200"));
+}
+
+/// A registry that listens, and what ends it.
+async fn serving<T>(world: &World, client: impl AsyncFnOnce(SocketAddr) -> T) -> T {
+    let listener = Registry::listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let client = async {
+        let _end = stop.clone().drop_guard();
+        client(address).await
+    };
+    tokio::join!(world.registry.serve(listener, stop.clone()), client).1
+}
+
+async fn base(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> String {
+    stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut start = vec![0; 15];
+    stream.read_exact(&mut start).await.unwrap();
+    String::from_utf8(start).unwrap()
+}
+
+#[tokio::test]
+async fn those_who_only_hold_connections_keep_nobody_out() {
+    let world = World::with(|config| Config { connections: 3, ..config });
+    serving(&world, async |address| {
+        let mut silent = Vec::new();
+        for _ in 0..3 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        silent[0].write_all(b"GET /v2/ HTTP/1.1\r\nx-slow: ").await.unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(base(&mut stream).await, "HTTP/1.1 200 OK");
+        // The first of them was there for longest.
+        let mut rest = Vec::new();
+        drop(silent[0].read_to_end(&mut rest).await);
+        assert_eq!(base(&mut silent[2]).await, "HTTP/1.1 200 OK");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_are_encrypted_where_there_is_a_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let (certificate, key) = (dir.path().join("crt"), dir.path().join("key"));
+    let made = rcgen::generate_simple_self_signed(vec!["registry.test".to_owned()]).unwrap();
+    fs_err::write(&certificate, made.cert.pem()).unwrap();
+    fs_err::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = Tls::open(&certificate, &key).unwrap();
+    let world = World::with(|config| Config { tls: Some(tls), ..config });
+    serving(&world, async |address| {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("registry.test").unwrap();
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        assert_eq!(base(&mut stream).await, "HTTP/1.1 200 OK");
+        // Whoever does not speak it is told so.
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        plain.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        plain.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.0 400") && answer.contains("to an HTTPS server"), "{answer}");
+    })
+    .await;
 }
