@@ -3,28 +3,40 @@
 //! Without users and without a token service everybody may do everything. With users, whoever proves to be one of them may, and
 //! others may read if that is wanted. With a token service the token says what its bearer may.
 
+mod own;
 mod tokens;
 mod users;
 
 use base64::Engine as _;
 use http::{HeaderMap, header};
 
+use self::own::OwnTokens;
 pub use self::tokens::{TokenService, TokenServiceError, Tokens};
 pub use self::users::{Users, UsersError};
+use crate::answer::text;
 use crate::refusal::Refusal;
 
-/// Compat: distribution, what a challenge calls the registry.
-const REALM: &str = "Shipway registry";
+/// What challenges call this registry.
+const SERVICE: &str = "Shipway registry";
 
 /// Who may use a registry.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
-    /// Names and passwords that are taken.
-    pub users: Option<Users>,
-    /// A service whose tokens are taken.
-    pub tokens: Option<Tokens>,
-    /// Everybody may pull.
-    pub anonymous_pull: bool,
+    users: Option<Users>,
+    tokens: Option<Tokens>,
+    anonymous_pull: bool,
+    /// Where there are users and no other service.
+    own: OwnTokens,
+}
+
+/// A guard as one request meets it.
+#[derive(Debug)]
+pub(crate) struct Gate<'a> {
+    guard: &'a Guard,
+    headers: &'a HeaderMap,
+    now: i64,
+    /// Where clients get tokens of our own.
+    realm: Option<String>,
 }
 
 /// What somebody may do with a repository, or wants to.
@@ -77,6 +89,8 @@ pub(crate) enum Caller {
     Anybody,
     /// Nobody has said who it is.
     Anonymous,
+    /// The bearer of a token of ours that was given for no name.
+    Everybody,
     /// One of the users.
     User(String),
     /// The bearer of a token.
@@ -87,7 +101,7 @@ impl Caller {
     /// Returns its name for the log; `-` without one.
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Anybody | Self::Anonymous => "-",
+            Self::Anybody | Self::Anonymous | Self::Everybody => "-",
             Self::User(name) => name,
             Self::Bearer(claims) => claims.subject(),
         }
@@ -100,27 +114,67 @@ impl Caller {
 }
 
 impl Guard {
-    /// Returns whether there is anything to prove.
+    /// Makes a guard that takes names and passwords, and the tokens of a service. With `anonymous_pull` everybody may pull; without
+    /// users and without a service everybody may do everything.
+    pub fn new(users: Option<Users>, tokens: Option<Tokens>, anonymous_pull: bool) -> Self {
+        Self { users, tokens, anonymous_pull, own: OwnTokens::default() }
+    }
+
+    /// Returns whether there is nothing to prove.
     pub fn is_open(&self) -> bool {
         self.users.is_none() && self.tokens.is_none()
     }
 
+    /// Returns whether clients can get tokens of our own. Where nobody is let in without a name, they have no use for them.
+    fn gives_tokens(&self) -> bool {
+        self.users.is_some() && self.tokens.is_none() && self.anonymous_pull
+    }
+
+    /// Meets a request. `now` is seconds since the epoch; `encrypted` says whether its connection is.
+    pub(crate) fn gate<'a>(&'a self, headers: &'a HeaderMap, now: i64, encrypted: bool) -> Gate<'a> {
+        let realm = self.gives_tokens().then(|| own_realm(headers, encrypted)).flatten();
+        Gate { guard: self, headers, now, realm }
+    }
+
+    /// Returns whether somebody may do something.
+    pub(crate) fn may(&self, caller: &Caller, wish: Wish<'_>) -> bool {
+        match caller {
+            Caller::Anybody | Caller::User(_) => true,
+            Caller::Bearer(claims) => claims.allow(wish),
+            Caller::Anonymous => self.anonymous_pull && matches!(wish, Wish::Use(_, Action::Pull)),
+            Caller::Everybody => {
+                self.anonymous_pull && matches!(wish, Wish::Login | Wish::Use(_, Action::Pull))
+            }
+        }
+    }
+}
+
+/// Returns where tokens of ours are to be had, as the client reaches us.
+fn own_realm(headers: &HeaderMap, encrypted: bool) -> Option<String> {
+    let host = text(headers, "host")?;
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']');
+    let forwarded = text(headers, "x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+    let scheme = if encrypted || forwarded { "https" } else { "http" };
+    (!host.is_empty() && host.bytes().all(is_plain)).then(|| format!("{scheme}://{host}/token"))
+}
+
+impl Gate<'_> {
     /// Finds out who asks. What is proved wrongly is not taken for nothing proved.
-    pub(crate) async fn who(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        if self.is_open() {
+    pub(crate) async fn who(&self) -> Result<Caller, Refusal> {
+        let guard = self.guard;
+        if guard.is_open() {
             return Ok(Caller::Anybody);
         }
-        let Some(said) = headers.get(header::AUTHORIZATION) else { return Ok(Caller::Anonymous) };
+        let Some(said) = self.headers.get(header::AUTHORIZATION) else { return Ok(Caller::Anonymous) };
         let said = said.to_str().unwrap_or_default();
         let (scheme, value) = said.split_once(' ').unwrap_or((said, ""));
         let value = value.trim();
         let refuse = || self.unauthorized(Wish::Login, "the name or password is wrong");
         if scheme.eq_ignore_ascii_case("bearer") {
-            let tokens = self.tokens.as_ref().ok_or_else(refuse)?;
-            let claims = tokens.read(value).map_err(|reason| self.invalid_token(&reason))?;
-            return Ok(Caller::Bearer(claims));
+            return self.bearer(value);
         }
-        let users = self.users.as_ref().filter(|_| scheme.eq_ignore_ascii_case("basic"));
+        let users = guard.users.as_ref().filter(|_| scheme.eq_ignore_ascii_case("basic"));
         let decoded = base64::engine::general_purpose::STANDARD.decode(value).unwrap_or_default();
         let decoded = String::from_utf8(decoded).unwrap_or_default();
         let (name, password) = decoded.split_once(':').unwrap_or_default();
@@ -132,16 +186,42 @@ impl Guard {
         if users.verify(name, password).await { Ok(Caller::User(name.to_owned())) } else { Err(refuse()) }
     }
 
+    fn bearer(&self, token: &str) -> Result<Caller, Refusal> {
+        let guard = self.guard;
+        if let Some(tokens) = &guard.tokens {
+            let claims = tokens.read(token).map_err(|reason| self.invalid_token(&reason))?;
+            return Ok(Caller::Bearer(claims));
+        }
+        let found = guard.own.read(token, self.now).filter(|_| guard.gives_tokens());
+        match found.ok_or_else(|| self.invalid_token("it is not of this registry, or has expired"))? {
+            nobody if nobody.is_empty() => Ok(Caller::Everybody),
+            name if guard.users.as_ref().is_some_and(|users| users.knows(&name)) => Ok(Caller::User(name)),
+            _ => Err(self.invalid_token("its user is no longer known")),
+        }
+    }
+
     /// Refuses what somebody may not do.
     pub(crate) fn check(&self, caller: &Caller, wish: Wish<'_>) -> Result<(), Refusal> {
-        match (caller, wish) {
-            (Caller::Anybody | Caller::User(_), _) | (Caller::Bearer(_), Wish::Login) => Ok(()),
-            (Caller::Bearer(claims), wish) if claims.allow(wish) => Ok(()),
-            (Caller::Bearer(_), _) => Err(self.insufficient(wish)),
-            (Caller::Anonymous, Wish::Use(_, Action::Pull)) if self.anonymous_pull => Ok(()),
+        match caller {
+            _ if self.guard.may(caller, wish) => Ok(()),
+            Caller::Bearer(_) | Caller::Everybody => Err(self.insufficient(wish)),
             // Also where everybody may pull: clients learn here how they can prove more.
-            (Caller::Anonymous, _) => Err(self.unauthorized(wish, "authentication required")),
+            _ => Err(self.unauthorized(wish, "authentication required")),
         }
+    }
+
+    /// Gives a token to whoever asks: to a user its own, else one for everybody.
+    pub(crate) fn token(&self, caller: &Caller) -> Result<String, Refusal> {
+        let name = match caller {
+            Caller::User(name) => name,
+            Caller::Anonymous | Caller::Everybody => "",
+            Caller::Anybody | Caller::Bearer(_) => return Err(Refusal::not_found()),
+        };
+        let token = self.guard.own.make(name, self.now).filter(|_| self.guard.gives_tokens());
+        let token = token.ok_or_else(Refusal::not_found)?;
+        let document =
+            serde_json::json!({"token": token, "access_token": token, "expires_in": own::LIFETIME});
+        Ok(document.to_string())
     }
 
     fn unauthorized(&self, wish: Wish<'_>, message: &str) -> Refusal {
@@ -159,17 +239,25 @@ impl Guard {
     }
 
     /// Says how to prove who one is. Spec: RFC 9110, 11.6.1; RFC 6750, section 3.
-    fn challenge(&self, mut refusal: Refusal, wish: Wish<'_>, more: &str) -> Refusal {
-        if let Some(tokens) = &self.tokens {
-            let scope = wish.scope().map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
-            let service = tokens.service();
-            let value =
-                format!("Bearer realm=\"{}\",service=\"{}\"{scope}{more}", service.realm, service.service);
-            refusal = refusal.with("www-authenticate", value);
+    fn challenge(&self, refusal: Refusal, wish: Wish<'_>, more: &str) -> Refusal {
+        let guard = self.guard;
+        let scope = wish.scope().map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
+        let bearer = |realm: &str, service: &str| {
+            format!("Bearer realm=\"{realm}\",service=\"{service}\"{scope}{more}")
+        };
+        match (&guard.tokens, &self.realm) {
+            (Some(tokens), _) => {
+                let service = tokens.service();
+                let refusal = refusal.with("www-authenticate", bearer(&service.realm, &service.service));
+                if guard.users.is_some() { refusal.with("www-authenticate", basic()) } else { refusal }
+            }
+            // Compat: docker, a client that knows no name asks nothing more where only names are wanted, but gets a token.
+            (None, Some(realm)) => refusal.with("www-authenticate", bearer(realm, SERVICE)),
+            (None, None) => refusal.with("www-authenticate", basic()),
         }
-        if self.users.is_some() {
-            refusal = refusal.with("www-authenticate", format!("Basic realm=\"{REALM}\""));
-        }
-        refusal
     }
+}
+
+fn basic() -> String {
+    format!("Basic realm=\"{SERVICE}\"")
 }

@@ -17,6 +17,8 @@ pub(crate) enum Place {
     Catalog,
     /// `/metrics`
     Metrics,
+    /// `/token`
+    Token,
     /// `/v2/NAME/blobs/DIGEST`
     Blob { name: String, digest: AnyDigest },
     /// `/v2/NAME/blobs/uploads/`
@@ -45,6 +47,7 @@ impl Place {
             Self::Base => "base",
             Self::Catalog => "catalog",
             Self::Metrics => "metrics",
+            Self::Token => "token",
             Self::Blob { .. } => "blob",
             Self::Uploads { .. } | Self::Upload { .. } => "upload",
             Self::Manifest { .. } => "manifest",
@@ -61,6 +64,7 @@ impl Place {
             return match path.as_str() {
                 "/v2" => Ok(Self::Base),
                 "/metrics" => Ok(Self::Metrics),
+                "/token" => Ok(Self::Token),
                 _ => Err(Refusal::not_found()),
             };
         };
@@ -139,6 +143,7 @@ mod tests {
             ("/v2", Place::Base),
             ("/v2/_catalog", Place::Catalog),
             ("/metrics", Place::Metrics),
+            ("/token", Place::Token),
             ("/v2/a/b-c/tags/list", Place::Tags { name: name() }),
             ("/v2/a/b-c/blobs/uploads/", Place::Uploads { name: name() }),
             ("/v2/a/b-c/blobs/uploads", Place::Uploads { name: name() }),

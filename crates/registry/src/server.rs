@@ -173,16 +173,19 @@ impl Registry {
         if parts.headers.contains_key(header::ORIGIN) {
             return Err(Refusal::denied("requests of web pages are refused"));
         }
-        let guard = &self.inner.config.guard;
-        seen.caller = guard.who(&parts.headers).await?;
+        let (method, headers, config) = (&parts.method, &parts.headers, &self.inner.config);
+        let gate = config.guard.gate(headers, self.now(), config.tls.is_some());
+        seen.caller = gate.who().await?;
         let place = Place::parse(parts.uri.path())?;
         seen.place = place.kind();
-        let (method, headers) = (&parts.method, &parts.headers);
-        guard.check(&seen.caller, wish_of(&place, method))?;
+        if let Some(wish) = wish_of(&place, method) {
+            gate.check(&seen.caller, wish)?;
+        }
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let reads = matches!(*method, Method::GET | Method::HEAD);
         match place {
             Place::Base if reads => Ok(document("application/json", "{}".to_owned())),
+            Place::Token if reads => Ok(document("application/json", gate.token(&seen.caller)?)),
             Place::Metrics if reads => Ok(document(METRICS_TYPE, self.metrics())),
             Place::Catalog if reads => listings::repositories(self, &query).await,
             Place::Tags { name } if reads => listings::tags(self, name, &query).await,
@@ -261,14 +264,15 @@ impl Registry {
     }
 }
 
-/// Returns what a request wants of the guard.
-fn wish_of<'a>(place: &'a Place, method: &Method) -> Wish<'a> {
+/// Returns what a request wants of the guard, if it is anything.
+fn wish_of<'a>(place: &'a Place, method: &Method) -> Option<Wish<'a>> {
     let action = match *method {
         Method::GET | Method::HEAD => Action::Pull,
         Method::DELETE => Action::Delete,
         _ => Action::Push,
     };
-    match place {
+    Some(match place {
+        Place::Token => return None,
         Place::Base => Wish::Login,
         Place::Catalog | Place::Metrics => Wish::Overview,
         // An upload is its sender's to look after and to give up.
@@ -277,5 +281,5 @@ fn wish_of<'a>(place: &'a Place, method: &Method) -> Wish<'a> {
         | Place::Manifest { name, .. }
         | Place::Tags { name }
         | Place::Referrers { name, .. } => Wish::Use(name, action),
-    }
+    })
 }

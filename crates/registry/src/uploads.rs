@@ -128,7 +128,7 @@ pub(crate) async fn begin(
         // What somebody may not read is not there to mount.
         let guard = &registry.inner.config.guard;
         let may_read = match &from {
-            Some(from) => guard.check(caller, Wish::Use(from, Action::Pull)).is_ok(),
+            Some(from) => guard.may(caller, Wish::Use(from, Action::Pull)),
             None => caller.reads_everything(guard),
         };
         if may_read && mount(registry, name.clone(), from, digest.clone()).await? {

@@ -92,6 +92,11 @@ impl Users {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Returns whether somebody has this name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.hash_of(name).is_some()
+    }
+
     /// Returns whether a name has this password.
     pub(crate) async fn verify(&self, name: &str, password: &str) -> bool {
         let hash = self.hash_of(name);

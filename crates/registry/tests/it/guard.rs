@@ -19,7 +19,7 @@ fn with_users(anonymous_pull: bool) -> World {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("users");
     fs_err::write(&path, format!("ann:{}\n", bcrypt::hash("secret", 4).unwrap())).unwrap();
-    let guard = Guard { users: Some(Users::open(&path).unwrap()), tokens: None, anonymous_pull };
+    let guard = Guard::new(Some(Users::open(&path).unwrap()), None, anonymous_pull);
     World::with(|config| Config { guard, ..config })
 }
 
@@ -68,6 +68,47 @@ async fn only_users_are_let_in_and_others_may_read_where_that_is_wanted() {
     }
 }
 
+#[tokio::test]
+async fn clients_without_a_name_get_a_token_where_everybody_may_pull() {
+    let world = with_users(true);
+    let token = async |authorization: &str| {
+        let given = asked(&world, "GET /token?service=x&scope=repository:web:pull,push", authorization).await;
+        format!("Bearer {}", given.is(200).json()["token"].as_str().unwrap())
+    };
+    let everybody = token("").await;
+    let ann = token(&basic("ann", "secret")).await;
+    asked(&world, "GET /token", &basic("ann", "wrong")).await.is(401);
+    asked(&world, "POST /token", "").await.is(405);
+    for (line, authorization, want) in [
+        ("GET /v2/", &everybody, 200),
+        ("GET /v2/web/tags/list", &everybody, 404),
+        ("POST /v2/web/blobs/uploads/", &everybody, 401),
+        ("GET /v2/_catalog", &everybody, 401),
+        ("GET /v2/", &ann, 200),
+        ("POST /v2/web/blobs/uploads/", &ann, 202),
+        ("GET /v2/_catalog", &ann, 200),
+    ] {
+        assert_eq!(asked(&world, line, authorization).await.status.as_u16(), want, "case {line}");
+    }
+    for (headers, want) in [
+        (&[("host", "registry.test:5000")][..], "Bearer realm=\"http://registry.test:5000/token\""),
+        (
+            &[("host", "[::1]:5000"), ("x-forwarded-proto", "https")],
+            "Bearer realm=\"https://[::1]:5000/token\"",
+        ),
+        (&[("host", "x\" evil")], "Basic "),
+        (&[], "Basic "),
+    ] {
+        let refused = world.ask("PUT /v2/web/manifests/1", headers, "").await;
+        let challenge = refused.is(401).header("www-authenticate");
+        assert!(challenge.starts_with(want), "case {headers:?}: {challenge}");
+    }
+    // Where nobody is let in without a name there are none.
+    asked(&with_users(false), "GET /token", "").await.is(404);
+    asked(&with_users(false), "GET /v2/", &ann).await.is(401);
+    World::new().get("/token").await.is(404);
+}
+
 /// A token service, and a registry that trusts it.
 struct Service {
     key: KeyPair,
@@ -93,7 +134,7 @@ impl Service {
             issuer: "auth.test".to_owned(),
         };
         let tokens = Tokens::of(service, &path, || NOW).unwrap();
-        let guard = Guard { tokens: Some(tokens), ..Guard::default() };
+        let guard = Guard::new(None, Some(tokens), false);
         Self { key, world: World::with(|config| Config { guard, ..config }) }
     }
 

@@ -55,7 +55,7 @@ fn guard(args: &ServeArgs) -> Result<Guard, Failure> {
         }
         _ => None,
     };
-    Ok(Guard { users, tokens, anonymous_pull: args.anonymous_pull })
+    Ok(Guard::new(users, tokens, args.anonymous_pull))
 }
 
 /// Writes a line for a request: time, peer, user, request, status, bytes, milliseconds, client.
