@@ -126,7 +126,7 @@ impl ImagePuller for PodImages {
         let pulled = registries().and_then(|registries| {
             let known = secrets.iter().find_map(|secret| credentials_in(secret, reference.registry()));
             if let Some(credentials) = known {
-                registries.know(reference.registry(), credentials);
+                registries.know(reference.registry(), credentials).map_err(PullFailure::Settings)?;
             }
             pull_from(&registries, &self.0, &reference, None, &Silent)
         });

@@ -145,7 +145,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn token(&self, credentials: Option<&Credentials>) -> Result<String, RegistryError> {
         let inner = &self.registry.inner;
-        let realm = judge(&inner.endpoint, self.realm, &inner.settings.token_hosts)
+        let realm = judge(&inner.host.endpoint, self.realm, &inner.host.token_hosts)
             .map_err(|reason| self.untrusted(reason))?;
         if credentials.is_some() && !realm.is_trusted {
             return Err(self.untrusted("it must not see the credentials"));

@@ -10,6 +10,7 @@ use crate::RegistryError;
 use crate::documents::Repository;
 use crate::refusal::{Attempt, refusal};
 use crate::registry::Ask;
+use crate::sources::Sources;
 
 /// So often in a row it may break off without anything arriving, and so often in all.
 const FRUITLESS: u32 = 5;
@@ -17,10 +18,11 @@ const BREAKS: u32 = 100;
 
 /// A blob that is being read. Its end is reached only if size and digest are those of the descriptor.
 pub(crate) struct BlobReader<'a> {
-    repository: &'a Repository,
+    sources: &'a Sources<'a>,
+    /// Which of them is asked.
+    place: usize,
     digest: Digest,
     size: u64,
-    url: String,
     received: u64,
     hasher: Hasher,
     body: Option<Body>,
@@ -31,13 +33,12 @@ pub(crate) struct BlobReader<'a> {
 }
 
 impl<'a> BlobReader<'a> {
-    pub(crate) fn new(repository: &'a Repository, descriptor: &Descriptor) -> Self {
-        let digest = descriptor.digest;
+    pub(crate) fn new(sources: &'a Sources<'a>, descriptor: &Descriptor) -> Self {
         Self {
-            repository,
-            digest,
+            sources,
+            place: sources.next(0),
+            digest: descriptor.digest,
             size: descriptor.size,
-            url: repository.registry.url(&format!("{}/blobs/{digest}", repository.path)),
             received: 0,
             hasher: Hasher::default(),
             body: None,
@@ -53,6 +54,10 @@ impl<'a> BlobReader<'a> {
         self.failure.take().unwrap_or_else(|| self.broken(error))
     }
 
+    fn repository(&self) -> &'a Repository {
+        self.sources.at(self.place)
+    }
+
     fn what(&self) -> String {
         format!("blob {}", self.digest.short())
     }
@@ -62,16 +67,17 @@ impl<'a> BlobReader<'a> {
     }
 
     fn wrong(&self, reason: String) -> RegistryError {
-        self.repository.wrong(&self.what(), reason)
+        self.repository().wrong(&self.what(), reason)
     }
 
     /// Asks for the blob from where it broke off.
     fn open(&self) -> Result<Body, RegistryError> {
-        let mut ask = Ask::new(Method::Get, &self.url, &self.repository.pull_scope);
+        let Repository { registry, path, pull_scope } = self.repository();
+        let url = registry.url(&format!("{path}/blobs/{}", self.digest));
+        let mut ask = Ask::new(Method::Get, &url, pull_scope);
         if self.received > 0 {
             ask = ask.header("range", format!("bytes={}-", self.received));
         }
-        let registry = &self.repository.registry;
         // One byte more than there may be: it is an error, and not the end.
         let response = registry.ask(&ask.budget(self.size.saturating_add(1)), &[])?;
         match response.status() {
@@ -107,7 +113,7 @@ impl<'a> BlobReader<'a> {
                         self.note_break(source)?;
                         continue;
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => self.leave(error)?,
                 }
             }
             let Some(body) = &mut self.body else { continue };
@@ -139,6 +145,9 @@ impl<'a> BlobReader<'a> {
     fn verify(&mut self) -> Result<usize, RegistryError> {
         let found = self.hasher.clone().finish();
         if found != self.digest {
+            let error = self.wrong(format!("its digest is {found}, not {}", self.digest));
+            // What was read cannot be taken back: whoever reads begins anew, without that mirror.
+            self.sources.after(self.place, error)?;
             return Err(self.wrong(format!("its digest is {found}, not {}", self.digest)));
         }
         self.is_verified = true;
@@ -146,15 +155,22 @@ impl<'a> BlobReader<'a> {
         Ok(0)
     }
 
+    /// Asks elsewhere for the rest, if there is any place left.
+    fn leave(&mut self, error: RegistryError) -> Result<(), RegistryError> {
+        self.place = self.sources.after(self.place, error)?;
+        (self.body, self.fruitless, self.breaks) = (None, 0, 0);
+        Ok(())
+    }
+
     fn note_break(&mut self, error: io::Error) -> Result<(), RegistryError> {
         self.body = None;
         self.fruitless += 1;
         self.breaks += 1;
         if self.fruitless > FRUITLESS || self.breaks > BREAKS {
-            return Err(self.broken(error));
+            return self.leave(self.broken(error));
         }
         tracing::debug!(blob = %self.digest, received = self.received, %error, "asking for the rest");
-        let config = self.repository.registry.inner.client.config();
+        let config = self.repository().registry.inner.client.config();
         let pause =
             if self.fruitless > 1 { config.retry.pause(self.fruitless - 1, None) } else { Duration::ZERO };
         if config.stop.wait(pause) {

@@ -9,6 +9,7 @@ use shipway_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, MediaType};
 use crate::blob::BlobReader;
 use crate::refusal::{Attempt, refusal};
 use crate::registry::{Ask, Registry};
+use crate::sources::Sources;
 use crate::{RegistryError, json};
 
 /// Largest manifest, index or config. Compat: containerd, distribution and containers/image agree on 4 MiB.
@@ -109,28 +110,30 @@ impl Repository {
         Ok(document)
     }
 
-    /// Fetches the config of an image and returns its bytes too.
-    pub(crate) fn fetch_config(
-        &self,
-        descriptor: &Descriptor,
-    ) -> Result<(Vec<u8>, ImageConfig), RegistryError> {
-        let what = format!("config {}", descriptor.digest.short());
-        if descriptor.size > DOCUMENT_LIMIT {
-            return Err(self.wrong(&what, format!("it is larger than {DOCUMENT_LIMIT} bytes")));
-        }
-        let mut reader = BlobReader::new(self, descriptor);
-        let mut bytes = Vec::new();
-        if let Err(error) = reader.read_to_end(&mut bytes) {
-            return Err(reader.failure(error));
-        }
-        let config: ImageConfig = json::parse(&bytes)
-            .map_err(|error| self.wrong(&what, format!("it is no image config: {error}")))?;
-        Ok((bytes, config))
-    }
-
     pub(crate) fn wrong(&self, what: &str, reason: String) -> RegistryError {
         RegistryError::Content { host: self.registry.host(), what: what.to_owned(), reason }
     }
+}
+
+/// Fetches the config of an image and returns its bytes too.
+pub(crate) fn fetch_config(
+    sources: &Sources<'_>,
+    descriptor: &Descriptor,
+) -> Result<(Vec<u8>, ImageConfig), RegistryError> {
+    let what = format!("config {}", descriptor.digest.short());
+    let wrong = |reason: String| sources.origin().wrong(&what, reason);
+    if descriptor.size > DOCUMENT_LIMIT {
+        return Err(wrong(format!("it is larger than {DOCUMENT_LIMIT} bytes")));
+    }
+    let bytes = sources.persist(|| {
+        let mut reader = BlobReader::new(sources, descriptor);
+        let mut bytes = Vec::new();
+        let read = reader.read_to_end(&mut bytes);
+        read.map(|_length| bytes).map_err(|error| reader.failure(error))
+    })?;
+    let config: ImageConfig =
+        json::parse(&bytes).map_err(|error| wrong(format!("it is no image config: {error}")))?;
+    Ok((bytes, config))
 }
 
 /// Reads a document that was sent as `content_type` (empty if nobody said); the error says what is wrong with it.

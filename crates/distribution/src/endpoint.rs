@@ -8,12 +8,16 @@ use crate::settings::RegistrySettings;
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
-/// Scheme, host and port of a registry.
+/// Where a registry's API is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     pub(crate) https: bool,
     /// Host and port, if there is one.
     pub(crate) authority: String,
+    /// What comes before the names of repositories: `/v2`, or more.
+    pub(crate) prefix: String,
+    /// Whose images a mirror is asked for. Compat: containerd, the `ns` of a query.
+    pub(crate) images_of: Option<String>,
 }
 
 impl Endpoint {
@@ -21,7 +25,30 @@ impl Endpoint {
     pub(crate) fn of(registry: &str, settings: &RegistrySettings) -> Self {
         let authority = if registry == DOCKER_HUB { DOCKER_HUB_API } else { registry }.to_owned();
         let plain = settings.plain_http.unwrap_or(settings.ca.is_none() && is_loopback(host_of(&authority)));
-        Self { https: !plain, authority }
+        Self { https: !plain, authority, prefix: "/v2".to_owned(), images_of: None }
+    }
+
+    /// Reads the URL of a mirror, whose API is `api` below it; the error says what is wrong with it.
+    pub(crate) fn of_url(url: &str, api: &str) -> Result<Self, &'static str> {
+        let (https, rest) = match url.split_once("://") {
+            Some(("https", rest)) => (true, rest),
+            Some(("http", rest)) => (false, rest),
+            _ => return Err("it is no http or https URL"),
+        };
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '@' | '?' | '#' | '\\' | '"');
+        if host_of(authority).is_empty() || !rest.chars().all(is_plain) {
+            return Err("it is no plain URL");
+        }
+        let path = path.trim_matches('/');
+        let slash = if path.is_empty() { "" } else { "/" };
+        let prefix = format!("{slash}{path}{api}");
+        Ok(Self { https, authority: authority.to_owned(), prefix, images_of: None })
+    }
+
+    /// Makes it a mirror's.
+    pub(crate) fn for_images_of(&self, registry: &str) -> Self {
+        Self { images_of: Some(registry.to_owned()), ..self.clone() }
     }
 
     pub(crate) fn host(&self) -> &str {
@@ -33,9 +60,10 @@ impl Endpoint {
         format!("{}://{}", if self.https { "https" } else { "http" }, self.authority)
     }
 
-    /// Returns the address of something below `/v2/`.
+    /// Returns the address of something below its API.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}/v2/{path}", self.origin())
+        let query = self.images_of.as_ref().map(|registry| format!("?ns={registry}")).unwrap_or_default();
+        format!("{}{}/{path}{query}", self.origin(), self.prefix)
     }
 }
 

@@ -8,7 +8,7 @@ use shipway_fetch::FetchError;
 use shipway_oci::{Digest, Platform};
 use shipway_store::StoreError;
 
-use crate::{CredentialsError, SeamError};
+use crate::{CredentialsError, SeamError, SettingsError};
 
 /// Why something could not be done with a registry.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -160,6 +160,10 @@ pub enum RegistryError {
         /// Why not.
         reason: &'static str,
     },
+    /// The settings of registries.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Settings(SettingsError),
     /// An index has nothing for the platform.
     #[error("no image for platform {wanted} in `{what}`; there are: {}", available.join(", "))]
     #[diagnostic(code(registry::platform), help("choose one of them: --platform OS/ARCHITECTURE"))]

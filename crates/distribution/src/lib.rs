@@ -21,6 +21,7 @@ mod endpoint;
 mod error;
 mod gzip;
 mod helper;
+mod hosts;
 mod json;
 mod progress;
 mod pull;
@@ -31,6 +32,7 @@ mod registry;
 mod seams;
 mod select;
 mod settings;
+mod sources;
 mod upload;
 
 pub use credentials::{CredentialStore, Credentials, CredentialsError, Kept, Secret, credentials_in};

@@ -6,8 +6,9 @@ use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, 
 use shipway_store::Store;
 
 use self::layers::Layers;
-use crate::documents::{Content, DOCKER_CONFIG, DOCUMENT_LIMIT, Document, Repository, Wanted};
+use crate::documents::{Content, DOCKER_CONFIG, DOCUMENT_LIMIT, Document, Wanted, fetch_config};
 use crate::select::{platforms, select};
+use crate::sources::Sources;
 use crate::{Event, LayerSink, Progress, PullError, Registries, RegistryError};
 
 /// What pulling needs.
@@ -38,16 +39,15 @@ pub struct Pulled {
 ///
 /// Everything is on the disk when it returns. A pull that fails leaves no image; layers that were complete are kept.
 pub fn pull(deps: Pull<'_>, reference: &Reference, platform: Option<&Platform>) -> Result<Pulled, PullError> {
-    let registry = deps.registries.of(reference);
-    let repository = Repository::new(registry, reference.repository());
-    let one = One { deps, repository, reference, platform };
-    one.pull().map_err(|source| PullError { reference: reference.familiar(), source })
+    let sources = Sources::new(deps.registries, reference, deps.progress);
+    let pulled = sources.and_then(|sources| One { deps, sources, reference, platform }.pull());
+    pulled.map_err(|source| PullError { reference: reference.familiar(), source })
 }
 
 /// One pull.
 struct One<'a> {
     deps: Pull<'a>,
-    repository: Repository,
+    sources: Sources<'a>,
     reference: &'a Reference,
     platform: Option<&'a Platform>,
 }
@@ -58,7 +58,7 @@ impl One<'_> {
             (Some(digest), _) => Wanted::Digest(digest),
             (None, tag) => Wanted::Tag(tag.unwrap_or("latest")),
         };
-        let named = self.repository.fetch_document(wanted)?;
+        let named = self.sources.fetch_document(wanted)?;
         let digest = named.digest;
         self.deps.progress.event(&Event::Found);
         let (document, manifest) = self.choose(named)?;
@@ -91,9 +91,9 @@ impl One<'_> {
             wanted: wanted.clone(),
             available: platforms(index),
         })?;
-        let document = self.repository.fetch_document(Wanted::Described(chosen))?;
+        let document = self.sources.fetch_document(Wanted::Described(chosen))?;
         let Content::Manifest(manifest) = &document.content else {
-            return Err(self.repository.wrong("index", "it lists an index as an image".to_owned()));
+            return Err(self.sources.origin().wrong("index", "it lists an index as an image".to_owned()));
         };
         let manifest = manifest.clone();
         self.put(&named.bytes)?;
@@ -104,7 +104,7 @@ impl One<'_> {
         let kind = manifest.config.media_type.as_str();
         if ![MediaType::OCI_CONFIG, DOCKER_CONFIG].contains(&kind) {
             let reason = format!("its config is of type {kind}: it is no container image");
-            return Err(self.repository.wrong("manifest", reason));
+            return Err(self.sources.origin().wrong("manifest", reason));
         }
         let store = self.deps.store;
         if store.has_blob(&manifest.config.digest)
@@ -113,7 +113,7 @@ impl One<'_> {
         {
             return Ok(config);
         }
-        let (bytes, config) = self.repository.fetch_config(&manifest.config)?;
+        let (bytes, config) = fetch_config(&self.sources, &manifest.config)?;
         self.put(&bytes)?;
         Ok(config)
     }
@@ -145,11 +145,11 @@ impl One<'_> {
         if diff_ids.len() != manifest.layers.len() {
             let reason =
                 format!("it lists {} layers, and the config {}", manifest.layers.len(), diff_ids.len());
-            return Err(self.repository.wrong("manifest", reason));
+            return Err(self.sources.origin().wrong("manifest", reason));
         }
         let layers: Vec<(Descriptor, DiffId)> =
             manifest.layers.iter().cloned().zip(diff_ids.iter().copied()).collect();
-        Layers::new(self.deps, &self.repository, &layers)?.fetch()?;
+        Layers::new(self.deps, &self.sources, &layers)?.fetch()?;
         let failed = |source| RegistryError::Layer {
             operation: "keep",
             digest: manifest.layers.last().map_or(manifest.config.digest, |layer| layer.digest),

@@ -37,7 +37,10 @@ pub struct Pushed {
 
 /// Pushes an image under a name with a tag. Blobs that the registry has are not sent, nor read.
 pub fn push(deps: Push<'_>, reference: &Reference, image: &Found) -> Result<Pushed, PushError> {
-    let registry = deps.registries.of(reference);
+    let registry = deps.registries.of(reference).map_err(|source| PushError {
+        reference: reference.familiar(),
+        source: RegistryError::Settings(source),
+    })?;
     let repository = Repository::new(registry, reference.repository());
     let scope = format!("repository:{}:pull,push", repository.path);
     let one = One { deps, repository, scope, reference, image };

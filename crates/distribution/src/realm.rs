@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn credentials_go_only_where_they_belong() {
-        let secure = Endpoint { https: true, authority: "reg.acme.test".to_owned() };
-        let uk = Endpoint { https: true, authority: "reg.acme.co.uk:443".to_owned() };
-        let local = Endpoint { https: false, authority: "127.0.0.1:5000".to_owned() };
+        let secure = Endpoint::of_url("https://reg.acme.test", "/v2").unwrap();
+        let uk = Endpoint::of_url("https://reg.acme.co.uk:443", "/v2").unwrap();
+        let local = Endpoint::of_url("http://127.0.0.1:5000", "/v2").unwrap();
         let named = ["tokens.example".to_owned()];
         for (name, endpoint, realm, want) in [
             ("same host", &secure, "https://reg.acme.test/token", Ok(true)),

@@ -7,9 +7,9 @@ use shipway_fetch::{Client, Config, Method, Payload, Request, Resolver, Response
 use shipway_oci::Reference;
 
 use crate::auth::Authorizer;
-use crate::endpoint::Endpoint;
-use crate::settings::{RegistrySettings, Settings};
-use crate::{CredentialStore, Credentials, RegistryError};
+use crate::hosts::Host;
+use crate::settings::Settings;
+use crate::{CredentialStore, Credentials, RegistryError, SettingsError};
 
 /// Largest answer that is no blob and no manifest.
 pub(crate) const ANSWER_LIMIT: u64 = 4 << 20;
@@ -41,25 +41,50 @@ impl Registries {
     }
 
     /// Returns the registry that a name belongs to.
-    pub fn of(&self, reference: &Reference) -> Registry {
-        self.named(reference.registry())
+    pub fn of(&self, reference: &Reference) -> Result<Registry, SettingsError> {
+        let name = reference.registry();
+        if let Some(known) = self.known(name) {
+            return Ok(known);
+        }
+        Ok(self.keep(name, self.open(name, self.inner.settings.hosts_of(name)?.origin, None)))
     }
 
-    /// Returns a registry by the name that images have: host, or host and port.
-    pub fn named(&self, name: &str) -> Registry {
-        let mut known = self.inner.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(name.to_owned()).or_insert_with(|| self.open(name, None)).clone()
+    /// Returns where the images of a registry are to be had, in the order in which to ask: its mirrors, with whether they are asked what
+    /// a tag stands for, and itself.
+    pub(crate) fn sources(&self, reference: &Reference) -> Result<Vec<(Registry, bool)>, SettingsError> {
+        let name = reference.registry();
+        let mirrors = self.inner.settings.hosts_of(name)?.mirrors.into_iter().map(|host| {
+            let key = host.endpoint.url("");
+            // A mirror is logged in to by its own name.
+            let authority = host.endpoint.authority.clone();
+            let resolves = host.resolves;
+            let known = self.known(&key);
+            (known.unwrap_or_else(|| self.keep(&key, self.open(&authority, host, None))), resolves)
+        });
+        let mut all: Vec<_> = mirrors.collect();
+        all.push((self.of(reference)?, true));
+        Ok(all)
     }
 
     /// Returns a registry that knows us by other credentials than those that are kept.
-    pub fn named_as(&self, name: &str, credentials: Credentials) -> Registry {
-        self.open(name, Some(credentials))
+    pub fn named_as(&self, name: &str, credentials: Credentials) -> Result<Registry, SettingsError> {
+        Ok(self.open(name, self.inner.settings.hosts_of(name)?.origin, Some(credentials)))
     }
 
     /// Makes a registry know us by other credentials than those that are kept, from now on.
-    pub fn know(&self, name: &str, credentials: Credentials) {
-        let registry = self.open(name, Some(credentials));
-        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), registry);
+    pub fn know(&self, name: &str, credentials: Credentials) -> Result<(), SettingsError> {
+        self.keep(name, self.named_as(name, credentials)?);
+        Ok(())
+    }
+
+    fn known(&self, key: &str) -> Option<Registry> {
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn keep(&self, key: &str, registry: Registry) -> Registry {
+        let mut known = self.inner.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(key.to_owned(), registry.clone());
+        registry
     }
 
     /// Returns where credentials are kept.
@@ -67,20 +92,18 @@ impl Registries {
         &self.inner.credentials
     }
 
-    fn open(&self, name: &str, credentials: Option<Credentials>) -> Registry {
+    fn open(&self, name: &str, host: Host, credentials: Option<Credentials>) -> Registry {
         let shared = &self.inner;
-        let settings = shared.settings.of(name);
-        let client = match &settings.ca {
-            None => shared.client.clone(),
-            Some(ca) => {
-                let config = Config { trust: Trust::HostAnd(ca.clone()), ..shared.fetch.clone() };
-                Client::with_resolver(config, shared.resolver.clone())
-            }
+        let client = if host.ca.is_empty() && host.identity.is_none() {
+            shared.client.clone()
+        } else {
+            let trust =
+                if host.ca.is_empty() { shared.fetch.trust.clone() } else { Trust::HostAnd(host.ca.clone()) };
+            let config = Config { trust, identity: host.identity.clone(), ..shared.fetch.clone() };
+            Client::with_resolver(config, shared.resolver.clone())
         };
-        let endpoint = Endpoint::of(name, &settings);
         let authorizer = Authorizer::new(shared.credentials.clone(), credentials);
-        let inner = RegistryInner { name: name.to_owned(), endpoint, settings, client, authorizer };
-        Registry { inner: Arc::new(inner) }
+        Registry { inner: Arc::new(RegistryInner { name: name.to_owned(), host, client, authorizer }) }
     }
 }
 
@@ -93,8 +116,7 @@ pub struct Registry {
 #[derive(Debug)]
 pub(crate) struct RegistryInner {
     pub(crate) name: String,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) settings: RegistrySettings,
+    pub(crate) host: Host,
     pub(crate) client: Client,
     authorizer: Authorizer,
 }
@@ -134,11 +156,11 @@ impl Registry {
 
     /// Returns where it answers, for messages.
     pub(crate) fn host(&self) -> String {
-        self.inner.endpoint.authority.clone()
+        self.inner.host.endpoint.authority.clone()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        self.inner.endpoint.url(path)
+        self.inner.host.endpoint.url(path)
     }
 
     pub(crate) fn is_logged_in(&self) -> bool {
@@ -165,8 +187,11 @@ impl Registry {
 
     /// Returns the `Authorization` header for a question; other hosts than the registry's own get none.
     fn authorization(&self, ask: &Ask<'_>) -> Option<String> {
-        let is_own = ask.url.starts_with(&format!("{}/", self.inner.endpoint.origin()));
-        is_own.then(|| self.inner.authorizer.header(ask.scope))?
+        self.is_own(ask.url).then(|| self.inner.authorizer.header(ask.scope))?
+    }
+
+    fn is_own(&self, url: &str) -> bool {
+        url.starts_with(&format!("{}/", self.inner.host.endpoint.origin()))
     }
 
     fn send_as(
@@ -178,6 +203,11 @@ impl Registry {
         let mut request = Request::new(ask.method, ask.url, ask.budget);
         for (name, value) in &ask.headers {
             request = request.header(name, value.clone());
+        }
+        if self.is_own(ask.url) {
+            for (name, value) in &self.inner.host.headers {
+                request = request.header(name, value.clone());
+            }
         }
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization.to_owned());

@@ -14,6 +14,12 @@ pub struct Settings {
     /// By the name that images have: host, or host and port.
     #[serde(default, rename = "registry")]
     registries: BTreeMap<String, RegistrySettings>,
+    /// Folders with containerd's settings.
+    #[serde(skip)]
+    pub containerd: Vec<PathBuf>,
+    /// Folders with Docker's certificates.
+    #[serde(skip)]
+    pub docker: Vec<PathBuf>,
 }
 
 /// Settings of one registry.
@@ -29,6 +35,15 @@ pub struct RegistrySettings {
     /// Hosts of token services that may see its credentials, beside those of its own domain.
     #[serde(default)]
     pub token_hosts: Vec<String>,
+    /// URLs of registries that have the same content and are asked first, in this order.
+    #[serde(default)]
+    pub mirrors: Vec<String>,
+    /// A PEM file with the certificate that is shown to it.
+    #[serde(default)]
+    pub client_cert: Option<PathBuf>,
+    /// A PEM file with the certificate's key, where that is not in the same file.
+    #[serde(default)]
+    pub client_key: Option<PathBuf>,
 }
 
 /// Why the settings cannot be used.
@@ -47,7 +62,9 @@ pub enum SettingsError {
     #[error("`{}` is not valid", path.display())]
     #[diagnostic(
         code(registry::settings),
-        help("a registry is written as [registry.\"HOST:PORT\"] with plain-http, ca and token-hosts")
+        help(
+            "a registry is written as [registry.\"HOST:PORT\"] with mirrors, ca, client-cert, client-key, plain-http and token-hosts"
+        )
     )]
     Parse {
         /// The file.
@@ -55,11 +72,48 @@ pub enum SettingsError {
         /// Where and why.
         source: Box<toml::de::Error>,
     },
+    /// A mirror cannot be asked.
+    #[error("the mirror `{url}` of registries.toml cannot be asked: {reason}")]
+    #[diagnostic(
+        code(registry::settings),
+        help("write it as `https://HOST:PORT`, or with a path below that")
+    )]
+    Mirror {
+        /// As it is written.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A host of containerd's cannot be asked.
+    #[error("`{}` names `{url}`: {reason}", path.display())]
+    #[diagnostic(
+        code(registry::settings),
+        help("correct it, or say in registries.toml what holds here: [registry.\"HOST\"]")
+    )]
+    Host {
+        /// The file.
+        path: PathBuf,
+        /// As it is written.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 }
 
 impl Settings {
     /// Reads the file that `SHIPWAY_REGISTRIES` names, else the user's, else the machine's; none of them need exist, but a named one.
+    /// Of registries that it does not name, what containerd and Docker are told holds.
     pub fn from_environment() -> Result<Self, SettingsError> {
+        let own = Self::own_from_environment()?;
+        let folder = |path: &str| vec![PathBuf::from(path)];
+        Ok(Self {
+            containerd: folder("/etc/containerd/certs.d"),
+            docker: folder("/etc/docker/certs.d"),
+            ..own
+        })
+    }
+
+    fn own_from_environment() -> Result<Self, SettingsError> {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(path) = variable("SHIPWAY_REGISTRIES") {
             return Self::load(&path);
@@ -78,9 +132,9 @@ impl Settings {
             .map_err(|source| SettingsError::Parse { path: path.to_owned(), source: Box::new(source) })
     }
 
-    /// Returns the settings of a registry by its name.
-    pub fn of(&self, registry: &str) -> RegistrySettings {
-        self.registries.get(registry).cloned().unwrap_or_default()
+    /// Returns the settings of a registry that the file names.
+    pub fn named(&self, registry: &str) -> Option<&RegistrySettings> {
+        self.registries.get(registry)
     }
 
     /// Sets the settings of a registry.
@@ -99,8 +153,8 @@ mod tests {
         let path = dir.path().join("registries.toml");
         fs_err::write(&path, "[registry.\"reg.test:5000\"]\nplain-http = true\nca = \"/x.pem\"\n").unwrap();
         let settings = Settings::load(&path).unwrap();
-        assert_eq!(settings.of("reg.test:5000").plain_http, Some(true));
-        assert_eq!(settings.of("reg.test"), RegistrySettings::default());
+        assert_eq!(settings.named("reg.test:5000").unwrap().plain_http, Some(true));
+        assert_eq!(settings.named("reg.test"), None);
         fs_err::write(&path, "[registry.\"reg.test\"]\nplain_http = true\n").unwrap();
         assert!(matches!(Settings::load(&path), Err(SettingsError::Parse { .. })));
     }

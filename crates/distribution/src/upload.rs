@@ -76,7 +76,7 @@ impl Repository {
     /// Returns where an upload goes on: always at the registry itself.
     fn location(&self, response: &Response) -> Result<String, RegistryError> {
         let location = response.header("location").unwrap_or_default();
-        join(&self.registry.inner.endpoint, location)
+        join(&self.registry.inner.host.endpoint, location)
             .map_err(|reason| self.wrong("upload address", format!("`{location}` {reason}")))
     }
 }
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn an_upload_stays_with_its_registry() {
-        let secure = Endpoint { https: true, authority: "reg.test".to_owned() };
+        let secure = Endpoint::of_url("https://reg.test", "/v2").unwrap();
         for (name, location, want) in [
             ("path", "/v2/x/blobs/uploads/1?s=a", Some("https://reg.test/v2/x/blobs/uploads/1?s=a")),
             ("absolute", "https://reg.test/v2/u", Some("https://reg.test/v2/u")),

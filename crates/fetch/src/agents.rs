@@ -15,7 +15,7 @@ use crate::absolute::AbsoluteForm;
 use crate::proxy::Proxy;
 use crate::resolve::Resolver;
 use crate::target::Target;
-use crate::{Config, Trust, TrustError};
+use crate::{Config, TrustError};
 
 /// The agents of a client. Certificates are read when the first `https` request comes.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Agents {
     }
 
     fn open_secure(&self) -> Result<Secure, TrustError> {
-        let tls = tls_config(&self.config.trust)?;
+        let tls = tls_config(&self.config)?;
         let agent = |proxy: Option<&Proxy>| {
             let config = base(&self.config).tls_config(tls.clone()).proxy(proxy.and_then(to_ureq)).build();
             let connector =
@@ -117,9 +117,10 @@ fn base(config: &Config) -> ureq::config::ConfigBuilder<ureq::typestate::AgentSc
         .max_idle_connections_per_host(config.idle_connections)
 }
 
-fn tls_config(trust: &Trust) -> Result<TlsConfig, TrustError> {
-    let certificates = trust.load_certificates()?;
+fn tls_config(config: &Config) -> Result<TlsConfig, TrustError> {
+    let certificates = config.trust.load_certificates()?;
     Ok(TlsConfig::builder()
+        .client_cert(config.identity.as_ref().map(crate::Identity::load).transpose()?)
         .root_certs(RootCerts::new_with_certs(&certificates))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .build())

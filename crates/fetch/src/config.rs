@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Proxies, Stop, Trust};
+use crate::{Identity, Proxies, Stop, Trust};
 
 /// How a [`crate::Client`] connects and how long it waits.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// Which certificates are trusted for `https`.
     pub trust: Trust,
+    /// What is shown to servers that ask for a certificate.
+    pub identity: Option<Identity>,
     /// What the `User-Agent` header says.
     pub user_agent: String,
     /// How long making a connection may take, with TLS and an answer of a proxy.
@@ -55,6 +57,7 @@ impl Default for Config {
         Self {
             proxies: Proxies::none(),
             trust: Trust::Host,
+            identity: None,
             user_agent: concat!("shipway/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(15),
             read_timeout: Duration::from_secs(30),

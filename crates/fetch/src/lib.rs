@@ -35,4 +35,4 @@ pub use message::{Method, Payload, Request, Response};
 pub use proxy::{InvalidProxyError, Proxies};
 pub use resolve::{ResolveError, Resolver};
 pub use retry::Stop;
-pub use trust::{Trust, TrustError};
+pub use trust::{Identity, Trust, TrustError};

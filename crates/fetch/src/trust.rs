@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
-use ureq::tls::{Certificate, PemItem, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, parse_pem};
 
 /// Where the trusted certificates come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,20 +13,57 @@ pub enum Trust {
     Host,
     /// The certificates of one PEM file.
     File(PathBuf),
-    /// What the host trusts, and the certificates of one PEM file.
-    HostAnd(PathBuf),
+    /// What the host trusts, and the certificates of some PEM files.
+    HostAnd(Vec<PathBuf>),
 }
 
-/// Why no certificates to trust were found.
+/// What proves to servers who we are, where they ask for a certificate. Both files are PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, with those above it.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// Why there are no certificates to trust, or none to show.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
-#[error("found no trusted certificates in {}", list(.tried))]
-#[diagnostic(
-    code(fetch::no_certificates),
-    help("install the package ca-certificates, or name a PEM bundle in SSL_CERT_FILE")
-)]
-pub struct TrustError {
-    /// The files and folders that were looked at.
-    pub tried: Vec<PathBuf>,
+pub enum TrustError {
+    /// None to trust.
+    #[error("found no trusted certificates in {}", list(.tried))]
+    #[diagnostic(
+        code(fetch::no_certificates),
+        help("install the package ca-certificates, or name a PEM bundle in SSL_CERT_FILE")
+    )]
+    None {
+        /// The files and folders that were looked at.
+        tried: Vec<PathBuf>,
+    },
+    /// None to show.
+    #[error("found no {what} in `{}`", path.display())]
+    #[diagnostic(
+        code(fetch::no_identity),
+        help("a client certificate and its key are two PEM files; the key must have no password")
+    )]
+    Identity {
+        /// What should be there.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Identity {
+    pub(crate) fn load(&self) -> Result<ClientCert, TrustError> {
+        let certificates = load_file(&self.certificate);
+        if certificates.is_empty() {
+            let path = self.certificate.clone();
+            return Err(TrustError::Identity { what: "client certificate", path });
+        }
+        let key = fs_err::read(&self.key).ok().and_then(|pem| PrivateKey::from_pem(&pem).ok());
+        let none = || TrustError::Identity { what: "key of a client certificate", path: self.key.clone() };
+        Ok(ClientCert::new_with_certs(&certificates, key.ok_or_else(none)?))
+    }
 }
 
 fn list(paths: &[PathBuf]) -> String {
@@ -54,8 +91,11 @@ impl Trust {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let (files, folders) = match self {
             Self::File(file) => (vec![file.clone()], Vec::new()),
-            Self::HostAnd(file) => {
-                let mut certificates = load(std::slice::from_ref(file), &[])?;
+            Self::HostAnd(files) => {
+                let mut certificates = Vec::new();
+                for file in files {
+                    certificates.extend(load(std::slice::from_ref(file), &[])?);
+                }
                 // A host without any may still have this one.
                 certificates.extend(Self::Host.load_certificates().unwrap_or_default());
                 return Ok(certificates);
@@ -79,7 +119,7 @@ fn load(files: &[PathBuf], folders: &[PathBuf]) -> Result<Vec<Certificate<'stati
     from_files
         .chain(from_folders)
         .find(|certificates| !certificates.is_empty())
-        .ok_or_else(|| TrustError { tried: files.iter().chain(folders).cloned().collect() })
+        .ok_or_else(|| TrustError::None { tried: files.iter().chain(folders).cloned().collect() })
 }
 
 fn load_file(path: &Path) -> Vec<Certificate<'static>> {
@@ -109,7 +149,21 @@ mod tests {
         fs_err::write(&empty, "no certificate here\n").unwrap();
         let missing = folder.path().join("missing.pem");
         let error = load(&[empty.clone(), missing.clone()], &[folder.path().to_owned()]).unwrap_err();
-        assert_eq!(error.tried, [empty, missing, folder.path().to_owned()]);
+        assert_eq!(error, TrustError::None { tried: vec![empty, missing, folder.path().to_owned()] });
+    }
+
+    #[test]
+    fn a_certificate_to_show_needs_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let [certificate, key] = ["crt.pem", "key.pem"].map(|name| folder.path().join(name));
+        let identity = Identity { certificate: certificate.clone(), key: key.clone() };
+        let said = |identity: &Identity| identity.load().unwrap_err().to_string();
+        assert_eq!(said(&identity), format!("found no client certificate in `{}`", certificate.display()));
+        fs_err::write(&certificate, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+            .unwrap();
+        assert_eq!(said(&identity), format!("found no key of a client certificate in `{}`", key.display()));
+        fs_err::write(&key, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
+        identity.load().unwrap();
     }
 
     #[test]

@@ -12,8 +12,8 @@ use shipway_store::{Ingest, Packed, StoreError};
 
 use super::Pull;
 use crate::blob::BlobReader;
-use crate::documents::Repository;
 use crate::error::Cause;
+use crate::sources::Sources;
 use crate::{Event, LayerState, RegistryError};
 
 /// So many layers at the same time.
@@ -40,7 +40,7 @@ const KINDS: [&str; 9] = [
 /// The layers of one image on their way.
 pub(super) struct Layers<'a> {
     deps: Pull<'a>,
-    repository: &'a Repository,
+    sources: &'a Sources<'a>,
     /// Each blob once, base first.
     wanted: Vec<&'a (Descriptor, DiffId)>,
     next: AtomicUsize,
@@ -51,23 +51,23 @@ pub(super) struct Layers<'a> {
 impl<'a> Layers<'a> {
     pub(super) fn new(
         deps: Pull<'a>,
-        repository: &'a Repository,
+        sources: &'a Sources<'a>,
         layers: &'a [(Descriptor, DiffId)],
     ) -> Result<Self, RegistryError> {
         for (layer, _) in layers {
             let kind = layer.media_type.as_str();
             if !KINDS.contains(&kind) {
                 let reason = format!("it has a layer of type {kind}, which is not known here");
-                return Err(repository.wrong("manifest", reason));
+                return Err(sources.origin().wrong("manifest", reason));
             }
             if layer.size > LAYER_LIMIT {
                 let reason = format!("it has a layer of {} bytes, more than {LAYER_LIMIT}", layer.size);
-                return Err(repository.wrong("manifest", reason));
+                return Err(sources.origin().wrong("manifest", reason));
             }
         }
         let mut seen = HashSet::new();
         let wanted = layers.iter().filter(|(layer, _)| seen.insert(layer.digest)).collect();
-        Ok(Self { deps, repository, wanted, next: AtomicUsize::new(0), failed: AtomicBool::new(false) })
+        Ok(Self { deps, sources, wanted, next: AtomicUsize::new(0), failed: AtomicBool::new(false) })
     }
 
     /// Brings all layers here. Nothing is said of an image that is here already.
@@ -90,7 +90,7 @@ impl<'a> Layers<'a> {
             for _thread in 0..PARALLEL.min(self.wanted.len()) {
                 scope.spawn(|| {
                     while let Some((layer, diff_id)) = self.take() {
-                        if let Err(error) = self.one(layer, *diff_id) {
+                        if let Err(error) = self.sources.persist(|| self.one(layer, *diff_id)) {
                             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                             self.failed.store(true, Ordering::Relaxed);
                         }
@@ -156,7 +156,7 @@ impl<'a> Layers<'a> {
         pieces: SyncSender<io::Result<Vec<u8>>>,
     ) -> Result<Option<Ingest>, RegistryError> {
         let mut ingest = self.deps.store.ingest().map_err(RegistryError::store)?;
-        let mut reader = BlobReader::new(self.repository, layer);
+        let mut reader = BlobReader::new(self.sources, layer);
         let mut done = 0;
         loop {
             let mut piece = vec![0; PIECE];

@@ -55,7 +55,7 @@ fn credentials_are_proved_before_they_are_kept() {
     let registries = Machine::new().registries();
     let as_user = |password: &str| {
         let credentials = Credentials::Password { user: "me".to_owned(), password: Secret::new(password) };
-        registries.named_as(&registry.address, credentials).log_in()
+        registries.named_as(&registry.address, credentials).unwrap().log_in()
     };
     as_user("pw").unwrap();
     assert!(matches!(as_user("wrong"), Err(RegistryError::Unauthorized { logged_in: true, .. })));

@@ -5,5 +5,6 @@ mod auth;
 mod faults;
 mod image;
 mod machine;
+mod mirrors;
 mod pull;
 mod push;

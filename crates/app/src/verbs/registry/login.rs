@@ -20,7 +20,7 @@ pub(crate) fn run(args: &LoginArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let (user, password) = ask(args, &server, ui)?;
     let credentials = Credentials::Password { user, password: Secret::new(password) };
     let registries = pulls::registries()?;
-    registries.named_as(&server, credentials.clone()).log_in()?;
+    registries.named_as(&server, credentials.clone())?.log_in()?;
     if let Kept::File(path) = registries.credentials().put(&server, &credentials)? {
         ui.note(format!("WARNING! Your credentials are stored unencrypted in '{}'.", path.display()));
         ui.note("Configure a credential helper (`credsStore` in that file) to remove this warning.");

@@ -1,0 +1,122 @@
+//! The same repository in several places: mirrors, and the registry itself, which is asked last and believed in the end.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use shipway_oci::Reference;
+
+use crate::documents::{Document, Repository, Wanted};
+use crate::{Event, Progress, Registries, RegistryError};
+
+/// Where the content of one repository may be had.
+#[derive(Debug)]
+pub(crate) struct Sources<'a> {
+    /// The registry itself is the last.
+    all: Vec<Source>,
+    progress: &'a dyn Progress,
+}
+
+#[derive(Debug)]
+struct Source {
+    repository: Repository,
+    /// It is asked what a tag stands for.
+    resolves: bool,
+    /// It is not asked again.
+    failed: AtomicBool,
+}
+
+impl<'a> Sources<'a> {
+    pub(crate) fn new(
+        registries: &Registries,
+        reference: &Reference,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, RegistryError> {
+        let all = registries.sources(reference).map_err(RegistryError::Settings)?;
+        let source = |(registry, resolves)| Source {
+            repository: Repository::new(registry, reference.repository()),
+            resolves,
+            failed: AtomicBool::new(false),
+        };
+        Ok(Self { all: all.into_iter().map(source).collect(), progress })
+    }
+
+    /// Returns the repository of the registry itself.
+    pub(crate) fn origin(&self) -> &Repository {
+        &self.all[self.last()].repository
+    }
+
+    /// Returns the repository at a place.
+    pub(crate) fn at(&self, place: usize) -> &Repository {
+        &self.all[place.min(self.last())].repository
+    }
+
+    /// Returns the first place from `place` on that may be asked; that of the registry itself always may.
+    pub(crate) fn next(&self, place: usize) -> usize {
+        let usable = |at: &usize| *at == self.last() || !self.all[*at].failed.load(Ordering::Relaxed);
+        (place..=self.last()).find(usable).unwrap_or(self.last())
+    }
+
+    /// Notes that a mirror is of no use for something, and returns where to ask next; the error itself if it was none.
+    pub(crate) fn after(&self, place: usize, error: RegistryError) -> Result<usize, RegistryError> {
+        if place >= self.last() {
+            return Err(error);
+        }
+        // One that does not have something may have the rest.
+        if !matches!(error, RegistryError::NotFound { .. })
+            && !self.all[place].failed.swap(true, Ordering::Relaxed)
+        {
+            let note = format!("a mirror is left out: {}", with_cause(&error));
+            self.progress.event(&Event::Note(&note));
+        }
+        Ok(self.next(place + 1))
+    }
+
+    /// Does something with one place after the other until it succeeds.
+    fn ask<T>(
+        &self,
+        may: impl Fn(&Source) -> bool,
+        ask: impl Fn(&Repository) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let mut place = self.next(0);
+        loop {
+            let source = &self.all[place];
+            if place < self.last() && !may(source) {
+                place = self.next(place + 1);
+                continue;
+            }
+            match ask(&source.repository) {
+                Ok(done) => return Ok(done),
+                Err(error) => place = self.after(place, error)?,
+            }
+        }
+    }
+
+    /// Fetches a manifest or an index.
+    pub(crate) fn fetch_document(&self, wanted: Wanted<'_>) -> Result<Document, RegistryError> {
+        let may = |source: &Source| source.resolves || !matches!(wanted, Wanted::Tag(_));
+        self.ask(may, |repository| repository.fetch_document(wanted))
+    }
+
+    /// Does something that reads blobs, and again while that finds mirrors that are of no use.
+    pub(crate) fn persist<T>(&self, work: impl Fn() -> Result<T, RegistryError>) -> Result<T, RegistryError> {
+        loop {
+            let before = self.failures();
+            match work() {
+                Err(_) if self.failures() > before => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn failures(&self) -> usize {
+        self.all.iter().filter(|source| source.failed.load(Ordering::Relaxed)).count()
+    }
+
+    fn last(&self) -> usize {
+        self.all.len() - 1
+    }
+}
+
+fn with_cause(error: &RegistryError) -> String {
+    let cause = std::error::Error::source(error);
+    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}
