@@ -66,8 +66,49 @@ impl Repository {
         Self { registry, path: path.to_owned(), pull_scope: format!("repository:{path}:pull") }
     }
 
+    /// Asks what a tag stands for; `None` if the registry does not say.
+    pub(crate) fn fetch_digest(&self, tag: &str) -> Result<Option<Digest>, RegistryError> {
+        let what = format!("{}:{tag}", self.path);
+        let url = self.registry.url(&format!("{}/manifests/{tag}", self.path));
+        let ask = Ask::new(Method::Head, &url, &self.pull_scope).header("accept", ACCEPTED.join(", "));
+        let response = self.registry.ask(&ask, &[])?;
+        if response.status() != 200 {
+            return Err(refusal(&self.registry, Attempt { operation: "look for", what: &what }, response));
+        }
+        Ok(response.header("docker-content-digest").and_then(|text| text.parse().ok()))
+    }
+
+    /// Asks how many bytes a blob has.
+    pub(crate) fn fetch_size(&self, digest: &Digest) -> Result<u64, RegistryError> {
+        let what = format!("blob {}", digest.short());
+        let url = self.registry.url(&format!("{}/blobs/{digest}", self.path));
+        let response = self.registry.ask(&Ask::new(Method::Head, &url, &self.pull_scope), &[])?;
+        if response.status() != 200 {
+            return Err(refusal(&self.registry, Attempt { operation: "look for", what: &what }, response));
+        }
+        let size = response.header("content-length").and_then(|text| text.parse().ok());
+        size.ok_or_else(|| self.wrong(&what, "its length is not told".to_owned()))
+    }
+
     /// Fetches a manifest or an index.
     pub(crate) fn fetch_document(&self, wanted: Wanted<'_>) -> Result<Document, RegistryError> {
+        let (what, bytes, content_type) = self.fetch_bytes(wanted)?;
+        let wrong = |reason: String| self.wrong(&format!("manifest of {what}"), reason);
+        let document = read_document(bytes, &content_type).map_err(wrong)?;
+        if let Wanted::Described(descriptor) = wanted {
+            if descriptor.size != document.bytes.len() as u64 {
+                return Err(wrong(format!("it has {} bytes, not {}", document.bytes.len(), descriptor.size)));
+            }
+            if descriptor.media_type.as_str() != document.media_type {
+                let (is, said) = (&document.media_type, &descriptor.media_type);
+                return Err(wrong(format!("it is of type {is}, and the index says {said}")));
+            }
+        }
+        Ok(document)
+    }
+
+    /// Fetches the bytes of a manifest or an index, and returns what it is called and what it was sent as.
+    pub(crate) fn fetch_bytes(&self, wanted: Wanted<'_>) -> Result<(String, Vec<u8>, String), RegistryError> {
         let (tag, digest) = match wanted {
             Wanted::Tag(tag) => (tag.to_owned(), None),
             Wanted::Digest(digest) => (digest.to_string(), Some(digest)),
@@ -97,17 +138,7 @@ impl Repository {
         if let Some(expected) = digest.or(announced).filter(|expected| *expected != found) {
             return Err(wrong(format!("its digest is {found}, not {expected}")));
         }
-        let document = read_document(bytes, &content_type).map_err(wrong)?;
-        if let Wanted::Described(descriptor) = wanted {
-            if descriptor.size != document.bytes.len() as u64 {
-                return Err(wrong(format!("it has {} bytes, not {}", document.bytes.len(), descriptor.size)));
-            }
-            if descriptor.media_type.as_str() != document.media_type {
-                let (is, said) = (&document.media_type, &descriptor.media_type);
-                return Err(wrong(format!("it is of type {is}, and the index says {said}")));
-            }
-        }
-        Ok(document)
+        Ok((what, bytes, content_type))
     }
 
     pub(crate) fn wrong(&self, what: &str, reason: String) -> RegistryError {

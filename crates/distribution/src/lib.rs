@@ -23,6 +23,7 @@ mod gzip;
 mod helper;
 mod hosts;
 mod json;
+mod passing;
 mod progress;
 mod pull;
 mod push;
@@ -39,6 +40,7 @@ pub use credentials::{CredentialStore, Credentials, CredentialsError, Kept, Secr
 pub use documents::{Content, Document, read_document};
 pub use error::{PullError, PushError, RegistryError};
 pub use gzip::{GzipWriter, PACKER, compress};
+pub use passing::{RawManifest, blob_size, fetch_blob, fetch_manifest, look_up};
 pub use progress::{Event, LayerState, Progress};
 pub use pull::{Pull, Pulled, pull};
 pub use push::{Push, Pushed, push};

@@ -90,10 +90,28 @@ impl<'a> Sources<'a> {
         }
     }
 
+    /// Asks those that know what a tag stands for.
+    pub(crate) fn ask_for_tag<T>(
+        &self,
+        ask: impl Fn(&Repository) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        self.ask(|source| source.resolves, ask)
+    }
+
+    /// Asks for what has a digest.
+    pub(crate) fn ask_any<T>(
+        &self,
+        ask: impl Fn(&Repository) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        self.ask(|_| true, ask)
+    }
+
     /// Fetches a manifest or an index.
     pub(crate) fn fetch_document(&self, wanted: Wanted<'_>) -> Result<Document, RegistryError> {
-        let may = |source: &Source| source.resolves || !matches!(wanted, Wanted::Tag(_));
-        self.ask(may, |repository| repository.fetch_document(wanted))
+        match wanted {
+            Wanted::Tag(_) => self.ask_for_tag(|repository| repository.fetch_document(wanted)),
+            _ => self.ask_any(|repository| repository.fetch_document(wanted)),
+        }
     }
 
     /// Does something that reads blobs, and again while that finds mirrors that are of no use.

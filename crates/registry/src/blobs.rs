@@ -26,7 +26,6 @@ pub(crate) async fn get(
     headers: &HeaderMap,
     method: &Method,
 ) -> Result<Response, Refusal> {
-    let tag = format!("\"{digest}\"");
     let wanted = digest.clone();
     let (file, size) = registry
         .block(move |store| {
@@ -36,6 +35,17 @@ pub(crate) async fn get(
             Ok((file, size))
         })
         .await?;
+    answer(headers, method, (&digest, size), |first, length| stream(file, first, length))
+}
+
+/// Answers with the part of a blob that is wanted; `body` gives so many bytes from a place on.
+pub(crate) fn answer(
+    headers: &HeaderMap,
+    method: &Method,
+    (digest, size): (&AnyDigest, u64),
+    body: impl FnOnce(u64, u64) -> Body,
+) -> Result<Response, Refusal> {
+    let tag = format!("\"{digest}\"");
     if is_known(headers, &tag) {
         let mut response = empty(StatusCode::NOT_MODIFIED);
         set(response.headers_mut(), "etag", &tag);
@@ -51,17 +61,17 @@ pub(crate) async fn get(
             return Err(refusal.with("content-range", format!("bytes */{size}")));
         }
     };
-    let body = if *method == Method::HEAD { Body::empty() } else { stream(file, first, length) };
+    let body = if *method == Method::HEAD { Body::empty() } else { body(first, length) };
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    let answer = response.headers_mut();
-    set(answer, "content-type", "application/octet-stream");
-    set(answer, "content-length", &length.to_string());
-    set(answer, "accept-ranges", "bytes");
-    set(answer, "docker-content-digest", digest.as_str());
-    set(answer, "etag", &tag);
+    let told = response.headers_mut();
+    set(told, "content-type", "application/octet-stream");
+    set(told, "content-length", &length.to_string());
+    set(told, "accept-ranges", "bytes");
+    set(told, "docker-content-digest", digest.as_str());
+    set(told, "etag", &tag);
     if status == StatusCode::PARTIAL_CONTENT {
-        set(answer, "content-range", &format!("bytes {first}-{}/{size}", first + length - 1));
+        set(told, "content-range", &format!("bytes {first}-{}/{size}", first + length - 1));
     }
     Ok(response)
 }

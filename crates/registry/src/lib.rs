@@ -11,6 +11,7 @@
 //! | `listen`, `connections`, `tls` | connections to requests |
 //! | `server`, `query`, `answer` | requests to answers |
 //! | `guard` | who may do what: users, tokens |
+//! | `through` | a cache of other registries |
 //! | `metrics` | numbers for Prometheus |
 //! | `blobs`, `range` | reading, deleting and mounting blobs |
 //! | `uploads` | content on its way, in one piece or in many |
@@ -35,10 +36,12 @@ mod query;
 mod range;
 mod refusal;
 mod server;
+mod through;
 mod tls;
 mod uploads;
 
 pub use guard::{Guard, TokenService, TokenServiceError, Tokens, Users, UsersError};
 pub use listen::ServeError;
 pub use server::{Access, AccessLog, Config, Registry};
+pub use through::{Through, Upstream, UpstreamError, UpstreamManifest};
 pub use tls::{Tls, TlsError};

@@ -47,12 +47,15 @@ fn answer(path: &str, key: &str, mut value: Value, mut entries: Vec<String>, cou
     response
 }
 
-/// Lists the tags of a repository.
-pub(crate) async fn tags(registry: &Registry, name: String, query: &Query) -> Result<Response, Refusal> {
+/// Lists the tags of a repository, which the store may know by another name than the one that is asked for.
+pub(crate) async fn tags(
+    registry: &Registry,
+    (name, kept_as): (&str, String),
+    query: &Query,
+) -> Result<Response, Refusal> {
     let (count, last) = page(query)?;
-    let repository = name.clone();
-    let found = registry.block(move |store| Ok(store.hosted_tags(&repository, &last, count + 1)?)).await?;
-    let tags = found.ok_or_else(|| Refusal::name_unknown(&name))?;
+    let found = registry.block(move |store| Ok(store.hosted_tags(&kept_as, &last, count + 1)?)).await?;
+    let tags = found.ok_or_else(|| Refusal::name_unknown(name))?;
     Ok(answer(&format!("/v2/{name}/tags/list"), "tags", json!({"name": name}), tags, count))
 }
 

@@ -160,17 +160,24 @@ async fn read(registry: &Registry, mut body: Body) -> Result<Vec<u8>, Refusal> {
 
 /// What a manifest says.
 #[derive(Debug, PartialEq, Eq)]
-struct Said {
-    media_type: String,
-    subject: Option<String>,
-    artifact_type: String,
-    annotations: String,
+pub(crate) struct Said {
+    pub(crate) media_type: String,
+    pub(crate) subject: Option<String>,
+    pub(crate) artifact_type: String,
+    pub(crate) annotations: String,
     /// Digests of the blobs that must be there.
-    needed: Vec<String>,
+    pub(crate) needed: Vec<String>,
 }
 
 impl Said {
-    fn read(bytes: &[u8], header: Option<&str>) -> Result<Self, Refusal> {
+    /// Returns what is said by a manifest that was not read.
+    pub(crate) fn unread(media_type: String) -> Self {
+        let (artifact_type, annotations) = (String::new(), "{}".to_owned());
+        Self { media_type, subject: None, artifact_type, annotations, needed: Vec::new() }
+    }
+
+    /// Reads a manifest that was sent as `header`.
+    pub(crate) fn read(bytes: &[u8], header: Option<&str>) -> Result<Self, Refusal> {
         let invalid = |message: &str| Refusal::manifest_invalid(message);
         let value: Value = serde_json::from_slice(bytes)
             .map_err(|error| invalid(&format!("the manifest is no JSON: {error}")))?;

@@ -41,6 +41,19 @@ pub(crate) enum Target {
 }
 
 impl Place {
+    /// Returns the place in a repository, if it is one.
+    pub(crate) fn of_repository(&self) -> Option<(&str, &Self)> {
+        match self {
+            Self::Base | Self::Catalog | Self::Metrics | Self::Token => None,
+            Self::Blob { name, .. }
+            | Self::Uploads { name }
+            | Self::Upload { name, .. }
+            | Self::Manifest { name, .. }
+            | Self::Tags { name }
+            | Self::Referrers { name, .. } => Some((name, self)),
+        }
+    }
+
     /// Returns what kind of place it is, in one word.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

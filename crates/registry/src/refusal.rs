@@ -108,6 +108,10 @@ impl Refusal {
         Self::new(StatusCode::REQUEST_TIMEOUT, "UNKNOWN", "no bytes came for too long")
     }
 
+    pub(crate) fn upstream(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "UNKNOWN", message)
+    }
+
     /// Something is wrong here; the log says what.
     pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut cause = Some(error);

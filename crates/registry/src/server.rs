@@ -22,6 +22,7 @@ use crate::metrics::{Answer, Gauges, Metrics};
 use crate::path::Place;
 use crate::query::Query;
 use crate::refusal::Refusal;
+use crate::through::{Flights, Through};
 use crate::tls::Tls;
 use crate::uploads::Uploads;
 use crate::{blobs, listings, manifests, uploads};
@@ -52,6 +53,8 @@ pub struct Config {
     pub guard: Guard,
     /// Connections are encrypted with this.
     pub tls: Option<Tls>,
+    /// It is a cache of other registries, and takes no pushes.
+    pub through: Option<Through>,
 }
 
 impl Config {
@@ -67,6 +70,7 @@ impl Config {
             connections: 2048,
             guard: Guard::default(),
             tls: None,
+            through: None,
         }
     }
 }
@@ -122,6 +126,7 @@ pub(crate) struct Inner {
     pub(crate) uploads: Uploads,
     pub(crate) connections: Connections,
     pub(crate) metrics: Metrics,
+    pub(crate) flights: Flights,
 }
 
 /// What is learnt of a request while it is answered.
@@ -135,7 +140,8 @@ impl Registry {
     /// Makes a registry of what repositories have in `store`.
     pub fn new(store: Store, config: Config) -> Self {
         let (connections, metrics) = (Connections::new(config.connections), Metrics::default());
-        Self { inner: Arc::new(Inner { store, config, uploads: Uploads::default(), connections, metrics }) }
+        let (uploads, flights) = (Uploads::default(), Flights::default());
+        Self { inner: Arc::new(Inner { store, config, uploads, connections, metrics, flights }) }
     }
 
     /// Answers one request.
@@ -183,12 +189,17 @@ impl Registry {
         }
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let reads = matches!(*method, Method::GET | Method::HEAD);
+        if let Some(through) = &config.through
+            && let Some(asked) = place.of_repository()
+        {
+            return through.answer(self, asked, (method, headers), &query).await;
+        }
         match place {
             Place::Base if reads => Ok(document("application/json", "{}".to_owned())),
             Place::Token if reads => Ok(document("application/json", gate.token(&seen.caller)?)),
             Place::Metrics if reads => Ok(document(METRICS_TYPE, self.metrics())),
             Place::Catalog if reads => listings::repositories(self, &query).await,
-            Place::Tags { name } if reads => listings::tags(self, name, &query).await,
+            Place::Tags { name } if reads => listings::tags(self, (&name, name.clone()), &query).await,
             Place::Referrers { name, digest } if reads => {
                 listings::referrers(self, name, &digest, &query).await
             }

@@ -69,6 +69,11 @@ impl Store {
 }
 
 impl Ingest {
+    /// Opens what was taken in so far for reading, also while more comes and after the commit.
+    pub fn reader(&self) -> Result<File, StoreError> {
+        File::open(&self.path).map_err(StoreError::io("open", &self.path))
+    }
+
     /// Returns how many bytes were taken in so far.
     pub fn written(&self) -> u64 {
         self.content.length()
@@ -119,6 +124,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         (dir, store)
+    }
+
+    #[test]
+    fn what_comes_can_be_read_before_it_has_a_name() {
+        let (_dir, store) = store();
+        let mut ingest = store.ingest().unwrap();
+        let mut reader = ingest.reader().unwrap();
+        let mut text = String::new();
+        ingest.write_all(b"one ").unwrap();
+        reader.read_to_string(&mut text).unwrap();
+        ingest.write_all(b"two").unwrap();
+        assert_eq!(ingest.written(), 7);
+        ingest.commit(None).unwrap();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one two");
     }
 
     #[test]

@@ -14,12 +14,15 @@ use crate::atomic::atomic_write;
 use crate::{StoreError, reserve};
 
 /// Version of the tables: each step of [`STEPS`] makes the next one.
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 
 /// The write-ahead log is written back into the tables at this length: one megabyte.
 const LOG_PAGES: i64 = 256;
 
-const STEPS: [&str; 4] = [TABLES, CONTAINERS, REGISTRIES, HOSTED];
+const STEPS: [&str; 5] = [TABLES, CONTAINERS, REGISTRIES, HOSTED, CACHED];
+
+/// Version 5: when a manifest of another registry was asked for last.
+const CACHED: &str = "ALTER TABLE hosted_manifests ADD COLUMN used INTEGER NOT NULL DEFAULT 0;";
 
 /// Version 4: what our own registry serves.
 const HOSTED: &str = "

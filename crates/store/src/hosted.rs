@@ -11,6 +11,11 @@ use crate::{Store, StoreError};
 /// Blobs that no manifest of their repository names stay so long, in seconds: a push may be on its way.
 const GRACE: i64 = 24 * 60 * 60;
 
+/// What was cached of other registries stays so long after somebody has asked for it, in seconds.
+const CACHED: i64 = 7 * 24 * 60 * 60;
+/// So exactly it is known when that was.
+const EXACTLY: i64 = 60 * 60;
+
 /// A manifest of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostedManifest {
@@ -84,10 +89,32 @@ impl Store {
         manifest: &HostedManifest,
         tags: &[String],
     ) -> Result<(), StoreError> {
+        self.put_manifest(repository, manifest, tags, 0)
+    }
+
+    /// Keeps a manifest of another registry's in a [`Store::cached_repository`], for as long as somebody asks for it now and then.
+    /// `now` is seconds since the epoch.
+    pub fn cache_manifest(
+        &self,
+        repository: &str,
+        manifest: &HostedManifest,
+        tags: &[String],
+        now: i64,
+    ) -> Result<(), StoreError> {
+        self.put_manifest(repository, manifest, tags, now)
+    }
+
+    fn put_manifest(
+        &self,
+        repository: &str,
+        manifest: &HostedManifest,
+        tags: &[String],
+        used: i64,
+    ) -> Result<(), StoreError> {
         self.write("give a repository a manifest", |transaction| {
             let sql = "INSERT OR REPLACE INTO hosted_manifests
-                       (repository, digest, blob, size, media_type, subject, artifact_type, annotations, blobs)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+                       (repository, digest, blob, size, media_type, subject, artifact_type, annotations, blobs, used)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
             let size = i64::try_from(manifest.size).unwrap_or(i64::MAX);
             transaction.execute(
                 sql,
@@ -100,7 +127,8 @@ impl Store {
                     manifest.subject,
                     manifest.artifact_type,
                     manifest.annotations,
-                    manifest.blobs.join(" ")
+                    manifest.blobs.join(" "),
+                    used
                 ],
             )?;
             let sql = "INSERT OR REPLACE INTO hosted_tags (repository, tag, digest) VALUES (?1, ?2, ?3)";
@@ -122,6 +150,27 @@ impl Store {
             let mut statement = connection.prepare_cached(&sql)?;
             let found = statement.query_row([repository, digest], manifest_in).optional()?;
             Ok(found.flatten())
+        })
+    }
+
+    /// Returns the name of the repository that caches one of another registry. Nobody can push to a repository of such a name.
+    pub fn cached_repository(registry: &str, repository: &str) -> String {
+        format!("{registry}:{repository}")
+    }
+
+    /// Notes that somebody asked for a manifest that is cached. `now` is seconds since the epoch.
+    pub fn use_hosted_manifest(&self, repository: &str, digest: &str, now: i64) -> Result<(), StoreError> {
+        let long_ago = now.saturating_sub(EXACTLY);
+        let known: Option<i64> = self.read("look for a manifest of a repository", |connection| {
+            let sql = "SELECT used FROM hosted_manifests WHERE repository = ?1 AND digest = ?2";
+            connection.query_row(sql, [repository, digest], |row| row.get(0)).optional()
+        })?;
+        if known.is_none_or(|used| used > long_ago) {
+            return Ok(());
+        }
+        self.write("note the use of a manifest", |transaction| {
+            let sql = "UPDATE hosted_manifests SET used = ?3 WHERE repository = ?1 AND digest = ?2";
+            transaction.execute(sql, params![repository, digest, now]).map(drop)
         })
     }
 
@@ -174,7 +223,8 @@ impl Store {
     /// Returns at most `limit` repositories that come after `last`, in the order of their bytes.
     pub fn hosted_repositories(&self, last: &str, limit: usize) -> Result<Vec<String>, StoreError> {
         self.read("list repositories", |connection| {
-            let sql = "SELECT DISTINCT repository FROM hosted_manifests WHERE repository > ?1 ORDER BY repository LIMIT ?2";
+            let sql = "SELECT DISTINCT repository FROM hosted_manifests WHERE repository > ?1
+                       AND instr(repository, ':') = 0 ORDER BY repository LIMIT ?2";
             let mut statement = connection.prepare_cached(sql)?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             statement.query_map(params![last, limit], |row| row.get(0))?.collect()
@@ -201,6 +251,13 @@ impl Store {
     /// others need.
     pub(crate) fn hosted_needs(&self, now: i64) -> Result<HashSet<String>, StoreError> {
         self.free("see what repositories need", |transaction| {
+            let unused = now.saturating_sub(CACHED);
+            let sql = "DELETE FROM hosted_manifests WHERE instr(repository, ':') > 0 AND used < ?1";
+            transaction.execute(sql, [unused])?;
+            let sql = "DELETE FROM hosted_tags WHERE instr(repository, ':') > 0 AND NOT EXISTS
+                       (SELECT 1 FROM hosted_manifests AS one
+                        WHERE one.repository = hosted_tags.repository AND one.digest = hosted_tags.digest)";
+            transaction.execute(sql, [])?;
             let manifests: Vec<(String, String, String)> = transaction
                 .prepare("SELECT repository, blob, blobs FROM hosted_manifests")?
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
@@ -283,6 +340,29 @@ mod tests {
         assert_eq!(store.hosted_tag("web", "b").unwrap().as_deref(), Some("sha512:one"));
         assert!(store.drop_hosted_manifest("web", "sha512:one").unwrap());
         assert_eq!(store.hosted_tag("web", "b").unwrap(), None, "a tag goes with what it stands for");
+    }
+
+    #[test]
+    fn what_is_cached_stays_while_it_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let blob = store.put_blob(b"text").unwrap();
+        let cached = Store::cached_repository("docker.io", "library/web");
+        let now = 100 * GRACE;
+        let (one, tags) = (manifest("one", blob, &[]), ["1".to_owned()]);
+        store.host_manifest("web", &one, &tags).unwrap();
+        store.cache_manifest(&cached, &one, &tags, now - CACHED).unwrap();
+        store.hosted_needs(now).unwrap();
+        store.use_hosted_manifest(&cached, "sha512:one", now).unwrap();
+        // Not worth writing down.
+        store.use_hosted_manifest(&cached, "sha512:one", now + EXACTLY - 1).unwrap();
+        store.hosted_needs(now + CACHED).unwrap();
+        assert!(store.hosted_manifest(&cached, "sha512:one").unwrap().is_some());
+        assert_eq!(store.hosted_repositories("", 9).unwrap(), ["web"]);
+        store.hosted_needs(now + CACHED + 1).unwrap();
+        assert_eq!(store.hosted_manifest(&cached, "sha512:one").unwrap(), None);
+        assert_eq!(store.hosted_tag(&cached, "1").unwrap(), None);
+        assert!(store.hosted_manifest("web", "sha512:one").unwrap().is_some(), "what was pushed stays");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub(crate) enum RegistryCommand {
   shipway registry serve
   shipway registry serve --listen 127.0.0.1:5001 --quiet
   shipway tag web 127.0.0.1:5000/web && shipway push 127.0.0.1:5000/web
+  shipway registry serve --pull-through docker.io
   shipway registry serve --listen 0.0.0.0:5000 --htpasswd users --anonymous-pull --tls-cert crt.pem --tls-key key.pem
 
 What is pushed lies in the store that builds and containers use; `shipway images` does not list it.
@@ -51,6 +52,9 @@ pub(crate) struct ServeArgs {
     /// The keys of the token service: a JSON web key set
     #[arg(long, value_name = "FILE", requires = "token_realm")]
     pub(crate) token_keys: Option<PathBuf>,
+    /// Be a cache of this registry, and take no pushes; may be given several times
+    #[arg(long, value_name = "REGISTRY")]
+    pub(crate) pull_through: Vec<String>,
     /// Do not print requests
     #[arg(short, long)]
     pub(crate) quiet: bool,

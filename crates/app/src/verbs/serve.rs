@@ -1,6 +1,7 @@
 //! `shipway registry serve`
 
 mod config;
+mod upstream;
 
 use std::time::Duration;
 
@@ -45,9 +46,14 @@ fn serve(engine: &Engine, args: &ServeArgs, ui: &mut Ui) -> Result<u8, Failure> 
         let address = listener.local_addr().unwrap_or(args.listen);
         ui.line(format!("registry: {scheme}://{address}"));
         let login = if guarded { format!("`shipway login {address}`, ") } else { String::new() };
-        ui.note(format!(
+        if !args.pull_through.is_empty() {
+            let names = args.pull_through.join(", ");
+            ui.note(format!("a cache of {names}: name it as a mirror in registries.toml; Ctrl-C ends it"));
+        } else {
+            ui.note(format!(
             "push to it: {login}`shipway tag NAME {address}/NAME`, `shipway push {address}/NAME`; Ctrl-C ends it"
-        ));
+            ));
+        }
         tokio::join!(
             registry.serve(listener, stopping.token.clone()),
             collect(engine.store.clone(), stopping.token.clone())

@@ -292,3 +292,43 @@ fn our_own_registry_lets_in_whom_it_knows() {
     server.wait().unwrap();
     machine.assert_nothing_is_left();
 }
+
+#[test]
+fn our_own_registry_remembers_what_another_one_has() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let origin = machine.inside(TestRegistry::start);
+    let name = origin.name("team/box:1");
+    machine.ok(&["tag", "box", &name]);
+    machine.ok(&["push", "-q", &name]);
+
+    let root = |name: &str| machine.dir.path().join(name).to_str().unwrap().to_owned();
+    let of_cache =
+        ["--root", &root("cache"), "registry", "serve", "--listen", "127.0.0.1:0"].map(str::to_owned);
+    let mut serve = machine.command(&[]);
+    serve.args(of_cache).args(["--pull-through", &origin.address]);
+    let mut server = machine.spawn(serve.stdout(Stdio::piped()).stderr(Stdio::null()));
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let cache = lines.next().unwrap().unwrap().replace("registry: ", "");
+    let settings = machine.dir.path().join("registries.toml");
+    let text = format!("[registry.\"{}\"]\nmirrors = [\"{cache}\"]\n", origin.address);
+    fs_err::write(&settings, text).unwrap();
+    let pull = |place: &str| {
+        let mut command = machine.command(&["--root", &root(place), "pull", "-q", &name]);
+        let output = machine.inside(|| command.env("SHIPWAY_REGISTRIES", &settings).output().unwrap());
+        assert!(output.status.success(), "{place}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    origin.forget_questions();
+    pull("one");
+    assert!(origin.count("GET", "/blobs/") > 0);
+    origin.forget_questions();
+    pull("two");
+    assert_eq!(origin.count("GET", ""), 0, "only what the tag stands for is asked: {:?}", origin.asked());
+    drop(origin);
+    pull("three");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    machine.assert_nothing_is_left();
+}

@@ -7,4 +7,5 @@ mod manifests;
 mod pulling;
 mod pushing;
 mod server;
+mod through;
 mod world;

@@ -1,12 +1,15 @@
 //! From flags to what a registry allows.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
-use shipway_registry::{Access, AccessLog, Config, Guard, Tls, TokenService, Tokens, Users};
+use shipway_registry::{Access, AccessLog, Config, Guard, Through, Tls, TokenService, Tokens, Users};
 
+use super::upstream::Remotes;
 use crate::cli::ServeArgs;
 use crate::clock;
 use crate::failure::Failure;
+use crate::pulls::registries;
 
 /// Reads the files that the flags name, and refuses what would let anybody in.
 pub(super) fn config(args: &ServeArgs) -> Result<Config, Failure> {
@@ -34,8 +37,12 @@ pub(super) fn config(args: &ServeArgs) -> Result<Config, Failure> {
             ));
         }
     }
+    let through = match args.pull_through.as_slice() {
+        [] => None,
+        names => Some(Through::new(Arc::new(Remotes(registries()?)), names.to_vec())),
+    };
     let log = (!args.quiet).then(|| AccessLog::new(write));
-    Ok(Config { guard, tls, log, ..Config::new(clock::now) })
+    Ok(Config { guard, tls, through, log, ..Config::new(clock::now) })
 }
 
 fn guard(args: &ServeArgs) -> Result<Guard, Failure> {
