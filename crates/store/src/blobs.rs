@@ -55,6 +55,22 @@ impl Store {
         })
     }
 
+    /// Names several contents by their digests, as [`Ingest::commit`] does, all of which are waited for at once.
+    pub fn commit_all(&self, ingests: Vec<(Ingest, Digest)>) -> Result<(), StoreError> {
+        let Some((first, _)) = ingests.first() else { return Ok(()) };
+        shipway_linux::sync_filesystem(first.content.get_ref())
+            .map_err(StoreError::io("sync", &first.path))?;
+        for (ingest, wanted) in ingests {
+            ingest.name(Some(wanted))?;
+        }
+        self.sync_names()
+    }
+
+    fn sync_names(&self) -> Result<(), StoreError> {
+        let dir = self.root().join("blobs/sha256");
+        shipway_linux::sync_directory(&dir).map_err(StoreError::io("sync", &dir))
+    }
+
     /// Reads a document of at most `limit` bytes and checks that it is what its digest says.
     pub fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, StoreError> {
         let mut bytes = Vec::new();
@@ -81,15 +97,20 @@ impl Ingest {
 
     /// Names the content by its digest, which must be `wanted` if given. Everything is on the disk afterwards.
     pub fn commit(self, wanted: Option<Digest>) -> Result<Digest, StoreError> {
+        self.content.get_ref().sync_all().map_err(StoreError::io("sync", &self.path))?;
+        let found = self.name(wanted)?;
+        self.store.sync_names()?;
+        Ok(found)
+    }
+
+    /// Names content that is on the disk.
+    fn name(&self, wanted: Option<Digest>) -> Result<Digest, StoreError> {
         let found = self.content.digest();
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
             return Err(StoreError::Mismatch { wanted, found });
         }
         let path = self.store.blob_path(&found);
-        self.content.get_ref().sync_all().map_err(StoreError::io("sync", &self.path))?;
         fs_err::rename(&self.path, &path).map_err(StoreError::io("name", &path))?;
-        let dir = self.store.root().join("blobs/sha256");
-        shipway_linux::sync_directory(&dir).map_err(StoreError::io("sync", &dir))?;
         Ok(found)
     }
 }
@@ -148,6 +169,24 @@ mod tests {
         ingest.write_all(b"half").unwrap();
         drop(ingest);
         assert_eq!(fs_err::read_dir(store.tmp()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn several_get_their_names_together_up_to_the_first_that_is_wrong() {
+        let (_dir, store) = store();
+        let ingest = |text: &str| {
+            let mut ingest = store.ingest().unwrap();
+            ingest.write_all(text.as_bytes()).unwrap();
+            ingest
+        };
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        store.commit_all(vec![(ingest("a"), digest("a")), (ingest("b"), digest("b"))]).unwrap();
+        assert!(store.has_blob(&digest("a")) && store.has_blob(&digest("b")));
+        let wrong = store.commit_all(vec![(ingest("c"), digest("d")), (ingest("e"), digest("e"))]);
+        assert!(matches!(wrong, Err(StoreError::Mismatch { .. })));
+        assert!(!store.has_blob(&digest("c")) && !store.has_blob(&digest("d")));
+        assert_eq!(fs_err::read_dir(store.tmp()).unwrap().count(), 0);
+        store.commit_all(Vec::new()).unwrap();
     }
 
     #[test]

@@ -202,6 +202,16 @@ impl Store {
         self.try_write(operation, Durability::Synced, |transaction| work(transaction).map(Ok))
     }
 
+    /// Runs `work` in a transaction whose change need not outlast a power cut before the next synced one: what is recorded of work
+    /// that is under way.
+    pub(crate) fn write_lazily<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.try_write(operation, Durability::Lazy, |transaction| work(transaction).map(Ok))
+    }
+
     /// Runs `work` in a transaction as [`Store::write`] does; nothing changes if it refuses.
     pub(crate) fn try_write<T>(
         &self,

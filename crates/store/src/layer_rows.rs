@@ -117,12 +117,12 @@ pub(crate) fn boot() -> &'static str {
 }
 
 impl Store {
-    /// Records a layer whose tree is complete under its name.
+    /// Records a layer whose tree is complete under its name. [`Store::sync_layers`] makes it lasting.
     pub fn record_layer(&self, row: &LayerRow) -> Result<(), StoreError> {
         let diff_id = row.diff_id.map(|diff_id| diff_id.to_string());
         let size = i64::try_from(row.size).unwrap_or(i64::MAX);
         let notes = serde_json::to_string(&row.notes).expect("lists of texts are always JSON");
-        self.write("record a layer", |transaction| {
+        self.write_lazily("record a layer", |transaction| {
             let sql =
                 "INSERT INTO layers (id, diff_id, size, notes, boot, synced) VALUES (?1, ?2, ?3, ?4, ?5, 0)";
             transaction.execute(sql, params![row.id.as_str(), diff_id, size, notes, boot()]).map(drop)
@@ -132,7 +132,7 @@ impl Store {
     /// Records the diff ID of a layer and returns the layer that stands for it: another one with equal bytes may
     /// have been there before.
     pub fn record_diff_id(&self, id: &LayerId, diff_id: DiffId) -> Result<LayerId, StoreError> {
-        self.write("record a diff ID", |transaction| {
+        self.write_lazily("record a diff ID", |transaction| {
             let text = diff_id.to_string();
             let sql = "SELECT id FROM layers WHERE diff_id = ?1";
             if let Some(known) = transaction.query_row(sql, [&text], |row| row.get(0)).optional()? {
@@ -147,7 +147,7 @@ impl Store {
     /// Records how many bytes the files of a layer have.
     pub fn record_size(&self, id: &LayerId, size: u64) -> Result<(), StoreError> {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
-        self.write("record a size", |transaction| {
+        self.write_lazily("record a size", |transaction| {
             transaction
                 .execute("UPDATE layers SET size = ?2 WHERE id = ?1", params![id.as_str(), size])
                 .map(drop)
@@ -188,13 +188,18 @@ impl Store {
         if new.is_empty() {
             return Ok(());
         }
-        let dir = self.root().join("layers");
-        let opened = std::fs::File::open(&dir).map_err(StoreError::io("open", &dir))?;
-        shipway_linux::sync_filesystem(opened).map_err(StoreError::io("sync", &dir))?;
+        self.flush()?;
         self.write("record synced layers", |transaction| {
             let mut statement = transaction.prepare("UPDATE layers SET synced = 1 WHERE id = ?1")?;
             new.iter().try_for_each(|id| statement.execute([id]).map(drop))
         })
+    }
+
+    /// Writes everything to the disk that was written so far. Nothing is recorded of it: it only leaves less to wait for at the end.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let dir = self.root().join("layers");
+        let opened = std::fs::File::open(&dir).map_err(StoreError::io("open", &dir))?;
+        shipway_linux::sync_filesystem(opened).map_err(StoreError::io("sync", &dir))
     }
 
     /// Forgets the layers that a power cut may have damaged; [`Store::gc`] finds their trees.

@@ -93,10 +93,10 @@ impl Store {
         Ok(found)
     }
 
-    /// Records a compressed form of a layer.
+    /// Records a compressed form of a layer. The next name that an image gets makes it lasting.
     pub fn record_packed(&self, diff_id: DiffId, packed: &Packed) -> Result<(), StoreError> {
         let size = i64::try_from(packed.size).unwrap_or(i64::MAX);
-        self.write("record a compressed layer", |transaction| {
+        self.write_lazily("record a compressed layer", |transaction| {
             let sql =
                 "INSERT INTO packed (diff_id, digest, size, media_type, packer) VALUES (?1, ?2, ?3, ?4, ?5)
                        ON CONFLICT DO NOTHING";

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{self, Read, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -21,6 +21,8 @@ const PARALLEL: usize = 6;
 /// What goes from one thread to the other at a time, and how much may wait there.
 const PIECE: usize = 256 << 10;
 const WAITING: usize = 8;
+/// The disk gets to work after so many bytes.
+const WRITE_BEHIND: u64 = 16 << 20;
 /// Largest layer, compressed.
 const LAYER_LIMIT: u64 = 64 << 30;
 
@@ -44,6 +46,8 @@ pub(super) struct Layers<'a> {
     /// Each blob once, base first.
     wanted: Vec<&'a (Descriptor, DiffId)>,
     next: AtomicUsize,
+    /// Those that are complete, which are made lasting together.
+    complete: Mutex<Vec<(Ingest, Packed, DiffId)>>,
     /// One layer failed: the others need not be finished.
     failed: AtomicBool,
 }
@@ -67,7 +71,14 @@ impl<'a> Layers<'a> {
         }
         let mut seen = HashSet::new();
         let wanted = layers.iter().filter(|(layer, _)| seen.insert(layer.digest)).collect();
-        Ok(Self { deps, sources, wanted, next: AtomicUsize::new(0), failed: AtomicBool::new(false) })
+        Ok(Self {
+            deps,
+            sources,
+            wanted,
+            next: AtomicUsize::new(0),
+            complete: Mutex::default(),
+            failed: AtomicBool::new(false),
+        })
     }
 
     /// Brings all layers here. Nothing is said of an image that is here already.
@@ -86,19 +97,60 @@ impl<'a> Layers<'a> {
         let digests: Vec<Digest> = self.wanted.iter().map(|(layer, _)| layer.digest).collect();
         self.deps.progress.event(&Event::Layers(&digests));
         let failure: Mutex<Option<RegistryError>> = Mutex::default();
+        let (written, writes) = channel();
         thread::scope(|scope| {
+            scope.spawn(move || self.write_behind(&writes));
             for _thread in 0..PARALLEL.min(self.wanted.len()) {
-                scope.spawn(|| {
+                let (written, failure) = (written.clone(), &failure);
+                scope.spawn(move || {
                     while let Some((layer, diff_id)) = self.take() {
-                        if let Err(error) = self.sources.persist(|| self.one(layer, *diff_id)) {
+                        if let Err(error) = self.sources.persist(|| self.one(layer, *diff_id, &written)) {
                             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                             self.failed.store(true, Ordering::Relaxed);
                         }
                     }
                 });
             }
+            drop(written);
         });
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        // Also where one has failed: the others need not come again.
+        let kept = self.keep();
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(kept, Err)
+    }
+
+    /// Keeps the disk at work while more layers come, so that little is left to wait for at the end.
+    fn write_behind(&self, writes: &Receiver<u64>) {
+        let mut bytes = 0;
+        while let Ok(more) = writes.recv() {
+            bytes += more;
+            if bytes < WRITE_BEHIND {
+                continue;
+            }
+            bytes = 0;
+            // Those that came meanwhile are part of it.
+            while writes.try_recv().is_ok() {}
+            if let Err(error) = self.deps.store.flush() {
+                // The sync at the end fails too, and is heard of.
+                tracing::debug!(%error, "nothing is written behind");
+                return;
+            }
+        }
+    }
+
+    /// Names the archives of the layers that are complete.
+    fn keep(&self) -> Result<(), RegistryError> {
+        let store = self.deps.store;
+        let complete = std::mem::take(&mut *self.complete.lock().unwrap_or_else(PoisonError::into_inner));
+        let (mut ingests, mut records) = (Vec::new(), Vec::new());
+        for (ingest, packed, diff_id) in complete {
+            ingests.push((ingest, packed.digest));
+            records.push((packed, diff_id));
+        }
+        store.commit_all(ingests).map_err(RegistryError::store)?;
+        for (packed, diff_id) in records {
+            store.record_packed(diff_id, &packed).map_err(RegistryError::store)?;
+        }
+        Ok(())
     }
 
     fn take(&self) -> Option<&'a (Descriptor, DiffId)> {
@@ -116,14 +168,15 @@ impl<'a> Layers<'a> {
         self.deps.progress.event(&Event::Layer { digest: &layer.digest, state });
     }
 
-    fn one(&self, layer: &Descriptor, diff_id: DiffId) -> Result<(), RegistryError> {
+    fn one(&self, layer: &Descriptor, diff_id: DiffId, written: &Sender<u64>) -> Result<(), RegistryError> {
         if self.is_here(layer, diff_id)? {
             self.say(layer, LayerState::Exists);
             return Ok(());
         }
         let (sender, receiver) = sync_channel(WAITING);
+        let written = written.clone();
         let (downloaded, imported) = thread::scope(|scope| {
-            let download = scope.spawn(move || self.download(layer, sender));
+            let download = scope.spawn(move || self.download(layer, sender, &written));
             let mut pipe = Pipe { receiver, piece: Vec::new(), at: 0 };
             let imported = self.deps.sink.import(&mut pipe, diff_id);
             if imported.is_ok() {
@@ -137,14 +190,13 @@ impl<'a> Layers<'a> {
         let downloaded = downloaded?;
         imported.map_err(|error| cannot("take in", layer, error))?;
         let Some(ingest) = downloaded else { return Ok(()) };
-        ingest.commit(Some(layer.digest)).map_err(RegistryError::store)?;
         let packed = Packed {
             digest: layer.digest,
             size: layer.size,
             media_type: layer.media_type.as_str().to_owned(),
             packer: String::new(),
         };
-        self.deps.store.record_packed(diff_id, &packed).map_err(RegistryError::store)?;
+        self.complete.lock().unwrap_or_else(PoisonError::into_inner).push((ingest, packed, diff_id));
         self.say(layer, LayerState::Done);
         Ok(())
     }
@@ -154,6 +206,7 @@ impl<'a> Layers<'a> {
         &self,
         layer: &Descriptor,
         pieces: SyncSender<io::Result<Vec<u8>>>,
+        written: &Sender<u64>,
     ) -> Result<Option<Ingest>, RegistryError> {
         let mut ingest = self.deps.store.ingest().map_err(RegistryError::store)?;
         let mut reader = BlobReader::new(self.sources, layer);
@@ -178,6 +231,8 @@ impl<'a> Layers<'a> {
                 RegistryError::store(StoreError::of_write(&self.deps.store.tmp(), error))
             })?;
             done += read as u64;
+            // Whoever hears it is gone only after a failure.
+            written.send(read as u64).unwrap_or_default();
             self.say(layer, LayerState::Moving { done, total: layer.size });
             if self.failed.load(Ordering::Relaxed) || pieces.send(Ok(piece)).is_err() {
                 return Ok(None);
