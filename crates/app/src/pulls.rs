@@ -11,6 +11,7 @@ use shipway_distribution::{
 use shipway_kubelet::ImagePuller;
 use shipway_layers::{LayerError, LayerStore as _, Unpacked};
 use shipway_oci::{DiffId, ParseReferenceError, Platform, Reference};
+use shipway_registry::Archives;
 use shipway_store::{Found, Store, StoreError};
 
 use crate::cli::PullPolicy;
@@ -179,6 +180,12 @@ impl LayerSource for Trees {
         let row = self.store.layer_of(diff_id).map_err(seam)?;
         let row = row.ok_or_else(|| seam(LayerError::NoLayer(diff_id.to_string())))?;
         self.layers.export(&row.id, out).map_err(seam)
+    }
+}
+
+impl Archives for Trees {
+    fn write(&self, diff_id: DiffId, out: &mut dyn Write) -> std::io::Result<()> {
+        self.export(diff_id, out).map_err(|error| std::io::Error::other(error.to_string()))
     }
 }
 

@@ -3,15 +3,16 @@
 mod layers;
 
 use shipway_fetch::Method;
-use shipway_oci::{Digest, Manifest, MediaType, Reference};
+use shipway_oci::{Digest, ImageConfig, Manifest, MediaType, Reference};
 use shipway_store::{Found, Store};
 
 use self::layers::Layers;
 use crate::documents::Repository;
+use crate::endpoint::is_loopback;
 use crate::refusal::{Attempt, refusal};
 use crate::registry::Ask;
 use crate::upload::{Bytes, Upload};
-use crate::{Event, LayerSource, Progress, PushError, Registries, RegistryError};
+use crate::{Event, LayerSource, LayerState, Progress, PushError, Registries, RegistryError};
 
 /// What pushing needs.
 #[derive(Clone, Copy, Debug)]
@@ -61,10 +62,14 @@ impl One<'_> {
         let store = self.deps.store;
         let manifest = store.manifest(&self.image.manifest).map_err(RegistryError::store)?;
         let config = store.config(&self.image.image_id).map_err(RegistryError::store)?;
-        let there =
-            Layers::new(self.deps, &self.repository, &self.scope, &manifest, &config.rootfs.diff_ids)?
-                .send()?;
-        self.send_config()?;
+        let there = if self.give(&manifest, &config)? {
+            manifest.layers.clone()
+        } else {
+            let diff_ids = &config.rootfs.diff_ids;
+            let there = Layers::new(self.deps, &self.repository, &self.scope, &manifest, diff_ids)?.send()?;
+            self.send_config()?;
+            there
+        };
         let bytes = if there == manifest.layers {
             store
                 .read_blob(&self.image.manifest, crate::documents::DOCUMENT_LIMIT)
@@ -80,6 +85,32 @@ impl One<'_> {
             .record_digest(&self.reference.name(), digest, self.image.image_id, digest)
             .map_err(RegistryError::store)?;
         Ok(Pushed { digest, size: bytes.len() as u64 })
+    }
+
+    /// Has a registry on this machine take everything from the store, if it is the one that we use too: no bytes are sent. Returns
+    /// whether it has.
+    fn give(&self, manifest: &Manifest, config: &ImageConfig) -> Result<bool, RegistryError> {
+        let registry = &self.repository.registry;
+        if !is_loopback(registry.inner.host.endpoint.host()) {
+            return Ok(false);
+        }
+        let base = registry.url("");
+        let response = registry.ask(&Ask::new(Method::Head, &base, &self.scope), &[])?;
+        if !response.header("server").is_some_and(|server| server.starts_with("shipway/")) {
+            return Ok(false);
+        }
+        let layers = manifest.layers.iter().map(|layer| layer.digest);
+        for digest in [self.image.image_id].into_iter().chain(layers) {
+            if !self.repository.mount_own(self.deps.store, &digest, &self.scope)? {
+                return Ok(false);
+            }
+        }
+        let diff_ids: Vec<Digest> = config.rootfs.diff_ids.iter().map(|diff_id| diff_id.0).collect();
+        announce(self.deps.progress, &diff_ids);
+        for digest in &diff_ids {
+            self.deps.progress.event(&Event::Layer { digest, state: LayerState::Exists });
+        }
+        Ok(true)
     }
 
     fn send_config(&self) -> Result<(), RegistryError> {

@@ -7,9 +7,11 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use shipway_oci::DiffId;
 use tokio::task::spawn_blocking;
 
 use crate::answer::{empty, set, text};
+use crate::archive;
 use crate::digest::AnyDigest;
 use crate::range::{self, Part};
 use crate::refusal::Refusal;
@@ -27,15 +29,31 @@ pub(crate) async fn get(
     method: &Method,
 ) -> Result<Response, Refusal> {
     let wanted = digest.clone();
-    let (file, size) = registry
+    let (content, size) = registry
         .block(move |store| {
             let blob = store.hosted_blob(&name, wanted.as_str())?.ok_or_else(Refusal::blob_unknown)?;
+            if let (false, Some(layer)) = (store.has_blob(&blob), store.layer_of(DiffId(blob))?) {
+                return Ok((Content::Layer(DiffId(blob)), layer.size));
+            }
             let file = store.open_blob(&blob)?;
             let size = file.metadata().map_err(|error| Refusal::internal(&error))?.len();
-            Ok((file, size))
+            Ok((Content::File(file), size))
         })
         .await?;
-    answer(headers, method, (&digest, size), |first, length| stream(file, first, length))
+    let archives = registry.inner.config.archives.clone();
+    answer(headers, method, (&digest, size), |first, length| match (content, archives) {
+        (Content::File(file), _) => stream(file, first, length),
+        (Content::Layer(diff_id), Some(archives)) => archive::body(archives, diff_id, first, length),
+        // The client sees that the body is too short.
+        (Content::Layer(_), None) => Body::empty(),
+    })
+}
+
+/// Where the bytes of a blob are.
+enum Content {
+    File(File),
+    /// In the files of a layer.
+    Layer(DiffId),
 }
 
 /// Answers with the part of a blob that is wanted; `body` gives so many bytes from a place on.

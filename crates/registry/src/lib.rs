@@ -14,6 +14,7 @@
 //! | `through` | a cache of other registries |
 //! | `metrics` | numbers for Prometheus |
 //! | `blobs`, `range` | reading, deleting and mounting blobs |
+//! | `archive` | layers of the store, sent as archives |
 //! | `uploads` | content on its way, in one piece or in many |
 //! | `manifests` | manifests and tags, and what a manifest must be |
 //! | `listings` | tags, repositories, referrers |
@@ -23,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod archive;
 mod blobs;
 mod connections;
 mod digest;
@@ -40,6 +42,7 @@ mod through;
 mod tls;
 mod uploads;
 
+pub use archive::Archives;
 pub use guard::{Guard, TokenService, TokenServiceError, Tokens, Users, UsersError};
 pub use listen::ServeError;
 pub use server::{Access, AccessLog, Config, Registry};

@@ -115,10 +115,11 @@ pub(crate) async fn put(
         .block(move |store| {
             let _lease = store.lease()?;
             for blob in &said.needed {
-                store
-                    .hosted_blob(&repository, blob)?
-                    .filter(|blob| store.has_blob(blob))
-                    .ok_or_else(|| Refusal::manifest_blob_unknown(blob))?;
+                let held =
+                    store.hosted_blob(&repository, blob)?.map(|held| store.holds(&held)).transpose()?;
+                if held != Some(true) {
+                    return Err(Refusal::manifest_blob_unknown(blob));
+                }
             }
             let manifest = HostedManifest {
                 digest: known.to_string(),

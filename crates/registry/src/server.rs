@@ -15,6 +15,7 @@ use shipway_store::Store;
 use tokio::time::timeout;
 
 use crate::answer::{document, text};
+use crate::archive::Archives;
 use crate::connections::Connections;
 use crate::guard::{Action, Caller, Guard, Wish};
 use crate::listen::Peer;
@@ -29,6 +30,8 @@ use crate::{blobs, listings, manifests, uploads};
 
 /// Compat: distribution.
 const VERSION: (&str, &str) = ("docker-distribution-api-version", "registry/2.0");
+/// Our own clients know us by it.
+const SERVER: &str = concat!("shipway/", env!("CARGO_PKG_VERSION"));
 /// Spec: Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -53,6 +56,8 @@ pub struct Config {
     pub guard: Guard,
     /// Connections are encrypted with this.
     pub tls: Option<Tls>,
+    /// Layers that are in the store as files are sent with this.
+    pub archives: Option<Arc<dyn Archives>>,
     /// It is a cache of other registries, and takes no pushes.
     pub through: Option<Through>,
 }
@@ -70,6 +75,7 @@ impl Config {
             connections: 2048,
             guard: Guard::default(),
             tls: None,
+            archives: None,
             through: None,
         }
     }
@@ -153,6 +159,7 @@ impl Registry {
         let mut seen = Seen { caller: Caller::Anonymous, place: "nothing" };
         let mut response = self.route(request, &mut seen).await.unwrap_or_else(Refusal::into_response);
         response.headers_mut().insert(VERSION.0, HeaderValue::from_static(VERSION.1));
+        response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
         let length = text(response.headers(), "content-length").and_then(|length| length.parse().ok());
         let length = length.or_else(|| response.body().size_hint().exact());
         let (status, took) = (response.status().as_u16(), begun.elapsed());
@@ -217,7 +224,7 @@ impl Registry {
                 manifests::delete(self, name, reference).await
             }
             Place::Uploads { name } if *method == Method::POST => {
-                uploads::begin(self, name, &query, &seen.caller, body).await
+                uploads::begin(self, name, (headers, &query), &seen.caller, body).await
             }
             Place::Upload { name, id } if *method == Method::GET => uploads::stand(self, &name, &id).await,
             Place::Upload { name, id } if *method == Method::PATCH => {

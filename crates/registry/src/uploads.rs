@@ -11,7 +11,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use shipway_oci::Digest;
-use shipway_store::{Ingest, Lease, Store, StoreError};
+use shipway_store::{Ingest, Lease, MOUNT_PROOF, Store, StoreError};
 use tokio::sync::{Mutex as Turn, mpsc};
 use tokio::task::spawn_blocking;
 
@@ -118,12 +118,17 @@ fn digest_of(text: &str) -> Result<AnyDigest, Refusal> {
 pub(crate) async fn begin(
     registry: &Registry,
     name: String,
-    query: &Query,
+    (headers, query): (&HeaderMap, &Query),
     caller: &Caller,
     body: Body,
 ) -> Result<Response, Refusal> {
     if let Some(wanted) = query.get("mount") {
         let digest = digest_of(wanted)?;
+        if let Some(proof) = text(headers, MOUNT_PROOF)
+            && take(registry, &name, text(headers, "host").unwrap_or_default(), &digest, proof).await?
+        {
+            return Ok(created(&name, &digest));
+        }
         let from = query.get("from").filter(|from| !from.is_empty()).map(path::name).transpose()?;
         // What somebody may not read is not there to mount.
         let guard = &registry.inner.config.guard;
@@ -144,6 +149,33 @@ pub(crate) async fn begin(
     let done = finish(registry, &name, &id, &digest, body).await;
     registry.inner.uploads.forget(&id);
     done
+}
+
+/// Gives a repository what is in the store, if whoever asks can read that anyway. Nothing is sent then.
+async fn take(
+    registry: &Registry,
+    name: &str,
+    host: &str,
+    digest: &AnyDigest,
+    proof: &str,
+) -> Result<bool, Refusal> {
+    let (Ok(blob), now, has_archives) =
+        (digest.as_str().parse::<Digest>(), registry.now(), registry.inner.config.archives.is_some())
+    else {
+        return Ok(false);
+    };
+    let [name, host, proof] = [name, host, proof].map(str::to_owned);
+    registry
+        .block(move |store| {
+            let _lease = store.lease()?;
+            let is_here = store.has_blob(&blob) || (has_archives && store.holds(&blob)?);
+            if !is_here || store.mount_proof(&host, &name, &blob)? != proof {
+                return Ok(false);
+            }
+            store.host_blob(&name, &blob.to_string(), blob, now)?;
+            Ok(true)
+        })
+        .await
 }
 
 async fn mount(

@@ -21,8 +21,15 @@ const LOG_PAGES: i64 = 256;
 
 const STEPS: [&str; 5] = [TABLES, CONTAINERS, REGISTRIES, HOSTED, CACHED];
 
-/// Version 5: when a manifest of another registry was asked for last.
-const CACHED: &str = "ALTER TABLE hosted_manifests ADD COLUMN used INTEGER NOT NULL DEFAULT 0;";
+/// Version 5: when a manifest of another registry was asked for last; what only readers of the store know.
+const CACHED: &str = "
+ALTER TABLE hosted_manifests ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE secrets (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+INSERT INTO secrets (name, value) VALUES ('proof', hex(randomblob(32)));
+";
 
 /// Version 4: what our own registry serves.
 const HOSTED: &str = "

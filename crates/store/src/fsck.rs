@@ -293,7 +293,11 @@ impl Store {
                     .collect::<Result<_, _>>()?;
                 Ok((blobs, manifests))
             })?;
-        let is_sound = |blob: &str| blob.parse().is_ok_and(|blob: Digest| sound.contains(&blob));
+        let layers: HashSet<Digest> =
+            self.layers()?.into_iter().filter_map(|row| row.diff_id).map(|diff_id| diff_id.0).collect();
+        let is_sound = |blob: &str| {
+            blob.parse().is_ok_and(|blob: Digest| sound.contains(&blob) || layers.contains(&blob))
+        };
         let mut faults = Vec::new();
         for (repository, digest, blob, names) in manifests {
             let is_lost = |name: &&str| {

@@ -61,7 +61,10 @@ impl Store {
     pub fn gc(&self, now: i64) -> Result<Option<Freed>, StoreError> {
         let Some(lock) = self.try_exclusive()? else { return Ok(None) };
         let mut needed = self.needed()?;
-        needed.blobs.extend(self.hosted_needs(now)?);
+        let hosted = self.hosted_needs(now)?;
+        // Repositories may have a layer as its files, of which its archive is made when it is asked for.
+        needed.diff_ids.extend(hosted.iter().map(|hex| format!("sha256:{hex}")));
+        needed.blobs.extend(hosted);
         let (kept, mut freed) = self.free("collect garbage", |transaction| {
             let mut freed = Freed::default();
             let mut kept = HashSet::new();

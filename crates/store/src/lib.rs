@@ -23,6 +23,7 @@ mod images;
 mod layer_rows;
 mod lease;
 mod names;
+mod proof;
 mod registries;
 mod reserve;
 
@@ -39,4 +40,5 @@ pub use images::{ImageRecord, Removal};
 pub use layer_rows::{LayerId, LayerNotes, LayerRow, NotedPath};
 pub use lease::Lease;
 pub use names::Found;
+pub use proof::MOUNT_PROOF;
 pub use registries::{Packed, RepositoryDigest};

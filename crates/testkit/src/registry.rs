@@ -342,6 +342,10 @@ fn write(asked: &Asked, repository: &str, upload: &str, query: &str, contents: &
             contents.links.push((repository.to_owned(), digest));
             Reply::new(201, "")
         }
+        "DELETE" => {
+            contents.uploads.insert(upload.to_owned(), Vec::new());
+            Reply::new(204, "")
+        }
         other => panic!("{other}"),
     }
 }

@@ -3,9 +3,10 @@
 mod config;
 mod upstream;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use shipway_registry::Registry;
+use shipway_registry::{Config, Registry};
 use shipway_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,7 @@ use crate::cli::{RegistryCommand, ServeArgs};
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::pulls::Trees;
 use crate::tasks::{self, Stopping};
 use crate::ui::Ui;
 
@@ -35,7 +37,8 @@ pub(crate) fn run(engine: &Engine, command: &RegistryCommand, ui: &mut Ui) -> Re
 }
 
 fn serve(engine: &Engine, args: &ServeArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let config = config::config(args)?;
+    let trees = Trees { store: engine.store.clone(), layers: engine.layers.clone() };
+    let config = Config { archives: Some(Arc::new(trees)), ..config::config(args)? };
     let stopping = Stopping::hold()?;
     // As many as the kernel allows: each connection is one.
     drop(shipway_linux::limit_open_files(FILES, FILES));
