@@ -3,7 +3,6 @@
 use super::Flag;
 
 const RESOURCES: &str = "limits for RUN steps are not there; leave it out";
-const REGISTRY: &str = "build with -t, then `shipway push NAME`";
 const RECORDS: &str = "leave it out: the image has no such attachments";
 const OLD_BUILDER: &str = "only docker's classic builder used it";
 
@@ -35,7 +34,6 @@ pub(super) const BUILD: &[Flag] = &[
     Flag::value("no-cache-filter", "use --no-cache: no step is taken from the cache then"),
     Flag::value("output", "the image goes to the store; leave it out").with_short('o'),
     Flag::value("provenance", RECORDS),
-    Flag::switch("push", REGISTRY),
     Flag::switch("rm", "").ignored("nothing of a step stays but its layer"),
     Flag::value("sbom", RECORDS),
     Flag::value("security-opt", RESOURCES),

@@ -40,6 +40,7 @@ pub(crate) enum BuildNetworkKind {
   shipway build -t web .                       name the image `web:latest`
   shipway build -t web:1.2 -t web:latest .     two names
   shipway build -f deploy/Dockerfile .         another Dockerfile
+  shipway build -t registry.example/web:1 --push .
   shipway build --build-arg VERSION=3 --target test .
   shipway build --secret id=token,src=FILE .   for RUN --mount=type=secret,id=token
   shipway build --bootstrap-base .             `FROM debian:bookworm` from the host's package mirror")]
@@ -47,6 +48,9 @@ pub(crate) struct BuildArgs {
     /// Directory that COPY reads from
     #[arg(value_name = "PATH")]
     pub(crate) context: Vec<PathBuf>,
+    /// Push the result under each of its names, one after the other
+    #[arg(long, requires = "tags")]
+    pub(crate) push: bool,
     /// Name of the result, `name[:tag]`; may be given several times
     #[arg(short, long = "tag", value_name = "NAME")]
     pub(crate) tags: Vec<String>,

@@ -5,6 +5,7 @@ mod secret;
 use std::path::{Path, PathBuf};
 
 use shipway_build::{BuildNetwork, BuildRequest};
+use shipway_distribution::Progress;
 use shipway_oci::Platform;
 
 use crate::bases::{AcceptExpired, BaseWishes};
@@ -13,8 +14,11 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::image_build;
 use crate::progress::{End, Show};
+use crate::pulls::Silent;
 use crate::tasks::Stopping;
+use crate::transfers::{Direction, Transfers};
 use crate::ui::Ui;
+use crate::verbs::registry::push;
 
 /// Compat: docker's words.
 const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipway build --help'.\n\n\
@@ -49,6 +53,17 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
                 "name another file: --iidfile FILE",
             )
         })?;
+    }
+    if args.push {
+        for name in &request.tags {
+            let quiet = matches!(style, ProgressStyle::Quiet | ProgressStyle::None);
+            let shown = (!quiet).then(|| Transfers::on_stderr(Direction::Push, None));
+            let progress: &dyn Progress = shown.as_ref().map_or(&Silent, |shown| shown);
+            let pushed = push::push(engine, name, progress)?;
+            if !quiet {
+                ui.note(format!("pushed {}@{}", name.familiar(), pushed.digest));
+            }
+        }
     }
     match style {
         ProgressStyle::Quiet => ui.line(built.image_id),

@@ -5,7 +5,7 @@ mod load;
 mod login;
 mod logout;
 mod pull;
-mod push;
+pub(crate) mod push;
 mod save;
 
 use crate::cli::RegistryVerb;

@@ -214,6 +214,13 @@ fn our_own_registry_takes_images_and_gives_them_back() {
     machine.ok(&["rmi", "box", &name]);
     machine.ok(&["system", "prune", "-af"]);
     assert_eq!(machine.ok(&["images", "-aq"]).0, "");
+    // A build that is pushed at once writes names too.
+    machine.dockerfile("FROM scratch\nCOPY page /page\n");
+    let page = format!("{address}/page:1");
+    let said = machine.ok(&["build", "-t", &page, "--push", "."]).1;
+    assert!(said.contains(&format!("pushed {page}@sha256:")), "{said}");
+    machine.ok(&["rmi", &page]);
+    machine.ok(&["pull", "-q", &page]);
     // What was pushed is the registry's, and outlives the image here.
     let elsewhere = machine.dir.path().join("elsewhere");
     let (root, state) = (elsewhere.join("root"), elsewhere.join("state"));

@@ -1,7 +1,8 @@
 //! `shipway push`
 
-use shipway_distribution::{Progress, Push};
+use shipway_distribution::{Progress, Push, Pushed};
 use shipway_oci::Reference;
+use shipway_store::{Found, StoreError};
 
 use super::one_tag;
 use crate::cli::PushArgs;
@@ -15,13 +16,8 @@ use crate::ui::Ui;
 pub(crate) fn run(engine: &Engine, args: &PushArgs, ui: &mut Ui) -> Result<u8, Failure> {
     one_tag("push", args.all_tags)?;
     let reference: Reference = args.name.parse()?;
-    let Some(tag) = reference.tag().filter(|_| reference.digest().is_none()) else {
-        return Err(Failure::new(
-            format!("cannot push `{}`: a digest cannot be chosen", reference.familiar()),
-            format!("name a tag: `shipway tag {} {}:TAG`", reference.familiar(), reference.familiar_name()),
-        ));
-    };
-    let found = engine.store.resolve(&reference.to_string()).map_err(|error| not_here(&reference, error))?;
+    // What cannot be pushed is refused before anything is said.
+    let (tag, _) = image(engine, &reference)?;
     let (shown, silent);
     let progress: &dyn Progress = if args.quiet {
         silent = Silent;
@@ -35,12 +31,7 @@ pub(crate) fn run(engine: &Engine, args: &PushArgs, ui: &mut Ui) -> Result<u8, F
         shown = Transfers::on_stdout(Direction::Push, None);
         &shown
     };
-    let registries = pulls::registries()?;
-    // What is sent must not be collected on the way.
-    let _lease = engine.store.lease()?;
-    let source = Trees { store: engine.store.clone(), layers: engine.layers.clone() };
-    let deps = Push { registries: &registries, store: &engine.store, source: &source, progress };
-    let pushed = shipway_distribution::push(deps, &reference, &found)?;
+    let pushed = push(engine, &reference, progress)?;
     if args.quiet {
         ui.line(&reference);
     } else {
@@ -49,9 +40,36 @@ pub(crate) fn run(engine: &Engine, args: &PushArgs, ui: &mut Ui) -> Result<u8, F
     Ok(0)
 }
 
-fn not_here(reference: &Reference, error: shipway_store::StoreError) -> Failure {
+/// Pushes the image that has a name.
+pub(crate) fn push(
+    engine: &Engine,
+    reference: &Reference,
+    progress: &dyn Progress,
+) -> Result<Pushed, Failure> {
+    let registries = pulls::registries()?;
+    // What is sent must not be collected on the way.
+    let _lease = engine.store.lease()?;
+    let (_, found) = image(engine, reference)?;
+    let source = Trees { store: engine.store.clone(), layers: engine.layers.clone() };
+    let deps = Push { registries: &registries, store: &engine.store, source: &source, progress };
+    Ok(shipway_distribution::push(deps, reference, &found)?)
+}
+
+/// Returns the tag of a name, and the image that has it.
+fn image<'a>(engine: &Engine, reference: &'a Reference) -> Result<(&'a str, Found), Failure> {
+    let tag = reference.tag().filter(|_| reference.digest().is_none()).ok_or_else(|| {
+        Failure::new(
+            format!("cannot push `{}`: a digest cannot be chosen", reference.familiar()),
+            format!("name a tag: `shipway tag {} {}:TAG`", reference.familiar(), reference.familiar_name()),
+        )
+    })?;
+    let found = engine.store.resolve(&reference.to_string()).map_err(|error| not_here(reference, error))?;
+    Ok((tag, found))
+}
+
+fn not_here(reference: &Reference, error: StoreError) -> Failure {
     match error {
-        shipway_store::StoreError::NoImage(_) => Failure::new(
+        StoreError::NoImage(_) => Failure::new(
             format!("no image here has the name `{}`", reference.familiar()),
             format!("name one so: `shipway tag IMAGE {}`", reference.familiar()),
         ),
