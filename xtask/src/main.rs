@@ -3,6 +3,7 @@
 //! - `check`: format, lints, the repository's own rules, all tests, documentation;
 //! - `rules`: the repository's own rules alone (file lengths, names of modules);
 //! - `guest`: the program on another kernel, in an emulated machine (not part of `check`);
+//! - `soak`: the tests of chance and of endurance, many times more (not part of `check`);
 //! - `bench`: measures Shipway beside its peers (not part of `check`).
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool for developers")]
@@ -11,6 +12,7 @@ mod bench;
 mod check;
 mod guest;
 mod rules;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -21,8 +23,9 @@ fn main() -> ExitCode {
         Some("rules") => rules::run(),
         Some("bench") => bench::run(&arguments[1..]),
         Some("guest") => guest::run(&arguments[1..]),
+        Some("soak") => soak::run(&arguments[1..]),
         _ => {
-            eprintln!("usage: cargo xtask check|rules|guest|bench");
+            eprintln!("usage: cargo xtask check|rules|guest|bench|soak");
             return ExitCode::from(2);
         }
     };

@@ -4,13 +4,13 @@ use std::io::Read as _;
 
 use serde_json::{Map, Value};
 use shipway_fetch::Method;
-use shipway_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, MediaType};
+use shipway_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, MediaType, parse_json};
 
+use crate::RegistryError;
 use crate::blob::BlobReader;
 use crate::refusal::{Attempt, refusal};
 use crate::registry::{Ask, Registry};
 use crate::sources::Sources;
-use crate::{RegistryError, json};
 
 /// Largest manifest, index or config. Compat: containerd, distribution and containers/image agree on 4 MiB.
 pub(crate) const DOCUMENT_LIMIT: u64 = 4 << 20;
@@ -163,14 +163,14 @@ pub(crate) fn fetch_config(
         read.map(|_length| bytes).map_err(|error| reader.failure(error))
     })?;
     let config: ImageConfig =
-        json::parse(&bytes).map_err(|error| wrong(format!("it is no image config: {error}")))?;
+        parse_json(&bytes).map_err(|error| wrong(format!("it is no image config: {error}")))?;
     Ok((bytes, config))
 }
 
 /// Reads a document that was sent as `content_type` (empty if nobody said); the error says what is wrong with it.
 pub fn read_document(bytes: Vec<u8>, content_type: &str) -> Result<Document, String> {
     let fields: Map<String, Value> =
-        json::parse(&bytes).map_err(|error| format!("it is not valid: {error}"))?;
+        parse_json(&bytes).map_err(|error| format!("it is not valid: {error}"))?;
     let own = fields.get("mediaType").and_then(Value::as_str);
     // Some servers do not know what they serve.
     let vague = ["", "application/json", "text/plain", "application/octet-stream"].contains(&content_type);
@@ -195,9 +195,9 @@ pub fn read_document(bytes: Vec<u8>, content_type: &str) -> Result<Document, Str
     let kind = MediaType::new(media_type.clone());
     let parse = |error: serde_json::Error| format!("it is not valid: {error}");
     let content = if kind.is_index() {
-        Content::Index(json::parse(&bytes).map_err(parse)?)
+        Content::Index(parse_json(&bytes).map_err(parse)?)
     } else if kind.is_manifest() {
-        Content::Manifest(Box::new(json::parse(&bytes).map_err(parse)?))
+        Content::Manifest(Box::new(parse_json(&bytes).map_err(parse)?))
     } else {
         return Err(format!("it is of type {media_type}, which is no image"));
     };
@@ -206,9 +206,37 @@ pub fn read_document(bytes: Vec<u8>, content_type: &str) -> Result<Document, Str
 
 #[cfg(test)]
 mod tests {
+    use shipway_testkit::{Dice, rounds};
+
     use super::*;
 
     const ZERO: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+    #[test]
+    fn whatever_a_document_says_it_means_one_thing_or_nothing() {
+        let descriptor = format!(r#"{{"mediaType":"{}","digest":"{ZERO}","size":2}}"#, MediaType::OCI_CONFIG);
+        let image = format!(r#"{{"schemaVersion":2,"config":{descriptor},"layers":[{descriptor}]}}"#);
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{descriptor}]}}"#);
+        let words: [&[u8]; 6] =
+            [b"\"manifests\":[],", b"\"layers\":[],", b"null", b"[[[[", b"-1", b"\"config\":{},"];
+        let mut dice = Dice::new(0xd0);
+        let mut read = 0;
+        for round in 0..rounds(20_000) {
+            let seed = if round % 2 == 0 { &image } else { &index };
+            let bytes = dice.mutate(seed.as_bytes(), &words);
+            let Ok(document) = read_document(bytes.clone(), "") else { continue };
+            read += 1;
+            assert_eq!(document.digest, Digest::of(&bytes));
+            let fields: Value = serde_json::from_slice(&bytes).unwrap();
+            match document.content {
+                Content::Index(_) => {
+                    assert!(fields.get("config").is_none() && fields.get("layers").is_none())
+                }
+                Content::Manifest(_) => assert!(fields.get("manifests").is_none()),
+            }
+        }
+        assert!(read > 1000, "{read}");
+    }
 
     #[test]
     fn a_document_means_one_thing() {

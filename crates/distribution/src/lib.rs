@@ -22,7 +22,6 @@ mod error;
 mod gzip;
 mod helper;
 mod hosts;
-mod json;
 mod passing;
 mod progress;
 mod pull;

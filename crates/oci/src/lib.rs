@@ -13,6 +13,7 @@ mod config;
 mod descriptor;
 mod digest;
 mod hashing;
+mod json;
 mod manifest;
 mod media_type;
 mod platform;
@@ -23,6 +24,7 @@ pub use config::{ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, RootFs
 pub use descriptor::Descriptor;
 pub use digest::{Digest, Hasher, ParseDigestError};
 pub use hashing::Hashing;
+pub use json::parse_json;
 pub use manifest::{Index, Manifest};
 pub use media_type::MediaType;
 pub use platform::{ParsePlatformError, Platform};

@@ -230,7 +230,35 @@ fn check_tag(tag: &str) -> Result<(), ParseReferenceError> {
 
 #[cfg(test)]
 mod tests {
+    use shipway_testkit::{Dice, rounds};
+
     use super::*;
+
+    #[test]
+    fn whatever_is_typed_a_name_means_the_same_when_it_is_written_out() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let seeds = [
+            "alpine".to_owned(),
+            "localhost:5000/team/web:1.2".to_owned(),
+            format!("quay.io/acme/web@{digest}"),
+            format!("[::1]:5000/web:1@{digest}"),
+        ];
+        let words: [&[u8]; 8] = [b"/", b":", b"@sha256:", b"..", b"__", b"docker.io/", b"library/", b"A"];
+        let mut dice = Dice::new(0x0c1);
+        let mut good = 0;
+        for round in 0..rounds(20_000) {
+            let bytes = dice.mutate(seeds[round % seeds.len()].as_bytes(), &words);
+            let text = String::from_utf8_lossy(&bytes);
+            let Ok(reference) = text.parse::<Reference>() else { continue };
+            good += 1;
+            let again: Reference = reference.to_string().parse().unwrap();
+            assert_eq!(again, reference, "{text:?}");
+            assert_eq!(reference.familiar().parse::<Reference>().unwrap(), reference, "{text:?}");
+            let repository = reference.repository();
+            assert!(!repository.split('/').any(|part| part.is_empty() || part.starts_with('.')), "{text:?}");
+        }
+        assert!(good > 1000, "{good}");
+    }
 
     #[test]
     fn names_are_completed_as_docker_does() {

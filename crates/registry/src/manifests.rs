@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
+use shipway_oci::parse_json;
 use shipway_store::{HostedManifest, Store};
 
 use crate::answer::{empty, set, text};
@@ -180,8 +181,8 @@ impl Said {
     /// Reads a manifest that was sent as `header`.
     pub(crate) fn read(bytes: &[u8], header: Option<&str>) -> Result<Self, Refusal> {
         let invalid = |message: &str| Refusal::manifest_invalid(message);
-        let value: Value = serde_json::from_slice(bytes)
-            .map_err(|error| invalid(&format!("the manifest is no JSON: {error}")))?;
+        let value: Value = parse_json(bytes)
+            .map_err(|error| invalid(&format!("the manifest is no JSON that means one thing: {error}")))?;
         let own = value["mediaType"].as_str();
         let header = header.map(|header| header.split(';').next().unwrap_or_default().trim());
         let media_type = match (own, header.filter(|header| !header.is_empty())) {
@@ -261,8 +262,34 @@ fn check_children(value: &Value) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use shipway_testkit::{Dice, rounds};
 
     use super::*;
+
+    #[test]
+    fn whatever_a_manifest_says_it_is_read_or_refused() {
+        let blob = AnyDigest::of(Algorithm::Sha256, b"blob").to_string();
+        let descriptor = json!({"mediaType": "x/config", "digest": blob, "size": 4});
+        let image = json!({
+            "schemaVersion": 2, "mediaType": IMAGES[0], "config": descriptor, "layers": [descriptor],
+            "subject": descriptor, "annotations": {"a": "b"},
+        })
+        .to_string();
+        let words: [&[u8]; 7] =
+            [b"\"manifests\":[]", b"null", b"{}", b"[[[[", b"-1", b"1e999", b"\"mediaType\":\"x\""];
+        let mut dice = Dice::new(0x3a);
+        let mut read = 0;
+        for _ in 0..rounds(20_000) {
+            let bytes = dice.mutate(image.as_bytes(), &words);
+            if let Ok(said) = Said::read(&bytes, [None, Some(IMAGES[0])][dice.roll(2)]) {
+                read += 1;
+                assert!(said.needed.iter().all(|digest| digest.parse::<AnyDigest>().is_ok()));
+                let known = IMAGES.contains(&&*said.media_type) || INDEXES.contains(&&*said.media_type);
+                assert!(known, "{}", said.media_type);
+            }
+        }
+        assert!(read > 100, "{read}");
+    }
 
     #[test]
     fn a_manifest_says_one_thing_and_says_it_well() {
@@ -282,6 +309,7 @@ mod tests {
         };
         for (text, kind, want) in [
             ("{".to_owned(), Some(IMAGES[0]), "is no JSON"),
+            (image.to_string().replacen('{', "{\"layers\":[],", 1), None, "is no JSON that means one thing"),
             ("[]".to_owned(), None, "neither `mediaType` nor"),
             (image.to_string(), Some(IMAGES[1]), "are not the same"),
             (with("schemaVersion", json!(1)), None, "is not 2"),

@@ -143,6 +143,8 @@ pub(crate) fn tag(text: &str) -> Result<String, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use shipway_testkit::{Dice, rounds};
+
     use super::*;
     use crate::digest::Algorithm;
 
@@ -180,6 +182,42 @@ mod tests {
         }
         let colon = format!("/v2/a/b-c/blobs/{}", digest.as_str().replace(':', "%3A"));
         assert_eq!(at(&colon), at("/v2/a/b-c/blobs/DIGEST"));
+    }
+
+    #[test]
+    fn whatever_a_path_says_what_gets_further_fits_the_grammar() {
+        let mut dice = Dice::new(0xa7);
+        let digest = AnyDigest::of(Algorithm::Sha256, b"").to_string();
+        let seeds = [
+            format!("/v2/team/web/blobs/{digest}"),
+            "/v2/team/web/manifests/v1.0".to_owned(),
+            "/v2/team/web/blobs/uploads/7".to_owned(),
+            "/v2/team/web/tags/list".to_owned(),
+            format!("/v2/a/referrers/{digest}"),
+        ];
+        let words: [&[u8]; 8] =
+            [b"..", b"/", b"%2f", b"%00", b"/v2/", b"blobs/uploads/", b"manifests", b"__"];
+        let mut good = 0;
+        for round in 0..rounds(20_000) {
+            let bytes = dice.mutate(seeds[round % seeds.len()].as_bytes(), &words);
+            let path = String::from_utf8_lossy(&bytes);
+            let Ok(place) = Place::parse(&path) else { continue };
+            if let Some((name, _)) = place.of_repository() {
+                good += 1;
+                let is_safe = |part: &str| {
+                    !part.is_empty()
+                        && !part.starts_with('.')
+                        && part
+                            .bytes()
+                            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+                };
+                assert!(name.len() <= NAME && name.split('/').all(is_safe), "{path:?}: {name:?}");
+            }
+            if let Place::Manifest { reference: Target::Tag(tag), .. } = &place {
+                assert!(tag.len() <= TAG && !tag.starts_with(['.', '-']) && !tag.contains('/'), "{path:?}");
+            }
+        }
+        assert!(good > 1000, "{good}");
     }
 
     #[test]

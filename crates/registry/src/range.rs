@@ -56,7 +56,28 @@ pub(crate) fn of_piece(header: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use shipway_testkit::{Dice, rounds};
+
     use super::*;
+
+    #[test]
+    fn whatever_a_header_says_a_part_is_within_the_whole() {
+        let mut dice = Dice::new(0x5a);
+        let words: [&[u8]; 6] =
+            [b"bytes=", b"-", b",", b"18446744073709551615", b"18446744073709551616", b"0"];
+        for _ in 0..rounds(20_000) {
+            let header = dice.mutate(b"bytes=10-20", &words);
+            let header = String::from_utf8_lossy(&header);
+            let size = [0, 1, 15, u64::MAX][dice.roll(4)];
+            if let Part::Bytes(first, last) = parse(Some(&header), size) {
+                assert!(first <= last && last < size, "{header:?} of {size}: {first}-{last}");
+            }
+            let piece = header.replace("bytes=", "bytes ");
+            if let Some((first, last)) = of_piece(&piece) {
+                assert!(first <= last, "{piece:?}");
+            }
+        }
+    }
 
     #[test]
     fn ranges_are_read_as_rfc_9110_says() {

@@ -284,7 +284,7 @@ fn check_order(name: &str, id: &str, headers: &HeaderMap, received: u64) -> Resu
         return Err(refuse("the Content-Range is no range"));
     };
     let length: Option<u64> = text(headers, "content-length").and_then(|length| length.parse().ok());
-    if first != received || length.is_some_and(|length| length != last - first + 1) {
+    if first != received || length.is_some_and(|length| (last - first).checked_add(1) != Some(length)) {
         return Err(refuse("pieces must come in order, each as long as it says"));
     }
     Ok(())

@@ -5,7 +5,9 @@
 //! nothing is skipped unseen.
 #![forbid(unsafe_code)]
 
+mod dice;
 pub mod registry;
 mod require;
 
+pub use dice::{Dice, rounds};
 pub use require::{Need, require};

@@ -15,4 +15,5 @@ mod network;
 mod newcomer;
 mod registries;
 mod running;
+mod soak;
 mod terminal;

@@ -339,7 +339,7 @@ fn read_otherwise(bytes: &[u8]) -> io::Result<Vec<Plain>> {
 fn another_reader_finds_the_same_files_or_one_of_the_two_refuses() {
     let mut dice = Dice(0x7a5);
     let (mut same, mut refused) = (0, 0);
-    for round in 0..20_000 {
+    for round in 0..shipway_testkit::rounds(20_000) {
         let bytes = dice.archive();
         let Ok(ours) = read_bytes(&bytes) else {
             refused += 1;

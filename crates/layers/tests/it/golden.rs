@@ -366,10 +366,9 @@ fn random_chains_show_what_the_model_says() {
         return;
     }
     let bench = Bench::new();
-    // For more of them: SEED=7 ROUNDS=5000.
-    let number = |name: &str, usual| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
-    let mut dice = Dice(number("SEED", 0x5eed));
-    let rounds = number("ROUNDS", 100);
+    // For more of them: SEED=7 SOAK=50.
+    let mut dice = Dice(std::env::var("SEED").map_or(0x5eed, |text| text.parse().unwrap()));
+    let rounds = shipway_testkit::rounds(100);
     let mut wrong = Vec::new();
     for _ in 0..rounds {
         let chain = dice.chain();

@@ -6,7 +6,7 @@ use std::path::Path;
 use shipway_layers::{Budget, LayerError, LayerStore as _, Unpacked, unpack};
 use shipway_linux::{Overlay, Root};
 use shipway_store::Store;
-use shipway_testkit::{Need, require};
+use shipway_testkit::{Need, require, rounds};
 
 use crate::golden::Dice;
 use crate::model::{archive, parse, render_files};
@@ -258,12 +258,12 @@ fn malformed_archives_change_nothing_outside_and_are_taken_or_refused_whole() {
     if !require(&[Need::Root, Need::Overlay]) {
         return;
     }
-    // For more of them: SEED=7 ROUNDS=5000.
-    let number = |name: &str, usual| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
-    let rounds = number("ROUNDS", 600);
+    // For more of them: SEED=7 SOAK=10.
+    let seed = std::env::var("SEED").map_or(0xbad, |text| text.parse().unwrap());
+    let rounds = rounds(600);
     let host = Host::new();
     let outside = host.dir.path().join("host").to_str().unwrap().to_owned();
-    let mut forge = Forge { dice: Dice(number("SEED", 0xbad)), outside };
+    let mut forge = Forge { dice: Dice(seed), outside };
     let base = parse("a/ 700; a/b/; a/b/c=1; b=2; l->a; m->OUTSIDE; etc/; etc/passwd=3");
     let base = host.layers.import(&mut archive(&base).as_slice(), None).unwrap().diff_id;
     let (mut taken, mut refused) = (0, 0);

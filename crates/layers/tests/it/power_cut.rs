@@ -3,14 +3,14 @@
 //! The store lies on an ext4 file system of its own, with a journal, which is stopped in the middle of the work and mounted again.
 //! That shows files that were never written to the disk; it does not show torn sectors or disks that lie.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use shipway_layers::{LayerStore as _, Unpacked};
 use shipway_linux::{cut_power, forget_private_mounts, keep_mounts_private};
-use shipway_oci::{Descriptor, ImageConfig, Manifest, MediaType, Reference, RootFs};
-use shipway_store::Store;
+use shipway_oci::{Descriptor, Digest, ImageConfig, Manifest, MediaType, Reference, RootFs};
+use shipway_store::{Packed, Store};
 use shipway_testkit::{Need, require};
 
 use crate::collect;
@@ -99,11 +99,17 @@ fn tar(content: char) -> Vec<u8> {
     archive(&parse(&format!("d/ 711; l->d{}", files.collect::<String>())))
 }
 
+/// What stands for the archive of a layer: long enough to be lost.
+fn packed(content: char) -> Vec<u8> {
+    tar(content).repeat(2)
+}
+
 /// How far an import gets before the power goes.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Reading(usize),
     Imported,
+    Kept,
     Synced,
     Documents,
     Named,
@@ -119,6 +125,16 @@ fn import(disk: &Disk, store: &Store, content: char, until: Phase) -> Result<(),
     if matches!(until, Phase::Imported) {
         cut_power(&disk.path())?;
     }
+    // Its archive, as a pull keeps it.
+    let mut archive = store.ingest()?;
+    archive.write_all(&packed(content))?;
+    let digest = Digest::of(&packed(content));
+    if matches!(until, Phase::Kept) {
+        cut_power(&disk.path())?;
+    }
+    store.commit_all(vec![(archive, digest)])?;
+    let form = Packed { digest, size: 1, media_type: "x".to_owned(), packer: String::new() };
+    store.record_packed(layer.diff_id, &form)?;
     layers.sync()?;
     if matches!(until, Phase::Synced) {
         cut_power(&disk.path())?;
@@ -126,8 +142,10 @@ fn import(disk: &Disk, store: &Store, content: char, until: Phase) -> Result<(),
     let config = ImageConfig { rootfs: RootFs::of_layers(vec![layer.diff_id]), ..ImageConfig::default() };
     let config = serde_json::to_vec(&config)?;
     let image_id = store.put_blob(&config)?;
-    let manifest =
-        Manifest::new(Descriptor::new(MediaType::OCI_CONFIG, image_id, config.len() as u64), Vec::new());
+    let manifest = Manifest::new(
+        Descriptor::new(MediaType::OCI_CONFIG, image_id, config.len() as u64),
+        vec![Descriptor::new("x", digest, 1)],
+    );
     let manifest = store.put_blob(&serde_json::to_vec(&manifest)?)?;
     if matches!(until, Phase::Documents) {
         cut_power(&disk.path())?;
@@ -167,7 +185,7 @@ fn a_power_cut_loses_nothing_that_was_acknowledged_and_leaves_nothing_half_done(
     let disk = Disk::new();
     let length = tar('b').len();
     let reading = (0..8).map(|part| Phase::Reading(length * part / 8 + 1));
-    let phases = reading.chain([Phase::Imported, Phase::Synced, Phase::Documents, Phase::Named]);
+    let phases = reading.chain([Phase::Imported, Phase::Kept, Phase::Synced, Phase::Documents, Phase::Named]);
     import(&disk, &Store::open(&disk.root()).unwrap(), 'a', Phase::Reading(usize::MAX)).unwrap();
     let mut named = 0;
     for phase in phases {
@@ -179,12 +197,13 @@ fn a_power_cut_loses_nothing_that_was_acknowledged_and_leaves_nothing_half_done(
         assert!(has(&store, 'a'), "{phase:?}: an image that was there before is lost");
         assert!(!matches!(phase, Phase::Reading(_)) || done.is_err(), "{phase:?} was not reached");
         let there = has(&store, 'b');
+        assert_eq!(store.fsck(&|_| {}).unwrap(), [], "{phase:?}");
         assert_eq!(there, done.is_ok(), "{phase:?}: acknowledged and there must be the same");
         named += usize::from(there);
         collect(&store).unwrap();
         let count = |dir: &str| fs_err::read_dir(disk.root().join(dir)).unwrap().count();
         let images = 1 + usize::from(there);
-        assert_eq!((count("layers"), count("blobs/sha256")), (images, 2 * images), "{phase:?}");
+        assert_eq!((count("layers"), count("blobs/sha256")), (images, 3 * images), "{phase:?}");
         assert_eq!((count("active"), count("tmp")), (0, 0), "{phase:?}");
         if there {
             store.untag(&"b".parse().unwrap()).unwrap();

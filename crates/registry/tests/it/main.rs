@@ -7,5 +7,6 @@ mod manifests;
 mod pulling;
 mod pushing;
 mod server;
+mod soak;
 mod through;
 mod world;

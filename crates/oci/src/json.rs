@@ -6,8 +6,8 @@ use std::fmt;
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Reads a document in which no object has the same name twice.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+/// Reads a document in which no object has the same name twice; one that has is an error.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
     let _once: Once = serde_json::from_slice(bytes)?;
     serde_json::from_slice(bytes)
 }
@@ -98,9 +98,9 @@ mod tests {
             ("spelled differently", r#"{"a":1,"\u0061":2}"#, false),
             ("something behind it", "{} {}", false),
         ] {
-            assert_eq!(parse::<Value>(text.as_bytes()).is_ok(), want, "case {name}");
+            assert_eq!(parse_json::<Value>(text.as_bytes()).is_ok(), want, "case {name}");
         }
         let deep = "[".repeat(100_000);
-        assert!(parse::<Value>(deep.as_bytes()).is_err());
+        assert!(parse_json::<Value>(deep.as_bytes()).is_err());
     }
 }

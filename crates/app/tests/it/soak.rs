@@ -1,0 +1,107 @@
+//! Killed at any moment. For more of it: `cargo xtask soak`.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use shipway_testkit::registry::TestRegistry;
+use shipway_testkit::{Dice, rounds};
+
+use crate::machine::{Machine, can_run};
+
+/// Kills a command after some time, if it has not ended by then; says whether it had.
+fn kill_after(child: &mut Child, time: Duration) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    true
+}
+
+/// Runs a command again and again, killed at another moment each time, and sees each time that nothing is damaged, that it succeeds
+/// when it is run once more, and that it leaves nothing behind.
+fn kill(machine: &Machine, what: &str, args: &[&str], undo: impl Fn()) {
+    let begun = Instant::now();
+    machine.ok(args);
+    let whole = u64::try_from(begun.elapsed().as_micros()).unwrap();
+    let mut dice = Dice::new(0x4111);
+    let (mut killed, rounds) = (0, rounds(5));
+    for round in 0..rounds {
+        undo();
+        let mut command = machine.command(args);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = machine.spawn(&mut command);
+        let time = Duration::from_micros(whole * dice.roll(1000) as u64 / 1000);
+        killed += usize::from(kill_after(&mut child, time));
+        let case = format!("{what}, round {round}, after {time:?}");
+        let fsck = machine.shipway(&["system", "fsck"]);
+        assert!(fsck.status.success(), "{case}: {}", String::from_utf8_lossy(&fsck.stdout));
+        machine.ok(args);
+        machine.ok(&["system", "prune", "-f"]);
+        for place in ["root/tmp", "root/active"] {
+            assert_eq!(machine.count(place), 0, "{case}: {place}");
+        }
+    }
+    assert!(killed * 2 >= rounds, "{what}: only {killed} of {rounds} were killed");
+    assert!(machine.ok(&["system", "fsck"]).0.is_empty());
+}
+
+#[test]
+fn a_pull_that_is_killed_damages_nothing() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = machine.inside(TestRegistry::start);
+    let name = registry.name("box:1");
+    machine.ok(&["tag", "box", &name]);
+    machine.ok(&["push", "-q", &name]);
+    machine.ok(&["rmi", "box", &name]);
+    machine.ok(&["system", "prune", "-af"]);
+    kill(&machine, "pull", &["pull", "-q", &name], || {
+        machine.ok(&["rmi", &name]);
+        machine.ok(&["system", "prune", "-af"]);
+    });
+    assert_eq!(machine.ok(&["run", "--rm", "--network", "none", &name, "echo works"]).0, "works\n");
+}
+
+#[test]
+fn a_push_that_is_killed_damages_nothing() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = machine.inside(TestRegistry::start);
+    let name = registry.name("box:1");
+    machine.ok(&["tag", "box", &name]);
+    kill(&machine, "push", &["push", "-q", &name], || {
+        let mut contents = registry.contents();
+        contents.blobs.clear();
+        contents.links.clear();
+        contents.manifests.clear();
+    });
+    machine.ok(&["rmi", "box", &name]);
+    machine.ok(&["system", "prune", "-af"]);
+    machine.ok(&["pull", "-q", &name]);
+    assert_eq!(machine.ok(&["run", "--rm", "--network", "none", &name, "echo works"]).0, "works\n");
+}
+
+#[test]
+fn a_build_that_is_killed_damages_nothing() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let build = ["build", "-q", "--network", "none", "-t", "box", "."];
+    kill(&machine, "build", &build, || {
+        machine.ok(&["rmi", "box"]);
+        machine.ok(&["system", "prune", "-af"]);
+    });
+    assert_eq!(machine.script(&["--network", "none"], "echo works"), "works\n");
+    machine.assert_nothing_is_left();
+}
