@@ -8,7 +8,8 @@ const USAGE: &str = "usage: cargo xtask soak [FACTOR [FILTER]]: runs the tests o
 rounds (100 if not given), only those whose names contain FILTER if given; SEED=NUMBER chooses other chances";
 
 /// What those tests are called.
-const NAMES: [&str; 7] = ["soak::", "whatever", "malformed", "random_chains", "another_reader", "power_cut", "full_disk"];
+const NAMES: [&str; 7] =
+    ["soak::", "whatever", "malformed", "random_chains", "another_reader", "power_cut", "full_disk"];
 
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let (factor, filter) = match arguments {
@@ -22,7 +23,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     if let Some(filter) = filter {
         wanted = format!("({wanted}) and test({filter})");
     }
-    let tests = ["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "--profile", "soak", "-E", &wanted];
+    let tests =
+        ["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "--profile", "soak", "-E", &wanted];
     let status = Command::new("cargo").args(tests).env("SOAK", factor).status();
     ensure!(status.context("could not start cargo nextest")?.success(), "something did not hold");
     Ok(())

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use shipway_build::{BuildRequest, Builder, Built};
 
 use crate::bases::{BaseWishes, LocalImages};
+use crate::budget;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::progress::Show;
 use crate::steps::ContainerSteps;
+use crate::sweep::sweep_steps;
 
 /// Builds; base images come as `wishes` says.
 pub(crate) fn build(
@@ -17,6 +19,7 @@ pub(crate) fn build(
     wishes: BaseWishes,
     show: &Show,
 ) -> Result<Built, Failure> {
+    sweep_steps(engine);
     let builder = Builder::new(
         engine.store.clone(),
         Arc::new(engine.layers.clone()),
@@ -24,5 +27,13 @@ pub(crate) fn build(
         Arc::new(LocalImages { engine: engine.clone(), wishes, show: show.clone() }),
         Arc::new(show.clone()),
     );
-    Ok(builder.build(request)?)
+    let built = builder.build(request)?;
+    // One that made nothing new cannot have gone over it.
+    if built.cached_steps < built.steps
+        && let Err(failure) = budget::keep(engine)
+    {
+        // The image is there all the same.
+        tracing::warn!(reason = failure.text(), "the build cache is not kept within its budget");
+    }
+    Ok(built)
 }

@@ -14,6 +14,7 @@ use shipway_runtime::{
     CapabilityProfile, ContainerSpec, Containers, Mount, MountKind, Network, Rootfs, RuntimeError, StdIo,
 };
 
+use crate::claim::Claim;
 use crate::engine::Engine;
 use crate::host_ca;
 use crate::roots::Roots;
@@ -21,6 +22,9 @@ use crate::steps::network::StepNetwork;
 
 /// How often a running step looks whether it should stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Beginning of the names of steps' containers.
+pub(crate) const OF_STEP: &str = "step-";
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -51,7 +55,9 @@ enum StepError {
 impl StepRunner for ContainerSteps {
     fn run(&self, step: &RunStep, output: &mut dyn Write) -> Result<i32, SeamError> {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let id = format!("step-{}-{number}", std::process::id());
+        let id = format!("{OF_STEP}{}-{number}", std::process::id());
+        // What a build that was killed has left is nobody's.
+        let _claim = Claim::take(&self.roots, &id).map_err(SeamError::new)?;
         let scratch = Scratch::new(self.roots.state.join("steps").join(&id))?;
         let network = self.network_of(step, output)?;
         let spec =

@@ -1,4 +1,4 @@
-//! What nobody cleaned up: sandboxes and `--rm` containers whose keeper was killed.
+//! What nobody cleaned up: sandboxes, `--rm` containers and steps of builds whose keeper was killed.
 
 use shipway_network::{Bridge, SandboxNetwork as _};
 use shipway_runtime::Status;
@@ -8,13 +8,36 @@ use crate::claim::Claim;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::network::{self, OF_BUILD, OF_CONTAINER};
+use crate::steps::OF_STEP;
 use crate::verbs::rm;
 
 /// Takes away what is left over. Whoever asks has something else to do, so a failure is only noted, and the rest goes all the same.
 pub(crate) fn sweep(engine: &Engine) {
-    for done in [sandboxes(engine), containers(engine)] {
+    for done in [sandboxes(engine), containers(engine), steps(engine)] {
         note(done);
     }
+}
+
+/// Takes away the steps of builds that were killed: as [`sweep`] does, but only those.
+pub(crate) fn sweep_steps(engine: &Engine) {
+    note(steps(engine));
+}
+
+fn steps(engine: &Engine) -> Result<(), Failure> {
+    let is_nobodys = |name: &String| name.starts_with(OF_STEP) && !Claim::is_held(&engine.roots, name);
+    for name in engine.containers.names()?.iter().filter(|name| is_nobodys(name)) {
+        note(engine.containers.clear(name).map_err(Failure::from));
+    }
+    let scratch = engine.roots.state.join("steps");
+    for entry in fs_err::read_dir(&scratch).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_nobodys(&name)
+            && let Err(error) = fs_err::remove_dir_all(entry.path())
+        {
+            tracing::warn!(%error, "could not remove the files of a step");
+        }
+    }
+    Ok(())
 }
 
 fn note(done: Result<(), Failure>) {

@@ -230,7 +230,7 @@ mod tests {
             let fields: Value = serde_json::from_slice(&bytes).unwrap();
             match document.content {
                 Content::Index(_) => {
-                    assert!(fields.get("config").is_none() && fields.get("layers").is_none())
+                    assert!(fields.get("config").is_none() && fields.get("layers").is_none());
                 }
                 Content::Manifest(_) => assert!(fields.get("manifests").is_none()),
             }

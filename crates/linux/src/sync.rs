@@ -33,6 +33,12 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Returns how many bytes the file system of `path` has in all.
+pub fn total_bytes(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+}
+
 /// Returns how many files can still be made on the file system of `path`.
 pub fn free_files(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;

@@ -94,9 +94,25 @@ impl Containers {
 
     /// Returns every container, in no order.
     pub fn list(&self) -> Result<Vec<Container>, RuntimeError> {
+        Ok(self.names()?.iter().filter_map(|name| self.get(name).ok()).collect())
+    }
+
+    /// Returns the names of all containers, also of those that never came to run.
+    pub fn names(&self) -> Result<Vec<String>, RuntimeError> {
         let entries = fs_err::read_dir(&self.dir).map_err(RuntimeError::io("list", &self.dir))?;
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        Ok(names.filter_map(|name| self.get(&name).ok()).collect())
+        Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+    }
+
+    /// Kills a container and removes it, however far it has come; one that is gone is no error.
+    pub fn clear(&self, id: &str) -> Result<(), RuntimeError> {
+        if !is_file_name(id) {
+            return Err(RuntimeError::InvalidId(id.to_owned()));
+        }
+        let container = self.container(id);
+        if container.kill(9).is_ok() {
+            container.wait()?;
+        }
+        container.delete()
     }
 
     fn container(&self, id: &str) -> Container {

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, params};
 use shipway_oci::Digest;
 
-use crate::{LayerId, Store, StoreError};
+use crate::{LayerId, LayerRow, Store, StoreError};
 
 /// A finished step of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub struct CachedStep {
 }
 
 impl Store {
-    /// Remembers a finished step. `now` is seconds since the epoch.
+    /// Remembers a finished step. `now` is seconds since the epoch. A power cut may make it forgotten.
     pub fn cache_put(&self, step: &CachedStep, now: i64) -> Result<(), StoreError> {
-        self.write("record a build step", |transaction| {
+        self.write_lazily("record a build step", |transaction| {
             let sql = "INSERT OR REPLACE INTO steps (key, position, inputs, result, layer, used) VALUES (?1,?2,?3,?4,?5,?6)";
             let layer = step.layer.as_ref().map(LayerId::as_str);
             let values = params![step.key.to_string(), step.position, step.inputs, step.result, layer, now];
@@ -65,6 +65,31 @@ impl Store {
         })
     }
 
+    /// Returns the layers that only the build cache keeps, those that were used longest ago first.
+    pub fn cache_only_layers(&self) -> Result<Vec<LayerRow>, StoreError> {
+        let in_images = self.needed()?.diff_ids;
+        let ids: Vec<String> = self.read("list cached layers", |connection| {
+            let sql =
+                "SELECT layer FROM steps WHERE layer IS NOT NULL GROUP BY layer ORDER BY max(used), layer";
+            connection.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+        })?;
+        let mut rows = Vec::new();
+        for id in ids {
+            let row = self.layer(&LayerId::from_database(id))?;
+            let is_named = |row: &LayerRow| row.diff_id.is_some_and(|id| in_images.contains(&id.to_string()));
+            rows.extend(row.filter(|row| !is_named(row)));
+        }
+        Ok(rows)
+    }
+
+    /// Forgets the steps that made some layers. [`Store::gc`] frees those.
+    pub fn cache_forget(&self, layers: &[LayerId]) -> Result<(), StoreError> {
+        self.free("prune the build cache", |transaction| {
+            let mut statement = transaction.prepare("DELETE FROM steps WHERE layer = ?1")?;
+            layers.iter().try_for_each(|layer| statement.execute([layer.as_str()]).map(drop))
+        })
+    }
+
     /// Forgets the steps whose layer is in no image; returns how many. [`Store::gc`] frees their layers.
     pub fn cache_prune_unused(&self) -> Result<usize, StoreError> {
         let in_images = self.needed()?.diff_ids;
@@ -89,7 +114,7 @@ impl Store {
 
     /// Notes that a step was used at `now`, seconds since the epoch.
     pub fn cache_used(&self, key: &Digest, now: i64) -> Result<(), StoreError> {
-        self.write("mark a build step", |transaction| {
+        self.write_lazily("mark a build step", |transaction| {
             transaction
                 .execute("UPDATE steps SET used = ?2 WHERE key = ?1", params![key.to_string(), now])
                 .map(drop)

@@ -43,7 +43,7 @@ fn kill(machine: &Machine, what: &str, args: &[&str], undo: impl Fn()) {
         assert!(fsck.status.success(), "{case}: {}", String::from_utf8_lossy(&fsck.stdout));
         machine.ok(args);
         machine.ok(&["system", "prune", "-f"]);
-        for place in ["root/tmp", "root/active"] {
+        for place in ["root/tmp", "root/active", "state/containers", "state/steps", "state/claims"] {
             assert_eq!(machine.count(place), 0, "{case}: {place}");
         }
     }

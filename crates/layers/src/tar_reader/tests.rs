@@ -330,6 +330,9 @@ fn read_otherwise(bytes: &[u8]) -> io::Result<Vec<Plain>> {
         let mut content = Vec::new();
         entry.read_to_end(&mut content)?;
         let is_link = matches!(kind, b'1' | b'2');
+        // It leaves them in; a name ends at the first one. Compat: GNU tar, Go.
+        let path = path.split(|byte| *byte == 0).next().unwrap_or_default().to_vec();
+        let link = link.map(|link| link.split(|byte| *byte == 0).next().unwrap_or_default().to_vec());
         found.push((kind, path, link.filter(|_| is_link).unwrap_or_default(), content));
     }
     Ok(found)

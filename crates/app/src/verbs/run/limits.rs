@@ -4,6 +4,7 @@ use shipway_runtime::Resources;
 
 use crate::cli::LimitArgs;
 use crate::failure::Failure;
+use crate::units;
 
 /// Compat: docker refuses less.
 const SMALLEST_MEMORY: u64 = 6 << 20;
@@ -27,43 +28,18 @@ pub(super) fn of(args: &LimitArgs) -> Result<Resources, Failure> {
 
 /// `512m`, `1.5g`, `1048576`
 fn bytes(text: &str) -> Result<u64, Failure> {
-    let lower = text.to_ascii_lowercase();
-    let number = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let shift = match &lower[number.len()..] {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        _ => 64,
-    };
-    let scaled = 1_u64.checked_shl(shift).and_then(|unit| decimal(number, unit));
-    scaled.ok_or_else(|| {
+    units::bytes(text).ok_or_else(|| {
         Failure::new(format!("`{text}` is no size"), "write it as bytes or with a unit: --memory 512m")
     })
 }
 
 fn thousandths(text: &str) -> Result<u64, Failure> {
-    decimal(text, 1000).filter(|millis| *millis >= 10).ok_or_else(|| {
+    units::decimal(text, 1000).filter(|millis| *millis >= 10).ok_or_else(|| {
         Failure::new(
             format!("`{text}` is no number of processors"),
             "write it as a number from 0.01 up: --cpus 1.5",
         )
     })
-}
-
-/// Returns a decimal number of units, rounded down.
-fn decimal(text: &str, unit: u64) -> Option<u64> {
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    if whole.is_empty() && part.is_empty() || part.len() > 9 || !digits(whole) || !digits(part) {
-        return None;
-    }
-    let number = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u128>().ok() };
-    let scale = 10_u128.pow(u32::try_from(part.len()).ok()?);
-    let scaled =
-        number(whole)?.checked_mul(unit.into())?.checked_add(number(part)? * u128::from(unit) / scale)?;
-    u64::try_from(scaled).ok()
 }
 
 #[cfg(test)]

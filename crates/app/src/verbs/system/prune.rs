@@ -8,10 +8,10 @@ use shipway_oci::Digest;
 use shipway_runtime::Status;
 use shipway_store::Removal;
 
-use super::df::tree;
 use crate::claim::Claim;
 use crate::cli::{PruneArgs, PruneKind};
 use crate::clock;
+use crate::disk::tree;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::network;

@@ -1,0 +1,95 @@
+//! How much of the disk the build cache may take.
+
+use shipway_store::{LayerId, LayerRow};
+
+use crate::clock;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::{disk, units};
+
+/// Says so many bytes, with `k`, `m`, `g` or nothing behind the number; `0` is no limit.
+const VARIABLE: &str = "SHIPWAY_CACHE_BUDGET";
+
+/// Without a word it is this part of the disk, but within these bounds, in bytes.
+const PART: u64 = 10;
+const LEAST: u64 = 4 << 30;
+const MOST: u64 = 100 << 30;
+
+/// Returns the budget in bytes; `None` where there is no limit.
+fn budget(engine: &Engine) -> Result<Option<u64>, Failure> {
+    let Some(text) = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty()) else {
+        // Where the disk does not tell its size the least is right.
+        let disk = shipway_linux::total_bytes(engine.store.root()).unwrap_or_default();
+        return Ok(Some((disk / PART).clamp(LEAST, MOST)));
+    };
+    let bytes = units::bytes(&text).ok_or_else(|| {
+        Failure::new(
+            format!("`{text}` in {VARIABLE} is no size"),
+            "write a number of bytes, or with k, m or g behind it: 20g; 0 is no limit",
+        )
+    })?;
+    Ok(Some(bytes).filter(|bytes| *bytes > 0))
+}
+
+/// Forgets the build steps that were used longest ago until the others keep within the budget, and frees their layers unless somebody
+/// is at work. What images need does not count, and stays.
+pub(crate) fn keep(engine: &Engine) -> Result<(), Failure> {
+    let Some(budget) = budget(engine)? else { return Ok(()) };
+    let surplus = surplus(engine.store.cache_only_layers()?, budget, |row| size(engine, row));
+    if surplus.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(layers = surplus.len(), budget, "the build cache is over its budget");
+    engine.store.cache_forget(&surplus)?;
+    engine.store.gc(clock::now())?;
+    Ok(())
+}
+
+/// Returns the layers that are too much, given those used longest ago first.
+fn surplus(rows: Vec<LayerRow>, budget: u64, size: impl Fn(&LayerRow) -> u64) -> Vec<LayerId> {
+    let mut left = budget;
+    let mut is_over = false;
+    let mut surplus = Vec::new();
+    for row in rows.into_iter().rev() {
+        match left.checked_sub(size(&row)).filter(|_| !is_over) {
+            Some(rest) => left = rest,
+            None => {
+                is_over = true;
+                surplus.push(row.id);
+            }
+        }
+    }
+    surplus
+}
+
+/// Bytes of a layer's tar; where nobody needed that yet, of its files.
+fn size(engine: &Engine, row: &LayerRow) -> u64 {
+    if row.size > 0 {
+        row.size
+    } else {
+        disk::tree(&engine.store.root().join("layers").join(row.id.as_str())).1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shipway_store::LayerNotes;
+
+    use super::*;
+
+    #[test]
+    fn those_that_were_used_last_stay() {
+        let row = |size| LayerRow {
+            id: LayerId::unique(size),
+            diff_id: None,
+            size: 1,
+            notes: LayerNotes::default(),
+        };
+        let rows: Vec<LayerRow> = [1, 2, 3].map(row).into();
+        let ids: Vec<LayerId> = rows.iter().map(|row| row.id.clone()).collect();
+        let over = |budget| surplus(rows.clone(), budget, |_| 10);
+        assert_eq!(over(30), []);
+        assert_eq!(over(29), [ids[0].clone()]);
+        assert_eq!(over(0), [ids[2].clone(), ids[1].clone(), ids[0].clone()]);
+    }
+}
