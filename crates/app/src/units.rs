@@ -12,8 +12,7 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
         "t" | "tb" | "tib" => 40,
         _ => 64,
     };
-    let scaled = 1_u64.checked_shl(shift).and_then(|unit| decimal(number, unit));
-    scaled
+    1_u64.checked_shl(shift).and_then(|unit| decimal(number, unit))
 }
 
 /// Returns a decimal number of units, rounded down.

@@ -85,7 +85,9 @@ impl Reference {
             return self.name();
         }
         let short = self.repository.strip_prefix("library/").filter(|rest| !rest.contains('/'));
-        short.unwrap_or(&self.repository).to_owned()
+        let short = short.unwrap_or(&self.repository);
+        // `docker.io/a.b/c` without its registry would be of another one.
+        if split_registry(short) == (DEFAULT_REGISTRY, short) { short.to_owned() } else { self.name() }
     }
 
     /// Returns the name as people write it, with the tag or digest: `alpine:latest`.
