@@ -33,6 +33,7 @@ mod seams;
 mod select;
 mod settings;
 mod sources;
+mod tags;
 mod upload;
 
 pub use credentials::{CredentialStore, Credentials, CredentialsError, Kept, Secret, credentials_in};
@@ -47,3 +48,4 @@ pub use registry::{Registries, Registry};
 pub use seams::{LayerSink, LayerSource, SeamError};
 pub use select::select;
 pub use settings::{RegistrySettings, Settings, SettingsError};
+pub use tags::list_tags;

@@ -110,8 +110,8 @@ impl Repository {
     }
 }
 
-/// Judges where a registry wants an upload to go on.
-fn join(endpoint: &crate::endpoint::Endpoint, location: &str) -> Result<String, &'static str> {
+/// Judges where a registry wants an upload, or a list, to go on.
+pub(crate) fn join(endpoint: &crate::endpoint::Endpoint, location: &str) -> Result<String, &'static str> {
     let is_plain = location.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if location.is_empty() || !is_plain {
         return Err("is no address");

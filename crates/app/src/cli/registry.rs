@@ -55,8 +55,8 @@ pub(crate) struct PullArgs {
     /// Platform to pull, `os/architecture` [default: this machine's]
     #[arg(long)]
     pub(crate) platform: Option<Platform>,
-    /// All tags of the repository: not there yet
-    #[arg(short, long, hide = true)]
+    /// All tags that the repository has there
+    #[arg(short, long)]
     pub(crate) all_tags: bool,
 }
 
@@ -67,8 +67,8 @@ pub(crate) struct PushArgs {
     /// Print only the image's name
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// All tags of the repository: not there yet
-    #[arg(short, long, hide = true)]
+    /// All tags that the repository has here
+    #[arg(short, long)]
     pub(crate) all_tags: bool,
 }
 

@@ -12,6 +12,7 @@ use crate::cli::RegistryVerb;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::ui::Ui;
+use shipway_oci::Reference;
 
 pub(crate) fn run(engine: &Engine, verb: &RegistryVerb, ui: &mut Ui) -> Result<u8, Failure> {
     match verb {
@@ -25,11 +26,12 @@ pub(crate) fn run(engine: &Engine, verb: &RegistryVerb, ui: &mut Ui) -> Result<u
     }
 }
 
-/// Refuses `--all-tags` by name.
-fn one_tag(verb: &str, all_tags: bool) -> Result<(), Failure> {
-    if all_tags {
-        let message = format!("`shipway {verb} --all-tags` is not there yet");
-        return Err(Failure::new(message, format!("name each tag: `shipway {verb} NAME:TAG`")));
+/// Refuses a name with a tag where all of them are meant. Compat: docker's words.
+fn without_tag(name: &str) -> Result<Reference, Failure> {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    if last.contains([':', '@']) {
+        let message = "tag can't be used with --all-tags/-a";
+        return Err(Failure::new(message, "name the repository alone: `registry.example/team/web`"));
     }
-    Ok(())
+    Ok(name.parse()?)
 }

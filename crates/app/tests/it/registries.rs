@@ -221,6 +221,20 @@ fn our_own_registry_takes_images_and_gives_them_back() {
     assert!(said.contains(&format!("pushed {page}@sha256:")), "{said}");
     machine.ok(&["rmi", &page]);
     machine.ok(&["pull", "-q", &page]);
+    // All tags at once.
+    for tag in ["2", "3"] {
+        machine.ok(&["tag", &page, &format!("{address}/page:{tag}")]);
+    }
+    let repository = format!("{address}/page");
+    let (pushed, _) = machine.ok(&["push", "--all-tags", &repository]);
+    assert_eq!(pushed.matches(": digest: sha256:").count(), 3, "{pushed}");
+    for tag in ["1", "2", "3"] {
+        machine.ok(&["rmi", &format!("{repository}:{tag}")]);
+    }
+    let (pulled, _) = machine.ok(&["pull", "-q", "-a", &repository]);
+    assert_eq!(pulled, format!("{repository}:1\n{repository}:2\n{repository}:3\n"));
+    assert!(machine.refused(&["pull", "-a", &page], 1).contains("tag can't be used with --all-tags/-a"));
+    assert!(machine.refused(&["push", "-a", "nothing"], 1).contains("no image here has the name `nothing"));
     // What was pushed is the registry's, and outlives the image here.
     let elsewhere = machine.dir.path().join("elsewhere");
     let (root, state) = (elsewhere.join("root"), elsewhere.join("state"));

@@ -1,8 +1,9 @@
 //! `shipway pull`
 
+use shipway_distribution::list_tags;
 use shipway_oci::Reference;
 
-use super::one_tag;
+use super::without_tag;
 use crate::cli::PullArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -12,20 +13,37 @@ use crate::ui::Ui;
 
 /// Compat: docker's words, all on the standard output.
 pub(crate) fn run(engine: &Engine, args: &PullArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    one_tag("pull", args.all_tags)?;
-    let reference: Reference = args.name.parse()?;
-    if args.quiet {
-        pulls::pull(engine, &reference, args.platform.as_ref(), &Silent)?;
-        ui.line(&reference);
+    if args.all_tags {
+        let repository = without_tag(&args.name)?;
+        let tags = list_tags(&pulls::registries()?, &repository).map_err(Failure::from)?;
+        if tags.is_empty() {
+            return Err(Failure::new(
+                format!("`{}` has no tags", repository.familiar_name()),
+                "name a digest, if there is one: `shipway pull NAME@sha256:…`",
+            ));
+        }
+        for tag in tags {
+            one(engine, args, &repository.with_tag(&tag)?, ui)?;
+        }
         return Ok(0);
     }
+    let reference: Reference = args.name.parse()?;
     let last = args.name.rsplit('/').next().unwrap_or_default();
-    if !last.contains([':', '@']) {
+    if !args.quiet && !last.contains([':', '@']) {
         ui.line("Using default tag: latest");
     }
-    let progress = Transfers::on_stdout(Direction::Pull, Some(heading(&reference)));
+    one(engine, args, &reference, ui)
+}
+
+fn one(engine: &Engine, args: &PullArgs, reference: &Reference, ui: &mut Ui) -> Result<u8, Failure> {
+    if args.quiet {
+        pulls::pull(engine, reference, args.platform.as_ref(), &Silent)?;
+        ui.line(reference);
+        return Ok(0);
+    }
+    let progress = Transfers::on_stdout(Direction::Pull, Some(heading(reference)));
     let before = engine.store.resolve(&reference.to_string()).ok().map(|found| found.image_id);
-    let pulled = pulls::pull(engine, &reference, args.platform.as_ref(), &progress)?;
+    let pulled = pulls::pull(engine, reference, args.platform.as_ref(), &progress)?;
     ui.line(format!("Digest: {}", pulled.digest));
     let name = reference.familiar();
     if before == Some(pulled.image_id) {
@@ -33,6 +51,6 @@ pub(crate) fn run(engine: &Engine, args: &PullArgs, ui: &mut Ui) -> Result<u8, F
     } else {
         ui.line(format!("Status: Downloaded newer image for {name}"));
     }
-    ui.line(&reference);
+    ui.line(reference);
     Ok(0)
 }

@@ -4,7 +4,7 @@ use shipway_distribution::{Progress, Push, Pushed};
 use shipway_oci::Reference;
 use shipway_store::{Found, StoreError};
 
-use super::one_tag;
+use super::without_tag;
 use crate::cli::PushArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -14,30 +14,42 @@ use crate::ui::Ui;
 
 /// Compat: docker's words, all on the standard output.
 pub(crate) fn run(engine: &Engine, args: &PushArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    one_tag("push", args.all_tags)?;
-    let reference: Reference = args.name.parse()?;
+    let references = if args.all_tags { all(engine, &args.name)? } else { vec![args.name.parse()?] };
     // What cannot be pushed is refused before anything is said.
-    let (tag, _) = image(engine, &reference)?;
-    let (shown, silent);
-    let progress: &dyn Progress = if args.quiet {
-        silent = Silent;
-        &silent
-    } else {
+    references.iter().try_for_each(|reference| image(engine, reference).map(drop))?;
+    if !args.quiet {
         let last = args.name.rsplit('/').next().unwrap_or_default();
-        if !last.contains(':') {
+        if !args.all_tags && !last.contains(':') {
             ui.line("Using default tag: latest");
         }
-        ui.line(format!("The push refers to repository [{}]", reference.name()));
-        shown = Transfers::on_stdout(Direction::Push, None);
-        &shown
-    };
-    let pushed = push(engine, &reference, progress)?;
-    if args.quiet {
-        ui.line(&reference);
-    } else {
-        ui.line(format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size));
+        let name = references.first().map(Reference::name).unwrap_or_default();
+        ui.line(format!("The push refers to repository [{name}]"));
+    }
+    for reference in &references {
+        let shown = (!args.quiet).then(|| Transfers::on_stdout(Direction::Push, None));
+        let progress: &dyn Progress = shown.as_ref().map_or(&Silent, |shown| shown);
+        let pushed = push(engine, reference, progress)?;
+        if args.quiet {
+            ui.line(reference);
+        } else {
+            let tag = reference.tag().unwrap_or_default();
+            ui.line(format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size));
+        }
     }
     Ok(0)
+}
+
+/// Returns all names of images here that are of one repository.
+fn all(engine: &Engine, name: &str) -> Result<Vec<Reference>, Failure> {
+    let repository = without_tag(name)?;
+    let names = engine.store.images()?.into_iter().filter_map(|image| image.name);
+    let is_of_it = |name: &Reference| name.name() == repository.name() && name.digest().is_none();
+    let mut found: Vec<Reference> = names.filter(is_of_it).collect();
+    found.sort_by(|one, other| one.tag().cmp(&other.tag()));
+    if found.is_empty() {
+        return Err(not_here(&repository, StoreError::NoImage(repository.familiar())));
+    }
+    Ok(found)
 }
 
 /// Pushes the image that has a name.
