@@ -1,6 +1,8 @@
 //! Damage is found, and mended from what is left.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use shipway_testkit::registry::TestRegistry;
 
@@ -82,6 +84,17 @@ fn what_nobody_else_has_is_removed_and_can_be_built_again() {
         return;
     }
     let machine = Machine::with_box();
+    // Our own registry has its layers as they are.
+    let mut serve = machine.command(&["registry", "serve", "-q", "--listen", "127.0.0.1:0"]);
+    let mut server = machine.spawn(serve.stdout(Stdio::piped()).stderr(Stdio::null()));
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let address = lines.next().unwrap().unwrap().replace("registry: http://", "");
+    let name = format!("{address}/box:1");
+    machine.ok(&["tag", "box", &name]);
+    machine.ok(&["push", "-q", &name]);
+    machine.ok(&["rmi", &name]);
+    server.kill().unwrap();
+    server.wait().unwrap();
     let (container, _) = machine.ok(&["run", "-d", "--network", "none", "box", "sleep 1000"]);
     spoil_tree(&machine);
     let said = machine.refused(&["system", "fsck", "--repair"], 1);
@@ -89,6 +102,7 @@ fn what_nobody_else_has_is_removed_and_can_be_built_again() {
     machine.ok(&["rm", "-f", container.trim()]);
     let (printed, _) = machine.ok(&["system", "fsck", "--repair"]);
     assert!(printed.contains("removed: image box:latest: build or pull it again"), "{printed}");
+    assert!(printed.contains("removed: manifest box@sha256:"), "{printed}");
     assert_sound(&machine);
     machine.refused(&["run", "--rm", "box", "true"], 125);
     machine.ok(&["build", "-q", "--network", "none", "-t", "box", "."]);

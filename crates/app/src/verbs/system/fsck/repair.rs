@@ -43,8 +43,12 @@ pub(super) fn repair(engine: &Engine, faults: &[Fault], ui: &mut Ui) -> Result<V
         mending.image(&image_id, ui)?;
     }
     for fault in faults {
-        if let Subject::Container(id) = &fault.subject {
-            ui.note(format!("container {id} cannot be mended: `shipway rm {id}` removes it"));
+        match &fault.subject {
+            Subject::Hosted { repository, digest } => mending.manifest(repository, digest)?,
+            Subject::Container(id) => {
+                ui.note(format!("container {id} cannot be mended: `shipway rm {id}` removes it"));
+            }
+            _ => {}
         }
     }
     Ok(mending.done)
@@ -57,10 +61,32 @@ struct Mending<'a> {
 
 impl Mending<'_> {
     fn drop_blob(&mut self, digest: &Digest) -> Result<(), Failure> {
+        self.drop_hosted(digest)?;
+        self.done.push(format!("removed: blob {digest}"));
+        Ok(())
+    }
+
+    /// Takes bytes from the repositories that have them, with the manifests that cannot be without.
+    fn drop_hosted(&mut self, digest: &Digest) -> Result<(), Failure> {
         for lost in self.engine.store.drop_blob(digest)? {
             self.done.push(format!("removed: {} {lost}: push it again", lost.kind()));
         }
-        self.done.push(format!("removed: blob {digest}"));
+        Ok(())
+    }
+
+    fn manifest(&mut self, repository: &str, digest: &str) -> Result<(), Failure> {
+        // It may be gone with what it lacked, or have it again.
+        let store = &self.engine.store;
+        let Some(manifest) = store.hosted_manifest(repository, digest)? else { return Ok(()) };
+        let mut is_whole = store.holds(&manifest.blob)?;
+        for name in &manifest.blobs {
+            if let Some(blob) = store.hosted_blob(repository, name)? {
+                is_whole &= store.holds(&blob)?;
+            }
+        }
+        if !is_whole && store.drop_hosted_manifest(repository, digest)? {
+            self.done.push(format!("removed: manifest {repository}@{digest}: push it again"));
+        }
         Ok(())
     }
 
@@ -120,7 +146,12 @@ impl Mending<'_> {
     }
 
     fn retire(&mut self, id: &LayerId) -> Result<(), Failure> {
+        let diff_id = self.engine.store.layer(id)?.and_then(|row| row.diff_id);
         self.engine.store.retire_layer(id)?;
+        // Repositories may have the layer as its files.
+        if let Some(DiffId(digest)) = diff_id.filter(|diff_id| !self.engine.store.has_blob(&diff_id.0)) {
+            self.drop_hosted(&digest)?;
+        }
         self.done.push(format!("no longer used: layer {id}"));
         Ok(())
     }
