@@ -358,3 +358,45 @@ fn our_own_registry_remembers_what_another_one_has() {
     server.wait().unwrap();
     machine.assert_nothing_is_left();
 }
+
+#[test]
+fn an_image_for_several_platforms_shows_them_all() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = machine.inside(TestRegistry::start);
+    let name = registry.name("box:amd64");
+    machine.ok(&["tag", "box", &name]);
+    let own = digest_in(&machine.ok(&["push", &name]).0);
+    let size = registry.contents().manifests[&format!("box/manifests/{own}")].1.len();
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let other = format!("sha256:{}", "a".repeat(64));
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
+            {"mediaType": kind, "digest": other, "size": 7,
+             "platform": {"os": "linux", "architecture": "s390x"}},
+            {"mediaType": kind, "digest": own, "size": size,
+             "platform": {"os": "linux", "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }}},
+        ],
+    });
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let digest = registry.add_manifest("box", "1", kind, index.to_string().as_bytes());
+    machine.ok(&["rmi", "box", &name]);
+    let name = registry.name("box:1");
+    machine.ok(&["pull", "-q", &name]);
+    let document = machine.inspect(&name);
+    assert_eq!(document["RepoDigests"], serde_json::json!([registry.name(&format!("box@{digest}"))]));
+    assert_eq!(document["Descriptor"]["digest"], digest);
+    let listed: Vec<(&str, bool, &str)> = document["Manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|listed| {
+            let platform = listed["Descriptor"]["platform"]["architecture"].as_str().unwrap();
+            (listed["ID"].as_str().unwrap(), listed["Available"].as_bool().unwrap(), platform)
+        })
+        .collect();
+    let here = listed[1].2;
+    assert_eq!(listed, [(&*other, false, "s390x"), (&*own, true, here)]);
+}

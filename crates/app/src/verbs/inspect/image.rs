@@ -2,12 +2,15 @@
 
 use serde_json::{Value, json};
 use shipway_layers::LayerStore as _;
-use shipway_oci::Reference;
+use shipway_oci::{Descriptor, Digest, Index, MediaType, Reference, parse_json};
 use shipway_store::Found;
 
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
+
+/// Largest index that is read, in bytes. Compat: as of manifests.
+const DOCUMENT_LIMIT: u64 = 4 << 20;
 
 /// Returns everything about an image.
 pub(super) fn document(engine: &Engine, found: &Found) -> Result<Value, Failure> {
@@ -20,11 +23,20 @@ pub(super) fn document(engine: &Engine, found: &Found) -> Result<Value, Failure>
     }
     let tags: Vec<String> =
         names.iter().filter(|name| name.digest().is_none()).map(Reference::familiar).collect();
-    let mut digests: Vec<String> =
-        names.iter().map(|name| format!("{}@{}", name.familiar_name(), found.manifest)).collect();
+    let known = engine.store.digests(&found.image_id)?;
+    let mut digests = Vec::new();
+    for name in &names {
+        let of_name = known.iter().filter(|known| known.repository == name.name()).map(|known| known.digest);
+        // Where no registry has said another one, it is that of the image itself.
+        let all: Vec<Digest> = of_name.collect();
+        let all = if all.is_empty() { vec![found.manifest] } else { all };
+        digests.extend(all.iter().map(|digest| format!("{}@{digest}", name.familiar_name())));
+    }
     digests.sort();
     digests.dedup();
-    Ok(json!({
+    let indexes = known.iter().map(|known| known.digest).filter(|digest| *digest != found.manifest);
+    let index = indexes.filter_map(|digest| index(engine, &digest)).next();
+    let mut document = json!({
         "Id": found.image_id,
         "RepoTags": tags,
         "RepoDigests": digests,
@@ -40,7 +52,35 @@ pub(super) fn document(engine: &Engine, found: &Found) -> Result<Value, Failure>
         "GraphDriver": { "Name": "overlay2", "Data": directories(engine, &config.rootfs.diff_ids)? },
         "RootFS": { "Type": "layers", "Layers": config.rootfs.diff_ids },
         "Metadata": { "LastTagTime": clock::date(i128::from(tagged) * 1_000_000_000) },
-    }))
+    });
+    if let Some((descriptor, index)) = index {
+        document["Descriptor"] = json!(descriptor);
+        document["Manifests"] = index.manifests.iter().map(|listed| summary(engine, listed)).collect();
+    }
+    Ok(document)
+}
+
+/// Returns the index that a registry has the image in, if it is here.
+fn index(engine: &Engine, digest: &Digest) -> Option<(Descriptor, Index)> {
+    let bytes = engine.store.read_blob(digest, DOCUMENT_LIMIT).ok()?;
+    let index: Index = parse_json(&bytes).ok()?;
+    let kind = index.media_type.clone().unwrap_or_else(|| MediaType::new(MediaType::OCI_INDEX));
+    Some((Descriptor::new(kind.as_str(), *digest, bytes.len() as u64), index))
+}
+
+/// Returns what is said of an image of an index, and whether it is here. Compat: docker's `Manifests`.
+fn summary(engine: &Engine, listed: &Descriptor) -> Value {
+    let is_attestation = listed
+        .annotations
+        .get("vnd.docker.reference.type")
+        .is_some_and(|kind| kind == "attestation-manifest");
+    let kind = match (is_attestation, listed.media_type.is_manifest()) {
+        (true, _) => "attestation",
+        (false, true) => "image",
+        (false, false) => "unknown",
+    };
+    let is_here = engine.store.has_blob(&listed.digest);
+    json!({ "ID": listed.digest, "Descriptor": listed, "Available": is_here, "Kind": kind })
 }
 
 /// The directories that an overlay of the image is made of; it is mounted for containers only, each on its own.
