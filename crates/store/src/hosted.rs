@@ -247,6 +247,21 @@ impl Store {
         })
     }
 
+    /// Returns how many repositories there are, cached ones too, and the bytes of the blobs and manifests that they have.
+    pub fn hosted_usage(&self) -> Result<(usize, u64), StoreError> {
+        let (repositories, blobs): (i64, Vec<String>) = self.read("sum repositories up", |connection| {
+            let sql = "SELECT count(DISTINCT repository) FROM hosted_manifests";
+            let repositories = connection.query_row(sql, [], |row| row.get(0))?;
+            let sql = "SELECT blob FROM hosted_blobs UNION SELECT blob FROM hosted_manifests";
+            let blobs =
+                connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Ok((repositories, blobs))
+        })?;
+        let bytes_of = |blob: Digest| fs_err::metadata(self.blob_path(&blob)).map_or(0, |found| found.len());
+        let bytes = blobs.iter().filter_map(|blob| blob.parse().ok()).map(bytes_of).sum();
+        Ok((usize::try_from(repositories).unwrap_or_default(), bytes))
+    }
+
     /// Forgets blobs that no manifest of their repository has come to name, and returns the hex digests of the bytes that the
     /// others need.
     pub(crate) fn hosted_needs(&self, now: i64) -> Result<HashSet<String>, StoreError> {
@@ -335,6 +350,7 @@ mod tests {
         assert_eq!(store.hosted_tags("web", "a", 9).unwrap().unwrap(), ["b"]);
         assert_eq!(store.hosted_tags("other", "", 9).unwrap(), None);
         assert_eq!(store.hosted_repositories("", 9).unwrap(), ["web"]);
+        assert_eq!(store.hosted_usage().unwrap(), (1, 4));
         assert_eq!(store.hosted_referrers("web", "sha256:subject").unwrap(), [one]);
         assert!(store.drop_hosted_tag("web", "a").unwrap() && !store.drop_hosted_tag("web", "a").unwrap());
         assert_eq!(store.hosted_tag("web", "b").unwrap().as_deref(), Some("sha512:one"));

@@ -1,4 +1,4 @@
-//! `shipway system df`: what takes space. Compat: docker's table, and a row for packages that were downloaded.
+//! `shipway system df`: what takes space. Compat: docker's table, and rows for what docker does not count or have.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -35,7 +35,10 @@ pub(super) fn run(engine: &Engine, format: Option<&str>, ui: &mut Ui) -> Result<
         ("Containers", containers(engine)?),
         ("Local Volumes", Share::default()),
         ("Build Cache", cache),
-        ("Downloads", downloads(&engine.roots.data.join("cache"))),
+        ("Cache Mounts", directory(&engine.roots.data.join("build/caches"))),
+        ("Downloads", directory(&engine.roots.data.join("cache"))),
+        ("Logs", logs(engine)?),
+        ("Registry", registry(engine)?),
     ];
     let values: Vec<Value> = rows.iter().map(|(kind, share)| share.value(kind)).collect();
     for line in listing.lines(&values)? {
@@ -104,9 +107,29 @@ fn containers(engine: &Engine) -> Result<Share, Failure> {
     Ok(share)
 }
 
-fn downloads(dir: &Path) -> Share {
+fn directory(dir: &Path) -> Share {
     let (total, bytes) = tree(dir);
     Share { total, active: 0, bytes, reclaimable: bytes }
+}
+
+/// What containers have written to their logs; it goes with them.
+fn logs(engine: &Engine) -> Result<Share, Failure> {
+    let mut share = Share::default();
+    for container in engine.containers.list()? {
+        let runs = container.state().is_ok_and(|state| state.status == Status::Running);
+        let bytes = fs_err::metadata(container.log_path()).map_or(0, |found| found.len());
+        share.total += 1;
+        share.active += usize::from(runs);
+        share.bytes += bytes;
+        share.reclaimable += if runs { 0 } else { bytes };
+    }
+    Ok(share)
+}
+
+/// What our own registry serves, also of other registries. Only whoever uses it can tell what of it is not needed.
+fn registry(engine: &Engine) -> Result<Share, Failure> {
+    let (repositories, bytes) = engine.store.hosted_usage()?;
+    Ok(Share { total: repositories, active: repositories, bytes, reclaimable: 0 })
 }
 
 #[cfg(test)]
