@@ -172,7 +172,7 @@ async fn take(
             if !is_here || store.mount_proof(&host, &name, &blob)? != proof {
                 return Ok(false);
             }
-            store.host_blob(&name, &blob.to_string(), blob, now)?;
+            store.lend_blob(&name, &blob.to_string(), blob, now)?;
             Ok(true)
         })
         .await

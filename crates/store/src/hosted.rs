@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use shipway_oci::Digest;
 
 use crate::{Store, StoreError};
@@ -49,8 +49,21 @@ impl Store {
         now: i64,
     ) -> Result<(), StoreError> {
         self.write("give a repository a blob", |transaction| {
-            let sql = "INSERT OR REPLACE INTO hosted_blobs (repository, digest, blob, since) VALUES (?1, ?2, ?3, ?4)";
-            transaction.execute(sql, params![repository, digest, blob.to_string(), now]).map(drop)
+            put_blob(transaction, repository, digest, blob, now)
+        })
+    }
+
+    /// Gives a repository a blob that the store has anyway, so that nothing is lost if a power cut undoes it before the next synced
+    /// change: the manifest that names it.
+    pub fn lend_blob(
+        &self,
+        repository: &str,
+        digest: &str,
+        blob: Digest,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        self.write_lazily("give a repository a blob", |transaction| {
+            put_blob(transaction, repository, digest, blob, now)
         })
     }
 
@@ -302,6 +315,17 @@ impl Store {
             Ok(needed)
         })
     }
+}
+
+fn put_blob(
+    transaction: &Transaction<'_>,
+    repository: &str,
+    digest: &str,
+    blob: Digest,
+    now: i64,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO hosted_blobs (repository, digest, blob, since) VALUES (?1, ?2, ?3, ?4)";
+    transaction.execute(sql, params![repository, digest, blob.to_string(), now]).map(drop)
 }
 
 /// Returns the manifest in a row; `None` if the row is damaged.

@@ -72,6 +72,19 @@ pub(crate) fn measure(scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
             }
         }
     }
+    for shape in &SHAPES {
+        let dir = scratch.path(&format!("{}-own", shape.name));
+        let made = RefCell::new(None);
+        let mut sides = [Side {
+            name: "Shipway".to_owned(),
+            run: Box::new(|run| {
+                let image = Image::of_run(&made, shape, &dir, run)?;
+                image.push_own(&server, &ours.address)
+            }),
+        }];
+        let what = format!("push, {}, our registry on the same store", shape.what);
+        table.row(&what, in_turn(&mut sides, 0, runs)?);
+    }
     table.note("Each run has an image of its own, of random bytes. skopeo pushes from a docker-archive and pulls into an OCI layout; Shipway pushes from its store and pulls until containers can run.");
     Ok(table)
 }
@@ -127,6 +140,13 @@ impl Image {
         let name = self.name(registry, "shipway");
         self.shipway.ok(&["tag", "image", &name])?;
         self.shipway.time(&["push", "-q", &name])
+    }
+
+    /// Pushes to a registry from the store that it serves.
+    fn push_own(&self, server: &Shipway, registry: &str) -> anyhow::Result<f64> {
+        let name = self.name(registry, "own");
+        program::output(server.command(&["build", "-q", "-t", &name]).arg(self.dir.join("context")))?;
+        server.time(&["push", "-q", &name])
     }
 
     /// Pulls what is there, or pushes it first.
