@@ -1,8 +1,6 @@
 //! Damage is found, and mended from what is left.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use shipway_testkit::registry::TestRegistry;
 
@@ -85,16 +83,12 @@ fn what_nobody_else_has_is_removed_and_can_be_built_again() {
     }
     let machine = Machine::with_box();
     // Our own registry has its layers as they are.
-    let mut serve = machine.command(&["registry", "serve", "-q", "--listen", "127.0.0.1:0"]);
-    let mut server = machine.spawn(serve.stdout(Stdio::piped()).stderr(Stdio::null()));
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let address = lines.next().unwrap().unwrap().replace("registry: http://", "");
-    let name = format!("{address}/box:1");
+    let server = machine.serve(&["registry", "serve", "-q", "--listen", "127.0.0.1:0"]);
+    let name = format!("{}/box:1", server.address());
     machine.ok(&["tag", "box", &name]);
     machine.ok(&["push", "-q", &name]);
     machine.ok(&["rmi", &name]);
-    server.kill().unwrap();
-    server.wait().unwrap();
+    drop(server);
     let (container, _) = machine.ok(&["run", "-d", "--network", "none", "box", "sleep 1000"]);
     spoil_tree(&machine);
     let said = machine.refused(&["system", "fsck", "--repair"], 1);

@@ -1,9 +1,9 @@
 //! A machine of its own for a test: roots, a network, an image to run. All of it goes with the value.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use shipway_linux::{NetworkNamespace, RouteSocket, forget_private_mounts};
 use shipway_network::{Bridge, BridgeConfig};
@@ -21,7 +21,38 @@ pub(crate) struct Machine {
     pub(crate) host: Option<NetworkNamespace>,
 }
 
+/// `shipway registry serve`, which ends with the value.
+pub(crate) struct Served {
+    pub(crate) process: Child,
+    /// As it says that it is reached: `http://ADDRESS:PORT`.
+    pub(crate) url: String,
+}
+
+impl Served {
+    /// Returns address and port.
+    pub(crate) fn address(&self) -> String {
+        self.url.split_once("://").unwrap().1.to_owned()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.process.kill().and_then(|()| self.process.wait()));
+    }
+}
+
 impl Machine {
+    /// Starts a registry and waits until it answers. What it says of requests is to be had from the process.
+    pub(crate) fn serve(&self, args: &[&str]) -> Served {
+        let mut command = self.command(args);
+        let mut process = self.spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("registry: ").unwrap().to_owned();
+        Served { process, url }
+    }
+
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let context = dir.path().join("app");

@@ -1,6 +1,6 @@
 //! Images go to registries and come back, and travel in files, by the real program.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 
 use shipway_testkit::registry::{Asked, Reply, TestRegistry};
@@ -199,10 +199,8 @@ fn our_own_registry_takes_images_and_gives_them_back() {
         return;
     }
     let machine = Machine::with_box();
-    let mut serve = machine.command(&["registry", "serve", "--listen", "127.0.0.1:0"]);
-    let mut server = machine.spawn(serve.stdout(Stdio::piped()).stderr(Stdio::piped()));
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let address = lines.next().unwrap().unwrap().replace("registry: http://", "");
+    let mut server = machine.serve(&["registry", "serve", "--listen", "127.0.0.1:0"]);
+    let address = server.address();
     let name = format!("{address}/team/box:1");
     machine.ok(&["tag", "box", &name]);
     let blobs = machine.count("root/blobs/sha256");
@@ -253,11 +251,11 @@ fn our_own_registry_takes_images_and_gives_them_back() {
         said.contains("everybody who reaches it could push") && said.contains("--htpasswd FILE"),
         "{said}"
     );
-    let pidfd = shipway_linux::open_pidfd(i32::try_from(server.id()).unwrap()).unwrap();
+    let pidfd = shipway_linux::open_pidfd(i32::try_from(server.process.id()).unwrap()).unwrap();
     shipway_linux::signal_pidfd(pidfd, 2).unwrap();
-    assert_eq!(server.wait().unwrap().code(), Some(0));
+    assert_eq!(server.process.wait().unwrap().code(), Some(0));
     let mut said = String::new();
-    server.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    server.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(said.contains(" - \"PUT /v2/team/box/manifests/1\" 201 0 "), "{said}");
     machine.assert_nothing_is_left();
 }
@@ -280,10 +278,8 @@ fn our_own_registry_lets_in_whom_it_knows() {
     let clear = ["registry", "serve", "--listen", "0.0.0.0:0", "--htpasswd", &users];
     assert!(machine.refused(&clear, 1).contains("would travel unencrypted"));
     let flags = ["--tls-cert", &certificate, "--tls-key", &key, "--anonymous-pull"];
-    let mut serve = machine.command(&[&clear, &flags[..]].concat());
-    let mut server = machine.spawn(serve.stdout(Stdio::piped()).stderr(Stdio::null()));
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let address = lines.next().unwrap().unwrap().replace("registry: https://0.0.0.0:", "localhost:");
+    let server = machine.serve(&[&clear, &flags[..]].concat());
+    let address = server.address().replace("0.0.0.0:", "localhost:");
 
     let settings = file("registries.toml", &format!("[registry.\"{address}\"]\nca = \"{certificate}\"\n"));
     let docker = machine.dir.path().join("docker");
@@ -314,8 +310,7 @@ fn our_own_registry_lets_in_whom_it_knows() {
     file("registries.toml", &format!("[registry.\"{address}\"]\nplain-http = false\n"));
     let (code, said) = shipway(&["pull", &name], "");
     assert!(code == 1 && said.contains("is not trusted") && said.contains("ca = \"FILE.pem\""), "{said}");
-    server.kill().unwrap();
-    server.wait().unwrap();
+    drop(server);
     machine.assert_nothing_is_left();
 }
 
@@ -331,13 +326,9 @@ fn our_own_registry_remembers_what_another_one_has() {
     machine.ok(&["push", "-q", &name]);
 
     let root = |name: &str| machine.dir.path().join(name).to_str().unwrap().to_owned();
-    let of_cache =
-        ["--root", &root("cache"), "registry", "serve", "--listen", "127.0.0.1:0"].map(str::to_owned);
-    let mut serve = machine.command(&[]);
-    serve.args(of_cache).args(["--pull-through", &origin.address]);
-    let mut server = machine.spawn(serve.stdout(Stdio::piped()).stderr(Stdio::null()));
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let cache = lines.next().unwrap().unwrap().replace("registry: ", "");
+    let of_cache = ["--root", &root("cache"), "registry", "serve", "-q", "--listen", "127.0.0.1:0"];
+    let server = machine.serve(&[&of_cache[..], &["--pull-through", &origin.address]].concat());
+    let cache = &server.url;
     let settings = machine.dir.path().join("registries.toml");
     let text = format!("[registry.\"{}\"]\nmirrors = [\"{cache}\"]\n", origin.address);
     fs_err::write(&settings, text).unwrap();
@@ -354,8 +345,7 @@ fn our_own_registry_remembers_what_another_one_has() {
     assert_eq!(origin.count("GET", ""), 0, "only what the tag stands for is asked: {:?}", origin.asked());
     drop(origin);
     pull("three");
-    server.kill().unwrap();
-    server.wait().unwrap();
+    drop(server);
     machine.assert_nothing_is_left();
 }
 
