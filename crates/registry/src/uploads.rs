@@ -169,7 +169,9 @@ async fn take(
         .block(move |store| {
             let _lease = store.lease()?;
             let is_here = store.has_blob(&blob) || (has_archives && store.holds(&blob)?);
-            if !is_here || store.mount_proof(&host, &name, &blob)? != proof {
+            // Digests are compared: how long that takes tells nothing of the proof itself.
+            let right = store.mount_proof(&host, &name, &blob)?;
+            if !is_here || Digest::of(right.as_bytes()) != Digest::of(proof.as_bytes()) {
                 return Ok(false);
             }
             store.lend_blob(&name, &blob.to_string(), blob, now)?;
@@ -192,7 +194,10 @@ async fn mount(
                 Some(from) => store.hosted_blob(&from, digest.as_str())?,
                 None => store.hosted_anywhere(digest.as_str())?,
             };
-            let Some(blob) = found.filter(|blob| store.has_blob(blob)) else { return Ok(false) };
+            let Some(blob) = found else { return Ok(false) };
+            if !store.holds(&blob)? {
+                return Ok(false);
+            }
             store.host_blob(&name, digest.as_str(), blob, now)?;
             Ok(true)
         })

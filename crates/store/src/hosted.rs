@@ -78,10 +78,11 @@ impl Store {
         })
     }
 
-    /// Returns where the bytes of a blob are that any repository has.
+    /// Returns where the bytes of a blob are that any repository has; what is only cached of other registries does not count.
     pub fn hosted_anywhere(&self, digest: &str) -> Result<Option<Digest>, StoreError> {
         self.read("look for a blob", |connection| {
-            let sql = "SELECT blob FROM hosted_blobs WHERE digest = ?1 LIMIT 1";
+            let sql =
+                "SELECT blob FROM hosted_blobs WHERE digest = ?1 AND instr(repository, ':') = 0 LIMIT 1";
             let found: Option<String> = connection.query_row(sql, [digest], |row| row.get(0)).optional()?;
             Ok(found.and_then(|text| text.parse().ok()))
         })
@@ -398,6 +399,9 @@ mod tests {
         store.use_hosted_manifest(&cached, "sha512:one", now + EXACTLY - 1).unwrap();
         store.hosted_needs(now + CACHED).unwrap();
         assert!(store.hosted_manifest(&cached, "sha512:one").unwrap().is_some());
+        store.host_blob(&cached, "sha256:cached", blob, now).unwrap();
+        assert_eq!(store.hosted_blob(&cached, "sha256:cached").unwrap(), Some(blob));
+        assert_eq!(store.hosted_anywhere("sha256:cached").unwrap(), None, "it may be private there");
         assert_eq!(store.hosted_repositories("", 9).unwrap(), ["web"]);
         store.hosted_needs(now + CACHED + 1).unwrap();
         assert_eq!(store.hosted_manifest(&cached, "sha512:one").unwrap(), None);

@@ -216,6 +216,8 @@ async fn who_can_read_the_store_need_not_send_what_is_in_it() {
         assert_eq!(mount(repository, of, &proof).await, want, "case {name}");
     }
 
+    let across = format!("POST /v2/api/blobs/uploads/?mount={digest}&from=web");
+    world.ask(&across, &[], "").await.is(201);
     let manifest = json!({
         "schemaVersion": 2, "mediaType": IMAGE, "config": descriptor("x/config", b"{}"),
         "layers": [{"mediaType": "x/layer", "digest": digest, "size": LENGTH}],
