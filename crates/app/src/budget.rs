@@ -35,7 +35,12 @@ fn budget(engine: &Engine) -> Result<Option<u64>, Failure> {
 /// is at work. What images need does not count, and stays.
 pub(crate) fn keep(engine: &Engine) -> Result<(), Failure> {
     let Some(budget) = budget(engine)? else { return Ok(()) };
-    let surplus = surplus(engine.store.cache_only_layers()?, budget, |row| size(engine, row));
+    let layers = engine.store.cached_layers()?;
+    // Which of them images need is worth looking at only where all of them are too much.
+    if layers.iter().map(|row| size(engine, row)).sum::<u64>() <= budget {
+        return Ok(());
+    }
+    let surplus = surplus(engine.store.outside_images(layers)?, budget, |row| size(engine, row));
     if surplus.is_empty() {
         return Ok(());
     }

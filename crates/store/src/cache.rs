@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension as _, params};
 use shipway_oci::Digest;
 
+use crate::layer_rows::{COLUMNS, row_of};
 use crate::{LayerId, LayerRow, Store, StoreError};
 
 /// A finished step of a build.
@@ -65,21 +66,22 @@ impl Store {
         })
     }
 
-    /// Returns the layers that only the build cache keeps, those that were used longest ago first.
-    pub fn cache_only_layers(&self) -> Result<Vec<LayerRow>, StoreError> {
+    /// Returns the layers that steps have made, those that were used longest ago first.
+    pub fn cached_layers(&self) -> Result<Vec<LayerRow>, StoreError> {
+        self.read("list cached layers", |connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM layers JOIN
+                 (SELECT layer, max(used) AS used FROM steps GROUP BY layer) ON layer = id ORDER BY used, id"
+            );
+            connection.prepare_cached(&sql)?.query_map([], row_of)?.collect()
+        })
+    }
+
+    /// Returns those layers that are in no image.
+    pub fn outside_images(&self, mut layers: Vec<LayerRow>) -> Result<Vec<LayerRow>, StoreError> {
         let in_images = self.needed()?.diff_ids;
-        let ids: Vec<String> = self.read("list cached layers", |connection| {
-            let sql =
-                "SELECT layer FROM steps WHERE layer IS NOT NULL GROUP BY layer ORDER BY max(used), layer";
-            connection.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
-        })?;
-        let mut rows = Vec::new();
-        for id in ids {
-            let row = self.layer(&LayerId::from_database(id))?;
-            let is_named = |row: &LayerRow| row.diff_id.is_some_and(|id| in_images.contains(&id.to_string()));
-            rows.extend(row.filter(|row| !is_named(row)));
-        }
-        Ok(rows)
+        layers.retain(|row| !row.diff_id.is_some_and(|id| in_images.contains(&id.to_string())));
+        Ok(layers)
     }
 
     /// Forgets the steps that made some layers. [`Store::gc`] frees those.

@@ -106,7 +106,8 @@ impl From<NotedPath> for PathText {
     }
 }
 
-const COLUMNS: &str = "id, diff_id, size, notes";
+/// What [`row_of`] reads.
+pub(crate) const COLUMNS: &str = "id, diff_id, size, notes";
 
 /// Returns the ID of this boot of the machine: a layer that was not synced before a power cut may be damaged.
 pub(crate) fn boot() -> &'static str {
@@ -256,7 +257,7 @@ fn chain_key(chain: &[LayerId]) -> String {
     chain.iter().map(LayerId::as_str).collect::<Vec<_>>().join(",")
 }
 
-fn row_of(row: &Row<'_>) -> rusqlite::Result<LayerRow> {
+pub(crate) fn row_of(row: &Row<'_>) -> rusqlite::Result<LayerRow> {
     let diff_id: Option<String> = row.get(1)?;
     let size: i64 = row.get(2)?;
     Ok(LayerRow {
