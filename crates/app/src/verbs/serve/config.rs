@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
+use shipway_oci::Reference;
 use shipway_registry::{Access, AccessLog, Config, Guard, Through, Tls, TokenService, Tokens, Users};
 
 use super::upstream::Remotes;
@@ -39,10 +40,25 @@ pub(super) fn config(args: &ServeArgs) -> Result<Config, Failure> {
     }
     let through = match args.pull_through.as_slice() {
         [] => None,
-        names => Some(Through::new(Arc::new(Remotes(registries()?)), names.to_vec())),
+        names => {
+            names.iter().try_for_each(|name| check_registry(name))?;
+            Some(Through::new(Arc::new(Remotes(registries()?)), names.to_vec()))
+        }
     };
     let log = (!args.quiet).then(|| AccessLog::new(write));
     Ok(Config { guard, tls, through, log, ..Config::new(clock::now) })
+}
+
+/// Refuses what is no name of a registry.
+fn check_registry(name: &str) -> Result<(), Failure> {
+    let image: Option<Reference> = format!("{name}/image").parse().ok();
+    if image.is_some_and(|image| image.registry() == name) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!("`{name}` is no name of a registry"),
+        "name it as images do: `--pull-through docker.io` or `--pull-through registry.example:5000`",
+    ))
 }
 
 fn guard(args: &ServeArgs) -> Result<Guard, Failure> {
@@ -90,6 +106,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn only_names_of_registries_are_cached() {
+        for (name, want) in [
+            ("docker.io", true),
+            ("localhost:5000", true),
+            ("https://docker.io", false),
+            ("docker.io/library", false),
+            ("docker", false),
+            ("", false),
+        ] {
+            assert_eq!(check_registry(name).is_ok(), want, "case {name}");
+        }
+    }
 
     #[test]
     fn a_request_is_one_line_whatever_its_client_says() {
