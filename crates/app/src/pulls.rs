@@ -66,9 +66,20 @@ pub(crate) fn fetch(
     progress: &dyn Progress,
 ) -> Result<Pulled, PullFailure> {
     let _lease = engine.store.lease().map_err(PullFailure::Store)?;
-    let sink = Trees { store: engine.store.clone(), layers: engine.layers.clone() };
-    let deps = Pull { registries: &registries()?, store: &engine.store, sink: &sink, progress };
-    shipway_distribution::pull(deps, reference, None).map_err(PullFailure::Pull)
+    bring(&registries()?, engine, reference, None, progress)
+}
+
+/// Brings an image here; the caller holds a lease until it has a name.
+fn bring(
+    registries: &Registries,
+    engine: &Engine,
+    reference: &Reference,
+    platform: Option<&Platform>,
+    progress: &dyn Progress,
+) -> Result<Pulled, PullFailure> {
+    let sink = Trees::of(engine);
+    let deps = Pull { registries, store: &engine.store, sink: &sink, progress };
+    shipway_distribution::pull(deps, reference, platform).map_err(PullFailure::Pull)
 }
 
 fn pull_from(
@@ -80,9 +91,7 @@ fn pull_from(
 ) -> Result<Pulled, PullFailure> {
     // What arrives must not be collected before it has a name.
     let _lease = engine.store.lease().map_err(PullFailure::Store)?;
-    let sink = Trees { store: engine.store.clone(), layers: engine.layers.clone() };
-    let deps = Pull { registries, store: &engine.store, sink: &sink, progress };
-    let pulled = shipway_distribution::pull(deps, reference, platform).map_err(PullFailure::Pull)?;
+    let pulled = bring(registries, engine, reference, platform, progress)?;
     // Compat: docker, a digest in the name wins over a tag.
     let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
     let named = engine.store.tag(&name, pulled.manifest, pulled.image_id, clock::now());
@@ -154,8 +163,14 @@ impl Progress for Silent {
 /// Layers become trees while they arrive, and archives of trees when they leave.
 #[derive(Debug)]
 pub(crate) struct Trees {
-    pub(crate) store: Store,
-    pub(crate) layers: Unpacked,
+    store: Store,
+    layers: Unpacked,
+}
+
+impl Trees {
+    pub(crate) fn of(engine: &Engine) -> Self {
+        Self { store: engine.store.clone(), layers: engine.layers.clone() }
+    }
 }
 
 impl LayerSink for Trees {

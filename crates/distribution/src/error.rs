@@ -220,6 +220,14 @@ pub enum RegistryError {
     },
 }
 
+impl RegistryError {
+    /// Returns the error and what it came of on one line, for those who show no more.
+    pub fn with_cause(&self) -> String {
+        let cause = std::error::Error::source(self);
+        cause.map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"))
+    }
+}
+
 /// An error of what the program injected.
 #[derive(Debug)]
 pub struct Cause(pub(crate) SeamError);

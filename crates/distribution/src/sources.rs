@@ -64,7 +64,7 @@ impl<'a> Sources<'a> {
         if !matches!(error, RegistryError::NotFound { .. })
             && !self.all[place].failed.swap(true, Ordering::Relaxed)
         {
-            let note = format!("a mirror is left out: {}", with_cause(&error));
+            let note = format!("a mirror is left out: {}", error.with_cause());
             self.progress.event(&Event::Note(&note));
         }
         Ok(self.next(place + 1))
@@ -132,9 +132,4 @@ impl<'a> Sources<'a> {
     fn last(&self) -> usize {
         self.all.len() - 1
     }
-}
-
-fn with_cause(error: &RegistryError) -> String {
-    let cause = std::error::Error::source(error);
-    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

@@ -49,9 +49,7 @@ impl Unpacked {
         } else {
             fs_err::rename(&again.upper, &path).map_err(LayerError::io("name", &path))?;
         }
-        let layers = self.path(id).parent().map(std::path::Path::to_owned).unwrap_or_default();
-        let synced = fs_err::File::open(&layers).and_then(shipway_linux::sync_filesystem);
-        synced.map_err(LayerError::io("sync", &layers))?;
+        self.store.flush().map_err(|source| LayerError::Sync { source })?;
         Ok(true)
     }
 

@@ -277,8 +277,6 @@ impl LayerStore for Unpacked {
     }
 }
 
-impl Unpacked {}
-
 /// Returns the digest and the length of the canonical tar of a tree.
 pub(crate) fn measure(tree: &Path) -> Result<(DiffId, u64), LayerError> {
     let mut hashing = Hashing::new(io::sink());

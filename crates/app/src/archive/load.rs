@@ -190,7 +190,7 @@ impl<'a> Files<'a> {
     fn layer_of_layout(&self, layer: &Descriptor, diff_id: DiffId) -> Result<(), Failure> {
         let store = &self.engine.store;
         let path = format!("blobs/sha256/{}", layer.digest.hex());
-        let trees = Trees { store: store.clone(), layers: self.engine.layers.clone() };
+        let trees = Trees::of(self.engine);
         let is_plain = layer.digest == diff_id.0;
         if store.has_blob(&layer.digest) && store.layer_of(diff_id)?.is_some() {
             return Ok(());

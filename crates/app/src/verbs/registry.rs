@@ -8,11 +8,12 @@ mod pull;
 pub(crate) mod push;
 mod save;
 
+use shipway_oci::Reference;
+
 use crate::cli::RegistryVerb;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::ui::Ui;
-use shipway_oci::Reference;
 
 pub(crate) fn run(engine: &Engine, verb: &RegistryVerb, ui: &mut Ui) -> Result<u8, Failure> {
     match verb {

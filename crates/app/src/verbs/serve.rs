@@ -37,10 +37,9 @@ pub(crate) fn run(engine: &Engine, command: &RegistryCommand, ui: &mut Ui) -> Re
 }
 
 fn serve(engine: &Engine, args: &ServeArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let trees = Trees { store: engine.store.clone(), layers: engine.layers.clone() };
-    let config = Config { archives: Some(Arc::new(trees)), ..config::config(args)? };
+    let config = Config { archives: Some(Arc::new(Trees::of(engine))), ..config::config(args)? };
     let stopping = Stopping::hold()?;
-    // As many as the kernel allows: each connection is one.
+    // Each connection is one; where the kernel allows fewer it is those.
     drop(shipway_linux::limit_open_files(FILES, FILES));
     let (scheme, guarded) = (if config.tls.is_some() { "https" } else { "http" }, !config.guard.is_open());
     let registry = Registry::new(engine.store.clone(), config);
@@ -49,14 +48,12 @@ fn serve(engine: &Engine, args: &ServeArgs, ui: &mut Ui) -> Result<u8, Failure> 
         let address = listener.local_addr().unwrap_or(args.listen);
         ui.line(format!("registry: {scheme}://{address}"));
         let login = if guarded { format!("`shipway login {address}`, ") } else { String::new() };
-        if !args.pull_through.is_empty() {
-            let names = args.pull_through.join(", ");
-            ui.note(format!("a cache of {names}: name it as a mirror in registries.toml; Ctrl-C ends it"));
+        let use_it = if args.pull_through.is_empty() {
+            format!("push to it: {login}`shipway tag NAME {address}/NAME`, `shipway push {address}/NAME`")
         } else {
-            ui.note(format!(
-            "push to it: {login}`shipway tag NAME {address}/NAME`, `shipway push {address}/NAME`; Ctrl-C ends it"
-            ));
-        }
+            format!("a cache of {}: name it as a mirror in registries.toml", args.pull_through.join(", "))
+        };
+        ui.note(format!("{use_it}; Ctrl-C ends it"));
         tokio::join!(
             registry.serve(listener, stopping.token.clone()),
             collect(engine.store.clone(), stopping.token.clone())

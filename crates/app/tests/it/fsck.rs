@@ -39,8 +39,7 @@ fn an_image_from_a_registry_is_made_whole_again() {
     let machine = Machine::with_box();
     let registry = machine.inside(TestRegistry::start);
     let name = registry.name("box:1");
-    machine.ok(&["tag", "box", &name]);
-    machine.ok(&["push", "-q", &name]);
+    machine.publish(&name);
     machine.ok(&["rmi", "box", &name]);
     machine.ok(&["system", "prune", "-af"]);
     machine.ok(&["pull", "-q", &name]);
@@ -85,8 +84,7 @@ fn what_nobody_else_has_is_removed_and_can_be_built_again() {
     // Our own registry has its layers as they are.
     let server = machine.serve(&["registry", "serve", "-q", "--listen", "127.0.0.1:0"]);
     let name = format!("{}/box:1", server.address());
-    machine.ok(&["tag", "box", &name]);
-    machine.ok(&["push", "-q", &name]);
+    machine.publish(&name);
     machine.ok(&["rmi", &name]);
     drop(server);
     let (container, _) = machine.ok(&["run", "-d", "--network", "none", "box", "sleep 1000"]);

@@ -53,6 +53,12 @@ impl Machine {
         Served { process, url }
     }
 
+    /// Pushes `box` under a name, and returns what the push says.
+    pub(crate) fn publish(&self, name: &str) -> String {
+        self.ok(&["tag", "box", name]);
+        self.ok(&["push", name]).0
+    }
+
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let context = dir.path().join("app");

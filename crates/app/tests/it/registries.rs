@@ -23,8 +23,7 @@ fn an_image_goes_to_a_registry_and_comes_back() {
     let machine = Machine::with_box();
     let registry = machine.inside(TestRegistry::start);
     let name = registry.name("team/box:1");
-    machine.ok(&["tag", "box", &name]);
-    let (pushed, _) = machine.ok(&["push", &name]);
+    let pushed = machine.publish(&name);
     let digest = digest_in(&pushed);
     let first = format!("The push refers to repository [{}]\n", registry.name("team/box"));
     assert!(pushed.starts_with(&first), "{pushed}");
@@ -89,8 +88,7 @@ fn what_a_registry_does_not_give_is_told_and_leaves_nothing() {
     });
     for repository in ["good", "bad"] {
         let name = registry.name(&format!("{repository}:1"));
-        machine.ok(&["tag", "box", &name]);
-        machine.ok(&["push", "-q", &name]);
+        machine.publish(&name);
         machine.ok(&["rmi", &name]);
     }
     machine.ok(&["rmi", "box"]);
@@ -322,8 +320,7 @@ fn our_own_registry_remembers_what_another_one_has() {
     let machine = Machine::with_box();
     let origin = machine.inside(TestRegistry::start);
     let name = origin.name("team/box:1");
-    machine.ok(&["tag", "box", &name]);
-    machine.ok(&["push", "-q", &name]);
+    machine.publish(&name);
 
     let root = |name: &str| machine.dir.path().join(name).to_str().unwrap().to_owned();
     let of_cache = ["--root", &root("cache"), "registry", "serve", "-q", "--listen", "127.0.0.1:0"];
@@ -357,8 +354,7 @@ fn an_image_for_several_platforms_shows_them_all() {
     let machine = Machine::with_box();
     let registry = machine.inside(TestRegistry::start);
     let name = registry.name("box:amd64");
-    machine.ok(&["tag", "box", &name]);
-    let own = digest_in(&machine.ok(&["push", &name]).0);
+    let own = digest_in(&machine.publish(&name));
     let size = registry.contents().manifests[&format!("box/manifests/{own}")].1.len();
     let kind = "application/vnd.oci.image.manifest.v1+json";
     let other = format!("sha256:{}", "a".repeat(64));

@@ -59,8 +59,7 @@ fn a_pull_that_is_killed_damages_nothing() {
     let machine = Machine::with_box();
     let registry = machine.inside(TestRegistry::start);
     let name = registry.name("box:1");
-    machine.ok(&["tag", "box", &name]);
-    machine.ok(&["push", "-q", &name]);
+    machine.publish(&name);
     machine.ok(&["rmi", "box", &name]);
     machine.ok(&["system", "prune", "-af"]);
     kill(&machine, "pull", &["pull", "-q", &name], || {

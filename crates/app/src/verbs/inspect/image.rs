@@ -5,12 +5,10 @@ use shipway_layers::LayerStore as _;
 use shipway_oci::{Descriptor, Digest, Index, MediaType, Reference, parse_json};
 use shipway_store::Found;
 
+use crate::archive::DOCUMENT_LIMIT;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
-
-/// Largest index that is read, in bytes. Compat: as of manifests.
-const DOCUMENT_LIMIT: u64 = 4 << 20;
 
 /// Returns everything about an image.
 pub(super) fn document(engine: &Engine, found: &Found) -> Result<Value, Failure> {

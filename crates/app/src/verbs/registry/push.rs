@@ -61,22 +61,21 @@ pub(crate) fn push(
     let registries = pulls::registries()?;
     // What is sent must not be collected on the way.
     let _lease = engine.store.lease()?;
-    let (_, found) = image(engine, reference)?;
-    let source = Trees { store: engine.store.clone(), layers: engine.layers.clone() };
+    let found = image(engine, reference)?;
+    let source = Trees::of(engine);
     let deps = Push { registries: &registries, store: &engine.store, source: &source, progress };
     Ok(shipway_distribution::push(deps, reference, &found)?)
 }
 
-/// Returns the tag of a name, and the image that has it.
-fn image<'a>(engine: &Engine, reference: &'a Reference) -> Result<(&'a str, Found), Failure> {
-    let tag = reference.tag().filter(|_| reference.digest().is_none()).ok_or_else(|| {
-        Failure::new(
+/// Returns the image that has a name with a tag.
+fn image(engine: &Engine, reference: &Reference) -> Result<Found, Failure> {
+    if reference.tag().is_none() || reference.digest().is_some() {
+        return Err(Failure::new(
             format!("cannot push `{}`: a digest cannot be chosen", reference.familiar()),
             format!("name a tag: `shipway tag {} {}:TAG`", reference.familiar(), reference.familiar_name()),
-        )
-    })?;
-    let found = engine.store.resolve(&reference.to_string()).map_err(|error| not_here(reference, error))?;
-    Ok((tag, found))
+        ));
+    }
+    engine.store.resolve(&reference.to_string()).map_err(|error| not_here(reference, error))
 }
 
 fn not_here(reference: &Reference, error: StoreError) -> Failure {

@@ -1,6 +1,5 @@
 //! What a cache fetches from: registries as this machine's settings and environment describe them.
 
-use std::error::Error as _;
 use std::io::Write;
 
 use shipway_distribution::{Registries, RegistryError, blob_size, fetch_blob, fetch_manifest, look_up};
@@ -12,7 +11,7 @@ use shipway_registry::{Upstream, UpstreamError, UpstreamManifest};
 pub(super) struct Remotes(pub(super) Registries);
 
 fn failed(error: RegistryError) -> UpstreamError {
-    let text = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+    let text = error.with_cause();
     match error {
         RegistryError::NotFound { .. } | RegistryError::Unauthorized { .. } => UpstreamError::NotFound(text),
         _ => UpstreamError::Failed(text),
