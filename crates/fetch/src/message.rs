@@ -125,6 +125,11 @@ impl Response {
         self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
     }
 
+    /// Returns all headers, names in lower case.
+    pub fn all_headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+    }
+
     /// Returns how long the server asks to wait. Spec: RFC 9110 section 10.2.3.
     pub fn retry_after(&self) -> Option<std::time::Duration> {
         parse_retry_after(self.header("retry-after")?, self.header("date"))

@@ -1,4 +1,4 @@
-//! A registry on the store that builds, containers and pods use too.
+//! A registry on the store that builds, containers and pods use too, or on object storage.
 //!
 //! A repository has what was pushed to it: blobs lie once in the store, whoever pushed them, and a record says which repository has
 //! them under which digest. A request that changes something holds a lease of the store, so that no collection takes away what it
@@ -13,6 +13,8 @@
 //! | `guard` | who may do what: users, tokens |
 //! | `through` | a cache of other registries |
 //! | `metrics` | numbers for Prometheus |
+//! | `keep` | where it is all kept: in the store, or in a bucket |
+//! | `bucket` | object storage that several registries share |
 //! | `blobs`, `range` | reading, deleting and mounting blobs |
 //! | `archive` | layers of the store, sent as archives |
 //! | `uploads` | content on its way, in one piece or in many |
@@ -26,9 +28,11 @@
 mod answer;
 mod archive;
 mod blobs;
+mod bucket;
 mod connections;
 mod digest;
 mod guard;
+mod keep;
 mod listen;
 mod listings;
 mod manifests;
@@ -43,7 +47,9 @@ mod tls;
 mod uploads;
 
 pub use archive::Archives;
+pub use bucket::{Bucket, Collected, Objects};
 pub use guard::{Guard, TokenService, TokenServiceError, Tokens, Users, UsersError};
+pub use keep::Keep;
 pub use listen::ServeError;
 pub use server::{Access, AccessLog, Config, Registry};
 pub use through::{Through, Upstream, UpstreamError, UpstreamManifest};

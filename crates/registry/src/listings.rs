@@ -54,7 +54,7 @@ pub(crate) async fn tags(
     query: &Query,
 ) -> Result<Response, Refusal> {
     let (count, last) = page(query)?;
-    let found = registry.block(move |store| Ok(store.hosted_tags(&kept_as, &last, count + 1)?)).await?;
+    let found = registry.tags_after(kept_as, last, count + 1).await?;
     let tags = found.ok_or_else(|| Refusal::name_unknown(name))?;
     Ok(answer(&format!("/v2/{name}/tags/list"), "tags", json!({"name": name}), tags, count))
 }
@@ -62,7 +62,7 @@ pub(crate) async fn tags(
 /// Lists the repositories.
 pub(crate) async fn repositories(registry: &Registry, query: &Query) -> Result<Response, Refusal> {
     let (count, last) = page(query)?;
-    let found = registry.block(move |store| Ok(store.hosted_repositories(&last, count + 1)?)).await?;
+    let found = registry.repositories_after(last, count + 1).await?;
     Ok(answer("/v2/_catalog", "repositories", json!({}), found, count))
 }
 
@@ -73,8 +73,7 @@ pub(crate) async fn referrers(
     digest: &AnyDigest,
     query: &Query,
 ) -> Result<Response, Refusal> {
-    let subject = digest.to_string();
-    let found = registry.block(move |store| Ok(store.hosted_referrers(&name, &subject)?)).await?;
+    let found = registry.referrers_of(name, digest).await?;
     let kind = query.get("artifactType").filter(|kind| !kind.is_empty());
     let entries: Vec<Value> = found
         .iter()

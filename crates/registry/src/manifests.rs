@@ -4,8 +4,8 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
-use shipway_oci::parse_json;
-use shipway_store::{HostedManifest, Store};
+use shipway_oci::{Digest, parse_json};
+use shipway_store::HostedManifest;
 
 use crate::answer::{empty, set, text};
 use crate::blobs::is_known;
@@ -31,14 +31,7 @@ pub(crate) async fn get(
     reference: Target,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
-    let limit = registry.inner.config.manifest;
-    let (manifest, bytes) = registry
-        .block(move |store| {
-            let manifest = find(store, &name, &reference)?;
-            let bytes = store.read_blob(&manifest.blob, limit)?;
-            Ok((manifest, bytes))
-        })
-        .await?;
+    let (manifest, bytes) = registry.manifest(name, reference).await?;
     let tag = format!("\"{}\"", manifest.digest);
     let mut response = if is_known(headers, &tag) {
         empty(StatusCode::NOT_MODIFIED)
@@ -54,33 +47,14 @@ pub(crate) async fn get(
     Ok(response)
 }
 
-fn find(store: &Store, name: &str, reference: &Target) -> Result<HostedManifest, Refusal> {
-    let (shown, digest) = match reference {
-        Target::Digest(digest) => (digest.to_string(), Some(digest.to_string())),
-        Target::Tag(tag) => (tag.clone(), store.hosted_tag(name, tag)?),
-    };
-    let found = digest.map(|digest| store.hosted_manifest(name, &digest)).transpose()?.flatten();
-    found.ok_or_else(|| Refusal::manifest_unknown(&shown))
-}
-
 /// Deletes a tag, or a manifest with all its tags.
 pub(crate) async fn delete(
     registry: &Registry,
     name: String,
     reference: Target,
 ) -> Result<Response, Refusal> {
-    let shown = match &reference {
-        Target::Digest(digest) => digest.to_string(),
-        Target::Tag(tag) => tag.clone(),
-    };
-    let had = registry
-        .block(move |store| {
-            Ok(match &reference {
-                Target::Digest(digest) => store.drop_hosted_manifest(&name, digest.as_str())?,
-                Target::Tag(tag) => store.drop_hosted_tag(&name, tag)?,
-            })
-        })
-        .await?;
+    let shown = reference.to_string();
+    let had = registry.drop_manifest(name, reference).await?;
     if had { Ok(empty(StatusCode::ACCEPTED)) } else { Err(Refusal::manifest_unknown(&shown)) }
 }
 
@@ -111,30 +85,8 @@ pub(crate) async fn put(
     }
     let said = Said::read(&bytes, text(headers, "content-type"))?;
     let subject = said.subject.clone();
-    let (repository, known, given) = (name.clone(), digest.clone(), tags.clone());
-    registry
-        .block(move |store| {
-            let _lease = store.lease()?;
-            for blob in &said.needed {
-                let held =
-                    store.hosted_blob(&repository, blob)?.map(|held| store.holds(&held)).transpose()?;
-                if held != Some(true) {
-                    return Err(Refusal::manifest_blob_unknown(blob));
-                }
-            }
-            let manifest = HostedManifest {
-                digest: known.to_string(),
-                blob: store.put_blob(&bytes)?,
-                size: bytes.len() as u64,
-                media_type: said.media_type,
-                subject: said.subject,
-                artifact_type: said.artifact_type,
-                annotations: said.annotations,
-                blobs: said.needed,
-            };
-            Ok(store.host_manifest(&repository, &manifest, &given)?)
-        })
-        .await?;
+    let manifest = said.of(digest.to_string(), &bytes);
+    registry.put_manifest(name.clone(), manifest, bytes, tags.clone()).await?;
     let mut response = empty(StatusCode::CREATED);
     let answer = response.headers_mut();
     set(answer, "location", &format!("/v2/{name}/manifests/{digest}"));
@@ -176,6 +128,20 @@ impl Said {
     pub(crate) fn unread(media_type: String) -> Self {
         let (artifact_type, annotations) = (String::new(), "{}".to_owned());
         Self { media_type, subject: None, artifact_type, annotations, needed: Vec::new() }
+    }
+
+    /// Returns what a repository keeps of a manifest with these bytes.
+    pub(crate) fn of(self, digest: String, bytes: &[u8]) -> HostedManifest {
+        HostedManifest {
+            digest,
+            blob: Digest::of(bytes),
+            size: bytes.len() as u64,
+            media_type: self.media_type,
+            subject: self.subject,
+            artifact_type: self.artifact_type,
+            annotations: self.annotations,
+            blobs: self.needed,
+        }
     }
 
     /// Reads a manifest that was sent as `header`.

@@ -1,5 +1,7 @@
 //! From a request's path to what is meant. Nothing that does not fit the grammar gets further than this.
 
+use std::fmt;
+
 use crate::digest::AnyDigest;
 use crate::refusal::Refusal;
 
@@ -38,6 +40,15 @@ pub(crate) enum Place {
 pub(crate) enum Target {
     Tag(String),
     Digest(AnyDigest),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => f.write_str(tag),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
 }
 
 impl Place {

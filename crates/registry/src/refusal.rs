@@ -46,6 +46,11 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "blob unknown to this repository")
     }
 
+    /// Content is something else than it was said to be.
+    pub(crate) fn wrong_digest(found: impl std::fmt::Display) -> Self {
+        Self::digest_invalid(format!("the content has the digest {found}"))
+    }
+
     pub(crate) fn manifest_unknown(reference: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,

@@ -18,6 +18,7 @@ use crate::answer::{document, text};
 use crate::archive::Archives;
 use crate::connections::Connections;
 use crate::guard::{Action, Caller, Guard, Wish};
+use crate::keep::Keep;
 use crate::listen::Peer;
 use crate::metrics::{Answer, Gauges, Metrics};
 use crate::path::Place;
@@ -127,7 +128,7 @@ pub struct Registry {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) store: Store,
+    pub(crate) keep: Keep,
     pub(crate) config: Config,
     pub(crate) uploads: Uploads,
     pub(crate) connections: Connections,
@@ -143,11 +144,11 @@ struct Seen {
 }
 
 impl Registry {
-    /// Makes a registry of what repositories have in `store`.
-    pub fn new(store: Store, config: Config) -> Self {
+    /// Makes a registry of what repositories have in a store or a bucket.
+    pub fn new(keep: impl Into<Keep>, config: Config) -> Self {
         let (connections, metrics) = (Connections::new(config.connections), Metrics::default());
         let (uploads, flights) = (Uploads::default(), Flights::default());
-        Self { inner: Arc::new(Inner { store, config, uploads, connections, metrics, flights }) }
+        Self { inner: Arc::new(Inner { keep: keep.into(), config, uploads, connections, metrics, flights }) }
     }
 
     /// Answers one request.
@@ -246,18 +247,38 @@ impl Registry {
         inner.metrics.text(gauges)
     }
 
-    /// Does something that waits for the disk.
+    /// Returns the store that it keeps what it serves in.
+    pub(crate) fn store(&self) -> Result<&Store, Refusal> {
+        match &self.inner.keep {
+            Keep::Store(store) => Ok(store),
+            Keep::Bucket(_) => Err(Refusal::unsupported("this registry keeps nothing on a disk")),
+        }
+    }
+
+    /// Does something with the store, which waits for the disk.
     pub(crate) async fn block<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let store = self.inner.store.clone();
+        let store = self.store()?.clone();
         let done = tokio::task::spawn_blocking(move || work(&store)).await;
         done.unwrap_or_else(|panic| Err(Refusal::internal(&panic)))
     }
 
     pub(crate) fn now(&self) -> i64 {
         (self.inner.config.clock)()
+    }
+
+    /// Waits for the next bytes of a blob that may have `left` more bytes; `None` at its end.
+    pub(crate) async fn next_within(
+        &self,
+        body: &mut Body,
+        left: &mut u64,
+    ) -> Result<Option<Bytes>, Refusal> {
+        let Some(piece) = self.next(body).await? else { return Ok(None) };
+        let rest = left.checked_sub(piece.len() as u64);
+        *left = rest.ok_or_else(|| Refusal::size("the blob is longer than this registry takes"))?;
+        Ok(Some(piece))
     }
 
     /// Waits for the next bytes of a body; `None` at its end.

@@ -230,20 +230,12 @@ impl Remote {
             tracing::debug!(reason = refusal.message, "a manifest is passed on unread");
             Said::unread(found.media_type.clone())
         });
-        let (cached, known, now) = (self.cached.clone(), digest.to_string(), registry.now());
+        let (cached, manifest, now) =
+            (self.cached.clone(), said.of(digest.to_string(), &found.bytes), registry.now());
         registry
             .block(move |store| {
                 let _lease = store.lease()?;
-                let manifest = HostedManifest {
-                    digest: known,
-                    blob: store.put_blob(&found.bytes)?,
-                    size: found.bytes.len() as u64,
-                    media_type: said.media_type,
-                    subject: said.subject,
-                    artifact_type: said.artifact_type,
-                    annotations: said.annotations,
-                    blobs: said.needed,
-                };
+                let manifest = HostedManifest { blob: store.put_blob(&found.bytes)?, ..manifest };
                 Ok(store.cache_manifest(&cached, &manifest, &tags, now)?)
             })
             .await?;

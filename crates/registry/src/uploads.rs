@@ -1,85 +1,86 @@
 //! Content on its way: in one piece, or in pieces one after the other. Spec: distribution-spec, Pushing blobs.
 
-use std::collections::HashMap;
+mod here;
+
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{Read as _, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use shipway_oci::Digest;
-use shipway_store::{Ingest, Lease, MOUNT_PROOF, Store, StoreError};
-use tokio::sync::{Mutex as Turn, mpsc};
-use tokio::task::spawn_blocking;
+use shipway_store::MOUNT_PROOF;
+use tokio::sync::OwnedMutexGuard;
 
+pub(crate) use self::here::Uploads;
 use crate::answer::{empty, set, text};
-use crate::digest::{Algorithm, AnyDigest, AnyHasher};
+use crate::digest::AnyDigest;
 use crate::guard::{Action, Caller, Wish};
-use crate::path;
+use crate::keep::Keep;
 use crate::query::Query;
-use crate::range;
 use crate::refusal::Refusal;
 use crate::server::Registry;
+use crate::{bucket, path, range};
 
-/// Pieces of a body that may wait for the disk.
-const WAITING: usize = 8;
-/// Pauses between bytes that a pause between requests may be long.
-const PATIENCE: u32 = 10;
-/// Read from the disk at a time.
-const PIECE: usize = 1 << 20;
-
-/// Uploads that have begun.
-#[derive(Debug, Default)]
-pub(crate) struct Uploads {
-    sessions: Mutex<HashMap<String, Slot>>,
+/// An upload that this request has to itself.
+enum Session {
+    Here(OwnedMutexGuard<here::Session>),
+    Bucket(Box<bucket::Upload>),
 }
 
-#[derive(Clone, Debug)]
-struct Slot {
-    repository: String,
-    /// One request at a time.
-    session: Arc<Turn<Session>>,
-    touched: Instant,
-}
-
-#[derive(Debug)]
-struct Session {
-    /// `None` once it is committed, or its disk was full.
-    ingest: Option<Ingest>,
-    received: u64,
-    /// Nothing is collected while somebody sends.
-    _lease: Lease,
-}
-
-impl Uploads {
-    /// Returns how many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.lock().len()
+impl Session {
+    async fn find(registry: &Registry, name: &str, id: &str) -> Result<Self, Refusal> {
+        Ok(match &registry.inner.keep {
+            Keep::Store(_) => Self::Here(registry.inner.uploads.find(name, id).await?),
+            Keep::Bucket(bucket) => {
+                Self::Bucket(Box::new(bucket.find_upload(name, id, registry.now()).await?))
+            }
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn received(&self) -> u64 {
+        match self {
+            Self::Here(session) => session.received,
+            Self::Bucket(upload) => upload.received(),
+        }
     }
 
-    /// Finds an upload of a repository.
-    fn find(&self, name: &str, id: &str) -> Result<Arc<Turn<Session>>, Refusal> {
-        let mut sessions = self.lock();
-        let slot = sessions.get_mut(id).filter(|slot| slot.repository == name);
-        let slot = slot.ok_or_else(Refusal::upload_unknown)?;
-        slot.touched = Instant::now();
-        Ok(Arc::clone(&slot.session))
+    async fn receive(&mut self, registry: &Registry, id: &str, body: Body) -> Result<(), Refusal> {
+        match self {
+            Self::Here(session) => session.receive(registry, id, body).await,
+            Self::Bucket(upload) => upload.receive(registry, body).await,
+        }
     }
 
-    fn forget(&self, id: &str) {
-        self.lock().remove(id);
+    /// Keeps what has arrived for the next request.
+    async fn rest(self) -> Result<(), Refusal> {
+        match self {
+            Self::Here(_) => Ok(()),
+            Self::Bucket(upload) => upload.rest().await,
+        }
+    }
+
+    async fn commit(&mut self, registry: &Registry, name: &str, digest: &AnyDigest) -> Result<(), Refusal> {
+        match self {
+            Self::Here(session) => session.commit(registry, name, digest).await,
+            Self::Bucket(upload) => upload.commit(name, digest).await,
+        }
+    }
+
+    /// Lets go of it, and of what has arrived if it was not committed.
+    async fn forget(self, registry: &Registry, id: &str) -> Result<(), Refusal> {
+        match self {
+            Self::Here(mut session) => {
+                registry.inner.uploads.forget(id);
+                session.drop_content();
+                Ok(())
+            }
+            Self::Bucket(upload) => upload.forget().await,
+        }
     }
 }
 
 /// Returns an id that nobody can guess.
-fn unguessable() -> String {
+pub(crate) fn unguessable() -> String {
     // Each state has keys of its own from the system's random numbers.
     let number = || RandomState::new().hash_one(0_u8);
     format!("{:016x}{:016x}", number(), number())
@@ -125,6 +126,7 @@ pub(crate) async fn begin(
     if let Some(wanted) = query.get("mount") {
         let digest = digest_of(wanted)?;
         if let Some(proof) = text(headers, MOUNT_PROOF)
+            && matches!(registry.inner.keep, Keep::Store(_))
             && take(registry, &name, text(headers, "host").unwrap_or_default(), &digest, proof).await?
         {
             return Ok(created(&name, &digest));
@@ -136,18 +138,22 @@ pub(crate) async fn begin(
             Some(from) => guard.may(caller, Wish::Use(from, Action::Pull)),
             None => caller.reads_everything(guard),
         };
-        if may_read && mount(registry, name.clone(), from, digest.clone()).await? {
+        if may_read && registry.mount(name.clone(), from, digest.clone()).await? {
             return Ok(created(&name, &digest));
         }
     }
     // Spec: it may be told before the content comes.
     let whole = query.get("digest").map(digest_of).transpose()?;
-    let id = open(registry, &name).await?;
+    let id = match &registry.inner.keep {
+        Keep::Store(_) => registry.inner.uploads.open(registry, &name).await?,
+        Keep::Bucket(bucket) => bucket.open_upload(&name).await?,
+    };
     let Some(digest) = whole else {
         return Ok(standing(StatusCode::ACCEPTED, &name, &id, 0));
     };
-    let done = finish(registry, &name, &id, &digest, body).await;
-    registry.inner.uploads.forget(&id);
+    let mut session = Session::find(registry, &name, &id).await?;
+    let done = finish(registry, (&name, &id), &mut session, &digest, body).await;
+    session.forget(registry, &id).await?;
     done
 }
 
@@ -180,55 +186,9 @@ async fn take(
         .await
 }
 
-async fn mount(
-    registry: &Registry,
-    name: String,
-    from: Option<String>,
-    digest: AnyDigest,
-) -> Result<bool, Refusal> {
-    let now = registry.now();
-    registry
-        .block(move |store| {
-            let _lease = store.lease()?;
-            let found = match from {
-                Some(from) => store.hosted_blob(&from, digest.as_str())?,
-                None => store.hosted_anywhere(digest.as_str())?,
-            };
-            let Some(blob) = found else { return Ok(false) };
-            if !store.holds(&blob)? {
-                return Ok(false);
-            }
-            store.host_blob(&name, digest.as_str(), blob, now)?;
-            Ok(true)
-        })
-        .await
-}
-
-/// Opens an upload and returns its id. Those that nobody has sent anything to for long make place.
-async fn open(registry: &Registry, name: &str) -> Result<String, Refusal> {
-    let config = &registry.inner.config;
-    {
-        let mut sessions = registry.inner.uploads.lock();
-        sessions.retain(|_, slot| {
-            slot.touched.elapsed() < config.idle * PATIENCE || slot.session.try_lock().is_err()
-        });
-        if sessions.len() >= config.uploads {
-            return Err(Refusal::busy("too many uploads at a time"));
-        }
-    }
-    let (lease, ingest) = registry.block(|store| Ok((store.lease()?, store.ingest()?))).await?;
-    let session = Session { ingest: Some(ingest), received: 0, _lease: lease };
-    let slot =
-        Slot { repository: name.to_owned(), session: Arc::new(Turn::new(session)), touched: Instant::now() };
-    let id = unguessable();
-    registry.inner.uploads.lock().insert(id.clone(), slot);
-    Ok(id)
-}
-
 /// Says where an upload stands.
 pub(crate) async fn stand(registry: &Registry, name: &str, id: &str) -> Result<Response, Refusal> {
-    let session = registry.inner.uploads.find(name, id)?;
-    let received = session.lock().await.received;
+    let received = Session::find(registry, name, id).await?.received();
     Ok(standing(StatusCode::NO_CONTENT, name, id, received))
 }
 
@@ -240,11 +200,17 @@ pub(crate) async fn add(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let session = registry.inner.uploads.find(name, id)?;
-    let mut session = session.lock().await;
-    check_order(name, id, headers, session.received)?;
-    receive(registry, id, &mut session, body).await?;
-    Ok(standing(StatusCode::ACCEPTED, name, id, session.received))
+    let mut session = Session::find(registry, name, id).await?;
+    check_order(name, id, headers, session.received())?;
+    let fed = session.receive(registry, id, body).await;
+    let received = session.received();
+    if matches!(&fed, Err(refusal) if refusal.status == StatusCode::PAYLOAD_TOO_LARGE) {
+        session.forget(registry, id).await?;
+    } else {
+        session.rest().await?;
+    }
+    fed?;
+    Ok(standing(StatusCode::ACCEPTED, name, id, received))
 }
 
 /// Takes the last piece, if there is one, and ends an upload.
@@ -257,24 +223,20 @@ pub(crate) async fn end(
 ) -> Result<Response, Refusal> {
     let digest = query.get("digest").ok_or_else(|| Refusal::digest_invalid("`digest` is missing"))?;
     let digest = digest_of(digest)?;
-    {
-        let session = registry.inner.uploads.find(name, id)?;
-        let received = session.lock().await.received;
-        check_order(name, id, headers, received)?;
-    }
-    let done = finish(registry, name, id, &digest, body).await;
-    if !matches!(&done, Err(refusal) if refusal.code == "BLOB_UPLOAD_INVALID") {
-        registry.inner.uploads.forget(id);
+    let mut session = Session::find(registry, name, id).await?;
+    check_order(name, id, headers, session.received())?;
+    let done = finish(registry, (name, id), &mut session, &digest, body).await;
+    if matches!(&done, Err(refusal) if refusal.code == "BLOB_UPLOAD_INVALID") {
+        session.rest().await?;
+    } else {
+        session.forget(registry, id).await?;
     }
     done
 }
 
-/// Gives an upload up.
+/// Gives an upload up. Whoever still sends to it ends first.
 pub(crate) async fn give_up(registry: &Registry, name: &str, id: &str) -> Result<Response, Refusal> {
-    let session = registry.inner.uploads.find(name, id)?;
-    registry.inner.uploads.forget(id);
-    // Whoever still sends to it ends first.
-    drop(session.lock().await.ingest.take());
+    Session::find(registry, name, id).await?.forget(registry, id).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
@@ -298,97 +260,12 @@ fn check_order(name: &str, id: &str, headers: &HeaderMap, received: u64) -> Resu
 /// Takes the rest of the content and gives it to the repository.
 async fn finish(
     registry: &Registry,
-    name: &str,
-    id: &str,
+    (name, id): (&str, &str),
+    session: &mut Session,
     digest: &AnyDigest,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let session = registry.inner.uploads.find(name, id)?;
-    let mut session = session.lock().await;
-    receive(registry, id, &mut session, body).await?;
-    let ingest = session.ingest.take().ok_or_else(Refusal::upload_unknown)?;
-    let (now, repository, wanted) = (registry.now(), name.to_owned(), digest.clone());
-    registry
-        .block(move |store| {
-            let blob = commit(store, ingest, &wanted)?;
-            Ok(store.host_blob(&repository, wanted.as_str(), blob, now)?)
-        })
-        .await?;
+    session.receive(registry, id, body).await?;
+    session.commit(registry, name, digest).await?;
     Ok(created(name, digest))
-}
-
-fn commit(store: &Store, ingest: Ingest, wanted: &AnyDigest) -> Result<Digest, Refusal> {
-    let expected: Option<Digest> = wanted.as_str().parse().ok();
-    let blob = ingest.commit(expected).map_err(|error| match error {
-        StoreError::Mismatch { found, .. } => {
-            Refusal::digest_invalid(format!("the content has the digest {found}"))
-        }
-        other => other.into(),
-    })?;
-    if wanted.algorithm == Algorithm::Sha512 {
-        // The store's own names are of the other algorithm. What is wrong has no name, and the next collection removes it.
-        let mut file = store.open_blob(&blob)?;
-        let mut hasher = AnyHasher::new(Algorithm::Sha512);
-        let mut buffer = vec![0; PIECE];
-        loop {
-            let read = file.read(&mut buffer).map_err(|error| Refusal::internal(&error))?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&buffer[..read]);
-        }
-        let found = hasher.finish();
-        if found != *wanted {
-            return Err(Refusal::digest_invalid(format!("the content has the digest {found}")));
-        }
-    }
-    Ok(blob)
-}
-
-/// Writes what comes. A body that breaks off leaves what has arrived, to go on from.
-async fn receive(
-    registry: &Registry,
-    id: &str,
-    session: &mut Session,
-    mut body: Body,
-) -> Result<(), Refusal> {
-    let mut ingest = session.ingest.take().ok_or_else(Refusal::upload_unknown)?;
-    let (sender, mut pieces) = mpsc::channel::<Bytes>(WAITING);
-    let writing = spawn_blocking(move || {
-        let mut written = 0;
-        while let Some(piece) = pieces.blocking_recv() {
-            ingest.write_all(&piece)?;
-            written += piece.len() as u64;
-        }
-        Ok::<_, std::io::Error>((ingest, written))
-    });
-    let mut left = registry.inner.config.blob.saturating_sub(session.received);
-    let fed = loop {
-        match registry.next(&mut body).await {
-            Ok(None) => break Ok(()),
-            Err(refusal) => break Err(refusal),
-            Ok(Some(piece)) => match left.checked_sub(piece.len() as u64) {
-                None => break Err(Refusal::size("the blob is longer than this registry takes")),
-                Some(rest) => {
-                    left = rest;
-                    // It has ended early; why is said below.
-                    if sender.send(piece).await.is_err() {
-                        break Ok(());
-                    }
-                }
-            },
-        }
-    };
-    drop(sender);
-    let written = writing.await.map_err(|panic| Refusal::internal(&panic))?;
-    let (ingest, written) = written.map_err(|error| {
-        registry.inner.uploads.forget(id);
-        Refusal::internal(&error)
-    })?;
-    session.ingest = Some(ingest);
-    session.received += written;
-    if matches!(&fed, Err(refusal) if refusal.status == StatusCode::PAYLOAD_TOO_LARGE) {
-        registry.inner.uploads.forget(id);
-    }
-    fed
 }

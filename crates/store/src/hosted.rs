@@ -78,6 +78,33 @@ impl Store {
         })
     }
 
+    /// Returns where the bytes of a repository's blob are, for somebody who relies on it: a manifest that names it may come within a
+    /// day. `now` is seconds since the epoch.
+    pub fn rely_on_hosted_blob(
+        &self,
+        repository: &str,
+        digest: &str,
+        now: i64,
+    ) -> Result<Option<Digest>, StoreError> {
+        let found = self.hosted_blob(repository, digest)?;
+        let old = now.saturating_sub(GRACE / 2);
+        let since: Option<i64> = self.read("look for a blob of a repository", |connection| {
+            let sql = "SELECT since FROM hosted_blobs WHERE repository = ?1 AND digest = ?2";
+            connection.prepare_cached(sql)?.query_row([repository, digest], |row| row.get(0)).optional()
+        })?;
+        match (found, since) {
+            (Some(blob), Some(since)) if since < old => {
+                // A collection may have come in between.
+                let changed = self.write_lazily("renew a blob of a repository", |transaction| {
+                    let sql = "UPDATE hosted_blobs SET since = ?3 WHERE repository = ?1 AND digest = ?2";
+                    transaction.execute(sql, params![repository, digest, now])
+                })?;
+                Ok((changed > 0).then_some(blob))
+            }
+            _ => Ok(found),
+        }
+    }
+
     /// Returns where the bytes of a blob are that any repository has; what is only cached of other registries does not count.
     pub fn hosted_anywhere(&self, digest: &str) -> Result<Option<Digest>, StoreError> {
         self.read("look for a blob", |connection| {
@@ -428,6 +455,11 @@ mod tests {
         assert_eq!(needed, want);
         assert_eq!(store.hosted_blob("web", &old.0).unwrap(), None);
         assert_eq!(store.hosted_anywhere(&named.0).unwrap(), Some(named.1));
+        // Whoever is told that it is there may send no more than a manifest.
+        let relied = |now| store.rely_on_hosted_blob("web", &young.0, now).unwrap();
+        assert_eq!(relied(now + GRACE / 2), Some(young.1));
+        assert!(store.hosted_needs(now + GRACE + 1).unwrap().contains(&young.1.hex()));
+        assert_eq!(store.rely_on_hosted_blob("web", &old.0, now).unwrap(), None);
         assert!(store.drop_hosted_blob("web", &named.0).unwrap());
         store.drop_hosted_manifest("web", "sha512:one").unwrap();
         assert_eq!(store.hosted_needs(now).unwrap(), HashSet::from([young.1.hex()]));

@@ -5,6 +5,7 @@
 //! nothing is skipped unseen.
 #![forbid(unsafe_code)]
 
+pub mod bucket;
 mod dice;
 pub mod registry;
 mod require;

@@ -14,9 +14,11 @@ pub(crate) enum RegistryCommand {
   shipway tag web 127.0.0.1:5000/web && shipway push 127.0.0.1:5000/web
   shipway registry serve --pull-through docker.io
   shipway registry serve --listen 0.0.0.0:5000 --htpasswd users --anonymous-pull --tls-cert crt.pem --tls-key key.pem
+  AWS_REGION=eu-central-1 shipway registry serve --bucket s3://images/registry
 
 What is pushed lies in the store that builds and containers use; `shipway images` does not list it.
-`/metrics` has numbers for Prometheus. Users and certificates that change are read again.")]
+`/metrics` has numbers for Prometheus. Users and certificates that change are read again.
+With --bucket nothing lies on this machine; AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION say how to reach it.")]
     Serve(Box<ServeArgs>),
     /// Names that are part of the design and not there yet, and typing errors.
     #[command(external_subcommand)]
@@ -55,6 +57,12 @@ pub(crate) struct ServeArgs {
     /// Be a cache of this registry, and take no pushes; may be given several times
     #[arg(long, value_name = "REGISTRY")]
     pub(crate) pull_through: Vec<String>,
+    /// Keep everything in object storage: `s3://NAME/PREFIX`, which several registries may share
+    #[arg(long, value_name = "URL", conflicts_with = "pull_through")]
+    pub(crate) bucket: Option<String>,
+    /// Where the bucket is, if not at Amazon's
+    #[arg(long, value_name = "URL", requires = "bucket")]
+    pub(crate) bucket_endpoint: Option<String>,
     /// Do not print requests
     #[arg(short, long)]
     pub(crate) quiet: bool,

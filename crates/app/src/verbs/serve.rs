@@ -1,13 +1,13 @@
 //! `shipway registry serve`
 
+mod bucket;
 mod config;
 mod upstream;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use shipway_registry::{Config, Registry};
-use shipway_store::Store;
+use shipway_registry::{Config, Keep, Registry};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{RegistryCommand, ServeArgs};
@@ -37,13 +37,21 @@ pub(crate) fn run(engine: &Engine, command: &RegistryCommand, ui: &mut Ui) -> Re
 }
 
 fn serve(engine: &Engine, args: &ServeArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let config = Config { archives: Some(Arc::new(Trees::of(engine))), ..config::config(args)? };
+    let mut config = Config { archives: Some(Arc::new(Trees::of(engine))), ..config::config(args)? };
     let stopping = Stopping::hold()?;
     // Each connection is one; where the kernel allows fewer it is those.
     drop(shipway_linux::limit_open_files(FILES, FILES));
     let (scheme, guarded) = (if config.tls.is_some() { "https" } else { "http" }, !config.guard.is_open());
-    let registry = Registry::new(engine.store.clone(), config);
     tasks::serving_runtime()?.block_on(async {
+        let keep: Keep = match &args.bucket {
+            None => engine.store.clone().into(),
+            Some(url) => {
+                let bucket = bucket::open(args, url)?;
+                config.guard.share(bucket::secret(&bucket, url).await?);
+                bucket.into()
+            }
+        };
+        let registry = Registry::new(keep.clone(), config);
         let listener = Registry::listen(args.listen).await?;
         let address = listener.local_addr().unwrap_or(args.listen);
         ui.line(format!("registry: {scheme}://{address}"));
@@ -54,24 +62,34 @@ fn serve(engine: &Engine, args: &ServeArgs, ui: &mut Ui) -> Result<u8, Failure> 
             format!("a cache of {}: name it as a mirror in registries.toml", args.pull_through.join(", "))
         };
         ui.note(format!("{use_it}; Ctrl-C ends it"));
-        tokio::join!(
-            registry.serve(listener, stopping.token.clone()),
-            collect(engine.store.clone(), stopping.token.clone())
-        );
+        tokio::join!(registry.serve(listener, stopping.token.clone()), collect(keep, stopping.token.clone()));
         Ok(0)
     })
 }
 
-async fn collect(store: Store, stop: CancellationToken) {
+async fn collect(keep: Keep, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(COLLECTION) => {}
         }
-        let store = store.clone();
         // That somebody is at work is no error, and a panic has been reported by its thread.
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || store.gc(clock::now())).await {
-            tracing::warn!(%error, "could not take away what nothing needs");
+        let done = match &keep {
+            Keep::Store(store) => {
+                let store = store.clone();
+                let done = tokio::task::spawn_blocking(move || store.gc(clock::now())).await;
+                done.map_or(Ok(()), |done| done.map(drop).map_err(|error| error.to_string()))
+            }
+            Keep::Bucket(bucket) => {
+                let collected = tokio::select! {
+                    () = stop.cancelled() => return,
+                    collected = bucket.collect(clock::now()) => collected,
+                };
+                collected.map(drop).map_err(|error| error.to_string())
+            }
+        };
+        if let Err(error) = done {
+            tracing::warn!(error, "could not take away what nothing needs");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Tokens of our own, for users and for everybody: clients that know no name get one that allows to pull.
 //!
-//! Spec: distribution's token authentication, `docs/spec/auth/token.md`. They end with the process.
+//! Spec: distribution's token authentication, `docs/spec/auth/token.md`. They end with the process, unless several share a secret.
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,6 +38,11 @@ impl Default for OwnTokens {
 }
 
 impl OwnTokens {
+    /// Returns those of every registry that has the same secret.
+    pub(crate) fn of(secret: [u8; 32]) -> Self {
+        Self { secret: Arc::new(secret) }
+    }
+
     /// Makes a token for a user, or for everybody where that is empty. `now` is seconds since the epoch.
     pub(crate) fn make(&self, user: &str, now: i64) -> Option<String> {
         let claims = Claims { sub: user.to_owned(), exp: now.saturating_add(LIFETIME) };
@@ -67,6 +72,10 @@ mod tests {
         assert_eq!(own.read(&token, 100 + LIFETIME - 1).as_deref(), Some("ann"));
         assert_eq!(own.read(&token, 100 + LIFETIME), None);
         assert_eq!(OwnTokens::default().read(&token, 100), None);
+        assert_eq!(
+            OwnTokens::of([1; 32]).read(&OwnTokens::of([1; 32]).make("bob", 1).unwrap(), 1).as_deref(),
+            Some("bob")
+        );
         assert_eq!(own.read(&own.make("", 100).unwrap(), 100).as_deref(), Some(""));
         assert_eq!(own.read("x.y.z", 100), None);
     }

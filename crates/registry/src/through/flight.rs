@@ -94,7 +94,7 @@ impl Flights {
             flying.insert(key.clone(), flight.clone());
         }
         let (flights, remote) = (self.clone(), remote.clone());
-        let (store, now) = (registry.inner.store.clone(), registry.now());
+        let (store, now) = (registry.store()?.clone(), registry.now());
         let arrival = Arrival { ingest, stage: sender };
         // A thread of its own, which nobody waits for when the program ends.
         let fly = move || {

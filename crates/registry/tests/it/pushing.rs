@@ -1,14 +1,7 @@
-use std::io::Write;
-use std::sync::Arc;
-
 use axum::body::Body;
 use bytes::Bytes;
-use serde_json::json;
-use shipway_oci::{DiffId, Digest};
-use shipway_registry::{Archives, Config};
-use shipway_store::{LayerId, LayerNotes, LayerRow, MOUNT_PROOF};
 
-use crate::world::{IMAGE, NOW, World, descriptor, sha256, sha512};
+use crate::world::{IMAGE, World, sha256, sha512};
 
 #[tokio::test]
 async fn content_comes_in_one_piece() {
@@ -145,91 +138,4 @@ async fn an_upload_is_its_repositorys_alone() {
     world.ask(&format!("DELETE {place}"), &[], "").await.is(204);
     world.ask(&format!("DELETE {place}"), &[], "").await.is(404);
     world.ask(&format!("PUT {place}?digest={digest}"), &[], "x").await.is(404);
-}
-
-#[tokio::test]
-async fn nothing_is_collected_while_somebody_sends() {
-    let world = World::new();
-    let place = world.begin("web").await;
-    world.ask(&format!("PATCH {place}"), &[], "half").await.is(202);
-    assert_eq!(world.store.gc(i64::MAX).unwrap(), None);
-    world.ask(&format!("PUT {place}?digest={}", sha256(b"half")), &[], "").await.is(201);
-    let digest = world.push_image("web", "1", "layer").await;
-    world.store.gc(i64::MAX).unwrap().unwrap();
-    world.get(&format!("/v2/web/blobs/{}", sha256(b"layer"))).await.is(200);
-    world.get("/v2/web/manifests/1").await.is(200);
-    world.get(&format!("/v2/web/blobs/{}", sha256(b"half"))).await.is(404);
-    world.ask(&format!("DELETE /v2/web/manifests/{digest}"), &[], "").await.is(202);
-    world.store.gc(i64::MAX).unwrap().unwrap();
-    assert_eq!(std::fs::read_dir(world.store.root().join("blobs/sha256")).unwrap().count(), 0);
-}
-
-/// Layers whose archives are `length` times the letter x.
-#[derive(Debug)]
-struct Letters(usize);
-
-impl Archives for Letters {
-    fn write(&self, _: DiffId, out: &mut dyn Write) -> std::io::Result<()> {
-        (0..self.0).try_for_each(|_| out.write_all(b"x"))
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_can_read_the_store_need_not_send_what_is_in_it() {
-    const LENGTH: usize = 700_000;
-    let archives: Arc<dyn Archives> = Arc::new(Letters(LENGTH));
-    let world = World::with(|config| Config { archives: Some(archives), ..config });
-    let archive = vec![b'x'; LENGTH];
-    let digest: Digest = sha256(&archive).parse().unwrap();
-    let row = LayerRow {
-        id: LayerId::unique(1),
-        diff_id: Some(DiffId(digest)),
-        size: LENGTH as u64,
-        notes: LayerNotes::default(),
-    };
-    fs_err::create_dir(world.store.root().join("layers").join(row.id.as_str())).unwrap();
-    world.store.record_layer(&row).unwrap();
-    let config = world.store.put_blob(b"{}").unwrap();
-
-    let mount = async |repository: &str, digest: &Digest, proof: &str| {
-        let line = format!("POST /v2/{repository}/blobs/uploads/?mount={digest}");
-        let headers = [("host", "registry.test"), (MOUNT_PROOF, proof)];
-        let answer = world.ask(&line, &headers, "").await;
-        if answer.status == 202 {
-            world.ask(&format!("DELETE {}", answer.header("location")), &[], "").await.is(204);
-        }
-        answer.status.as_u16()
-    };
-    let proof = |host: &str, repository: &str, digest: &Digest| {
-        world.store.mount_proof(host, repository, digest).unwrap()
-    };
-    let none = Digest::of(b"none");
-    for (name, repository, of, proof, want) in [
-        ("a proof for another blob", "web", &digest, proof("registry.test", "web", &config), 202),
-        ("for another repository", "web", &digest, proof("registry.test", "api", &digest), 202),
-        ("for another registry", "web", &digest, proof("evil.test", "web", &digest), 202),
-        ("no proof", "web", &digest, "x".to_owned(), 202),
-        ("nothing there", "web", &none, proof("registry.test", "web", &none), 202),
-        ("a layer", "web", &digest, proof("registry.test", "web", &digest), 201),
-        ("a blob", "web", &config, proof("registry.test", "web", &config), 201),
-    ] {
-        assert_eq!(mount(repository, of, &proof).await, want, "case {name}");
-    }
-
-    let across = format!("POST /v2/api/blobs/uploads/?mount={digest}&from=web");
-    world.ask(&across, &[], "").await.is(201);
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": IMAGE, "config": descriptor("x/config", b"{}"),
-        "layers": [{"mediaType": "x/layer", "digest": digest, "size": LENGTH}],
-    });
-    world.push_manifest("web", "1", &manifest).await;
-    // Nothing else needs it.
-    world.store.gc(NOW * 2).unwrap().unwrap();
-    let target = format!("/v2/web/blobs/{digest}");
-    let head = world.ask(&format!("HEAD {target}"), &[], "").await;
-    assert_eq!(head.is(200).header("content-length"), LENGTH.to_string());
-    assert_eq!(world.get(&target).await.is(200).body, archive);
-    let part = world.ask(&format!("GET {target}"), &[("range", "bytes=300000-300009")], "").await;
-    assert_eq!(part.is(206).body, b"xxxxxxxxxx");
-    assert_eq!(world.store.fsck(&|_| {}).unwrap(), []);
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::world::{NOW, World, sha256};
 
 fn files(world: &World, place: &str) -> usize {
-    fs_err::read_dir(world.store.root().join(place)).unwrap().count()
+    fs_err::read_dir(world.kept.store.root().join(place)).unwrap().count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,7 +40,7 @@ async fn the_same_blob_from_everywhere_is_kept_once() {
             done.unwrap();
         }
         assert_eq!((files(&world, "blobs/sha256"), files(&world, "tmp")), (65, 0));
-        assert_eq!(world.store.fsck(&|_| {}).unwrap(), []);
+        assert_eq!(world.kept.store.fsck(&|_| {}).unwrap(), []);
     }
 }
 
@@ -54,7 +54,7 @@ async fn no_push_is_broken_by_collections_that_never_end() {
         tokio::task::spawn_blocking(move || {
             let mut collections = 0;
             while !over.load(Ordering::Relaxed) {
-                collections += usize::from(world.store.gc(NOW).unwrap().is_some());
+                collections += usize::from(world.kept.store.gc(NOW).unwrap().is_some());
                 std::thread::yield_now();
             }
             collections
@@ -96,5 +96,5 @@ async fn no_push_is_broken_by_collections_that_never_end() {
             world.ask(&format!("DELETE /v2/{repository}/manifests/{tag}"), &[], "").await.is(202);
         }
     }
-    assert_eq!(world.store.fsck(&|_| {}).unwrap(), []);
+    assert_eq!(world.kept.store.fsck(&|_| {}).unwrap(), []);
 }

@@ -157,7 +157,7 @@ async fn what_was_fetched_is_not_fetched_again() {
     let tags = world.get("/v2/library/web/tags/list").await;
     assert_eq!(tags.is(200).json(), json!({"name": "library/web", "tags": ["1", "untold"]}));
     assert_eq!(world.get("/v2/_catalog").await.is(200).json()["repositories"], json!([]));
-    world.store.gc(NOW).unwrap().unwrap();
+    world.kept.store.gc(NOW).unwrap().unwrap();
     assert_eq!(world.get(&blob).await.is(200).body, fake.layer);
 }
 
@@ -215,7 +215,7 @@ async fn bytes_that_are_not_what_was_asked_for_never_look_whole() {
     let digest = sha256(&fake.layer);
     let body = body_of(&world, &format!("/v2/library/web/blobs/{digest}")).await;
     assert!(body.collect().await.is_err());
-    assert!(!world.store.has_blob(&digest.parse().unwrap()));
+    assert!(!world.kept.store.has_blob(&digest.parse().unwrap()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! A registry on a store of its own, and questions to it.
+//! A registry on what is its own, and questions to it.
 
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
@@ -6,7 +6,8 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha512};
 use shipway_registry::{Config, Registry};
-use shipway_store::Store;
+
+use crate::keep::Kept;
 
 pub(crate) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -14,8 +15,7 @@ pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const NOW: i64 = 1_800_000_000;
 
 pub(crate) struct World {
-    _dir: tempfile::TempDir,
-    pub(crate) store: Store,
+    pub(crate) kept: Kept,
     pub(crate) registry: Registry,
 }
 
@@ -67,10 +67,9 @@ impl World {
     }
 
     pub(crate) fn with(change: impl FnOnce(Config) -> Config) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        let registry = Registry::new(store.clone(), change(Config::new(|| NOW)));
-        Self { _dir: dir, store, registry }
+        let kept = Kept::new();
+        let registry = Registry::new(kept.keep(), change(Config::new(|| NOW)));
+        Self { kept, registry }
     }
 
     pub(crate) async fn ask(&self, line: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {

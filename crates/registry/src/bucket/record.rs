@@ -1,0 +1,164 @@
+//! Records that a collection may empty: which blobs there are, and which repository has them.
+
+use object_store::path::Path;
+use object_store::{
+    Error, GetOptions, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+    UpdateVersion,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Bucket, folded, part_of};
+use crate::digest::AnyDigest;
+use crate::refusal::Refusal;
+use crate::uploads::unguessable;
+
+/// What nothing names stays so long, in seconds: a push may be on its way.
+pub(super) const GRACE: i64 = 24 * 60 * 60;
+/// Tries to change a record that others change too.
+const TRIES: usize = 16;
+
+const CROWD: &str = "too many change the same blob at a time";
+
+/// A blob that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Blob {
+    /// The last part of the object with its bytes.
+    pub(super) data: String,
+    /// Bytes.
+    pub(super) size: u64,
+    /// No two writes of a record are alike, so that each has a version of its own.
+    nonce: String,
+}
+
+/// An object with the version that was read.
+struct Versioned {
+    bytes: Vec<u8>,
+    age: i64,
+    version: UpdateVersion,
+}
+
+/// Returns how long ago an object was written, in seconds.
+pub(super) fn age(object: &ObjectMeta, now: i64) -> i64 {
+    now.saturating_sub(object.last_modified.timestamp())
+}
+
+/// Returns the version of an object.
+pub(super) fn version(object: &ObjectMeta) -> UpdateVersion {
+    UpdateVersion { e_tag: object.e_tag.clone(), version: object.version.clone() }
+}
+
+impl Bucket {
+    /// Returns a record with its version; `None` if there is none, or it was emptied.
+    async fn record(&self, path: &Path, now: i64) -> Result<Option<Versioned>, Error> {
+        Ok(self.slot(path, now).await?.filter(|record| !record.bytes.is_empty()))
+    }
+
+    /// Returns a record with its version, also one that was emptied.
+    async fn slot(&self, path: &Path, now: i64) -> Result<Option<Versioned>, Error> {
+        let found = match self.objects.get_opts(path, GetOptions::default()).await {
+            Ok(found) => found,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (age, version) = (age(&found.meta, now), version(&found.meta));
+        let bytes = found.bytes().await?.to_vec();
+        Ok(Some(Versioned { bytes, age, version }))
+    }
+
+    /// Writes a record if it is still as it was; returns whether it was.
+    pub(super) async fn replace(
+        &self,
+        path: &Path,
+        bytes: Vec<u8>,
+        version: UpdateVersion,
+    ) -> Result<bool, Error> {
+        self.write_if(path, bytes, PutMode::Update(version)).await
+    }
+
+    async fn write_if(&self, path: &Path, bytes: Vec<u8>, mode: PutMode) -> Result<bool, Error> {
+        match self.objects.put_opts(path, PutPayload::from(bytes), PutOptions::from(mode)).await {
+            Ok(_) => Ok(true),
+            Err(Error::Precondition { .. } | Error::NotFound { .. } | Error::AlreadyExists { .. }) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds a blob and makes sure that no collection takes it away for a while.
+    pub(super) async fn renew_blob(&self, digest: &AnyDigest, now: i64) -> Result<Option<Blob>, Refusal> {
+        let path = self.at(["blobs", &part_of(digest)]);
+        for _ in 0..TRIES {
+            let Some(record) = self.record(&path, now).await? else { return Ok(None) };
+            let Ok(blob) = serde_json::from_slice::<Blob>(&record.bytes) else { return Ok(None) };
+            let next = Blob { nonce: unguessable(), ..blob.clone() };
+            if record.age <= GRACE / 2 || self.replace(&path, json(&next), record.version).await? {
+                return Ok(Some(blob));
+            }
+        }
+        Err(Refusal::busy(CROWD))
+    }
+
+    /// Makes the bytes of an upload a blob, unless there is one already; returns whether it is the upload's.
+    pub(super) async fn put_blob(
+        &self,
+        digest: &AnyDigest,
+        (data, size): (&str, u64),
+        now: i64,
+    ) -> Result<bool, Refusal> {
+        let path = self.at(["blobs", &part_of(digest)]);
+        for _ in 0..TRIES {
+            // It is ours already where a write was repeated that had gone well.
+            if let Some(blob) = self.renew_blob(digest, now).await? {
+                return Ok(blob.data == data);
+            }
+            let mode = match self.slot(&path, now).await? {
+                None => PutMode::Create,
+                // Another one has just come.
+                Some(record) if serde_json::from_slice::<Blob>(&record.bytes).is_ok() => continue,
+                // Emptied, or damaged and of no use to anybody.
+                Some(record) => PutMode::Update(record.version),
+            };
+            let blob = Blob { data: data.to_owned(), size, nonce: unguessable() };
+            if self.write_if(&path, json(&blob), mode).await? {
+                return Ok(true);
+            }
+        }
+        Err(Refusal::busy(CROWD))
+    }
+
+    /// Returns whether a repository has a blob.
+    pub(super) async fn has_link(&self, name: &str, digest: &AnyDigest) -> Result<bool, Error> {
+        let path = self.at(["links", &folded(name), &part_of(digest)]);
+        Ok(self.record(&path, 0).await?.is_some())
+    }
+
+    /// Gives a repository a blob.
+    pub(super) async fn put_link(&self, name: &str, digest: &AnyDigest) -> Result<(), Error> {
+        let path = self.at(["links", &folded(name), &part_of(digest)]);
+        self.objects.put(&path, PutPayload::from(unguessable())).await.map(drop)
+    }
+
+    /// Finds a blob that a repository has, and makes sure that it stays for a while.
+    pub(super) async fn rely_on(
+        &self,
+        name: &str,
+        digest: &AnyDigest,
+        now: i64,
+    ) -> Result<Option<Blob>, Refusal> {
+        let path = self.at(["links", &folded(name), &part_of(digest)]);
+        for _ in 0..TRIES {
+            let (link, blob) =
+                futures::future::join(self.record(&path, now), self.renew_blob(digest, now)).await;
+            let (Some(link), Some(blob)) = (link?, blob?) else { return Ok(None) };
+            if link.age <= GRACE / 2 || self.replace(&path, unguessable().into_bytes(), link.version).await? {
+                return Ok(Some(blob));
+            }
+        }
+        Err(Refusal::busy(CROWD))
+    }
+}
+
+fn json(blob: &Blob) -> Vec<u8> {
+    serde_json::to_vec(blob).unwrap_or_default()
+}

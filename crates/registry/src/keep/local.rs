@@ -1,0 +1,121 @@
+//! What is kept in a store. These wait for the disk.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
+
+use axum::body::Body;
+use bytes::Bytes;
+use shipway_oci::DiffId;
+use shipway_store::{HostedManifest, Store};
+use tokio::task::spawn_blocking;
+
+use crate::digest::AnyDigest;
+use crate::path::Target;
+use crate::refusal::Refusal;
+
+/// Read from the disk at a time.
+const PIECE: u64 = 256 * 1024;
+
+/// Where the bytes of a blob are.
+pub(super) enum Source {
+    File(File),
+    /// In the files of a layer.
+    Layer(DiffId),
+}
+
+pub(super) fn blob(
+    store: &Store,
+    name: &str,
+    wanted: &AnyDigest,
+    now: i64,
+) -> Result<(Source, u64), Refusal> {
+    let blob = store.rely_on_hosted_blob(name, wanted.as_str(), now)?.ok_or_else(Refusal::blob_unknown)?;
+    if let (false, Some(layer)) = (store.has_blob(&blob), store.layer_of(DiffId(blob))?) {
+        return Ok((Source::Layer(DiffId(blob)), layer.size));
+    }
+    let file = store.open_blob(&blob)?;
+    let size = file.metadata().map_err(|error| Refusal::internal(&error))?.len();
+    Ok((Source::File(file), size))
+}
+
+pub(super) fn mount(
+    store: &Store,
+    name: &str,
+    from: Option<&str>,
+    digest: &AnyDigest,
+    now: i64,
+) -> Result<bool, Refusal> {
+    let _lease = store.lease()?;
+    let found = match from {
+        Some(from) => store.hosted_blob(from, digest.as_str())?,
+        None => store.hosted_anywhere(digest.as_str())?,
+    };
+    let Some(blob) = found else { return Ok(false) };
+    if !store.holds(&blob)? {
+        return Ok(false);
+    }
+    store.host_blob(name, digest.as_str(), blob, now)?;
+    Ok(true)
+}
+
+pub(super) fn manifest(
+    store: &Store,
+    name: &str,
+    reference: &Target,
+    limit: u64,
+) -> Result<(HostedManifest, Vec<u8>), Refusal> {
+    let digest = match reference {
+        Target::Digest(digest) => Some(digest.to_string()),
+        Target::Tag(tag) => store.hosted_tag(name, tag)?,
+    };
+    let found = digest.map(|digest| store.hosted_manifest(name, &digest)).transpose()?.flatten();
+    let manifest = found.ok_or_else(|| Refusal::manifest_unknown(&reference.to_string()))?;
+    let bytes = store.read_blob(&manifest.blob, limit)?;
+    Ok((manifest, bytes))
+}
+
+pub(super) fn put_manifest(
+    store: &Store,
+    name: &str,
+    manifest: HostedManifest,
+    bytes: &[u8],
+    tags: &[String],
+) -> Result<(), Refusal> {
+    let _lease = store.lease()?;
+    for blob in &manifest.blobs {
+        let held = store.hosted_blob(name, blob)?.map(|held| store.holds(&held)).transpose()?;
+        if held != Some(true) {
+            return Err(Refusal::manifest_blob_unknown(blob));
+        }
+    }
+    let manifest = HostedManifest { blob: store.put_blob(bytes)?, ..manifest };
+    Ok(store.host_manifest(name, &manifest, tags)?)
+}
+
+/// Returns a body of so many bytes of a file from a place on.
+pub(super) fn stream(file: File, first: u64, length: u64) -> Body {
+    let read = move |mut file: File, at: u64, left: u64| {
+        let length = usize::try_from(left.min(PIECE)).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; length];
+        if at == first {
+            file.seek(io::SeekFrom::Start(first))?;
+        }
+        let read = file.read(&mut buffer)?;
+        buffer.truncate(read);
+        Ok::<_, io::Error>((file, Bytes::from(buffer)))
+    };
+    let pieces = futures::stream::try_unfold((file, first, length), move |(file, at, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let (file, bytes) =
+            spawn_blocking(move || read(file, at, left)).await.map_err(io::Error::other)??;
+        let count = bytes.len() as u64;
+        // The client sees that the body is too short.
+        if count == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        Ok(Some((bytes, (file, at + count, left - count))))
+    });
+    Body::from_stream(pieces)
+}
