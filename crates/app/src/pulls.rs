@@ -1,12 +1,13 @@
 //! Images from registries, wired to the store, to layers and to whoever waits.
 
 use std::error::Error as _;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use miette::Diagnostic;
 use shipway_distribution::{
-    CredentialStore, Event, LayerSink, LayerSource, Progress, Pull, PullError, Pulled, Registries, SeamError,
-    Settings, SettingsError, credentials_in,
+    CredentialStore, Event, Keyring, LayerSink, LayerSource, Progress, Pull, PullError, Pulled, Registries,
+    SeamError, Settings, SettingsError, credentials_in,
 };
 use shipway_kubelet::ImagePuller;
 use shipway_layers::{LayerError, LayerStore as _, Unpacked};
@@ -46,7 +47,25 @@ pub(crate) enum PullFailure {
 pub(crate) fn registries() -> Result<Registries, PullFailure> {
     let settings = Settings::from_environment().map_err(PullFailure::Settings)?;
     let fetch = shipway_fetch::Config::from_environment().map_err(PullFailure::Proxy)?;
-    Ok(Registries::new(settings, CredentialStore::from_environment(), fetch))
+    Ok(Registries::new(settings, CredentialStore::from_environment().with_keyring(Arc::new(Kernel)), fetch))
+}
+
+/// The kernel's keyring of this user.
+#[derive(Debug)]
+struct Kernel;
+
+impl Keyring for Kernel {
+    fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        shipway_linux::kept_secret(name)
+    }
+
+    fn put(&self, name: &str, secret: &[u8]) -> io::Result<()> {
+        shipway_linux::keep_secret(name, secret)
+    }
+
+    fn erase(&self, name: &str) -> io::Result<bool> {
+        shipway_linux::forget_secret(name)
+    }
 }
 
 /// Pulls an image and gives it the name that it was pulled by.

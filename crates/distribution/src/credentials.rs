@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use miette::Diagnostic;
@@ -109,9 +110,21 @@ pub enum CredentialsError {
     NoHome,
 }
 
+/// A place in memory for secrets, which other users do not reach. They are gone when the machine restarts.
+pub trait Keyring: fmt::Debug + Send + Sync {
+    /// Returns a secret; `None` if there is none of that name.
+    fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+    /// Keeps a secret, in the place of one with the same name.
+    fn put(&self, name: &str, secret: &[u8]) -> io::Result<()>;
+    /// Forgets a secret; returns whether there was one.
+    fn erase(&self, name: &str) -> io::Result<bool>;
+}
+
 /// Where credentials were kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
+    /// In memory, until the machine restarts.
+    Keyring,
     /// In the file, readable for whoever reads the file.
     File(PathBuf),
     /// With a helper.
@@ -122,6 +135,7 @@ pub enum Kept {
 #[derive(Clone, Debug)]
 pub struct CredentialStore {
     path: Option<PathBuf>,
+    keyring: Option<Arc<dyn Keyring>>,
 }
 
 impl CredentialStore {
@@ -129,12 +143,33 @@ impl CredentialStore {
     pub fn from_environment() -> Self {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let dir = variable("DOCKER_CONFIG").or_else(|| Some(variable("HOME")?.join(".docker")));
-        Self { path: dir.map(|dir| dir.join("config.json")) }
+        Self { path: dir.map(|dir| dir.join("config.json")), keyring: None }
     }
 
     /// Returns a file by its path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: Some(path.into()) }
+        Self { path: Some(path.into()), keyring: None }
+    }
+
+    /// Keeps secrets in a keyring where the file names no helper.
+    #[must_use]
+    pub fn with_keyring(self, keyring: Arc<dyn Keyring>) -> Self {
+        Self { keyring: Some(keyring), ..self }
+    }
+
+    /// Returns what the secret of a registry is called in a keyring: other files have others.
+    fn name_of(&self, key: &str) -> String {
+        let path = self.path.as_deref().unwrap_or(Path::new(""));
+        format!("shipway:{}:{key}", path.display())
+    }
+
+    /// Looks into the keyring. One that cannot be asked has nothing.
+    fn remembered(&self, key: &str) -> Option<Credentials> {
+        let secret = self.keyring.as_ref()?.get(&self.name_of(key)).unwrap_or_else(|error| {
+            tracing::debug!(%error, "the keyring cannot be read");
+            None
+        })?;
+        read_entry(&serde_json::from_slice(&secret).ok()?).ok()?
     }
 
     /// Returns the credentials for a registry, if there are any.
@@ -145,6 +180,9 @@ impl CredentialStore {
         if let Some(helper) = helper_of(&document, registry) {
             return helper.get(key);
         }
+        if let Some(found) = self.remembered(key) {
+            return Ok(Some(found));
+        }
         let Some(auths) = document.get("auths").and_then(Value::as_object) else { return Ok(None) };
         entry_for(auths, registry).map_or(Ok(None), |entry| {
             read_entry(entry)
@@ -152,8 +190,25 @@ impl CredentialStore {
         })
     }
 
-    /// Keeps the credentials for a registry, with the helper that the file names, else in the file.
+    /// Keeps the credentials for a registry: with the helper that the file names, else in the keyring, else in the file.
     pub fn put(&self, registry: &str, credentials: &Credentials) -> Result<Kept, CredentialsError> {
+        self.put_with(self.keyring.as_deref(), registry, credentials)
+    }
+
+    /// Keeps the credentials for a registry as docker does: with the helper that the file names, else in the file.
+    pub fn put_in_file(&self, registry: &str, credentials: &Credentials) -> Result<Kept, CredentialsError> {
+        if let Some(keyring) = &self.keyring {
+            keyring.erase(&self.name_of(key_of(registry))).unwrap_or_default();
+        }
+        self.put_with(None, registry, credentials)
+    }
+
+    fn put_with(
+        &self,
+        keyring: Option<&dyn Keyring>,
+        registry: &str,
+        credentials: &Credentials,
+    ) -> Result<Kept, CredentialsError> {
         let path = self.path.as_ref().ok_or(CredentialsError::NoHome)?;
         let mut document = load(path)?;
         let key = key_of(registry);
@@ -164,7 +219,18 @@ impl CredentialStore {
             save(path, &document)?;
             return Ok(Kept::Helper(helper.name));
         }
-        entry_of(&mut document, key, write_entry(credentials));
+        let entry = write_entry(credentials);
+        if let Some(keyring) = keyring {
+            match keyring.put(&self.name_of(key), entry.to_string().as_bytes()) {
+                Ok(()) => {
+                    entry_of(&mut document, key, json!({}));
+                    save(path, &document)?;
+                    return Ok(Kept::Keyring);
+                }
+                Err(error) => tracing::debug!(%error, "the keyring takes nothing"),
+            }
+        }
+        entry_of(&mut document, key, entry);
         save(path, &document)?;
         Ok(Kept::File(path.clone()))
     }
@@ -180,6 +246,9 @@ impl CredentialStore {
             if found {
                 helper.erase(key)?;
             }
+        }
+        if let Some(keyring) = &self.keyring {
+            found |= keyring.erase(&self.name_of(key)).unwrap_or_default();
         }
         if let Some(auths) = document.get_mut("auths").and_then(Value::as_object_mut) {
             let before = auths.len();
@@ -390,5 +459,57 @@ mod tests {
     #[test]
     fn secrets_are_not_shown() {
         assert!(!format!("{:?}", password("me", "hunter2")).contains("hunter2"));
+    }
+
+    #[derive(Debug, Default)]
+    struct Memory {
+        secrets: std::sync::Mutex<std::collections::HashMap<String, Vec<u8>>>,
+        is_closed: bool,
+    }
+
+    impl Keyring for Memory {
+        fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+            Ok(self.secrets.lock().unwrap().get(name).cloned())
+        }
+
+        fn put(&self, name: &str, secret: &[u8]) -> io::Result<()> {
+            if self.is_closed {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            self.secrets.lock().unwrap().insert(name.to_owned(), secret.to_owned());
+            Ok(())
+        }
+
+        fn erase(&self, name: &str) -> io::Result<bool> {
+            Ok(self.secrets.lock().unwrap().remove(name).is_some())
+        }
+    }
+
+    #[test]
+    fn a_keyring_keeps_what_would_lie_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        let keyring = Arc::new(Memory::default());
+        let store = CredentialStore::at(&path).with_keyring(keyring.clone());
+        let (one, two) = (password("me", "pw"), Credentials::Identity(Secret::new("token")));
+        assert_eq!(store.put("a.test", &one).unwrap(), Kept::Keyring);
+        assert_eq!(store.put("b.test", &two).unwrap(), Kept::Keyring);
+        assert_eq!(fs_err::read_to_string(&path).unwrap().matches("{}").count(), 2);
+        assert_eq!(
+            (store.get("a.test").unwrap(), store.get("b.test").unwrap()),
+            (Some(one.clone()), Some(two))
+        );
+        // Another file has its own.
+        let other = CredentialStore::at(dir.path().join("other.json")).with_keyring(keyring.clone());
+        assert_eq!(other.get("a.test").unwrap(), None);
+        assert!(store.erase("b.test").unwrap() && !store.erase("b.test").unwrap());
+        // Docker's place wins when it is asked for, also over what was kept before.
+        assert_eq!(store.put_in_file("a.test", &password("you", "other")).unwrap(), Kept::File(path.clone()));
+        assert_eq!(store.get("a.test").unwrap(), Some(password("you", "other")));
+        assert_eq!(keyring.secrets.lock().unwrap().len(), 0);
+        let closed = Arc::new(Memory { is_closed: true, ..Memory::default() });
+        let store = CredentialStore::at(&path).with_keyring(closed);
+        assert_eq!(store.put("c.test", &one).unwrap(), Kept::File(path));
+        assert_eq!(store.get("c.test").unwrap(), Some(one));
     }
 }

@@ -36,7 +36,9 @@ mod sources;
 mod tags;
 mod upload;
 
-pub use credentials::{CredentialStore, Credentials, CredentialsError, Kept, Secret, credentials_in};
+pub use credentials::{
+    CredentialStore, Credentials, CredentialsError, Kept, Keyring, Secret, credentials_in,
+};
 pub use documents::{Content, Document, read_document};
 pub use error::{PullError, PushError, RegistryError};
 pub use gzip::{GzipWriter, PACKER, compress};

@@ -13,6 +13,7 @@ mod fresh;
 mod hidden_input;
 mod inotify;
 mod interrupt;
+mod keyring;
 mod listen;
 mod manager_group;
 mod mount;
@@ -37,6 +38,7 @@ pub use fresh::{Attributes, set_modified};
 pub use hidden_input::HiddenInput;
 pub use inotify::Inotify;
 pub use interrupt::{Interrupts, Signals, take_signals};
+pub use keyring::{forget_secret, keep_secret, kept_secret};
 pub use listen::listen_tcp;
 pub use manager_group::OwnGroup;
 pub use mount::{

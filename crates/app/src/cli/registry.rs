@@ -85,6 +85,9 @@ pub(crate) struct LoginArgs {
     /// Read the password from the standard input
     #[arg(long, conflicts_with = "password")]
     pub(crate) password_stdin: bool,
+    /// Keep the password unencrypted in docker's config.json instead of the kernel's keyring
+    #[arg(long)]
+    pub(crate) to_file: bool,
 }
 
 #[derive(Debug, Args)]

@@ -141,17 +141,23 @@ fn a_registry_that_wants_a_name_gets_it_after_a_login() {
     let (code, _, said) = run(&login, "wrong\n");
     assert_eq!(code, Some(1), "{said}");
     assert!(!docker.join("config.json").exists(), "nothing is kept of a login that failed");
-    let (code, printed, said) = run(&login, "secret\n");
-    assert_eq!((code, printed.as_str()), (Some(0), "Login Succeeded\n"), "{said}");
-    assert!(said.contains("WARNING! Your credentials are stored unencrypted in"), "{said}");
-    let out = run(&["push", "-q", &name], "");
-    assert_eq!(out, (Some(0), format!("{name}\n"), String::new()));
-    machine.ok(&["rmi", &name]);
-    assert_eq!(run(&["pull", "-q", &name], "").0, Some(0));
-    assert_eq!(run(&["logout", &registry.address], "").0, Some(0));
-    let text = fs_err::read_to_string(docker.join("config.json")).unwrap();
-    assert!(!text.contains(&registry.address), "{text}");
-    assert_eq!(run(&["pull", "-q", &name], "").0, Some(1));
+    let file = || fs_err::read_to_string(docker.join("config.json")).unwrap();
+    for to_file in [false, true] {
+        let args = [&login[..], if to_file { &["--to-file"] } else { &[] }].concat();
+        let (code, printed, said) = run(&args, "secret\n");
+        assert_eq!((code, printed.as_str()), (Some(0), "Login Succeeded\n"), "{said}");
+        let is_clear = said.contains("WARNING! Your credentials are stored unencrypted in");
+        // Where the kernel has no keyrings for us they are in the file all the same.
+        assert!(is_clear || !to_file && said.contains("in the kernel's keyring until"), "{said}");
+        assert_eq!(file().contains(BASIC.trim_start_matches("Basic ")), is_clear, "{}", file());
+        let out = run(&["push", "-q", &name], "");
+        assert_eq!(out, (Some(0), format!("{name}\n"), String::new()));
+        machine.ok(&["rmi", &name]);
+        assert_eq!(run(&["pull", "-q", &name], "").0, Some(0));
+        assert_eq!(run(&["logout", &registry.address], "").0, Some(0));
+        assert!(!file().contains(&registry.address), "{}", file());
+        assert_eq!(run(&["pull", "-q", &name], "").0, Some(1));
+    }
 }
 
 #[test]

@@ -21,9 +21,22 @@ pub(crate) fn run(args: &LoginArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let credentials = Credentials::Password { user, password: Secret::new(password) };
     let registries = pulls::registries()?;
     registries.named_as(&server, credentials.clone())?.log_in()?;
-    if let Kept::File(path) = registries.credentials().put(&server, &credentials)? {
-        ui.note(format!("WARNING! Your credentials are stored unencrypted in '{}'.", path.display()));
-        ui.note("Configure a credential helper (`credsStore` in that file) to remove this warning.");
+    let store = registries.credentials();
+    let kept = if args.to_file {
+        store.put_in_file(&server, &credentials)
+    } else {
+        store.put(&server, &credentials)
+    };
+    match kept? {
+        Kept::File(path) => {
+            ui.note(format!("WARNING! Your credentials are stored unencrypted in '{}'.", path.display()));
+            ui.note("Configure a credential helper (`credsStore` in that file) to remove this warning.");
+        }
+        Kept::Keyring => {
+            ui.note("Your credentials are in the kernel's keyring until this machine restarts; other tools do not see them there.");
+            ui.note("`--to-file` keeps them unencrypted where docker does, `credsStore` in docker's config.json with a helper.");
+        }
+        Kept::Helper(_) => {}
     }
     ui.line("Login Succeeded");
     Ok(0)
