@@ -1,5 +1,9 @@
 //! How much of the disk the build cache may take.
 
+use std::path::Path;
+use std::time::Duration;
+
+use shipway_build::Caches;
 use shipway_store::{LayerId, LayerRow};
 
 use crate::clock;
@@ -14,6 +18,10 @@ const VARIABLE: &str = "SHIPWAY_CACHE_BUDGET";
 const PART: u64 = 10;
 const LEAST: u64 = 4 << 30;
 const MOST: u64 = 100 << 30;
+
+/// Cache mounts that a build has used since stay.
+const UNUSED: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Returns the budget in bytes; `None` where there is no limit.
 fn budget(engine: &Engine) -> Result<Option<u64>, Failure> {
@@ -35,6 +43,7 @@ fn budget(engine: &Engine) -> Result<Option<u64>, Failure> {
 /// is at work. What images need does not count, and stays.
 pub(crate) fn keep(engine: &Engine) -> Result<(), Failure> {
     let Some(budget) = budget(engine)? else { return Ok(()) };
+    let budget = cache_mounts(engine, budget);
     let layers = engine.store.cached_layers()?;
     // Which of them images need is worth looking at only where all of them are too much.
     if layers.iter().map(|row| size(engine, row)).sum::<u64>() <= budget {
@@ -48,6 +57,38 @@ pub(crate) fn keep(engine: &Engine) -> Result<(), Failure> {
     engine.store.cache_forget(&surplus)?;
     engine.store.gc(clock::now())?;
     Ok(())
+}
+
+/// Removes the cache mounts that no build has used for long, those of the longest time first, while all of them take more than the
+/// budget. Returns what is left of it for layers. Adding them up takes a while where they are large, so that is done once a day.
+fn cache_mounts(engine: &Engine, budget: u64) -> u64 {
+    let caches = Caches::below(engine.store.root());
+    let stamp = engine.store.root().join("build/caches.summed");
+    let age = |path: &Path| fs_err::metadata(path).and_then(|found| found.modified()).ok()?.elapsed().ok();
+    if let Some(known) =
+        age(&stamp).filter(|age| *age < DAY).and_then(|_young| fs_err::read_to_string(&stamp).ok())
+    {
+        return budget.saturating_sub(known.trim().parse().unwrap_or_default());
+    }
+    let mut listed = caches.list().unwrap_or_default();
+    listed.sort_by_key(|cache| cache.used);
+    let mut bytes: u64 = listed.iter().map(|cache| disk::tree(&cache.directory).1).sum();
+    for cache in listed.iter().filter(|cache| cache.used.elapsed().is_ok_and(|unused| unused > UNUSED)) {
+        if bytes <= budget {
+            break;
+        }
+        let size = disk::tree(&cache.directory).1;
+        match caches.remove(cache) {
+            Ok(true) => bytes = bytes.saturating_sub(size),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, id = cache.id, "could not remove a cache mount"),
+        }
+    }
+    if !listed.is_empty() {
+        // Without it they are added up again.
+        drop(fs_err::write(&stamp, bytes.to_string()));
+    }
+    budget.saturating_sub(bytes)
 }
 
 /// Returns the layers that are too much, given those used longest ago first.

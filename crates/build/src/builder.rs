@@ -8,6 +8,7 @@ use shipway_dockerfile::Dockerfile;
 use shipway_layers::LayerStore;
 use shipway_store::Store;
 
+use crate::caches::Caches;
 use crate::plan::plan;
 use crate::solve::Solver;
 use crate::{BaseImages, BuildError, BuildRequest, Built, Event, Progress, StepRunner};
@@ -62,6 +63,11 @@ impl Builder {
             self.progress.event(&Event::Warning { message: &message, span: None });
         }
         Solver::new(self, request, &plan).run()
+    }
+
+    /// Returns the caches of commands.
+    pub(crate) fn caches(&self) -> Caches {
+        Caches::below(self.store.root())
     }
 
     /// Returns a directory of the builder below the store's root.

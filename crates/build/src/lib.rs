@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod caches;
 mod context;
 mod copy;
 mod error;
@@ -35,6 +36,7 @@ mod time;
 mod variables;
 
 pub use builder::{Builder, check};
+pub use caches::{CacheMount, Caches};
 pub use error::{BuildError, Problem, SeamError, StepError};
 pub use progress::{CACHE_NOT_USED, Event, NOT_BUILT_BEFORE, Progress, Silent, StepInfo, StepKind};
 pub use request::{BuildNetwork, BuildRequest, Built, Secret, Stop};

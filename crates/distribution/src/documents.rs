@@ -1,9 +1,10 @@
 //! Manifests and indexes as registries send them, believed only as far as they are unambiguous.
 
+use std::fmt;
 use std::io::Read as _;
 
 use serde_json::{Map, Value};
-use shipway_fetch::Method;
+use shipway_fetch::{Method, Response};
 use shipway_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, MediaType, parse_json};
 
 use crate::RegistryError;
@@ -33,6 +34,46 @@ pub struct Document {
     pub media_type: String,
     /// What it says.
     pub content: Content,
+    /// How many more the registry gives, where it says so.
+    pub(crate) quota: Option<Quota>,
+}
+
+/// How often a registry may still be asked for manifests. Compat: Docker Hub, `ratelimit-limit` and `ratelimit-remaining`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quota {
+    remaining: u64,
+    limit: u64,
+    /// Seconds.
+    window: u64,
+}
+
+impl Quota {
+    fn of(response: &Response) -> Option<Self> {
+        Self::parse(response.header("ratelimit-remaining")?, response.header("ratelimit-limit")?)
+    }
+
+    /// Reads `76;w=21600` and the like.
+    fn parse(remaining: &str, limit: &str) -> Option<Self> {
+        let (remaining, _) = remaining.split_once(';')?;
+        let (limit, window) = limit.split_once(";w=")?;
+        Some(Self {
+            remaining: remaining.parse().ok()?,
+            limit: limit.parse().ok()?,
+            window: window.parse().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { remaining, limit, window } = self;
+        write!(f, "{remaining} of {limit} pulls left")?;
+        match window.div_ceil(60) {
+            0 => Ok(()),
+            minutes @ 1..120 => write!(f, " within {minutes} minutes"),
+            minutes => write!(f, " within {} hours", minutes.div_ceil(60)),
+        }
+    }
 }
 
 /// What a document says.
@@ -42,6 +83,17 @@ pub enum Content {
     Index(Index),
     /// One image.
     Manifest(Box<Manifest>),
+}
+
+/// A document as it was sent.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// What it is called.
+    pub(crate) what: String,
+    pub(crate) bytes: Vec<u8>,
+    /// What it was sent as.
+    pub(crate) media_type: String,
+    quota: Option<Quota>,
 }
 
 /// Which document is wanted.
@@ -92,9 +144,10 @@ impl Repository {
 
     /// Fetches a manifest or an index.
     pub(crate) fn fetch_document(&self, wanted: Wanted<'_>) -> Result<Document, RegistryError> {
-        let (what, bytes, content_type) = self.fetch_bytes(wanted)?;
+        let Sent { what, bytes, media_type, quota } = self.fetch_bytes(wanted)?;
         let wrong = |reason: String| self.wrong(&format!("manifest of {what}"), reason);
-        let document = read_document(bytes, &content_type).map_err(wrong)?;
+        let mut document = read_document(bytes, &media_type).map_err(wrong)?;
+        document.quota = quota;
         if let Wanted::Described(descriptor) = wanted {
             if descriptor.size != document.bytes.len() as u64 {
                 return Err(wrong(format!("it has {} bytes, not {}", document.bytes.len(), descriptor.size)));
@@ -107,8 +160,8 @@ impl Repository {
         Ok(document)
     }
 
-    /// Fetches the bytes of a manifest or an index, and returns what it is called and what it was sent as.
-    pub(crate) fn fetch_bytes(&self, wanted: Wanted<'_>) -> Result<(String, Vec<u8>, String), RegistryError> {
+    /// Fetches the bytes of a manifest or an index.
+    pub(crate) fn fetch_bytes(&self, wanted: Wanted<'_>) -> Result<Sent, RegistryError> {
         let (tag, digest) = match wanted {
             Wanted::Tag(tag) => (tag.to_owned(), None),
             Wanted::Digest(digest) => (digest.to_string(), Some(digest)),
@@ -123,7 +176,8 @@ impl Repository {
         }
         let wrong = |reason: String| self.wrong(&format!("manifest of {what}"), reason);
         let content_type = response.header("content-type").unwrap_or_default();
-        let content_type = content_type.split(';').next().unwrap_or_default().trim().to_owned();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim().to_owned();
+        let quota = Quota::of(&response);
         let announced = response.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
         let mut bytes = Vec::new();
         response
@@ -138,7 +192,7 @@ impl Repository {
         if let Some(expected) = digest.or(announced).filter(|expected| *expected != found) {
             return Err(wrong(format!("its digest is {found}, not {expected}")));
         }
-        Ok((what, bytes, content_type))
+        Ok(Sent { what, bytes, media_type, quota })
     }
 
     pub(crate) fn wrong(&self, what: &str, reason: String) -> RegistryError {
@@ -201,7 +255,7 @@ pub fn read_document(bytes: Vec<u8>, content_type: &str) -> Result<Document, Str
     } else {
         return Err(format!("it is of type {media_type}, which is no image"));
     };
-    Ok(Document { digest: Digest::of(&bytes), bytes, media_type, content })
+    Ok(Document { digest: Digest::of(&bytes), bytes, media_type, content, quota: None })
 }
 
 #[cfg(test)]
@@ -236,6 +290,16 @@ mod tests {
             }
         }
         assert!(read > 1000, "{read}");
+    }
+
+    #[test]
+    fn a_quota_is_read_where_it_is_told() {
+        let told = |remaining, limit| Quota::parse(remaining, limit).map(|quota| quota.to_string());
+        assert_eq!(told("76;w=21600", "100;w=21600").unwrap(), "76 of 100 pulls left within 6 hours");
+        assert_eq!(told("0;w=90", "5;w=90").unwrap(), "0 of 5 pulls left within 2 minutes");
+        for (remaining, limit) in [("", ""), ("76", "100"), ("x;w=1", "1;w=1"), ("1;w=1", "1;w=-1")] {
+            assert_eq!(told(remaining, limit), None, "{remaining} {limit}");
+        }
     }
 
     #[test]

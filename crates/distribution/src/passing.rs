@@ -45,14 +45,14 @@ pub fn look_up(registries: &Registries, reference: &Reference) -> Result<Option<
 /// Fetches the manifest that a name stands for.
 pub fn fetch_manifest(registries: &Registries, reference: &Reference) -> Result<RawManifest, RegistryError> {
     let sources = sources(registries, reference)?;
-    let (_, bytes, media_type) = match reference.digest() {
+    let sent = match reference.digest() {
         Some(digest) => sources.ask_any(|repository| repository.fetch_bytes(Wanted::Digest(digest)))?,
         None => {
             let tag = reference.tag().unwrap_or("latest");
             sources.ask_for_tag(|repository| repository.fetch_bytes(Wanted::Tag(tag)))?
         }
     };
-    Ok(RawManifest { bytes, media_type })
+    Ok(RawManifest { bytes: sent.bytes, media_type: sent.media_type })
 }
 
 /// Returns how many bytes a blob of a repository has.

@@ -61,6 +61,10 @@ impl One<'_> {
         let named = self.sources.fetch_document(wanted)?;
         let digest = named.digest;
         self.deps.progress.event(&Event::Found);
+        if let Some(quota) = named.quota {
+            let registry = self.reference.registry();
+            self.deps.progress.event(&Event::Note(&format!("{registry}: {quota}")));
+        }
         let (document, manifest) = self.choose(named)?;
         let config = self.config(&manifest)?;
         self.check_platform(&config)?;

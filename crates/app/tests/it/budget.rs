@@ -31,3 +31,42 @@ fn the_build_cache_keeps_within_its_budget() {
     let said = build_with("a lot", "FROM box\nRUN echo four > /four\n");
     assert!(said.contains("`a lot` in SHIPWAY_CACHE_BUDGET is no size"), "{said}");
 }
+
+#[test]
+fn cache_mounts_are_counted_and_go() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let build = |budget: &str, id: &str| {
+        let run = format!("FROM box\nRUN --mount=type=cache,id={id},target=/c echo {budget}{id} > /c/file\n");
+        machine.dockerfile(&run);
+        let mut command = machine.command(&["build", "-q", "--network", "none", "-t", "two", "."]);
+        let output = machine.inside(|| command.env("SHIPWAY_CACHE_BUDGET", budget).output().unwrap());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let mounts = || {
+        let (table, _) = machine.ok(&["system", "df", "--format", "{{.Type}}: {{.TotalCount}}"]);
+        let line = table.lines().find(|line| line.starts_with("Cache Mounts")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()
+    };
+    build("0", "old");
+    build("0", "new");
+    assert_eq!(mounts(), 2);
+    let (listed, _) = machine.ok(&["builder", "prune", "-f"]);
+    assert!(listed.contains("Deleted cache mounts:\nold\n") || listed.contains("\nold\n"), "{listed}");
+    assert_eq!(mounts(), 0);
+
+    // Over the budget, those go that no build has used for long.
+    build("0", "old");
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(3 * 24 * 60 * 60);
+    for entry in fs_err::read_dir(machine.dir.path().join("root/build/caches")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "lock") {
+            std::fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+        }
+    }
+    build("1", "new");
+    assert_eq!(mounts(), 1);
+    assert!(machine.ok(&["builder", "prune", "-f"]).0.contains("\nnew\n"));
+}

@@ -4,16 +4,15 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use shipway_dockerfile::{Mount, MountKind, Sharing};
 use shipway_layers::Snapshot;
 use shipway_linux::{OpenFlags, Root};
-use shipway_oci::Digest;
 
 use super::copies::of_build;
 use super::stubs::Stubs;
 use super::{Outcome, Solver};
+use crate::caches::Held;
 use crate::context::PatternList;
 use crate::copy::{Gather, Tree, Writer, digest_of};
 use crate::key::Key;
@@ -25,9 +24,6 @@ use crate::{Event, Problem, Progress};
 
 /// The confinement of commands; part of the key of each.
 const CONFINEMENT: &str = "1";
-
-/// How often a command that waits for a locked cache looks again.
-const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The mounts of one command, ready to be made.
 pub(super) struct Mounts {
@@ -198,10 +194,22 @@ impl Solver<'_> {
         mut mounts: Mounts,
         snapshot: &Snapshot,
     ) -> Result<(), Problem> {
-        let mut locks = Vec::new();
-        for (id, mount) in std::mem::take(&mut mounts.caches) {
-            let (directory, lock) = self.cache_directory(&id, &mount)?;
-            locks.extend(lock);
+        let mut caches = std::mem::take(&mut mounts.caches);
+        // All take them in one order, so that no two wait for each other.
+        caches.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut held: Vec<(String, Held)> = Vec::new();
+        for (id, mount) in caches {
+            // The same cache in two places is one to its command.
+            let known = held.iter().find(|(known, _)| *known == id && mount.sharing != Sharing::Private);
+            let directory = match known {
+                Some((_, known)) => known.directory.clone(),
+                None => {
+                    let taken = self.builder.caches().take(&id, &mount, &self.stop)?;
+                    let directory = taken.directory.clone();
+                    held.push((id, taken));
+                    directory
+                }
+            };
             let target = mount.target.clone().unwrap_or_default();
             let source = MountSource::Cache { directory, read_only: mount.read_only };
             mounts.mounts.push(StepMount { target, source });
@@ -247,58 +255,8 @@ impl Solver<'_> {
             return Err(Problem::Exit { command, code });
         }
         stubs.remove()?;
-        drop(locks);
+        drop(held);
         Ok(())
-    }
-
-    /// Returns the directory of a cache, and what keeps others out of it while the command runs.
-    fn cache_directory(&self, id: &str, mount: &Mount) -> Result<(PathBuf, Option<File>), Problem> {
-        // The name is a digest: an id such as `../..` leads nowhere.
-        let name = Digest::of(id.as_bytes()).hex();
-        let base = self.builder.directory("caches");
-        fs_err::create_dir_all(&base).map_err(Problem::io("make", &base))?;
-        let lock_file = |suffix: &str| {
-            let path = base.join(format!("{name}{suffix}.lock"));
-            fs_err::File::create(&path).map(|file| file.into_parts().0).map_err(Problem::io("make", &path))
-        };
-        let (directory, lock) = match mount.sharing {
-            Sharing::Shared => (base.join(&name), None),
-            Sharing::Locked => {
-                let lock = lock_file("")?;
-                // The lock is given up by its holder's end, however that comes; nobody tells when, so look again.
-                while lock.try_lock().is_err() {
-                    if self.stop.is_set() {
-                        return Err(Problem::Cancelled);
-                    }
-                    std::thread::park_timeout(LOCK_INTERVAL);
-                }
-                (base.join(&name), Some(lock))
-            }
-            Sharing::Private => {
-                let mut number = 0;
-                loop {
-                    let suffix = format!(".{number}");
-                    let lock = lock_file(&suffix)?;
-                    if lock.try_lock().is_ok() {
-                        break (base.join(format!("{name}{suffix}")), Some(lock));
-                    }
-                    number += 1;
-                }
-            }
-        };
-        if !directory.exists() {
-            let root = Root::open(&base).map_err(Problem::io("open", &base))?;
-            let relative = directory.strip_prefix(&base).unwrap_or(&directory);
-            match root.create_dir(relative, mount.mode.unwrap_or(0o755)) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(Problem::io("make", &directory)(error));
-                }
-                _ => {}
-            }
-            let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
-            root.set_owner(relative, uid, gid).map_err(Problem::io("own", &directory))?;
-        }
-        Ok((directory, lock))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
+use shipway_build::Caches;
 use shipway_oci::{DiffId, Digest};
 use shipway_runtime::Status;
 
@@ -35,7 +36,7 @@ pub(super) fn run(engine: &Engine, format: Option<&str>, ui: &mut Ui) -> Result<
         ("Containers", containers(engine)?),
         ("Local Volumes", Share::default()),
         ("Build Cache", cache),
-        ("Cache Mounts", directory(&engine.roots.data.join("build/caches"))),
+        ("Cache Mounts", cache_mounts(engine)),
         ("Downloads", directory(&engine.roots.data.join("cache"))),
         ("Logs", logs(engine)?),
         ("Registry", registry(engine)?),
@@ -105,6 +106,13 @@ fn containers(engine: &Engine) -> Result<Share, Failure> {
         share.reclaimable += if runs { 0 } else { written };
     }
     Ok(share)
+}
+
+fn cache_mounts(engine: &Engine) -> Share {
+    // A listing that fails is of no directory.
+    let caches = Caches::below(engine.store.root()).list().unwrap_or_default();
+    let bytes = caches.iter().map(|cache| tree(&cache.directory).1).sum();
+    Share { total: caches.len(), active: 0, bytes, reclaimable: bytes }
 }
 
 fn directory(dir: &Path) -> Share {

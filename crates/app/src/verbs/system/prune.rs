@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io::BufRead as _;
 
+use shipway_build::Caches;
 use shipway_kubelet::pod_of_image;
 use shipway_oci::Digest;
 use shipway_runtime::Status;
@@ -52,8 +53,11 @@ pub(super) fn run(engine: &Engine, args: &PruneArgs, ui: &mut Ui) -> Result<u8, 
 /// Returns what is about to go.
 fn warning(args: &PruneArgs) -> String {
     let images = if args.all { "images that no container uses" } else { "images without a name" };
-    let cache =
-        if args.all { "build steps and downloaded packages" } else { "build steps that are in no image" };
+    let cache = if args.all {
+        "build steps, cache mounts and downloaded packages"
+    } else {
+        "build steps that are in no image, cache mounts"
+    };
     let all = [
         (PruneKind::Containers, "containers that have stopped"),
         (PruneKind::Images, images),
@@ -129,8 +133,9 @@ fn cache(engine: &Engine, all: bool, ui: &mut Ui) -> Result<u64, Failure> {
     if steps > 0 {
         list("Deleted build cache objects:", &[format!("{steps} steps")], ui);
     }
+    let mounts = cache_mounts(engine, ui)?;
     if !all {
-        return Ok(0);
+        return Ok(mounts);
     }
     let downloads = engine.roots.data.join("cache");
     let bytes = tree(&downloads).1;
@@ -139,8 +144,29 @@ fn cache(engine: &Engine, all: bool, ui: &mut Ui) -> Result<u64, Failure> {
             format!("could not remove the downloaded packages: {error}"),
             "wait until nothing is bootstrapped, then run it again",
         )),
-        _ => Ok(bytes),
+        _ => Ok(mounts + bytes),
     }
+}
+
+/// Removes the caches of `RUN --mount=type=cache` that no command uses; returns their bytes.
+fn cache_mounts(engine: &Engine, ui: &mut Ui) -> Result<u64, Failure> {
+    let caches = Caches::below(engine.store.root());
+    let failed = |error: std::io::Error| {
+        Failure::new(
+            format!("could not remove a cache mount: {error}"),
+            "see `shipway system df`, then try again",
+        )
+    };
+    let (mut bytes, mut removed) = (0, Vec::new());
+    for cache in caches.list().map_err(failed)? {
+        let size = tree(&cache.directory).1;
+        if caches.remove(&cache).map_err(failed)? {
+            bytes += size;
+            removed.push(cache.id);
+        }
+    }
+    list("Deleted cache mounts:", &removed, ui);
+    Ok(bytes)
 }
 
 fn list(heading: &str, removed: &[String], ui: &mut Ui) {

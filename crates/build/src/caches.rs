@@ -1,0 +1,227 @@
+//! Directories of `RUN --mount=type=cache`, which outlive builds. Compat: BuildKit, `sharing=shared|private|locked`.
+//!
+//! Each has a file beside it whose lock its users hold, shared or alone, as long as their command runs. The file says which id it
+//! belongs to, and its time when it was last used. What nobody holds may be taken away.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use shipway_dockerfile::{Mount, Sharing};
+use shipway_linux::Root;
+use shipway_oci::Digest;
+
+use crate::error::Problem;
+use crate::request::Stop;
+
+/// So often it is looked whether a lock can be had.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// Longest id that is told.
+const LONGEST: u64 = 1024;
+/// Behind the name of a cache that is being removed.
+const GONE: &str = ".gone";
+
+/// The cache directories of a data root.
+#[derive(Clone, Debug)]
+pub struct Caches {
+    base: PathBuf,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheMount {
+    /// As the Dockerfile calls it.
+    pub id: String,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// When a command used it last.
+    pub used: SystemTime,
+    name: String,
+}
+
+/// A cache that a command uses; others may have to wait until it goes.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) directory: PathBuf,
+    _lock: File,
+}
+
+impl Caches {
+    /// Returns those below a data root.
+    pub fn below(data: &Path) -> Self {
+        Self { base: data.join("build/caches") }
+    }
+
+    /// Returns all of them, in the order of their names.
+    pub fn list(&self) -> io::Result<Vec<CacheMount>> {
+        let mut found = Vec::new();
+        let entries = match fs_err::read_dir(&self.base) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            entries => entries?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            if !path.is_dir() || name.ends_with(GONE) {
+                continue;
+            }
+            // One that an older version made has no file yet.
+            let lock = fs_err::File::open(self.lock_path(name)).ok();
+            let used = fs_err::metadata(self.lock_path(name))
+                .or_else(|_none| fs_err::metadata(&path))?
+                .modified()?;
+            let mut id = String::new();
+            if let Some(lock) = lock {
+                // An id that is no text is not worth a failure.
+                drop(lock.take(LONGEST).read_to_string(&mut id));
+            }
+            let id = if id.is_empty() { name.to_owned() } else { id };
+            found.push(CacheMount { id, name: name.to_owned(), directory: path, used });
+        }
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(found)
+    }
+
+    /// Removes a cache unless a command uses it; returns whether it did.
+    pub fn remove(&self, cache: &CacheMount) -> io::Result<bool> {
+        let path = self.lock_path(&cache.name);
+        let lock = File::options().write(true).create(true).truncate(false).open(&path)?;
+        if lock.try_lock().is_err() || !is_still(&lock, &path) {
+            return Ok(false);
+        }
+        let gone = self.base.join(format!("{}{GONE}", cache.name));
+        // What a removal left that was killed.
+        remove(&gone)?;
+        fs_err::rename(&cache.directory, &gone)?;
+        remove(&gone)?;
+        fs_err::remove_file(&path)?;
+        Ok(true)
+    }
+
+    fn lock_path(&self, name: &str) -> PathBuf {
+        self.base.join(format!("{name}.lock"))
+    }
+
+    /// Takes a cache for a command, and waits where it must be alone with it.
+    pub(crate) fn take(&self, id: &str, mount: &Mount, stop: &Stop) -> Result<Held, Problem> {
+        // The name is a digest: an id such as `../..` leads nowhere.
+        let name = Digest::of(id.as_bytes()).hex();
+        fs_err::create_dir_all(&self.base).map_err(Problem::io("make", &self.base))?;
+        let (name, lock) = match mount.sharing {
+            Sharing::Shared | Sharing::Locked => {
+                let lock = self.wait(&name, mount.sharing == Sharing::Shared, stop)?;
+                (name, lock)
+            }
+            Sharing::Private => {
+                let mut number = 0;
+                loop {
+                    let own = format!("{name}.{number}");
+                    if let Some(lock) = self.try_lock(&own, false)? {
+                        break (own, lock);
+                    }
+                    number += 1;
+                }
+            }
+        };
+        // Its time is that of the last use. A disk that is full is told of by what needs it more.
+        drop(lock.set_len(0).and_then(|()| (&lock).write_all(id.as_bytes())));
+        let directory = self.base.join(&name);
+        self.make(&name, &directory, mount)?;
+        Ok(Held { directory, _lock: lock })
+    }
+
+    /// A lock is given up by its holder's end, however that comes; nobody tells when, so it is looked again.
+    fn wait(&self, name: &str, shared: bool, stop: &Stop) -> Result<File, Problem> {
+        loop {
+            if let Some(lock) = self.try_lock(name, shared)? {
+                return Ok(lock);
+            }
+            if stop.is_set() {
+                return Err(Problem::Cancelled);
+            }
+            std::thread::park_timeout(INTERVAL);
+        }
+    }
+
+    fn try_lock(&self, name: &str, shared: bool) -> Result<Option<File>, Problem> {
+        let path = self.lock_path(name);
+        let lock = File::options().write(true).create(true).truncate(false).open(&path);
+        let lock = lock.map_err(Problem::io("open", &path))?;
+        let locked = if shared { lock.try_lock_shared() } else { lock.try_lock() };
+        // It may have been removed between the two.
+        Ok((locked.is_ok() && is_still(&lock, &path)).then_some(lock))
+    }
+
+    fn make(&self, name: &str, directory: &Path, mount: &Mount) -> Result<(), Problem> {
+        if directory.exists() {
+            return Ok(());
+        }
+        let root = Root::open(&self.base).map_err(Problem::io("open", &self.base))?;
+        match root.create_dir(Path::new(name), mount.mode.unwrap_or(0o755)) {
+            // Another one that shares it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            made => made.map_err(Problem::io("make", directory))?,
+        }
+        let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+        root.set_owner(Path::new(name), uid, gid).map_err(Problem::io("own", directory))
+    }
+}
+
+/// Returns whether an open file is what a path names.
+fn is_still(file: &File, path: &Path) -> bool {
+    let found = fs_err::metadata(path).ok().map(|found| found.ino());
+    found.is_some() && found == file.metadata().ok().map(|opened| opened.ino())
+}
+
+fn remove(directory: &Path) -> io::Result<()> {
+    match fs_err::remove_dir_all(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(sharing: Sharing) -> Mount {
+        let text = match sharing {
+            Sharing::Shared => "shared",
+            Sharing::Private => "private",
+            Sharing::Locked => "locked",
+        };
+        let text = format!("type=cache,target=/c,sharing={text}");
+        Mount::parse(&text, &mut |value| Ok(value.to_owned())).unwrap()
+    }
+
+    #[test]
+    fn a_cache_is_shared_or_not_and_goes_when_nobody_uses_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (caches, stop) = (Caches::below(dir.path()), Stop::new());
+        assert_eq!(caches.list().unwrap(), []);
+        let take = |sharing| caches.take("../../id", &mount(sharing), &stop).unwrap();
+        let (one, two) = (take(Sharing::Shared), take(Sharing::Shared));
+        assert_eq!(one.directory, two.directory);
+        fs_err::write(one.directory.join("file"), "kept").unwrap();
+        let listed = caches.list().unwrap();
+        assert_eq!((listed.len(), listed[0].id.as_str()), (1, "../../id"));
+        // Alone means alone.
+        stop.set();
+        assert!(matches!(caches.take("../../id", &mount(Sharing::Locked), &stop), Err(Problem::Cancelled)));
+        assert!(!caches.remove(&listed[0]).unwrap());
+        drop((one, two));
+        let alone = take(Sharing::Locked);
+        assert_eq!(fs_err::read_to_string(alone.directory.join("file")).unwrap(), "kept");
+        let private = [take(Sharing::Private), take(Sharing::Private)];
+        assert!(private[0].directory != private[1].directory && private[0].directory != alone.directory);
+        drop((alone, private));
+        let again = take(Sharing::Private);
+        assert_eq!(caches.list().unwrap().len(), 3);
+        assert_eq!(caches.list().unwrap().iter().filter(|cache| caches.remove(cache).unwrap()).count(), 2);
+        drop(again);
+        assert!(caches.remove(&caches.list().unwrap()[0]).unwrap());
+        assert_eq!(fs_err::read_dir(dir.path().join("build/caches")).unwrap().count(), 0);
+    }
+}
