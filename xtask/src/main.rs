@@ -3,6 +3,7 @@
 //! - `check`: format, lints, the repository's own rules, all tests, documentation;
 //! - `rules`: the repository's own rules alone (file lengths, names of modules);
 //! - `guest`: the program on another kernel, in an emulated machine (not part of `check`);
+//! - `fuzz`: libFuzzer on what strangers send (not part of `check`);
 //! - `soak`: the tests of chance and of endurance, many times more (not part of `check`);
 //! - `bench`: measures Shipway beside its peers (not part of `check`).
 #![forbid(unsafe_code)]
@@ -10,6 +11,7 @@
 
 mod bench;
 mod check;
+mod fuzz;
 mod guest;
 mod rules;
 mod soak;
@@ -23,9 +25,10 @@ fn main() -> ExitCode {
         Some("rules") => rules::run(),
         Some("bench") => bench::run(&arguments[1..]),
         Some("guest") => guest::run(&arguments[1..]),
+        Some("fuzz") => fuzz::run(&arguments[1..]),
         Some("soak") => soak::run(&arguments[1..]),
         _ => {
-            eprintln!("usage: cargo xtask check|rules|guest|bench|soak");
+            eprintln!("usage: cargo xtask check|rules|guest|bench|fuzz|soak");
             return ExitCode::from(2);
         }
     };

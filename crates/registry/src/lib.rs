@@ -54,3 +54,23 @@ pub use listen::ServeError;
 pub use server::{Access, AccessLog, Config, Registry};
 pub use through::{Through, Upstream, UpstreamError, UpstreamManifest};
 pub use tls::{Tls, TlsError};
+
+/// Reads a manifest that anybody may have sent.
+#[cfg(fuzzing)]
+pub fn fuzz_manifest(bytes: &[u8]) {
+    if let Ok(said) = manifests::Said::read(bytes, None) {
+        assert!(said.needed.iter().all(|digest| digest.parse::<digest::AnyDigest>().is_ok()));
+    }
+}
+
+/// Reads ranges that anybody may have sent.
+///
+/// # Panics
+/// A part is not within the whole.
+#[cfg(fuzzing)]
+pub fn fuzz_range(header: &str, size: u64) {
+    if let range::Part::Bytes(first, last) = range::parse(Some(header), size) {
+        assert!(first <= last && last < size);
+    }
+    assert!(range::of_piece(header).is_none_or(|(first, last)| first <= last));
+}

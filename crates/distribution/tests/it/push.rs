@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use shipway_testkit::registry::{Reply, TestRegistry};
 
 /// Makes an image as the builder does: its layers are trees, and its manifest names them uncompressed.
-fn build(machine: &Machine, name: &str, tars: &[&[u8]]) {
+pub(crate) fn build(machine: &Machine, name: &str, tars: &[&[u8]]) {
     let mut image = Image::of(tars);
     for tar in tars {
         machine.trees.add(tar);

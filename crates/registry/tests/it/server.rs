@@ -134,7 +134,7 @@ async fn connections_are_encrypted_where_there_is_a_certificate() {
     fs_err::write(&certificate, made.cert.pem()).unwrap();
     fs_err::write(&key, made.signing_key.serialize_pem()).unwrap();
     let tls = Tls::open(&certificate, &key).unwrap();
-    let world = World::with(|config| Config { tls: Some(tls), ..config });
+    let world = World::with(|config| Config { tls: Some(tls), connections: 3, ..config });
     serving(&world, async |address| {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(made.cert.der().clone()).unwrap();
@@ -145,6 +145,13 @@ async fn connections_are_encrypted_where_there_is_a_certificate() {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        // Those who begin a handshake and say no more keep nobody out.
+        let mut halves = Vec::new();
+        for _ in 0..3 {
+            let mut half = TcpStream::connect(address).await.unwrap();
+            half.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
+            halves.push(half);
+        }
         let stream = TcpStream::connect(address).await.unwrap();
         let name = rustls::pki_types::ServerName::try_from("registry.test").unwrap();
         let mut stream = connector.connect(name, stream).await.unwrap();
