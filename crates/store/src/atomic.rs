@@ -21,6 +21,8 @@ pub(crate) fn unique_name() -> String {
 /// Writes `bytes` to `path` with permission bits `mode`: synced, renamed into place, directory synced.
 pub fn atomic_write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    // A name alone is in the working directory.
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let unfinished = dir.join(format!(".new-{}", unique_name()));
     let written =
         OpenOptions::new().write(true).create_new(true).mode(mode).open(&unfinished).and_then(|mut file| {
