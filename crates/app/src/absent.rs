@@ -144,7 +144,7 @@ mod tests {
             ("build --memory 512m .", Ok(1)),
             ("build -m 512m .", Ok(1)),
             ("build --cache-from x .", Err("`shipway build --cache-from` is not there yet\nhint: ")),
-            ("build --ulimit nofile=1 .", Err("`shipway build --ulimit` is not there yet\nhint: ")),
+            ("build --cgroup-parent x .", Err("`shipway build --cgroup-parent` is not there yet\nhint: ")),
             ("images --tree", Err("`shipway images --tree` is not there yet\nhint: ")),
             ("rmi --platform linux/arm64 x", Err("`shipway rmi --platform` is not there yet\nhint: ")),
             ("build --nonsense .", Err("unexpected argument '--nonsense'")),

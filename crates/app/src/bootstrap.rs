@@ -79,6 +79,9 @@ impl StepRunner for Configure {
             mounts: Vec::new(),
             network: BuildNetwork::None,
             host_ca: false,
+            hosts: Vec::new(),
+            limits: Vec::new(),
+            shm_size: None,
             stop: Stop::new(),
         };
         self.0.run(&step, output).map_err(|error| Box::new(error) as Box<dyn Diagnostic + Send + Sync>)

@@ -92,7 +92,7 @@ pub(crate) enum Verb {
     )]
     Cluster(ClusterVerb),
     /// Build an image from a Dockerfile
-    Build(BuildArgs),
+    Build(Box<BuildArgs>),
     /// Assemble a Debian base image from the host's package mirror
     Bootstrap(BootstrapArgs),
     /// Make an image of a root file system in a tar archive

@@ -9,6 +9,7 @@ use crate::budget;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::progress::Show;
+use crate::remotes::Remote;
 use crate::steps::ContainerSteps;
 use crate::sweep::sweep_steps;
 
@@ -26,7 +27,8 @@ pub(crate) fn build(
         Arc::new(ContainerSteps::new(engine)),
         Arc::new(LocalImages { engine: engine.clone(), wishes, show: show.clone() }),
         Arc::new(show.clone()),
-    );
+    )
+    .with_remotes(Arc::new(Remote::new(&engine.roots.data)?));
     let built = builder.build(request)?;
     // One that made nothing new cannot have gone over it.
     if built.cached_steps < built.steps

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use shipway_build::{BuildNetwork, MountSource, RunStep, SeamError, StepRunner};
 use shipway_runtime::{
-    CapabilityProfile, ContainerSpec, Containers, Mount, MountKind, Network, Rootfs, RuntimeError, StdIo,
+    CapabilityProfile, ContainerSpec, Containers, Mount, MountKind, Network, ProcessLimit, Rootfs,
+    RuntimeError, StdIo,
 };
 
 use crate::claim::Claim;
@@ -124,16 +125,26 @@ impl ContainerSteps {
                 kind: MountKind::Bind(source),
                 target: PathBuf::from(&mount.target),
                 read_only,
+                size: None,
             };
             mounts.push(match &mount.source {
-                // Opened by the builder inside its root; the number stays valid while the step runs.
-                MountSource::Bind { fd } => {
-                    bind(PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd())), true)
-                }
+                // Made by the builder; the number stays valid while the step runs.
+                MountSource::Bind { fd, sub, .. } => Mount {
+                    kind: MountKind::Detached {
+                        link: PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd())),
+                        sub: sub.clone(),
+                    },
+                    target: PathBuf::from(&mount.target),
+                    read_only: false,
+                    size: None,
+                },
                 MountSource::Cache { directory, read_only } => bind(directory.clone(), *read_only),
-                MountSource::Tmpfs { .. } => {
-                    Mount { kind: MountKind::Tmpfs, target: PathBuf::from(&mount.target), read_only: false }
-                }
+                MountSource::Tmpfs { size } => Mount {
+                    kind: MountKind::Tmpfs,
+                    target: PathBuf::from(&mount.target),
+                    read_only: false,
+                    size: *size,
+                },
                 MountSource::File { content, mode, uid, gid } => {
                     let path = scratch.file(&number.to_string(), content, *mode)?;
                     std::os::unix::fs::chown(&path, Some(*uid), Some(*gid)).map_err(prepare(&path))?;
@@ -150,9 +161,15 @@ impl ContainerSteps {
                     kind: MountKind::Bind(source),
                     target: PathBuf::from(target),
                     read_only: true,
+                    size: None,
                 });
             }
             env.extend(host_ca::variables());
+        }
+        let mut hosts =
+            "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+        for (name, address) in &step.hosts {
+            hosts.push_str(&format!("{address}\t{name}\n"));
         }
         Ok(ContainerSpec {
             hostname: "buildkitsandbox".to_owned(),
@@ -167,10 +184,13 @@ impl ContainerSteps {
                 read_only: false,
             },
             mounts,
-            hosts: Some(
-                "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-                    .to_owned(),
-            ),
+            hosts: Some(hosts),
+            limits: step
+                .limits
+                .iter()
+                .map(|limit| ProcessLimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard })
+                .collect(),
+            shm_size: step.shm_size,
             capabilities: CapabilityProfile::Build,
             cgroup_parent: format!("shipway-{}", self.roots.id),
             id,

@@ -10,8 +10,9 @@ use shipway_store::Store;
 
 use crate::caches::Caches;
 use crate::plan::plan;
+use crate::seams::NoRemotes;
 use crate::solve::Solver;
-use crate::{BaseImages, BuildError, BuildRequest, Built, Event, Progress, StepRunner};
+use crate::{BaseImages, BuildError, BuildRequest, Built, Event, Progress, Remotes, StepRunner};
 
 /// A larger Dockerfile is refused.
 const MAX_DOCKERFILE: u64 = 16 << 20;
@@ -24,6 +25,7 @@ pub struct Builder {
     pub(crate) runner: Arc<dyn StepRunner>,
     pub(crate) bases: Arc<dyn BaseImages>,
     pub(crate) progress: Arc<dyn Progress>,
+    pub(crate) remotes: Arc<dyn Remotes>,
 }
 
 impl fmt::Debug for Builder {
@@ -41,12 +43,21 @@ impl Builder {
         bases: Arc<dyn BaseImages>,
         progress: Arc<dyn Progress>,
     ) -> Self {
-        Self { store, layers, runner, bases, progress }
+        Self { store, layers, runner, bases, progress, remotes: Arc::new(NoRemotes) }
+    }
+
+    /// Lets ADD fetch what it names by an address.
+    #[must_use]
+    pub fn with_remotes(self, remotes: Arc<dyn Remotes>) -> Self {
+        Self { remotes, ..self }
     }
 
     /// Builds an image and names it. Nothing gets a name unless everything succeeded; finished steps stay in the cache.
     pub fn build(&self, request: &BuildRequest) -> Result<Built, BuildError> {
-        let file = check(&request.dockerfile)?;
+        let file = match &request.dockerfile_text {
+            Some(text) => parse(&request.dockerfile, text)?,
+            None => check(&request.dockerfile)?,
+        };
         self.progress.event(&Event::Loaded { source: &file.source });
         for warning in &file.warnings {
             self.progress.event(&Event::Warning { message: warning.message, span: Some(warning.span) });
@@ -55,7 +66,7 @@ impl Builder {
         let lease = self.store.lease();
         let _lease =
             lease.map_err(|source| BuildError::Store { action: "reserve the store's content", source })?;
-        let plan = plan(&file, request, &*self.bases, &*self.progress)?;
+        let plan = plan(&file, request, self)?;
         self.progress.event(&Event::Planned { steps: &plan.steps });
         if !plan.unused_args.is_empty() {
             let names = plan.unused_args.join(" ");
@@ -86,8 +97,13 @@ pub fn check(dockerfile: &Path) -> Result<Dockerfile, BuildError> {
     if bytes.len() as u64 > MAX_DOCKERFILE {
         return Err(fail(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 16 MiB")));
     }
+    parse(dockerfile, &bytes)
+}
+
+/// Parses a Dockerfile that is in no file, or was read.
+pub fn parse(dockerfile: &Path, bytes: &[u8]) -> Result<Dockerfile, BuildError> {
     let name = dockerfile
         .file_name()
         .map_or_else(|| "Dockerfile".into(), |name| name.to_string_lossy().into_owned());
-    shipway_dockerfile::parse(&name, &bytes).map_err(|error| BuildError::Dockerfile(Box::new(error)))
+    shipway_dockerfile::parse(&name, bytes).map_err(|error| BuildError::Dockerfile(Box::new(error)))
 }

@@ -68,6 +68,13 @@ pub(crate) struct Entry {
     pub(crate) implied: bool,
 }
 
+impl Tree<'_> {
+    /// Returns whether it was fetched for this copy alone: it is neither a context nor files of an image.
+    pub(crate) fn is_fetched(&self) -> bool {
+        self.stats.is_none() && !self.keep_owner
+    }
+}
+
 impl Item {
     pub(crate) fn is_directory(&self) -> bool {
         self.entries.first().is_some_and(|entry| entry.metadata.is_directory())

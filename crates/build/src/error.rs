@@ -294,6 +294,17 @@ pub enum Problem {
         #[diagnostic_source]
         source: LayerError,
     },
+    /// What ADD names by an address did not come.
+    #[error("cannot fetch `{address}`")]
+    #[diagnostic(code(build::fetch))]
+    Fetch {
+        /// The address.
+        address: String,
+        /// Why.
+        #[source]
+        #[diagnostic_source]
+        source: SeamError,
+    },
     /// The command could not be run at all.
     #[error("cannot run `{command}`")]
     #[diagnostic(code(build::runner))]

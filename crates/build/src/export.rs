@@ -18,7 +18,7 @@ pub(crate) fn export(
     stage: &PlannedStage,
     outcome: &Outcome,
     layers: &[Layer],
-) -> Result<(Digest, Digest), BuildError> {
+) -> Result<(Digest, (Digest, u64)), BuildError> {
     let step = StepInfo {
         id: solver.plan.steps.len() + 1,
         kind: StepKind::Internal,
@@ -45,13 +45,14 @@ pub(crate) fn export(
     let store = &solver.builder.store;
     let config_bytes = serde_json::to_vec(&config).expect("an image config is always JSON");
     let image_id = put(solver, &config_bytes).map_err(fail("write the image's config"))?;
-    let manifest = Manifest::new(
+    let mut manifest = Manifest::new(
         Descriptor::new(MediaType::OCI_CONFIG, image_id, config_bytes.len() as u64),
         layers
             .iter()
             .map(|layer| Descriptor::new(MediaType::OCI_LAYER, layer.diff_id.0, layer.size))
             .collect(),
     );
+    manifest.annotations.extend(solver.request.annotations.iter().cloned());
     let manifest_bytes = serde_json::to_vec(&manifest).expect("a manifest is always JSON");
     let manifest = put(solver, &manifest_bytes).map_err(fail("write the image's manifest"))?;
     progress.event(&Event::Written { image_id, manifest });
@@ -72,7 +73,7 @@ pub(crate) fn export(
         store.keep_unnamed(manifest, image_id, now_seconds()).map_err(fail("record the image"))?;
     }
     progress.event(&Event::Done { step: &step, elapsed: start.elapsed(), key: None });
-    Ok((image_id, manifest))
+    Ok((image_id, (manifest, manifest_bytes.len() as u64)))
 }
 
 /// Stores a document unless it is there.

@@ -35,10 +35,15 @@ mod state;
 mod time;
 mod variables;
 
-pub use builder::{Builder, check};
+pub use builder::{Builder, check, parse};
 pub use caches::{CacheMount, Caches};
 pub use error::{BuildError, Problem, SeamError, StepError};
 pub use progress::{CACHE_NOT_USED, Event, NOT_BUILT_BEFORE, Progress, Silent, StepInfo, StepKind};
-pub use request::{BuildNetwork, BuildRequest, Built, Secret, Stop};
-pub use seams::{BaseImage, BaseImages, MOUNT_STUBS, MountSource, RunStep, StepMount, StepRunner, StubKind};
-pub use shipway_dockerfile::{Source, Span};
+pub use request::{
+    BuildNetwork, BuildRequest, Built, ContextSource, NamedContext, ProcessLimit, Secret, Stop,
+};
+pub use seams::{
+    BaseImage, BaseImages, Fetched, MOUNT_STUBS, MountSource, Remotes, RunStep, StepMount, StepRunner,
+    StubKind,
+};
+pub use shipway_dockerfile::{Dockerfile, Source, Span};

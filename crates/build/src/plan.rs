@@ -6,6 +6,8 @@
 mod evaluate;
 mod stages;
 
+use std::path::PathBuf;
+
 use shipway_dockerfile::{Mount, Source, Span};
 use shipway_oci::{Digest, Platform};
 
@@ -24,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) stages: Vec<PlannedStage>,
     /// Images that stages start from or copy from.
     pub(crate) images: Vec<PlannedImage>,
+    /// Directories that `--build-context` names, as the request lists them.
+    pub(crate) contexts: Vec<PlannedContext>,
     /// `SOURCE_DATE_EPOCH` in seconds.
     pub(crate) epoch: Option<i64>,
     /// Everything that will be shown, in order.
@@ -39,6 +43,13 @@ pub(crate) struct PlannedImage {
     pub(crate) image: BaseImage,
     /// Identifies its file system.
     pub(crate) key: Digest,
+}
+
+/// A named directory.
+#[derive(Clone, Debug)]
+pub(crate) struct PlannedContext {
+    pub(crate) name: String,
+    pub(crate) directory: PathBuf,
 }
 
 /// A stage that is needed.
@@ -61,6 +72,8 @@ pub(crate) enum Origin {
     Scratch,
     Stage(usize),
     Image(usize),
+    /// A named directory; only what copies and mounts reads it.
+    Context(usize),
 }
 
 /// One instruction of a stage.
@@ -110,13 +123,28 @@ pub(crate) struct CopyAction {
     pub(crate) exclude: Vec<String>,
     pub(crate) parents: bool,
     pub(crate) unpack: bool,
+    /// What is fetched is unpacked too.
+    pub(crate) unpack_remote: bool,
 }
 
 /// A source of COPY, expanded.
 #[derive(Debug)]
 pub(crate) enum SourceWord {
-    Path { path: String, span: Span },
-    Inline { name: String, content: String },
+    Path {
+        path: String,
+        span: Span,
+    },
+    Inline {
+        name: String,
+        content: String,
+    },
+    /// ADD of a file over HTTP, or of a repository.
+    Remote {
+        address: String,
+        is_git: bool,
+        checksum: Option<String>,
+        keep_git_dir: bool,
+    },
 }
 
 /// WORKDIR, expanded.

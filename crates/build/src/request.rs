@@ -1,6 +1,7 @@
 //! What a build is asked for and what it gives.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,10 @@ pub struct BuildRequest {
     pub context: PathBuf,
     /// The Dockerfile.
     pub dockerfile: PathBuf,
+    /// Its text, if it is in no file; [`BuildRequest::dockerfile`] is only what messages call it then.
+    pub dockerfile_text: Option<Vec<u8>>,
+    /// `--build-context`: what FROM and `--from` find before stages and images.
+    pub contexts: Vec<NamedContext>,
     /// Names of the result.
     pub tags: Vec<Reference>,
     /// `--build-arg`
@@ -22,6 +27,16 @@ pub struct BuildRequest {
     pub target: Option<String>,
     /// No step is taken from the cache.
     pub no_cache: bool,
+    /// `--no-cache-filter`: stages of which no step is taken from the cache.
+    pub no_cache_stages: Vec<String>,
+    /// `--annotation`: of the manifest.
+    pub annotations: Vec<(String, String)>,
+    /// `--add-host`: names that RUN steps know.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// `--ulimit`: limits of the processes of RUN steps.
+    pub limits: Vec<ProcessLimit>,
+    /// `--shm-size`: bytes of `/dev/shm` in RUN steps.
+    pub shm_size: Option<u64>,
     /// `--label`
     pub labels: Vec<(String, String)>,
     /// Network of RUN steps that do not choose.
@@ -34,6 +49,35 @@ pub struct BuildRequest {
     pub secrets: Vec<Secret>,
     /// Stops the build when it is set.
     pub stop: Stop,
+}
+
+/// What a name stands for beside stages and images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedContext {
+    /// The name.
+    pub name: String,
+    /// What it is.
+    pub source: ContextSource,
+}
+
+/// What a named context is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContextSource {
+    /// A directory; its `.dockerignore` holds.
+    Directory(PathBuf),
+    /// Another image than the one of that name.
+    Image(Reference),
+}
+
+/// A limit of each process of a RUN step. Spec: setrlimit(2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessLimit {
+    /// What is limited: `nofile` and so on.
+    pub name: String,
+    /// What a process begins with; `None` is no limit.
+    pub soft: Option<u64>,
+    /// What it may raise that to; `None` is no limit.
+    pub hard: Option<u64>,
 }
 
 /// Network of RUN steps.
@@ -111,6 +155,8 @@ pub struct Built {
     pub image_id: Digest,
     /// Digest of its manifest.
     pub manifest: Digest,
+    /// Bytes of that.
+    pub manifest_size: u64,
     /// The names it got.
     pub tags: Vec<Reference>,
     /// How many steps made or would make a layer, base images included.

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shipway_layers::LayerId;
 use shipway_oci::{Digest, ImageConfig, Platform, Reference};
 
-use crate::{BuildNetwork, SeamError, Stop};
+use crate::{BuildNetwork, ProcessLimit, SeamError, Stop};
 
 /// Runs the command of a RUN step.
 ///
@@ -67,6 +68,12 @@ pub struct RunStep {
     pub network: BuildNetwork,
     /// It trusts what the host trusts.
     pub host_ca: bool,
+    /// Names that it knows beside its own, and their addresses.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// Limits of its processes.
+    pub limits: Vec<ProcessLimit>,
+    /// Bytes of `/dev/shm`; what is usual if not said.
+    pub shm_size: Option<u64>,
     /// Becomes set when the step is to end.
     pub stop: Stop,
 }
@@ -83,10 +90,14 @@ pub struct StepMount {
 /// What a step's mount shows.
 #[derive(Clone)]
 pub enum MountSource {
-    /// A file or directory, read-only. The descriptor was opened inside its root, so no symlink can redirect it.
+    /// A file or directory. No symlink can redirect it: it is a mount of its own that has no place yet.
     Bind {
-        /// The opened file or directory (`O_PATH`).
+        /// The mount, to be moved to its place.
         fd: Arc<OwnedFd>,
+        /// What of it is shown, without links on the way; all of it if empty.
+        sub: PathBuf,
+        /// It is a directory, else a file.
+        is_directory: bool,
     },
     /// A directory that outlives the build, writable unless said.
     Cache {
@@ -116,13 +127,70 @@ pub enum MountSource {
 impl fmt::Debug for MountSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bind { fd } => write!(f, "Bind({fd:?})"),
+            Self::Bind { fd, sub, .. } => write!(f, "Bind({fd:?}, {})", sub.display()),
             Self::Cache { directory, read_only } => {
                 write!(f, "Cache({}, read_only: {read_only})", directory.display())
             }
             Self::Tmpfs { size } => write!(f, "Tmpfs({size:?})"),
             Self::File { mode, uid, gid, .. } => write!(f, "File(****, {mode:o}, {uid}:{gid})"),
         }
+    }
+}
+
+/// Fetches what ADD names by an address.
+pub trait Remotes: fmt::Debug + Send + Sync {
+    /// Returns whether a source is a repository. Compat: BuildKit, `….git`, `git@host:path` and the like.
+    fn is_git(&self, source: &str) -> bool;
+
+    /// Fetches a file over HTTP into `into`.
+    fn http(&self, url: &str, into: &Path) -> Result<Fetched, SeamError>;
+
+    /// Fetches the files of a repository into `into`, an empty directory, and returns where the wanted ones are: there or below. With
+    /// `keep_git_dir` its history comes too; its commit must begin with `checksum` if that is given.
+    fn git(
+        &self,
+        source: &str,
+        into: &Path,
+        options: (bool, Option<&str>),
+        stop: &Stop,
+    ) -> Result<PathBuf, SeamError>;
+}
+
+/// What a server says of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// The name that it proposes.
+    pub name: Option<String>,
+    /// When it was changed last, in seconds since 1970.
+    pub modified: Option<u64>,
+}
+
+/// Nobody fetches anything.
+#[derive(Debug)]
+pub(crate) struct NoRemotes;
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("nothing is fetched here")]
+#[diagnostic(code(build::remote), help("fetch it before the build into the context"))]
+struct NothingFetched;
+
+impl Remotes for NoRemotes {
+    fn is_git(&self, _source: &str) -> bool {
+        false
+    }
+
+    fn http(&self, _url: &str, _into: &Path) -> Result<Fetched, SeamError> {
+        Err(SeamError::new(NothingFetched))
+    }
+
+    fn git(
+        &self,
+        _source: &str,
+        _into: &Path,
+        _options: (bool, Option<&str>),
+        _stop: &Stop,
+    ) -> Result<PathBuf, SeamError> {
+        Err(SeamError::new(NothingFetched))
     }
 }
 

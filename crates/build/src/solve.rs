@@ -4,12 +4,15 @@
 //! layer is complete, so a build that fails later, or is killed, keeps it; the store refuses layers that were never
 //! synced and did not survive the machine's end.
 
+mod binds;
 mod copies;
+mod fetches;
 mod runs;
 mod steps;
 mod stubs;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,7 +60,8 @@ pub(crate) struct Solver<'a> {
     pub(crate) plan: &'a Plan,
     /// Set by the request, or by the first stage that fails.
     pub(crate) stop: Stop,
-    context: OnceLock<Result<Context, String>>,
+    /// The build context, then those that are named.
+    contexts: Vec<OnceLock<Result<Context, String>>>,
     context_error: Mutex<Option<BuildError>>,
     outcomes: Mutex<Vec<Option<Outcome>>>,
     changed: Condvar,
@@ -82,7 +86,7 @@ impl<'a> Solver<'a> {
             request,
             plan,
             stop: request.stop.child(),
-            context: OnceLock::new(),
+            contexts: (0..=plan.contexts.len()).map(|_| OnceLock::new()).collect(),
             context_error: Mutex::default(),
             outcomes: Mutex::new(vec![None; plan.stages.len()]),
             changed: Condvar::new(),
@@ -116,7 +120,7 @@ impl<'a> Solver<'a> {
             }
             drop(to_hash);
         });
-        if let Some(Ok(context)) = self.context.get() {
+        for context in self.contexts.iter().filter_map(|context| context.get()?.as_ref().ok()) {
             context.stats.save();
         }
         if let Some(error) = lock(&self.first_error).take() {
@@ -182,7 +186,8 @@ impl<'a> Solver<'a> {
                 let image = &self.plan.images[image];
                 Ok(Outcome { key: image.key, layers: image.image.layers.clone(), made: Vec::new() })
             }
-            Origin::Scratch => Ok(Outcome {
+            // It has no layers; whoever reads it opens it.
+            Origin::Scratch | Origin::Context(_) => Ok(Outcome {
                 key: KeyBuilder::new("scratch").finish().digest,
                 layers: Vec::new(),
                 made: Vec::new(),
@@ -264,9 +269,25 @@ impl<'a> Solver<'a> {
 
     /// Returns the context, opened when the first step needs it.
     pub(crate) fn context(&self) -> Result<&Context, BuildError> {
-        let opened = self.context.get_or_init(|| {
+        // What is in no file has no ignore file beside it.
+        let dockerfile = self.request.dockerfile_text.is_none().then_some(self.request.dockerfile.as_path());
+        self.open_context(0, &self.request.context, dockerfile)
+    }
+
+    /// Returns a named context, opened when the first step needs it.
+    pub(crate) fn named_context(&self, number: usize) -> Result<&Context, BuildError> {
+        self.open_context(number + 1, &self.plan.contexts[number].directory, None)
+    }
+
+    fn open_context(
+        &self,
+        place: usize,
+        directory: &Path,
+        dockerfile: Option<&Path>,
+    ) -> Result<&Context, BuildError> {
+        let opened = self.contexts[place].get_or_init(|| {
             let cache = self.builder.directory("contexts");
-            Context::open(&self.request.context, &self.request.dockerfile, &cache).map_err(|error| {
+            Context::open(directory, dockerfile, &cache).map_err(|error| {
                 let text = error.to_string();
                 *lock(&self.context_error) = Some(error);
                 text
@@ -301,10 +322,11 @@ impl<'a> Solver<'a> {
         self.builder.layers.sync().map_err(fail("write the layers to disk"))?;
         let counts = *lock(&self.counts);
         let stage = self.plan.stages.last().expect("a plan has its target");
-        let (image_id, manifest) = export(self, stage, outcome, &layers)?;
+        let (image_id, (manifest, manifest_size)) = export(self, stage, outcome, &layers)?;
         Ok(Built {
             image_id,
             manifest,
+            manifest_size,
             tags: self.request.tags.clone(),
             steps: counts.steps,
             cached_steps: counts.cached,

@@ -18,7 +18,7 @@ pub(crate) fn parse_retry_after(retry_after: &str, date: Option<&str>) -> Option
 }
 
 /// Returns seconds since 1970 of a date such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn parse_date(text: &str) -> Option<u64> {
+pub(crate) fn parse_date(text: &str) -> Option<u64> {
     let mut words = text.split_once(", ")?.1.split(' ');
     let day: u64 = words.next()?.parse().ok()?;
     let month_name = words.next()?;

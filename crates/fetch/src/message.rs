@@ -130,6 +130,11 @@ impl Response {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
     }
 
+    /// Returns when what is sent was changed last, in seconds since 1970. Spec: RFC 9110 section 8.8.2.
+    pub fn last_modified(&self) -> Option<u64> {
+        crate::date::parse_date(self.header("last-modified")?)
+    }
+
     /// Returns how long the server asks to wait. Spec: RFC 9110 section 10.2.3.
     pub fn retry_after(&self) -> Option<std::time::Duration> {
         parse_retry_after(self.header("retry-after")?, self.header("date"))

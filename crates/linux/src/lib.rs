@@ -42,7 +42,8 @@ pub use keyring::{forget_secret, keep_secret, kept_secret};
 pub use listen::listen_tcp;
 pub use manager_group::OwnGroup;
 pub use mount::{
-    MountAttributes, attach, clone_at, clone_tree, make_all_private, new_filesystem, pivot_into,
+    MountAttributes, attach, clone_at, clone_tree, detach, make_all_private, new_filesystem, open_path,
+    pivot_into,
 };
 pub use mount_attr::set_read_only;
 pub use netlink::{InterfaceAddress, Link, NetlinkError, Route, RouteSocket, Veth};
@@ -58,7 +59,9 @@ pub use process::{
 pub use root::{Kind, Metadata, Root};
 pub use rustix::fs::OFlags as OpenFlags;
 pub use seal::ensure_sealed;
-pub use surroundings::{enable_loopback, is_in_proc, limit_open_files, set_umask, wait_readable};
+pub use surroundings::{
+    enable_loopback, is_in_proc, is_limit, limit, limit_open_files, set_umask, wait_readable,
+};
 pub use sync::{
     exchange, filesystem_magic, free_bytes, free_files, reserve_bytes, sync_directory, sync_filesystem,
     total_bytes,

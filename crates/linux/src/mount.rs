@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::CWD;
@@ -83,6 +83,18 @@ pub fn clone_at(target: impl AsFd, read_only: bool) -> io::Result<OwnedFd> {
 pub fn attach(mount: impl AsFd, target: impl AsFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(move_mount(mount, "", target, "", flags)?)
+}
+
+/// Takes a mount away from its place, given its root; it ends with the last reference to it.
+pub fn detach(mount: impl AsFd) -> io::Result<()> {
+    let link = format!("/proc/self/fd/{}", mount.as_fd().as_raw_fd());
+    Ok(unmount(link, UnmountFlags::DETACH)?)
+}
+
+/// Opens what is at a path, links followed, to be named and not to be read.
+pub fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Nothing that is mounted from here on is seen by other namespaces.

@@ -18,6 +18,37 @@ pub fn limit_open_files(soft: u64, hard: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
+/// Resources that a process can be limited in, by the names that `ulimit` options have. Compat: docker.
+const RESOURCES: [(&str, Resource); 15] = [
+    ("core", Resource::Core),
+    ("cpu", Resource::Cpu),
+    ("data", Resource::Data),
+    ("fsize", Resource::Fsize),
+    ("locks", Resource::Locks),
+    ("memlock", Resource::Memlock),
+    ("msgqueue", Resource::Msgqueue),
+    ("nice", Resource::Nice),
+    ("nofile", Resource::Nofile),
+    ("nproc", Resource::Nproc),
+    ("rss", Resource::Rss),
+    ("rtprio", Resource::Rtprio),
+    ("rttime", Resource::Rttime),
+    ("sigpending", Resource::Sigpending),
+    ("stack", Resource::Stack),
+];
+
+/// Returns whether a process can be limited in something of this name.
+pub fn is_limit(name: &str) -> bool {
+    RESOURCES.iter().any(|(known, _)| *known == name)
+}
+
+/// Limits this process and its children in something, for which [`is_limit`] holds; `None` is no limit.
+pub fn limit(name: &str, soft: Option<u64>, hard: Option<u64>) -> io::Result<()> {
+    let (_, resource) =
+        RESOURCES.iter().find(|(known, _)| *known == name).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(setrlimit(*resource, Rlimit { current: soft, maximum: hard })?)
+}
+
 /// Switches on the loopback device of this network namespace.
 pub fn enable_loopback() -> io::Result<()> {
     let socket = rustix::net::socket_with(

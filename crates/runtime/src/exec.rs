@@ -155,7 +155,12 @@ fn become_program(
     execute(
         Program { args: &spec.args, env: &env, cwd, create_cwd: false, terminal },
         &user,
-        &Confinement { capabilities, no_new_privileges: container.no_new_privileges, die_with_parent: true },
+        &Confinement {
+            limits: &container.limits,
+            capabilities,
+            no_new_privileges: container.no_new_privileges,
+            die_with_parent: true,
+        },
     )
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Stage, StartFailure};
 use crate::mounts::{mount_all, mount_root, seal_root};
 use crate::terminal::{NewTerminal, with_term};
 use crate::user::{User, resolve_user};
-use crate::{ContainerSpec, Network};
+use crate::{ContainerSpec, Network, ProcessLimit};
 
 /// Turns this process, which is alone in new namespaces and in its control group, into the container's program. Returns why it could not.
 pub(crate) fn run(spec: &ContainerSpec, dir: &Path) -> StartFailure {
@@ -28,7 +28,12 @@ pub(crate) fn run(spec: &ContainerSpec, dir: &Path) -> StartFailure {
     execute(
         Program { args: &spec.args, env: &env, cwd: &spec.cwd, create_cwd: true, terminal },
         &user,
-        &Confinement { capabilities, no_new_privileges: spec.no_new_privileges, die_with_parent: false },
+        &Confinement {
+            limits: &spec.limits,
+            capabilities,
+            no_new_privileges: spec.no_new_privileges,
+            die_with_parent: false,
+        },
     )
 }
 
@@ -87,7 +92,8 @@ pub(crate) struct Program<'a> {
 }
 
 /// What a program may not do.
-pub(crate) struct Confinement {
+pub(crate) struct Confinement<'a> {
+    pub(crate) limits: &'a [ProcessLimit],
     pub(crate) capabilities: linux::Capabilities,
     pub(crate) no_new_privileges: bool,
     /// For a process whose end somebody waits for; the first one of a container lives on without its shim.
@@ -95,7 +101,7 @@ pub(crate) struct Confinement {
 }
 
 /// Gives up everything that the program should not have and becomes it. Returns why it could not.
-pub(crate) fn execute(program: Program<'_>, user: &User, confinement: &Confinement) -> StartFailure {
+pub(crate) fn execute(program: Program<'_>, user: &User, confinement: &Confinement<'_>) -> StartFailure {
     match confined(program, user, confinement) {
         Ok(never) => match never {},
         Err(failure) => failure,
@@ -105,11 +111,17 @@ pub(crate) fn execute(program: Program<'_>, user: &User, confinement: &Confineme
 fn confined(
     mut program: Program<'_>,
     user: &User,
-    confinement: &Confinement,
+    confinement: &Confinement<'_>,
 ) -> Result<std::convert::Infallible, StartFailure> {
     linux::set_umask(0o022);
     // A lower limit than ours is one that we cannot raise.
     drop(linux::limit_open_files(1024, 524_288));
+    for limit in confinement.limits {
+        let failed = |error: io::Error| {
+            StartFailure::new(Stage::Privileges, format!("--ulimit {}", limit.name), &error)
+        };
+        linux::limit(&limit.name, limit.soft, limit.hard).map_err(failed)?;
+    }
     enter(&program)?;
     program.terminal.take().map_or(Ok(()), |terminal| terminal.take(user.uid))?;
     let name = program.args.first().map_or("", String::as_str);

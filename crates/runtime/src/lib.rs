@@ -31,6 +31,8 @@ pub use error::{RuntimeError, Stage, StartFailure};
 pub use exec::{ExecSpec, exec_main};
 pub use log::{LogReader, LogSelection, LogStream};
 pub use shim::shim_main;
-pub use spec::{CapabilityProfile, ContainerSpec, Mount, MountKind, Network, PortMapping, Resources, Rootfs};
+pub use spec::{
+    CapabilityProfile, ContainerSpec, Mount, MountKind, Network, PortMapping, ProcessLimit, Resources, Rootfs,
+};
 pub use state::{ContainerState, Status, start_time};
 pub use terminal::{TerminalSize, TerminalSocket};

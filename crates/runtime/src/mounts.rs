@@ -46,7 +46,7 @@ pub(crate) fn mount_all(spec: &ContainerSpec, root: &Root, dir: &Path) -> Result
         "/proc",
         new_filesystem("proc", &[], NOTHING_SPECIAL).and_then(|proc| place_directory(root, "proc", proc)),
     )?;
-    step("/dev", mount_dev(root))?;
+    step("/dev", mount_dev(spec, root))?;
     step("/sys", mount_sys(spec, root))?;
     for (name, text) in [("resolv.conf", &spec.resolv_conf), ("hosts", &spec.hosts)] {
         if text.is_some() {
@@ -95,17 +95,54 @@ fn mount_one(root: &Root, mount: &Mount) -> io::Result<()> {
                 place_file(root, &mount.target, tree)
             }
         }
+        MountKind::Detached { link, sub } => {
+            let opened = shipway_linux::open_path(link)?;
+            let tree = if sub.as_os_str().is_empty() {
+                opened
+            } else {
+                part_of(root, opened, sub, mount.read_only)?
+            };
+            if is_directory(&tree)? {
+                place_directory(root, &mount.target, tree)
+            } else {
+                place_file(root, &mount.target, tree)
+            }
+        }
         MountKind::Tmpfs => {
             let attributes =
                 MountAttributes { read_only: mount.read_only, no_suid: true, no_dev: true, no_exec: false };
-            let tree = new_filesystem("tmpfs", &[("mode", "1777")], attributes)?;
+            let size = mount.size.map(|size| size.to_string());
+            let mut options = vec![("mode", "1777")];
+            options.extend(size.as_deref().map(|size| ("size", size)));
+            let tree = new_filesystem("tmpfs", &options, attributes)?;
             place_directory(root, &mount.target, tree)
         }
     }
 }
 
+/// Copies what is at a path of a mount that has no place. Only where it has one the kernel copies parts of it, so it gets one for a moment.
+fn part_of(root: &Root, mount: OwnedFd, sub: &Path, read_only: bool) -> io::Result<OwnedFd> {
+    let place = root.open_with(PARTS, OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW, 0)?;
+    attach(mount, place)?;
+    let top = root.open_root(Path::new(PARTS))?;
+    let part = top.open_with(sub, OpenFlags::PATH | OpenFlags::NOFOLLOW, 0);
+    let part = part.and_then(|found| clone_at(found, read_only));
+    shipway_linux::detach(&top)?;
+    part
+}
+
+fn is_directory(opened: &OwnedFd) -> io::Result<bool> {
+    Ok(std::fs::File::from(opened.try_clone()?).metadata()?.is_dir())
+}
+
+/// A directory of our own file system, empty so far.
+const PARTS: &str = "dev/shm";
+
+/// Compat: docker, bytes of `/dev/shm`.
+const SHM: u64 = 64 << 20;
+
 /// A fresh `/dev` always: whatever the image has there is covered.
-fn mount_dev(root: &Root) -> io::Result<()> {
+fn mount_dev(spec: &ContainerSpec, root: &Root) -> io::Result<()> {
     let attributes = MountAttributes { no_suid: true, ..MountAttributes::default() };
     let tmpfs = new_filesystem("tmpfs", &[("mode", "755"), ("size", "65536k")], attributes)?;
     let dev = Root::from_fd(tmpfs.try_clone()?);
@@ -122,10 +159,11 @@ fn mount_dev(root: &Root) -> io::Result<()> {
     let devpts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let no_suid_exec = MountAttributes { no_suid: true, no_exec: true, ..MountAttributes::default() };
     place_directory(&dev, "pts", new_filesystem("devpts", &devpts, no_suid_exec)?)?;
+    let shm = spec.shm_size.unwrap_or(SHM).to_string();
     place_directory(
         &dev,
         "shm",
-        new_filesystem("tmpfs", &[("mode", "1777"), ("size", "65536k")], NOTHING_SPECIAL)?,
+        new_filesystem("tmpfs", &[("mode", "1777"), ("size", &shm)], NOTHING_SPECIAL)?,
     )?;
     place_directory(&dev, "mqueue", new_filesystem("mqueue", &[], NOTHING_SPECIAL)?)
 }

@@ -55,6 +55,12 @@ pub struct ContainerSpec {
     pub labels: std::collections::BTreeMap<String, String>,
     /// Whether the program has a terminal, and its size at the start.
     pub terminal: Option<TerminalSize>,
+    /// Limits of its processes; others are the usual ones.
+    #[serde(default)]
+    pub limits: Vec<ProcessLimit>,
+    /// Bytes of `/dev/shm`; 64 MiB if not said.
+    #[serde(default)]
+    pub shm_size: Option<u64>,
     /// Arguments that the shim runs this program with when the container has ended; nothing if there are none.
     pub after: Vec<String>,
 }
@@ -81,6 +87,20 @@ pub struct Mount {
     pub target: PathBuf,
     /// The container cannot write to it.
     pub read_only: bool,
+    /// Most bytes of one in memory.
+    #[serde(default)]
+    pub size: Option<u64>,
+}
+
+/// A limit of each process: `ulimit`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessLimit {
+    /// What is limited: `nofile`, `nproc` and so on, see `setrlimit(2)`.
+    pub name: String,
+    /// What a process begins with; `None` is no limit.
+    pub soft: Option<u64>,
+    /// What it may raise that to; `None` is no limit.
+    pub hard: Option<u64>,
 }
 
 /// Kinds of mounts.
@@ -89,6 +109,13 @@ pub struct Mount {
 pub enum MountKind {
     /// A file or directory of the host.
     Bind(PathBuf),
+    /// A mount of somebody's that has no place yet, or what is at a path in it, which has no links.
+    Detached {
+        /// The link of its descriptor, `/proc/PID/fd/N`.
+        link: PathBuf,
+        /// All of it if empty.
+        sub: PathBuf,
+    },
     /// An empty directory in memory.
     Tmpfs,
 }

@@ -8,11 +8,8 @@ const OLD_BUILDER: &str = "only docker's classic builder used it";
 
 /// `docker build` and `docker buildx build`.
 pub(super) const BUILD: &[Flag] = &[
-    Flag::value("add-host", "write the name into /etc/hosts in the RUN that needs it"),
     Flag::value("allow", "no step gets more rights than the others; leave it out"),
-    Flag::value("annotation", "use --label: it is in the image's config"),
     Flag::value("attest", RECORDS),
-    Flag::value("build-context", "name the image or stage in COPY --from"),
     Flag::value("builder", "there is one builder; leave it out"),
     Flag::value("cache-from", "steps are cached on this machine; leave it out"),
     Flag::value("cache-to", "steps are cached on this machine; leave it out"),
@@ -30,17 +27,13 @@ pub(super) const BUILD: &[Flag] = &[
     Flag::switch("load", "").ignored("the image is in the store as soon as it is built"),
     Flag::value("memory", "").with_short('m').ignored(OLD_BUILDER),
     Flag::value("memory-swap", "").ignored(OLD_BUILDER),
-    Flag::value("metadata-file", "use --iidfile for the image's id"),
-    Flag::value("no-cache-filter", "use --no-cache: no step is taken from the cache then"),
     Flag::value("output", "the image goes to the store; leave it out").with_short('o'),
     Flag::value("provenance", RECORDS),
     Flag::switch("rm", "").ignored("nothing of a step stays but its layer"),
     Flag::value("sbom", RECORDS),
     Flag::value("security-opt", RESOURCES),
-    Flag::value("shm-size", RESOURCES),
     Flag::switch("squash", "").ignored("each step stays a layer"),
     Flag::value("ssh", "use a secret: --secret id=key,src=FILE and RUN --mount=type=secret"),
-    Flag::value("ulimit", RESOURCES),
 ];
 
 /// `docker images`.

@@ -43,20 +43,26 @@ pub(crate) enum BuildNetworkKind {
   shipway build -t registry.example/web:1 --push .
   shipway build --build-arg VERSION=3 --target test .
   shipway build --secret id=token,src=FILE .   for RUN --mount=type=secret,id=token
+  shipway build https://example.com/app.git#main:docker
+  tar c . | shipway build -                    a context on the standard input; a Dockerfile alone goes too
+  shipway build --build-context assets=../assets .
   shipway build --bootstrap-base .             `FROM debian:bookworm` from the host's package mirror")]
 pub(crate) struct BuildArgs {
-    /// Directory that COPY reads from
-    #[arg(value_name = "PATH")]
-    pub(crate) context: Vec<PathBuf>,
+    /// What COPY reads from: a directory, an archive at an address or on the standard input (`-`), a git repository
+    #[arg(value_name = "PATH | URL | -")]
+    pub(crate) context: Vec<String>,
     /// Push the result under each of its names, one after the other
     #[arg(long, requires = "tags")]
     pub(crate) push: bool,
     /// Name of the result, `name[:tag]`; may be given several times
     #[arg(short, long = "tag", value_name = "NAME")]
     pub(crate) tags: Vec<String>,
-    /// The Dockerfile [default: PATH/Dockerfile]
+    /// The Dockerfile; `-` is the standard input [default: PATH/Dockerfile]
     #[arg(short, long)]
     pub(crate) file: Option<PathBuf>,
+    /// What FROM and --from find under a name: a directory, `docker-image://IMAGE`, or an address
+    #[arg(long = "build-context", value_name = "NAME=SOURCE")]
+    pub(crate) build_contexts: Vec<String>,
     /// Set a build argument
     #[arg(long = "build-arg", value_name = "NAME=VALUE")]
     pub(crate) build_args: Vec<String>,
@@ -66,12 +72,27 @@ pub(crate) struct BuildArgs {
     /// Run every step again
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Run every step of a stage again; may be given several times
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub(crate) no_cache_filter: Vec<String>,
     /// Fetch base images also if they are here: there may be newer ones
     #[arg(long)]
     pub(crate) pull: bool,
     /// Add a label to the image
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub(crate) labels: Vec<String>,
+    /// Add an annotation to the image's manifest
+    #[arg(long = "annotation", value_name = "NAME=VALUE")]
+    pub(crate) annotations: Vec<String>,
+    /// Add a name to /etc/hosts of RUN steps
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    pub(crate) add_host: Vec<String>,
+    /// Limit each process of RUN steps, `NAME=SOFT[:HARD]`
+    #[arg(long = "ulimit", value_name = "LIMIT")]
+    pub(crate) ulimits: Vec<String>,
+    /// Size of /dev/shm in RUN steps [default: 64m]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) shm_size: Option<String>,
     /// A secret for RUN --mount=type=secret: id=ID, and src=FILE or env=NAME
     #[arg(long = "secret", value_name = "SECRET")]
     pub(crate) secrets: Vec<String>,
@@ -90,6 +111,9 @@ pub(crate) struct BuildArgs {
     /// Write the image's id to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
+    /// Write what was built to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<PathBuf>,
     /// Network of RUN steps that do not choose
     #[arg(long, value_enum, default_value = "default")]
     pub(crate) network: BuildNetworkKind,

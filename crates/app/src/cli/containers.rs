@@ -67,6 +67,12 @@ pub(crate) struct RunArgs {
     pub(crate) env_file: Vec<std::path::PathBuf>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    /// Limit each of its processes, `NAME=SOFT[:HARD]`
+    #[arg(long = "ulimit", value_name = "LIMIT")]
+    pub(crate) ulimits: Vec<String>,
+    /// Size of /dev/shm [default: 64m]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) shm_size: Option<String>,
     /// Give it a capability, or ALL
     #[arg(long, value_name = "NAME")]
     pub(crate) cap_add: Vec<String>,

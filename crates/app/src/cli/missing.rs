@@ -24,8 +24,8 @@ const FLAGS: [(&str, &str); 7] = [
          --io-maxbandwidth --io-maxiops --ip --ip6 --ipc --isolation --label-file --link --link-local-ip \
          --log-driver --log-opt --mac-address --memory-reservation --memory-swap --memory-swappiness \
          --network-alias --no-healthcheck --oom-kill-disable --oom-score-adj --pid --platform \
-         --privileged -q --quiet --runtime --shm-size --sig-proxy --stop-timeout --storage-opt --sysctl \
-         --ulimit --use-api-socket --userns --uts --volume-driver --volumes-from",
+         --privileged -q --quiet --runtime --sig-proxy --stop-timeout --storage-opt --sysctl \
+         --use-api-socket --userns --uts --volume-driver --volumes-from",
     ),
     ("ps", "-f --filter --format -n --last -l --latest -s --size"),
     ("logs", "--details --until"),
@@ -93,7 +93,7 @@ mod tests {
         for (line, want) in [
             ("shipway run --gpus all web", "`--gpus` of `shipway run` is not there yet"),
             ("shipway run --init web", "`--init` of `shipway run` is not there yet"),
-            ("shipway run --ulimit=nofile=5 web", "`--ulimit` of `shipway run` is not there yet"),
+            ("shipway run --sysctl=a=5 web", "`--sysctl` of `shipway run` is not there yet"),
             ("shipway ps --filter x", "`--filter` of `shipway ps` is not there yet"),
             ("shipway --root /x logs --until 5m web", "`--until` of `shipway logs` is not there yet"),
             ("shipway run --prot 80 web", "`shipway run` has no flag `--prot`"),

@@ -2,14 +2,19 @@
 
 mod secret;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use shipway_build::{BuildNetwork, BuildRequest};
+use serde_json::{Value, json};
+use shipway_build::{
+    BuildNetwork, BuildRequest, Built, ContextSource, Dockerfile, NamedContext, ProcessLimit, Stop,
+};
 use shipway_distribution::Progress;
-use shipway_oci::Platform;
+use shipway_oci::{MediaType, Platform};
 
 use crate::bases::{AcceptExpired, BaseWishes};
 use crate::cli::{BuildArgs, BuildNetworkKind, ProgressStyle};
+use crate::contexts::{self, Prepared};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::image_build;
@@ -19,6 +24,7 @@ use crate::tasks::Stopping;
 use crate::transfers::{Direction, Transfers};
 use crate::ui::Ui;
 use crate::verbs::registry::push;
+use crate::verbs::run::{extra_host, limits};
 
 /// Compat: docker's words.
 const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipway build --help'.\n\n\
@@ -27,17 +33,29 @@ const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipwa
 pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let [context] = args.context.as_slice() else { return Err(Failure::plain(USAGE)) };
     let style = style(args)?;
-    check_context(context)?;
-    let dockerfile = args.file.clone().unwrap_or_else(|| context.join("Dockerfile"));
-    if args.check {
-        return check(&dockerfile, ui);
+    if args.check && args.file.as_deref() != Some(Path::new("-")) && Path::new(context).is_dir() {
+        let dockerfile = args.file.clone().unwrap_or_else(|| Path::new(context).join("Dockerfile"));
+        return check(&shipway_build::check(&dockerfile)?, ui);
     }
     let platform = platform(args)?;
     let stopping = Stopping::hold()?;
+    let stop = stopping.build.clone();
+    let prepared = contexts::prepare(engine, context, args.file.as_deref(), &stop);
+    let prepared = prepared.map_err(|failure| stopping.failed(failure))?;
+    if args.check {
+        let file = match &prepared.text {
+            Some(text) => shipway_build::parse(&prepared.dockerfile, text)?,
+            None => shipway_build::check(&prepared.dockerfile)?,
+        };
+        return check(&file, ui);
+    }
+    let named = named_contexts(engine, args, &stop).map_err(|failure| stopping.failed(failure))?;
     let request = BuildRequest {
-        stop: stopping.build.clone(),
+        stop,
         platform,
-        ..request(context.clone(), dockerfile, args)?
+        dockerfile_text: prepared.text.clone(),
+        contexts: named.iter().map(|(context, _files)| context.clone()).collect(),
+        ..request(prepared.context.clone(), prepared.dockerfile.clone(), args)?
     };
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
     let wishes = BaseWishes { bootstrap, newer: args.pull };
@@ -51,6 +69,15 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
             Failure::new(
                 format!("could not write `{}`: {error}", file.display()),
                 "name another file: --iidfile FILE",
+            )
+        })?;
+    }
+    if let Some(file) = &args.metadata_file {
+        let text = metadata(&request, &built).to_string();
+        shipway_store::atomic_write(file, text.as_bytes(), 0o644).map_err(|error| {
+            Failure::new(
+                format!("could not write `{}`: {error}", file.display()),
+                "name another file: --metadata-file FILE",
             )
         })?;
     }
@@ -73,9 +100,25 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     Ok(0)
 }
 
-/// Reads the Dockerfile only. Compat: buildx, a warning is enough to fail.
-fn check(dockerfile: &Path, ui: &mut Ui) -> Result<u8, Failure> {
-    let file = shipway_build::check(dockerfile)?;
+/// Returns what `--metadata-file` says. Compat: buildx, these names.
+fn metadata(request: &BuildRequest, built: &Built) -> Value {
+    let names: Vec<String> = request.tags.iter().map(ToString::to_string).collect();
+    let mut said = json!({
+        "buildx.build.ref": format!("shipway/{}", built.image_id.short()),
+        "containerimage.config.digest": built.image_id.to_string(),
+        "containerimage.digest": built.manifest.to_string(),
+        "containerimage.descriptor": {
+            "mediaType": MediaType::OCI_MANIFEST, "digest": built.manifest.to_string(), "size": built.manifest_size,
+        },
+    });
+    if !names.is_empty() {
+        said["image.name"] = json!(names.join(","));
+    }
+    said
+}
+
+/// Shows what is odd about a Dockerfile. Compat: buildx, a warning is enough to fail.
+fn check(file: &Dockerfile, ui: &mut Ui) -> Result<u8, Failure> {
     for warning in &file.warnings {
         ui.line(format!("{}: {}", file.source.locate(warning.span), warning.message));
     }
@@ -110,23 +153,35 @@ fn style(args: &BuildArgs) -> Result<ProgressStyle, Failure> {
     }
 }
 
-/// Refuses what is not there yet, or at all, as the place that COPY reads from.
-fn check_context(context: &Path) -> Result<(), Failure> {
-    let text = context.to_string_lossy();
-    let instead = "name a directory of this machine, often `.`";
-    if text == "-" {
-        return Err(Failure::new("a build context on the standard input is not there yet", instead));
+/// Reads `NAME=SOURCE`. What is fetched goes with the second part of each.
+fn named_contexts(
+    engine: &Engine,
+    args: &BuildArgs,
+    stop: &Stop,
+) -> Result<Vec<(NamedContext, Option<Prepared>)>, Failure> {
+    let form = "write it as `--build-context NAME=DIRECTORY`, or with docker-image://IMAGE or an address";
+    let mut named = Vec::new();
+    for text in &args.build_contexts {
+        let wrong = |why: &str| Failure::new(format!("--build-context `{text}`: {why}"), form);
+        let (name, source) = text.split_once('=').ok_or_else(|| wrong("it has no source"))?;
+        if name.is_empty() || source.is_empty() {
+            return Err(wrong("its name or its source is empty"));
+        }
+        let name = name.to_owned();
+        if let Some(image) = source.strip_prefix("docker-image://") {
+            let image = image.parse().map_err(|error| wrong(&format!("`{image}` is no image: {error}")))?;
+            named.push((NamedContext { name, source: ContextSource::Image(image) }, None));
+        } else if source.starts_with("oci-layout://") || source.starts_with("target:") {
+            return Err(wrong("that kind of source is not there yet"));
+        } else if source == "-" {
+            return Err(wrong("the standard input can only be the build context"));
+        } else {
+            let prepared = contexts::named(engine, source, stop)?;
+            let directory = ContextSource::Directory(prepared.context.clone());
+            named.push((NamedContext { name, source: directory }, Some(prepared)));
+        }
     }
-    if text.contains("://") || text.starts_with("git@") {
-        return Err(Failure::new(
-            format!("a build context at an address (`{text}`) is not there yet"),
-            instead,
-        ));
-    }
-    if !context.is_dir() {
-        return Err(Failure::new(format!("the build context `{text}` is no directory"), instead));
-    }
-    Ok(())
+    Ok(named)
 }
 
 fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<BuildRequest, Failure> {
@@ -139,6 +194,11 @@ fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<Bu
         secrets: args.secrets.iter().map(|text| secret::load(text)).collect::<Result<_, _>>()?,
         target: args.target.clone(),
         no_cache: args.no_cache,
+        no_cache_stages: args.no_cache_filter.clone(),
+        annotations: args.annotations.iter().map(|text| annotation(text)).collect::<Result<_, _>>()?,
+        hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
+        limits: limits(args)?,
+        shm_size: limits::shm_size(args.shm_size.as_deref())?,
         network: match args.network {
             BuildNetworkKind::Default => BuildNetwork::Default,
             BuildNetworkKind::None => BuildNetwork::None,
@@ -155,6 +215,36 @@ fn build_arg(text: &str) -> Option<(String, String)> {
         Some((name, value)) => Some((name.to_owned(), value.to_owned())),
         None => std::env::var(text).ok().map(|value| (text.to_owned(), value)),
     }
+}
+
+/// `[manifest:]NAME=value`. Compat: buildx.
+fn annotation(text: &str) -> Result<(String, String), Failure> {
+    let form = "write it as `--annotation NAME=VALUE`";
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| Failure::new(format!("--annotation `{text}` has no value"), form))?;
+    let name = match name.split_once(':') {
+        None | Some(("manifest", _)) => name.rsplit(':').next().unwrap_or(name),
+        Some((other @ ("index" | "index-descriptor" | "manifest-descriptor"), _)) => {
+            return Err(Failure::new(
+                format!("annotations of the {other} are not there yet: an image is one manifest"),
+                form,
+            ));
+        }
+        Some(_) => name,
+    };
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// `NAME:ADDRESS`
+fn host(text: &str) -> Result<(String, IpAddr), Failure> {
+    let (name, address) = extra_host(text, None)?;
+    Ok((name.to_owned(), address))
+}
+
+fn limits(args: &BuildArgs) -> Result<Vec<ProcessLimit>, Failure> {
+    let limits = limits::of_processes(&args.ulimits)?.into_iter();
+    Ok(limits.map(|limit| ProcessLimit { name: limit.name, soft: limit.soft, hard: limit.hard }).collect())
 }
 
 /// `NAME=value`; a name alone is an empty label. Compat: docker.

@@ -1,9 +1,11 @@
 //! `shipway run`
 
 mod files;
-mod limits;
+pub(crate) mod limits;
 mod mounts;
 mod order;
+
+pub(crate) use self::files::extra as extra_host;
 
 use std::os::fd::OwnedFd;
 use std::process::Stdio;

@@ -5,6 +5,7 @@
 mod bucket;
 mod budget;
 mod cluster;
+mod contexts;
 mod examples;
 mod flags;
 mod fsck;

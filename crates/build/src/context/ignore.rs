@@ -105,8 +105,9 @@ pub(crate) struct Ignore {
 
 impl Ignore {
     /// Reads `<Dockerfile>.dockerignore`, or else `.dockerignore` of the context.
-    pub(crate) fn load(context: &Path, dockerfile: &Path) -> Result<Self, BuildError> {
-        for path in [own_ignore_file(dockerfile), context.join(".dockerignore")] {
+    pub(crate) fn load(context: &Path, dockerfile: Option<&Path>) -> Result<Self, BuildError> {
+        let own = dockerfile.map(own_ignore_file);
+        for path in own.into_iter().chain([context.join(".dockerignore")]) {
             let bytes = match fs_err::read(&path) {
                 Ok(bytes) => bytes,
                 Err(error)
@@ -202,7 +203,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs_err::write(dir.path().join(".dockerignore"), "# comment\na\n").unwrap();
         let other = dir.path().join("Dockerfile.dev");
-        let load = || Ignore::load(dir.path(), &other).unwrap();
+        let load = || Ignore::load(dir.path(), Some(&other)).unwrap();
         assert!(load().list.matches_alone("a"));
         fs_err::write(dir.path().join("Dockerfile.dev.dockerignore"), "b\n").unwrap();
         assert!(!load().list.matches_alone("a") && load().list.matches_alone("b"));

@@ -235,12 +235,6 @@ impl Evaluation {
                 help: "give a key as a secret: --mount=type=secret,id=NAME",
             });
         }
-        if mount.kind == MountKind::Bind && !mount.read_only {
-            return Err(Problem::Unsupported {
-                what: "a writable bind mount in RUN".to_owned(),
-                help: "leave `rw` out, or copy the files with COPY",
-            });
-        }
         if mount.kind == MountKind::Secret && mount.target.is_none() && mount.env.is_none() {
             let id = mount
                 .id
@@ -291,6 +285,7 @@ impl Evaluation {
         let chown = copy.chown.as_ref().map(expand).transpose()?.filter(|text| !text.is_empty());
         let chmod = copy.chmod.as_ref().map(expand).transpose()?.filter(|text| !text.is_empty());
         let chmod = chmod.map(|text| ModeChange::parse(&text).map(|mode| (text, mode))).transpose()?;
+        let checksum = add.and_then(|options| options.checksum.as_ref()).map(expand).transpose()?;
         let mut text = if add.is_some() { "ADD" } else { "COPY" }.to_owned();
         if copy.parents {
             text.push_str(" --parents");
@@ -306,9 +301,18 @@ impl Evaluation {
             match source {
                 CopySource::Path(word) => {
                     let path = expand(word)?;
-                    refuse_remote(&path, add.is_some())?;
                     text.push_str(&format!(" {path}"));
-                    sources.push(SourceWord::Path { path, span: word.span });
+                    let is_git = planner.remotes.is_git(&path);
+                    if !is_git && !path.starts_with("http://") && !path.starts_with("https://") {
+                        sources.push(SourceWord::Path { path, span: word.span });
+                        continue;
+                    }
+                    let Some(options) = add else {
+                        return Err(Problem::invalid(format!("COPY takes no URL (`{path}`); only ADD does")));
+                    };
+                    let keep_git_dir = options.keep_git_dir.unwrap_or(false);
+                    let checksum = checksum.clone();
+                    sources.push(SourceWord::Remote { address: path, is_git, checksum, keep_git_dir });
                 }
                 CopySource::Heredoc(heredoc) => {
                     text.push_str(&format!(" <<{}", heredoc.name));
@@ -320,8 +324,14 @@ impl Evaluation {
                 }
             }
         }
-        if add.is_some_and(|options| options.checksum.is_some()) {
-            return Err(Problem::invalid("--checksum is for sources that are URLs"));
+        let remotes = sources.iter().filter(|source| matches!(source, SourceWord::Remote { .. })).count();
+        if checksum.is_some() && (remotes != 1 || sources.len() != 1) {
+            return Err(Problem::invalid("--checksum is for one source that is a URL"));
+        }
+        if add.is_some_and(|options| options.keep_git_dir == Some(true))
+            && !sources.iter().any(|source| matches!(source, SourceWord::Remote { is_git: true, .. }))
+        {
+            return Err(Problem::invalid("--keep-git-dir is for sources that are git repositories"));
         }
         let destination = self.state.absolute(&expand(&copy.destination)?);
         text.push_str(&format!(" {} # buildkit", expand(&copy.destination)?));
@@ -335,25 +345,11 @@ impl Evaluation {
             exclude: copy.exclude.clone(),
             parents: copy.parents,
             unpack: add.is_some_and(|options| options.unpack.unwrap_or(true)),
+            unpack_remote: add.is_some_and(|options| options.unpack.unwrap_or(false)),
         };
         let at = self.state.remember(text, None, true);
         Ok(Action::Copy(action, at))
     }
-}
-
-fn refuse_remote(path: &str, is_add: bool) -> Result<(), Problem> {
-    let git = path.starts_with("git@") || path.starts_with("git://") || path.starts_with("ssh://");
-    let git = git || path.split('#').next().is_some_and(|url| url.contains("://") && url.ends_with(".git"));
-    if !git && !path.starts_with("http://") && !path.starts_with("https://") {
-        return Ok(());
-    }
-    if !is_add {
-        return Err(Problem::invalid(format!("COPY takes no URL (`{path}`); only ADD does")));
-    }
-    Err(Problem::Unsupported {
-        what: format!("ADD of {} `{path}`", if git { "the git repository" } else { "the URL" }),
-        help: "fetch it in a RUN, or before the build into the context",
-    })
 }
 
 /// Returns the command that a RUN with heredocs stands for, and a script to run instead if one starts with `#!`.

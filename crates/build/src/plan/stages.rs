@@ -1,6 +1,7 @@
 //! Which stages are needed, what they start from, and the triggers of their bases.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use shipway_dockerfile::{
     Copy, Dockerfile, Instruction, InstructionKind, Lexer, Span, Stage, parse_trigger, suggest,
@@ -8,12 +9,15 @@ use shipway_dockerfile::{
 use shipway_oci::{Platform, Reference};
 
 use super::evaluate::Evaluation;
-use super::{Origin, Plan, PlannedImage, PlannedStage};
+use super::{Origin, Plan, PlannedContext, PlannedImage, PlannedStage};
 use crate::key::KeyBuilder;
 use crate::progress::{StepInfo, StepKind};
 use crate::state::StageState;
 use crate::variables::{Variables, platform_variables};
-use crate::{BaseImages, BuildError, BuildRequest, Event, Problem, Progress};
+use crate::{
+    BaseImages, BuildError, BuildRequest, Builder, ContextSource, Event, NamedContext, Problem, Progress,
+    Remotes,
+};
 
 /// An instruction with the places that its `from`s name.
 pub(super) struct Resolved {
@@ -31,21 +35,19 @@ pub(super) struct Planner<'a> {
     pub(super) platform: Platform,
     bases: &'a dyn BaseImages,
     progress: &'a dyn Progress,
+    pub(super) remotes: &'a dyn Remotes,
     pub(super) epoch: Option<i64>,
     stages: Vec<PlannedStage>,
     images: Vec<PlannedImage>,
+    contexts: Vec<PlannedContext>,
     /// Stages of the file that are planned, by their number there.
     known: HashMap<usize, usize>,
     pub(super) steps: Vec<StepInfo>,
 }
 
 /// Plans a build of a parsed file.
-pub(crate) fn plan(
-    file: &Dockerfile,
-    request: &BuildRequest,
-    bases: &dyn BaseImages,
-    progress: &dyn Progress,
-) -> Result<Plan, BuildError> {
+pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder) -> Result<Plan, BuildError> {
+    let (bases, progress, remotes) = (&*builder.bases, &*builder.progress, &*builder.remotes);
     let load = internal(1, format!("[internal] load build definition from {}", file.source.name()));
     progress.event(&Event::Started { step: &load });
     progress.event(&Event::Done { step: &load, elapsed: std::time::Duration::ZERO, key: None });
@@ -60,9 +62,11 @@ pub(crate) fn plan(
         platform,
         bases,
         progress,
+        remotes,
         epoch: None,
         stages: Vec::new(),
         images: Vec::new(),
+        contexts: Vec::new(),
         known: HashMap::new(),
         steps: vec![load],
     };
@@ -75,6 +79,7 @@ pub(crate) fn plan(
         source: file.source.clone(),
         stages: planner.stages,
         images: planner.images,
+        contexts: planner.contexts,
         epoch: planner.epoch,
         steps: planner.steps,
         unused_args,
@@ -166,6 +171,11 @@ impl Planner<'_> {
         };
         let (state, triggers) = match base {
             Origin::Scratch => (StageState::scratch(&platform), Vec::new()),
+            Origin::Context(_) => {
+                let what = format!("FROM the directory that --build-context names `{name}`");
+                let help = "start from `scratch` and COPY --from it";
+                return Err(self.fail(Problem::Unsupported { what, help }, span));
+            }
             Origin::Image(image) => {
                 let config = &self.images[image].image.config;
                 (StageState::of_image(config), config.config.on_build.clone())
@@ -208,6 +218,12 @@ impl Planner<'_> {
         span: Span,
         platform: Platform,
     ) -> Result<Origin, BuildError> {
+        if let Some(source) = self.named(name) {
+            return match source {
+                ContextSource::Image(reference) => self.image(&reference, &platform, span).map(Origin::Image),
+                ContextSource::Directory(directory) => Ok(self.directory(name, directory)),
+            };
+        }
         if name == "scratch" {
             return Ok(Origin::Scratch);
         }
@@ -222,12 +238,34 @@ impl Planner<'_> {
         self.image(&reference, &platform, span).map(Origin::Image)
     }
 
+    /// Returns what `--build-context` says of a name. Compat: BuildKit, an image may be named in full or not.
+    fn named(&self, name: &str) -> Option<ContextSource> {
+        let full: Option<Reference> = name.parse().ok();
+        let is_it = |context: &&NamedContext| {
+            context.name.eq_ignore_ascii_case(name)
+                || full.is_some() && context.name.parse::<Reference>().ok() == full
+        };
+        self.request.contexts.iter().rev().find(is_it).map(|context| context.source.clone())
+    }
+
+    fn directory(&mut self, name: &str, directory: PathBuf) -> Origin {
+        let known = self.contexts.iter().position(|context| context.directory == directory);
+        Origin::Context(known.unwrap_or_else(|| {
+            self.contexts.push(PlannedContext { name: name.to_owned(), directory });
+            self.contexts.len() - 1
+        }))
+    }
+
     /// Like [`Self::origin`], for `--from`, which may also be a number.
     fn copy_origin(&mut self, name: &str, number: usize, span: Span) -> Result<Origin, BuildError> {
         let later = |planner: &Self| {
             let problem = Problem::LaterStage { name: name.to_owned() };
             Err(planner.fail(problem, span))
         };
+        if self.named(name).is_some() {
+            let platform = self.platform.clone();
+            return self.origin(name, number, span, platform);
+        }
         if let Ok(index) = name.parse::<usize>() {
             if index >= number {
                 return later(self);

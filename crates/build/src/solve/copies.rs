@@ -6,6 +6,7 @@ use shipway_layers::{LayerId, Snapshot};
 use shipway_linux::{Overlay, Root};
 use shipway_oci::Digest;
 
+use super::fetches::{Fetch, is_pinned};
 use super::steps::{Applied, Slot, mount};
 use super::{Outcome, Solver};
 use crate::context::PatternList;
@@ -22,7 +23,7 @@ const NAMED_FILES: usize = 1000;
 
 /// What a copy read, in the order of the words.
 enum Read<'a> {
-    Items(Vec<Item>),
+    Items(Vec<Item>, &'a Tree<'a>),
     Inline(&'a str, &'a str),
 }
 
@@ -33,20 +34,63 @@ impl Solver<'_> {
         copy: &CopyAction,
         outcome: &mut Outcome,
     ) -> Result<Applied, Problem> {
-        let Some(origin) = copy.from else {
-            let context = self.context().map_err(of_build)?;
-            let tree = Tree {
-                root: &context.root,
-                ignore: Some(&context.ignore),
-                stats: Some(&context.stats),
-                keep_owner: false,
-                place: "the build context".to_owned(),
-            };
-            let read = self.read(copy, &tree)?;
-            let key = self.content_key(copy, &read, &tree, outcome);
-            return self
-                .cached_or(slot, &[key], outcome, |snapshot| self.write(copy, &tree, &read, snapshot));
-        };
+        match copy.from {
+            None => self.copy_from_context(slot, copy, outcome),
+            Some(Origin::Context(number)) => {
+                let name = &self.plan.contexts[number].name;
+                let context = self.named_context(number).map_err(of_build)?;
+                let tree = context.tree(format!("the context `{name}`"));
+                self.copy_from_tree(slot, (copy, &[]), &tree, outcome)
+            }
+            Some(origin) => self.copy_from_stage(slot, copy, origin, outcome),
+        }
+    }
+
+    fn copy_from_context(
+        &self,
+        slot: &Slot<'_>,
+        copy: &CopyAction,
+        outcome: &mut Outcome,
+    ) -> Result<Applied, Problem> {
+        if is_pinned(copy) {
+            let by_address = self.address_key(copy, outcome);
+            if let Some(applied) = self.look_up(slot, std::slice::from_ref(&by_address), outcome)? {
+                return Ok(applied);
+            }
+        }
+        let fetches = self.fetch_sources(copy)?;
+        let context = self.context().map_err(of_build)?;
+        let tree = context.tree("the build context".to_owned());
+        self.copy_from_tree(slot, (copy, &fetches), &tree, outcome)
+    }
+
+    /// Copies from a context; `fetches` are the sources that are none of it, if there are such.
+    fn copy_from_tree(
+        &self,
+        slot: &Slot<'_>,
+        (copy, fetches): (&CopyAction, &[Option<Fetch>]),
+        tree: &Tree<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<Applied, Problem> {
+        let trees: Vec<Option<Tree<'_>>> =
+            fetches.iter().map(|fetch| fetch.as_ref().map(Fetch::tree)).collect();
+        let of_source = |index: usize| trees.get(index).and_then(Option::as_ref).unwrap_or(tree);
+        let word_of = |index: usize| fetches.get(index).and_then(Option::as_ref).map(|fetch| &*fetch.word);
+        let read = self.read(copy, &of_source, &word_of)?;
+        let mut keys = vec![self.content_key(copy, &read, outcome)];
+        if is_pinned(copy) {
+            keys.insert(0, self.address_key(copy, outcome));
+        }
+        self.cached_or(slot, &keys, outcome, |snapshot| self.write(copy, &read, snapshot))
+    }
+
+    fn copy_from_stage(
+        &self,
+        slot: &Slot<'_>,
+        copy: &CopyAction,
+        origin: Origin,
+        outcome: &mut Outcome,
+    ) -> Result<Applied, Problem> {
         let from = self.files_of(origin).map_err(of_build)?;
         // The stage being the same is enough to know; only if it is not, its files are looked at.
         let mut by_stage = self.copy_key(copy, outcome);
@@ -58,18 +102,24 @@ impl Solver<'_> {
         let root = self.open_files(&from.layers)?;
         let tree =
             Tree { root: &root, ignore: None, stats: None, keep_owner: true, place: self.place_of(origin) };
-        let read = self.read(copy, &tree)?;
-        let by_content = self.content_key(copy, &read, &tree, outcome);
-        self.cached_or(slot, &[by_stage, by_content], outcome, |snapshot| {
-            self.write(copy, &tree, &read, snapshot)
-        })
+        let read = self.read(copy, &|_| &tree, &|_| None)?;
+        let by_content = self.content_key(copy, &read, outcome);
+        self.cached_or(slot, &[by_stage, by_content], outcome, |snapshot| self.write(copy, &read, snapshot))
     }
 
-    fn place_of(&self, origin: Origin) -> String {
+    /// Returns the key of a copy whose addresses alone say what comes.
+    fn address_key(&self, copy: &CopyAction, outcome: &Outcome) -> Key {
+        let mut key = self.copy_key(copy, outcome);
+        key.text("from", "its address");
+        key.finish()
+    }
+
+    pub(super) fn place_of(&self, origin: Origin) -> String {
         match origin {
             Origin::Scratch => "scratch".to_owned(),
             Origin::Stage(stage) => format!("stage `{}`", self.plan.stages[stage].name),
             Origin::Image(image) => format!("image `{}`", self.plan.images[image].name),
+            Origin::Context(context) => format!("the context `{}`", self.plan.contexts[context].name),
         }
     }
 
@@ -79,22 +129,33 @@ impl Solver<'_> {
         overlay.mount_detached().map(Root::from_fd).map_err(Problem::io("mount", "the layers of a stage"))
     }
 
-    fn read<'a>(&self, copy: &'a CopyAction, tree: &Tree<'_>) -> Result<Vec<Read<'a>>, Problem> {
+    /// Reads the sources: `tree` has each of them, and `word` what is wanted of one that was fetched.
+    fn read<'a>(
+        &self,
+        copy: &'a CopyAction,
+        tree: &dyn Fn(usize) -> &'a Tree<'a>,
+        word: &dyn Fn(usize) -> Option<&'a str>,
+    ) -> Result<Vec<Read<'a>>, Problem> {
         let exclude = PatternList::new(copy.exclude.iter().map(String::as_str)).map_err(|pattern| {
             Problem::invalid(format!("--exclude: the pattern `{pattern}` is malformed"))
         })?;
-        let gather = Gather { tree, exclude, parents: copy.parents, stop: &self.stop, now: now() };
+        let gather = |index: usize, path: &str| {
+            let tree = tree(index);
+            let (exclude, parents) = (exclude.clone(), copy.parents && word(index).is_none());
+            let gather = Gather { tree, exclude, parents, stop: &self.stop, now: now() };
+            gather.source(path).map(|items| Read::Items(items, tree))
+        };
         copy.sources
             .iter()
-            .map(|source| match source {
-                SourceWord::Path { path, span } => {
-                    gather.source(path).map(Read::Items).map_err(|mut problem| {
-                        if let Problem::MissingSource { word, .. } = &mut problem {
-                            *word = Some(*span);
-                        }
-                        problem
-                    })
-                }
+            .enumerate()
+            .map(|(index, source)| match source {
+                SourceWord::Path { path, span } => gather(index, path).map_err(|mut problem| {
+                    if let Problem::MissingSource { word, .. } = &mut problem {
+                        *word = Some(*span);
+                    }
+                    problem
+                }),
+                SourceWord::Remote { .. } => gather(index, word(index).unwrap_or("/")),
                 SourceWord::Inline { name, content } => Ok(Read::Inline(name, content)),
             })
             .collect()
@@ -107,6 +168,9 @@ impl Solver<'_> {
             match source {
                 SourceWord::Path { path, .. } => words.push(path.clone()),
                 SourceWord::Inline { name, content } => words.push(format!("<<{name}\n{content}")),
+                SourceWord::Remote { address, checksum, keep_git_dir, .. } => {
+                    words.push(format!("{address} {checksum:?} {keep_git_dir}"));
+                }
             }
         }
         words.push(copy.destination.clone());
@@ -117,14 +181,17 @@ impl Solver<'_> {
             .text("--exclude", &format!("{:?}", copy.exclude))
             .text("--parents", if copy.parents { "true" } else { "" })
             .text("--unpack", if copy.unpack { "true" } else { "" });
+        if copy.unpack_remote {
+            key.text("--unpack of what is fetched", "true");
+        }
         key
     }
 
-    fn content_key(&self, copy: &CopyAction, read: &[Read<'_>], tree: &Tree<'_>, outcome: &Outcome) -> Key {
+    fn content_key(&self, copy: &CopyAction, read: &[Read<'_>], outcome: &Outcome) -> Key {
         let mut key = self.copy_key(copy, outcome);
         let mut named = 0;
         for items in read {
-            let Read::Items(items) = items else { continue };
+            let Read::Items(items, tree) = items else { continue };
             key.hidden("files", &digest_of(items, tree.keep_owner).hex());
             let entries = items.iter().flat_map(|item| item.entries.iter().map(move |entry| (item, entry)));
             for (item, entry) in entries.filter(|(_, entry)| !entry.metadata.is_directory()) {
@@ -143,7 +210,7 @@ impl Solver<'_> {
             let all: Vec<String> = read
                 .iter()
                 .filter_map(|items| match items {
-                    Read::Items(items) => Some(digest_of(items, tree.keep_owner).hex()),
+                    Read::Items(items, tree) => Some(digest_of(items, tree.keep_owner).hex()),
                     Read::Inline(..) => None,
                 })
                 .collect();
@@ -152,13 +219,7 @@ impl Solver<'_> {
         key.finish()
     }
 
-    fn write(
-        &self,
-        copy: &CopyAction,
-        tree: &Tree<'_>,
-        read: &[Read<'_>],
-        snapshot: &Snapshot,
-    ) -> Result<bool, Problem> {
+    fn write(&self, copy: &CopyAction, read: &[Read<'_>], snapshot: &Snapshot) -> Result<bool, Problem> {
         let root = mount(snapshot)?;
         let owner = copy.chown.as_deref().map(|owner| resolve_owner(&root, owner)).transpose()?;
         let mode = copy.chmod.as_ref().map(|(_, mode)| mode.clone());
@@ -167,7 +228,7 @@ impl Solver<'_> {
         for items in read {
             match items {
                 Read::Inline(name, content) => writer.inline(name, content.as_bytes(), &copy.destination)?,
-                Read::Items(items) => {
+                Read::Items(items, tree) => {
                     for item in items {
                         match self.archive(copy, tree, item)? {
                             Some(kind) => self.unpack(copy, tree, (item, kind), &mut writer)?,
@@ -183,7 +244,9 @@ impl Solver<'_> {
     fn archive(&self, copy: &CopyAction, tree: &Tree<'_>, item: &Item) -> Result<Option<Archive>, Problem> {
         let is_file =
             item.entries.first().is_some_and(|entry| entry.metadata.kind == shipway_linux::Kind::File);
-        if copy.unpack && is_file { archive_of(tree.root, &item.base) } else { Ok(None) }
+        // Only what is fetched has neither what is ignored nor what is known of files.
+        let unpack = if tree.is_fetched() { copy.unpack_remote } else { copy.unpack };
+        if unpack && is_file { archive_of(tree.root, &item.base) } else { Ok(None) }
     }
 
     /// Unpacks into a place of its own and copies from there, so that all rules of COPY hold.
@@ -224,7 +287,7 @@ impl Solver<'_> {
 /// Several files cannot all become one; BuildKit would keep the last one only.
 fn refuse_many_files(copy: &CopyAction, read: &[Read<'_>], writer: &Writer<'_>) -> Result<(), Problem> {
     let count = |items: &Read<'_>| match items {
-        Read::Items(items) => items.iter().filter(|item| !item.is_directory()).count(),
+        Read::Items(items, _) => items.iter().filter(|item| !item.is_directory()).count(),
         Read::Inline(..) => 1,
     };
     let files: usize = read.iter().map(count).sum();

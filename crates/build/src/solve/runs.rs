@@ -1,26 +1,20 @@
 //! RUN steps: mounts, key, and the command itself.
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use shipway_dockerfile::{Mount, MountKind, Sharing};
 use shipway_layers::Snapshot;
-use shipway_linux::{OpenFlags, Root};
 
-use super::copies::of_build;
+use super::binds::Bind;
 use super::stubs::Stubs;
 use super::{Outcome, Solver};
 use crate::caches::Held;
-use crate::context::PatternList;
-use crate::copy::{Gather, Tree, Writer, digest_of};
 use crate::key::Key;
 use crate::plan::{PlannedStage, RunAction, Step};
 use crate::progress::StepInfo;
 use crate::seams::{MOUNT_STUBS, MountSource, RunStep, StepMount, StubKind};
-use crate::time::now;
-use crate::{Event, Problem, Progress};
+use crate::{Event, Problem, ProcessLimit, Progress};
 
 /// The confinement of commands; part of the key of each.
 const CONFINEMENT: &str = "1";
@@ -34,7 +28,9 @@ pub(super) struct Mounts {
     env: Vec<String>,
     /// Caches to take when the command really runs.
     caches: Vec<(String, Mount)>,
-    /// Copies of the context without what is ignored; they go with the step.
+    /// What of contexts and stages to show when the command really runs.
+    binds: Vec<Bind>,
+    /// What belongs to the mounts; it goes with the step.
     held: Vec<Snapshot>,
 }
 
@@ -46,6 +42,7 @@ impl Solver<'_> {
             described: Vec::new(),
             env: Vec::new(),
             caches: Vec::new(),
+            binds: Vec::new(),
             held: Vec::new(),
         };
         if let Some((name, text)) = &run.script {
@@ -57,7 +54,11 @@ impl Solver<'_> {
         for (mount, origin) in &run.mounts {
             let target = mount.target.clone().unwrap_or_default();
             match mount.kind {
-                MountKind::Bind => self.bind(mount, *origin, target, &mut all)?,
+                MountKind::Bind => {
+                    let (bind, described) = self.find_bind(mount, *origin, target)?;
+                    all.described.push(described);
+                    all.binds.push(bind);
+                }
                 MountKind::Tmpfs => {
                     all.described.push(format!("tmpfs {target} {:?}", mount.size));
                     all.mounts.push(StepMount { target, source: MountSource::Tmpfs { size: mount.size } });
@@ -105,64 +106,6 @@ impl Solver<'_> {
         Ok(())
     }
 
-    fn bind(
-        &self,
-        mount: &Mount,
-        origin: Option<crate::plan::Origin>,
-        target: String,
-        all: &mut Mounts,
-    ) -> Result<(), Problem> {
-        let source = mount.source.clone().unwrap_or_default();
-        let open = |root: &Root| {
-            let opened = root.open_with(Path::new(&source), OpenFlags::PATH, 0);
-            opened.map(Arc::new).map_err(Problem::io("open", &source))
-        };
-        let fd = if let Some(origin) = origin {
-            let from = self.files_of(origin).map_err(of_build)?;
-            all.described.push(format!("bind {target} {source} {}", from.key));
-            open(&self.open_files(&from.layers)?)?
-        } else {
-            let context = self.context().map_err(of_build)?;
-            let tree = Tree {
-                root: &context.root,
-                ignore: Some(&context.ignore),
-                stats: Some(&context.stats),
-                keep_owner: true,
-                place: "the build context".to_owned(),
-            };
-            let gather = Gather {
-                tree: &tree,
-                exclude: PatternList::default(),
-                parents: false,
-                stop: &self.stop,
-                now: now(),
-            };
-            let items = gather.source(&source)?;
-            all.described.push(format!("bind {target} {source} {}", digest_of(&items, true)));
-            let is_directory = items.iter().any(crate::copy::Item::is_directory);
-            if is_directory && !context.ignore.list.is_empty() {
-                // What is ignored is not in the key, so the command must not see it.
-                let layers = &self.builder.layers;
-                let copy = layers
-                    .prepare(&[])
-                    .map_err(|source| Problem::Layers { action: "prepare a copy of the context", source })?;
-                let root = Root::open(&copy.upper).map_err(Problem::io("open", &copy.upper))?;
-                let mut writer = Writer::new(&root, None, None, &self.stop);
-                for item in &items {
-                    writer.item(&tree, item, "/")?;
-                }
-                all.held.push(copy);
-                root.open_with(Path::new("."), OpenFlags::PATH, 0)
-                    .map(Arc::new)
-                    .map_err(Problem::io("open", &source))?
-            } else {
-                open(&context.root)?
-            }
-        };
-        all.mounts.push(StepMount { target, source: MountSource::Bind { fd } });
-        Ok(())
-    }
-
     pub(super) fn run_key(
         &self,
         stage: &PlannedStage,
@@ -181,6 +124,16 @@ impl Solver<'_> {
             .text("network", run.network.name())
             .text("platform", &stage.platform.to_string())
             .text("confinement", CONFINEMENT);
+        let request = self.request;
+        for (name, address) in &request.hosts {
+            key.text(&format!("host {name}"), &address.to_string());
+        }
+        for ProcessLimit { name, soft, hard } in &request.limits {
+            key.text(&format!("limit {name}"), &format!("{soft:?} {hard:?}"));
+        }
+        if let Some(bytes) = request.shm_size {
+            key.text("/dev/shm", &bytes.to_string());
+        }
         for described in &mounts.described {
             key.text("mount", described);
         }
@@ -214,10 +167,16 @@ impl Solver<'_> {
             let source = MountSource::Cache { directory, read_only: mount.read_only };
             mounts.mounts.push(StepMount { target, source });
         }
+        for bind in std::mem::take(&mut mounts.binds) {
+            let mount = self.make_bind(&bind, &mut mounts.held)?;
+            mounts.mounts.push(mount);
+        }
+        // Parents before what is in them.
+        mounts.mounts.sort_by_key(|mount| mount.target.matches('/').count());
         let mut wanted: Vec<(PathBuf, StubKind)> =
             MOUNT_STUBS.iter().map(|(path, kind)| (PathBuf::from(path), *kind)).collect();
         for mount in &mounts.mounts {
-            wanted.push((PathBuf::from(&mount.target), stub_kind(&mount.source)?));
+            wanted.push((PathBuf::from(&mount.target), stub_kind(&mount.source)));
         }
         let stubs = Stubs::make(snapshot, &wanted)?;
         let proxies = crate::variables::proxy_variables(&self.request.build_args);
@@ -240,6 +199,9 @@ impl Solver<'_> {
             mounts: mounts.mounts,
             network: run.network,
             host_ca: self.request.host_ca,
+            hosts: self.request.hosts.clone(),
+            limits: self.request.limits.clone(),
+            shm_size: self.request.shm_size,
             stop: self.stop.clone(),
         };
         let mut output = StepOutput { progress: &*self.builder.progress, step: &step.info };
@@ -260,17 +222,13 @@ impl Solver<'_> {
     }
 }
 
-fn stub_kind(source: &MountSource) -> Result<StubKind, Problem> {
-    Ok(match source {
+fn stub_kind(source: &MountSource) -> StubKind {
+    match source {
         MountSource::File { .. } => StubKind::File,
         MountSource::Cache { .. } | MountSource::Tmpfs { .. } => StubKind::Directory,
-        MountSource::Bind { fd } => {
-            let opened =
-                fd.try_clone().map(File::from).map_err(Problem::io("look at", "a mount's source"))?;
-            let metadata = opened.metadata().map_err(Problem::io("look at", "a mount's source"))?;
-            if metadata.is_dir() { StubKind::Directory } else { StubKind::File }
-        }
-    })
+        MountSource::Bind { is_directory: true, .. } => StubKind::Directory,
+        MountSource::Bind { .. } => StubKind::File,
+    }
 }
 
 /// Hands a command's output to whoever shows it.

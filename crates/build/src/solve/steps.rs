@@ -20,6 +20,8 @@ pub(super) struct Slot<'s> {
     pub(super) position: String,
     /// In the history.
     pub(super) history_at: usize,
+    /// It is done anew, whatever the cache has.
+    pub(super) anew: bool,
 }
 
 /// What carrying out a step came to.
@@ -45,7 +47,9 @@ impl Solver<'_> {
         outcome: &mut Outcome,
     ) -> Result<Applied, Problem> {
         let position = format!("{}/{position}", self.position());
-        let slot = |at: &usize| Slot { step, position: position.clone(), history_at: *at };
+        let anew = self.request.no_cache
+            || self.request.no_cache_stages.iter().any(|name| name.eq_ignore_ascii_case(&stage.name));
+        let slot = |at: &usize| Slot { step, position: position.clone(), history_at: *at, anew };
         match &step.action {
             Action::Metadata => Ok(Applied { cached: true, layer: None }),
             Action::Run(run, at) => {
@@ -145,7 +149,7 @@ impl Solver<'_> {
         keys: &[Key],
         outcome: &mut Outcome,
     ) -> Result<Option<Applied>, Problem> {
-        if self.request.no_cache {
+        if slot.anew {
             return Ok(None);
         }
         let fail = |source| Problem::Store { action: "look into the build cache", source };
@@ -177,7 +181,7 @@ impl Solver<'_> {
 
     fn explain(&self, slot: &Slot<'_>, key: &Key) -> Result<(), Problem> {
         let fail = |source| Problem::Store { action: "look into the build cache", source };
-        let why = if self.request.no_cache {
+        let why = if slot.anew {
             Some(CACHE_NOT_USED.to_owned())
         } else {
             let last = self.builder.store.cache_last_inputs(&slot.position).map_err(fail)?;

@@ -131,7 +131,7 @@ fn describe(step: &RunStep) -> String {
     let mut text = String::new();
     for mount in &step.mounts {
         let source = match &mount.source {
-            MountSource::Bind { fd } => {
+            MountSource::Bind { fd, .. } => {
                 let root = Root::from_fd(fd.try_clone().unwrap());
                 format!("bind {:?}", root.names(".").map(|names| names.len()).unwrap_or(0))
             }

@@ -231,7 +231,7 @@ fn published(container: &Container, sandbox: &Sandbox) -> Vec<PortMapping> {
 
 /// Returns a mount of a file or directory of the host.
 pub(crate) fn bind(source: PathBuf, target: &str, read_only: bool) -> Mount {
-    Mount { kind: MountKind::Bind(source), target: PathBuf::from(target), read_only }
+    Mount { kind: MountKind::Bind(source), target: PathBuf::from(target), read_only, size: None }
 }
 
 #[cfg(test)]

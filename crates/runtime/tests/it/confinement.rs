@@ -157,7 +157,8 @@ fn nothing_is_mounted_into_the_kernels_process_files() {
         let link = fixture.image().join("tmp/link");
         drop(fs_err::remove_file(&link));
         std::os::unix::fs::symlink("/proc", &link).unwrap();
-        spec.mounts = vec![Mount { kind: MountKind::Tmpfs, target: target.into(), read_only: false }];
+        spec.mounts =
+            vec![Mount { kind: MountKind::Tmpfs, target: target.into(), read_only: false, size: None }];
         let failed = fixture.run(&spec).unwrap_err();
         let RuntimeError::Start { source, .. } = &failed else { panic!("case {id}: {failed}") };
         assert_eq!(source.stage, Stage::Mounts, "case {id}: {source}");

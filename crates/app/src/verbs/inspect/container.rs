@@ -109,7 +109,7 @@ fn binds(mounts: &[Mount]) -> Vec<String> {
             let end = if mount.read_only { ":ro" } else { "" };
             Some(format!("{}:{}{end}", source.display(), mount.target.display()))
         }
-        MountKind::Tmpfs => None,
+        MountKind::Tmpfs | MountKind::Detached { .. } => None,
     };
     mounts.iter().filter_map(one).collect()
 }

@@ -59,7 +59,7 @@ pub(super) fn hosts(args: &RunArgs, hostname: &str, sandbox: Option<&Sandbox>) -
 }
 
 /// Parses `NAME:ADDRESS` or `NAME=ADDRESS`.
-fn extra<'a>(text: &'a str, sandbox: Option<&Sandbox>) -> Result<(&'a str, IpAddr), Failure> {
+pub(crate) fn extra<'a>(text: &'a str, sandbox: Option<&Sandbox>) -> Result<(&'a str, IpAddr), Failure> {
     let refused = || {
         Failure::new(
             format!("`{text}` is no host and address"),

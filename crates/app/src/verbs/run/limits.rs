@@ -1,6 +1,6 @@
 //! Limits as they are typed.
 
-use shipway_runtime::Resources;
+use shipway_runtime::{ProcessLimit, Resources};
 
 use crate::cli::LimitArgs;
 use crate::failure::Failure;
@@ -23,6 +23,46 @@ pub(super) fn of(args: &LimitArgs) -> Result<Resources, Failure> {
         cpu_millis: args.cpus.as_deref().map(thousandths).transpose()?,
         cpu_shares: args.cpu_shares,
         pids: args.pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
+    })
+}
+
+/// Returns the limits of processes that were typed: `NAME=SOFT[:HARD]`, `-1` for none. Compat: docker.
+pub(crate) fn of_processes(texts: &[String]) -> Result<Vec<ProcessLimit>, Failure> {
+    texts.iter().map(|text| of_process(text)).collect()
+}
+
+fn of_process(text: &str) -> Result<ProcessLimit, Failure> {
+    let refused = |why: &str| {
+        Failure::new(
+            format!("--ulimit `{text}`: {why}"),
+            "write it as NAME=SOFT[:HARD]: --ulimit nofile=1024:4096",
+        )
+    };
+    let (name, values) = text.split_once('=').ok_or_else(|| refused("it has no value"))?;
+    if !shipway_linux::is_limit(name) {
+        return Err(refused(&format!("`{name}` is nothing that can be limited")));
+    }
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let value = |text: &str| match text {
+        "-1" | "unlimited" => Ok(None),
+        text => text.parse::<u64>().map(Some).map_err(|_no| refused(&format!("`{text}` is no number"))),
+    };
+    let (soft, hard) = (value(soft)?, value(hard)?);
+    if hard.is_some_and(|hard| soft.is_none_or(|soft| soft > hard)) {
+        return Err(refused("the soft limit is above the hard one"));
+    }
+    Ok(ProcessLimit { name: name.to_owned(), soft, hard })
+}
+
+/// Returns the size of `/dev/shm` that was typed.
+pub(crate) fn shm_size(text: Option<&str>) -> Result<Option<u64>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    let bytes = units::bytes(text).filter(|bytes| *bytes > 0);
+    bytes.map(Some).ok_or_else(|| {
+        Failure::new(
+            format!("--shm-size `{text}` is no size"),
+            "write it as bytes or with a unit: --shm-size 128m",
+        )
     })
 }
 

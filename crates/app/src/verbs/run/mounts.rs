@@ -6,6 +6,7 @@ use shipway_runtime::{Mount, MountKind};
 
 use crate::cli::RunArgs;
 use crate::failure::Failure;
+use crate::units;
 
 /// Returns the mounts that were typed, parents before what is in them.
 pub(super) fn of(args: &RunArgs) -> Result<Vec<Mount>, Failure> {
@@ -17,10 +18,7 @@ pub(super) fn of(args: &RunArgs) -> Result<Vec<Mount>, Failure> {
         mounts.push(mount(text)?);
     }
     for text in &args.tmpfs {
-        if text.contains(':') {
-            return Err(refused(text, "options of --tmpfs are not there yet", "--tmpfs TARGET"));
-        }
-        mounts.push(Mount { kind: MountKind::Tmpfs, target: target(text, text)?, read_only: false });
+        mounts.push(tmpfs(text)?);
     }
     mounts.sort_by_key(|mount| mount.target.components().count());
     Ok(mounts)
@@ -37,6 +35,27 @@ fn target(text: &str, target: &str) -> Result<PathBuf, Failure> {
     }
     let why = format!("`{target}` is no absolute path in the container, or all of it");
     Err(refused(text, &why, "-v SOURCE:TARGET[:ro]"))
+}
+
+/// `TARGET[:OPTIONS]`
+fn tmpfs(text: &str) -> Result<Mount, Failure> {
+    const FORM: &str = "--tmpfs TARGET[:size=64m,ro]";
+    let (place, options) = text.split_once(':').unwrap_or((text, ""));
+    let mut mount =
+        Mount { kind: MountKind::Tmpfs, target: target(text, place)?, read_only: false, size: None };
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("ro", "") => mount.read_only = true,
+            // As it is anyway.
+            ("rw" | "nosuid" | "nodev", "") => {}
+            ("size", size) => {
+                let bytes = units::bytes(size).ok_or_else(|| refused(text, "its size is no size", FORM))?;
+                mount.size = Some(bytes);
+            }
+            (other, _) => return Err(refused(text, &format!("option `{other}` is not there yet"), FORM)),
+        }
+    }
+    Ok(mount)
 }
 
 /// `SOURCE:TARGET[:OPTIONS]`. Compat: docker, a source that is not there becomes a directory.
@@ -70,13 +89,13 @@ fn bind(text: &str, source: &str, target: PathBuf, read_only: bool) -> Result<Mo
     // The shim works in another directory.
     let source = fs_err::canonicalize(source)
         .map_err(|error| refused(text, &error.to_string(), "type=bind,source=PATH,target=PATH"))?;
-    Ok(Mount { kind: MountKind::Bind(source), target, read_only })
+    Ok(Mount { kind: MountKind::Bind(source), target, read_only, size: None })
 }
 
 /// `type=bind,source=…,target=…[,readonly]`
 fn mount(text: &str) -> Result<Mount, Failure> {
     const FORM: &str = "--mount type=bind,source=PATH,target=PATH[,readonly]";
-    let (mut kind, mut source, mut place, mut read_only) = ("volume", None, None, false);
+    let (mut kind, mut source, mut place, mut read_only, mut size) = ("volume", None, None, false, None);
     for part in text.split(',') {
         let (key, value) = part.split_once('=').unwrap_or((part, "true"));
         match (key, value) {
@@ -85,6 +104,11 @@ fn mount(text: &str) -> Result<Mount, Failure> {
             ("target" | "destination" | "dst", value) => place = Some(value),
             ("readonly" | "ro", "true" | "1") => read_only = true,
             ("readonly" | "ro", "false" | "0") => read_only = false,
+            ("tmpfs-size", value) => {
+                let bytes =
+                    units::bytes(value).ok_or_else(|| refused(text, "tmpfs-size is no size", FORM))?;
+                size = Some(bytes);
+            }
             (other, _) => return Err(refused(text, &format!("option `{other}` is not there yet"), FORM)),
         }
     }
@@ -92,7 +116,7 @@ fn mount(text: &str) -> Result<Mount, Failure> {
     match (kind, source) {
         ("bind", Some(source)) => bind(text, source, place, read_only),
         ("bind", None) => Err(refused(text, "it names no source", FORM)),
-        ("tmpfs", None) => Ok(Mount { kind: MountKind::Tmpfs, target: place, read_only }),
+        ("tmpfs", None) => Ok(Mount { kind: MountKind::Tmpfs, target: place, read_only, size }),
         ("tmpfs", Some(_)) => Err(refused(text, "a tmpfs has no source", "--mount type=tmpfs,target=PATH")),
         (other, _) => Err(refused(text, &format!("type `{other}` is not there yet"), FORM)),
     }
@@ -104,9 +128,13 @@ mod tests {
 
     #[test]
     fn mounts_are_read_in_both_forms() {
-        let bound =
-            |read_only| Mount { kind: MountKind::Bind("/usr".into()), target: "/u".into(), read_only };
-        let tmpfs = Mount { kind: MountKind::Tmpfs, target: "/t".into(), read_only: false };
+        let bound = |read_only| Mount {
+            kind: MountKind::Bind("/usr".into()),
+            target: "/u".into(),
+            read_only,
+            size: None,
+        };
+        let tmpfs = Mount { kind: MountKind::Tmpfs, target: "/t".into(), read_only: false, size: None };
         assert_eq!(volume("/usr:/u").unwrap(), bound(false));
         assert_eq!(volume("/usr:/u:ro,z").unwrap(), bound(true));
         assert_eq!(mount("type=bind,source=/usr,target=/u").unwrap(), bound(false));

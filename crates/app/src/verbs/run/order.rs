@@ -68,6 +68,8 @@ pub(super) fn spec_of(
         },
         mounts: mounts::of(args)?,
         resources: limits::of(&args.limits)?,
+        limits: limits::of_processes(&args.ulimits)?,
+        shm_size: limits::shm_size(args.shm_size.as_deref())?,
         cap_add: args.cap_add.clone(),
         cap_drop: args.cap_drop.clone(),
         no_new_privileges: !args.security_opt.is_empty(),

@@ -1,0 +1,189 @@
+//! Where a build reads from: a directory, an archive or a Dockerfile on the standard input, an address.
+
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use shipway_build::Stop;
+use shipway_fetch::{Client, Request};
+use shipway_layers::{Budget, LayerStore as _, Snapshot, decompress, unpack};
+use shipway_linux::Root;
+
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::remotes::git;
+
+/// Largest Dockerfile.
+const DOCKERFILE: u64 = 16 << 20;
+/// Largest archive that is fetched.
+const ARCHIVE: u64 = 64 << 30;
+/// Where the name of a tar's format stands in its first block. Spec: POSIX pax, ustar.
+const MAGIC: std::ops::Range<usize> = 257..262;
+const BLOCK: u64 = 512;
+
+/// A context that is there. What was fetched for it goes with this value.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The directory.
+    pub(crate) context: PathBuf,
+    /// The Dockerfile, or only how messages call it.
+    pub(crate) dockerfile: PathBuf,
+    /// The Dockerfile's text, if it is in no file.
+    pub(crate) text: Option<Vec<u8>>,
+    _files: Option<Snapshot>,
+}
+
+/// Prepares what `PATH | URL | -` and `--file` name.
+pub(crate) fn prepare(
+    engine: &Engine,
+    context: &str,
+    file: Option<&Path>,
+    stop: &Stop,
+) -> Result<Prepared, Failure> {
+    let from_stdin = file == Some(Path::new("-"));
+    if from_stdin && context == "-" {
+        return Err(Failure::new(
+            "the standard input cannot be both the Dockerfile and the context",
+            "write one of them to a file",
+        ));
+    }
+    let mut prepared = match context {
+        "-" => of_stream(engine, Box::new(std::io::stdin()), "the standard input", file)?,
+        address => match git::parse(address, git::Form::Context) {
+            Some(parsed) => of_repository(engine, parsed, file, stop)?,
+            None if address.starts_with("http://") || address.starts_with("https://") => {
+                let client = Client::from_environment()?;
+                let body = client.open(&Request::get(address, ARCHIVE))?.into_body();
+                of_stream(engine, Box::new(body), address, file)?
+            }
+            None if address.contains("://") => {
+                return Err(Failure::new(
+                    format!("`{address}` is no address that a context is fetched from"),
+                    "name a directory, an `https://` archive, or a git repository",
+                ));
+            }
+            None => of_directory(Path::new(address), file)?,
+        },
+    };
+    if from_stdin {
+        prepared.text = Some(read_dockerfile(&mut std::io::stdin().lock())?);
+        prepared.dockerfile = PathBuf::from("Dockerfile");
+    }
+    Ok(prepared)
+}
+
+/// Returns the directory that a named context stands for.
+pub(crate) fn named(engine: &Engine, address: &str, stop: &Stop) -> Result<Prepared, Failure> {
+    prepare(engine, address, None, stop)
+}
+
+fn of_directory(context: &Path, file: Option<&Path>) -> Result<Prepared, Failure> {
+    if !context.is_dir() {
+        return Err(Failure::new(
+            format!("the build context `{}` is no directory", context.display()),
+            "name a directory of this machine, often `.`",
+        ));
+    }
+    let dockerfile = file.map_or_else(|| context.join("Dockerfile"), Path::to_owned);
+    Ok(Prepared { context: context.to_owned(), dockerfile, text: None, _files: None })
+}
+
+/// Reads an archive, or else a Dockerfile with nothing beside it.
+fn of_stream(
+    engine: &Engine,
+    mut stream: Box<dyn Read>,
+    what: &str,
+    file: Option<&Path>,
+) -> Result<Prepared, Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::new(format!("could not read {what}: {error}"), "give it an archive (tar), or a Dockerfile")
+    };
+    let mut start = Vec::new();
+    stream.by_ref().take(BLOCK).read_to_end(&mut start).map_err(unreadable)?;
+    let files = place(engine)?;
+    let whole = Cursor::new(start.clone()).chain(stream);
+    if !is_archive(&start) {
+        if file.is_some_and(|file| file != Path::new("-")) {
+            return Err(Failure::new(
+                format!("{what} is a Dockerfile, and --file names another one"),
+                "leave --file out",
+            ));
+        }
+        let text = read_dockerfile(&mut { whole })?;
+        return Ok(Prepared {
+            context: files.upper.clone(),
+            dockerfile: PathBuf::from("Dockerfile"),
+            text: Some(text),
+            _files: Some(files),
+        });
+    }
+    let root = Root::open(&files.upper).map_err(unreadable)?;
+    let mut archive = decompress(Box::new(whole))?;
+    unpack(&root, &mut *archive, Budget::default())?;
+    drop(archive);
+    within(files.upper.clone(), file, files)
+}
+
+fn of_repository(
+    engine: &Engine,
+    parsed: Result<git::Address, String>,
+    file: Option<&Path>,
+    stop: &Stop,
+) -> Result<Prepared, Failure> {
+    let address =
+        parsed.map_err(|why| Failure::new(why, "write it as `https://HOST/PATH.git#REF:DIRECTORY`"))?;
+    let files = place(engine)?;
+    let (top, _commit) = git::fetch(&address, &files.upper, &|| stop.is_set())?;
+    within(top, file, files)
+}
+
+/// The Dockerfile of what was fetched is in it, and no link leads it elsewhere.
+fn within(context: PathBuf, file: Option<&Path>, files: Snapshot) -> Result<Prepared, Failure> {
+    let file = file.filter(|file| *file != Path::new("-")).unwrap_or(Path::new("Dockerfile"));
+    let dockerfile = context.join(file.strip_prefix("/").unwrap_or(file));
+    let top = fs_err::canonicalize(&context);
+    let is_inside = match (fs_err::canonicalize(&dockerfile), top) {
+        (Ok(found), Ok(top)) => found.starts_with(top),
+        _ => false,
+    };
+    if !is_inside {
+        return Err(Failure::new(
+            format!("there is no `{}` in the context that was fetched", file.display()),
+            "name the Dockerfile in it: -f PATH",
+        ));
+    }
+    Ok(Prepared { context, dockerfile, text: None, _files: Some(files) })
+}
+
+fn place(engine: &Engine) -> Result<Snapshot, Failure> {
+    Ok(engine.layers.prepare(&[])?)
+}
+
+fn read_dockerfile(stream: &mut dyn Read) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    let read = stream.take(DOCKERFILE + 1).read_to_end(&mut text);
+    read.map_err(|error| Failure::new(format!("could not read the Dockerfile: {error}"), "try again"))?;
+    if text.len() as u64 > DOCKERFILE {
+        return Err(Failure::new("the Dockerfile is larger than 16 MiB", "give it another Dockerfile"));
+    }
+    Ok(text)
+}
+
+/// Returns whether something begins as a tar archive does, or a compressed one.
+fn is_archive(start: &[u8]) -> bool {
+    let packed: [&[u8]; 4] =
+        [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z', 0]];
+    packed.iter().any(|magic| start.starts_with(magic)) || start.get(MAGIC) == Some(b"ustar")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_are_told_from_dockerfiles() {
+        let mut tar = vec![0; 512];
+        tar[257..262].copy_from_slice(b"ustar");
+        assert!(is_archive(&tar) && is_archive(&[0x1f, 0x8b, 8]) && is_archive(b"BZh9"));
+        assert!(!is_archive(b"FROM scratch\n") && !is_archive(b""));
+    }
+}

@@ -1,0 +1,72 @@
+//! What builds fetch by an address: files over HTTP, and repositories.
+
+mod download;
+pub(crate) mod git;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use shipway_build::{Fetched, Remotes, SeamError, Stop};
+use shipway_fetch::Client;
+
+/// Why something could not be fetched.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{message}")]
+#[diagnostic(code(build::remote), help("{hint}"))]
+pub(crate) struct RemoteError {
+    message: String,
+    hint: String,
+}
+
+impl RemoteError {
+    pub(crate) fn new(message: impl fmt::Display, hint: impl fmt::Display) -> Self {
+        Self { message: message.to_string(), hint: hint.to_string() }
+    }
+
+    pub(crate) fn io(what: &str, path: &Path, error: &std::io::Error) -> Self {
+        let hint = "see that the directory is writable, and that its disk has room";
+        Self::new(format!("could not {what} `{}`: {error}", path.display()), hint)
+    }
+}
+
+/// Fetches with this machine's proxies, certificates and git.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    client: Client,
+    /// Where files are kept that were downloaded before.
+    kept: PathBuf,
+}
+
+impl Remote {
+    /// Keeps files below a data root.
+    pub(crate) fn new(data: &Path) -> Result<Self, shipway_fetch::InvalidProxyError> {
+        Ok(Self { client: Client::from_environment()?, kept: data.join("cache/http") })
+    }
+}
+
+impl Remotes for Remote {
+    fn is_git(&self, source: &str) -> bool {
+        git::parse(source, git::Form::Source).is_some()
+    }
+
+    fn http(&self, url: &str, into: &Path) -> Result<Fetched, SeamError> {
+        download::to_file(&self.client, &self.kept, url, into).map_err(SeamError::new)
+    }
+
+    fn git(
+        &self,
+        source: &str,
+        into: &Path,
+        (keep_git_dir, checksum): (bool, Option<&str>),
+        stop: &Stop,
+    ) -> Result<PathBuf, SeamError> {
+        let hint = "write it as `https://HOST/PATH.git#REF:DIRECTORY`";
+        let parsed = git::parse(source, git::Form::Source);
+        let parsed = parsed.unwrap_or_else(|| Err(format!("`{source}` is no address of a repository")));
+        let mut address = parsed.map_err(|why| SeamError::new(RemoteError::new(why, hint)))?;
+        address.keep_git_dir |= keep_git_dir;
+        address.checksum = checksum.map(str::to_owned).or(address.checksum);
+        let fetched = git::fetch(&address, into, &|| stop.is_set());
+        fetched.map(|(top, _commit)| top).map_err(SeamError::new)
+    }
+}

@@ -1,0 +1,232 @@
+//! Git repositories, by the program `git`: contexts of builds, and what ADD names.
+//!
+//! Compat: BuildKit, `URL#REF:SUBDIR` and `URL?ref=…&subdir=…`. Nothing of what a repository says is run: no hooks, no filters that it
+//! brings; its addresses and names never look like options (SECURITY.md, row 19).
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::RemoteError;
+
+/// Longest part of what git says that is told.
+const SAID: usize = 2000;
+/// So often it is looked whether git should stop.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// A place in a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// What git is given.
+    pub(crate) remote: String,
+    /// Branch, tag or commit; what the repository shows by itself if empty.
+    pub(crate) reference: String,
+    /// The directory that is wanted; all of it if empty.
+    pub(crate) subdir: String,
+    /// The commit must be this one, or begin so.
+    pub(crate) checksum: Option<String>,
+    /// `.git` stays.
+    pub(crate) keep_git_dir: bool,
+    /// Repositories within it come too.
+    pub(crate) submodules: bool,
+}
+
+/// Whether a text is read as ADD reads its sources, or as a context, where more is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Source,
+    Context,
+}
+
+/// Reads an address of a repository; `None` if the text is none.
+pub(crate) fn parse(text: &str, form: Form) -> Option<Result<Address, String>> {
+    let (before, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (remote, query) = before.split_once('?').unwrap_or((before, ""));
+    let is_git = match remote.split_once("://") {
+        Some(("git" | "ssh" | "git+ssh", _)) => true,
+        Some(("http" | "https", path)) => path.ends_with(".git"),
+        Some(_) => false,
+        // Spec: git-fetch(1), the short form of ssh.
+        None => {
+            let at = remote.split_once('@').and_then(|(user, rest)| Some((user, rest.split_once(':')?)));
+            at.is_some_and(|(user, (host, _))| !user.contains('/') && !host.contains('/'))
+                || form == Form::Context && remote.starts_with("github.com/")
+        }
+    };
+    is_git.then(|| address(remote, query, fragment))
+}
+
+fn address(remote: &str, query: &str, fragment: &str) -> Result<Address, String> {
+    let (reference, subdir) = fragment.split_once(':').unwrap_or((fragment, ""));
+    let remote =
+        if remote.starts_with("github.com/") { format!("https://{remote}") } else { remote.to_owned() };
+    let mut address = Address {
+        remote,
+        reference: reference.to_owned(),
+        subdir: subdir.to_owned(),
+        checksum: None,
+        keep_git_dir: false,
+        submodules: true,
+    };
+    for (key, value) in query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    {
+        let flag = || match value {
+            "" | "1" | "true" => Ok(true),
+            "0" | "false" => Ok(false),
+            _ => Err(format!("`{key}` is true or false, not `{value}`")),
+        };
+        match key {
+            "ref" => address.reference = value.to_owned(),
+            "branch" => address.reference = format!("refs/heads/{value}"),
+            "tag" => address.reference = format!("refs/tags/{value}"),
+            "subdir" => address.subdir = value.to_owned(),
+            "checksum" | "commit" => address.checksum = Some(value.to_owned()),
+            "keep-git-dir" => address.keep_git_dir = flag()?,
+            "submodules" => address.submodules = flag()?,
+            _ => return Err(format!("`{key}` means nothing in an address of a repository")),
+        }
+    }
+    for (what, text) in [("an address", &address.remote), ("a branch, tag or commit", &address.reference)] {
+        if text.starts_with('-') || text.contains(|c: char| c.is_control() || c == ' ') {
+            return Err(format!("`{text}` is not {what}"));
+        }
+    }
+    Ok(address)
+}
+
+/// Fetches the files of a repository into `into`, an empty directory, and returns where the wanted ones are, and the commit.
+pub(crate) fn fetch(
+    address: &Address,
+    into: &Path,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<(PathBuf, String), RemoteError> {
+    let git = |args: &[&str]| run(into, args, is_stopped);
+    let remote = address.remote.as_str();
+    let wanted = match (address.reference.as_str(), &address.checksum) {
+        ("", Some(checksum)) if checksum.len() == 40 => checksum.as_str(),
+        ("", _) => "HEAD",
+        (reference, _) => reference,
+    };
+    git(&["init", "-q"])?;
+    // Not every server gives a part of its history, and not every one a commit by its name; all branches and tags come then.
+    let shallow = git(&["fetch", "-q", "--no-tags", "--depth", "1", "--", remote, wanted]);
+    let named = shallow.or_else(|_| git(&["fetch", "-q", "--no-tags", "--", remote, wanted]));
+    let found = match named {
+        Ok(_) => "FETCH_HEAD".to_owned(),
+        Err(stopped) if is_stopped() => return Err(stopped),
+        Err(_) => {
+            let all = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
+            git(&[&["fetch", "-q", "--", remote][..], &all].concat())?;
+            let names =
+                [wanted.to_owned(), format!("refs/remotes/origin/{wanted}"), format!("refs/tags/{wanted}")];
+            let commit = |name: &String| {
+                git(&["rev-parse", "-q", "--verify", "--end-of-options", &format!("{name}^{{commit}}")]).ok()
+            };
+            let found = names.iter().find_map(commit).map(|said| said.trim().to_owned());
+            found.ok_or_else(|| {
+                RemoteError::new(
+                    format!("`{wanted}` is no branch, tag or commit of {remote}"),
+                    format!("list them: `git ls-remote {remote}`"),
+                )
+            })?
+        }
+    };
+    git(&["checkout", "-q", "--detach", &found, "--"])?;
+    let commit = git(&["rev-parse", "HEAD"])?.trim().to_owned();
+    if let Some(checksum) =
+        address.checksum.as_ref().filter(|checksum| !commit.starts_with(checksum.as_str()))
+    {
+        return Err(RemoteError::new(
+            format!("{remote} is at commit {commit}, not {checksum}"),
+            "see which commit is wanted, and change the checksum if it is another one now",
+        ));
+    }
+    if address.submodules && into.join(".gitmodules").is_file() {
+        git(&["submodule", "-q", "update", "--init", "--recursive", "--depth", "1"])?;
+    }
+    if !address.keep_git_dir {
+        fs_err::remove_dir_all(into.join(".git"))
+            .map_err(|error| RemoteError::io("remove `.git` of", into, &error))?;
+    }
+    let top = inside(into, &address.subdir).ok_or_else(|| {
+        RemoteError::new(
+            format!("`{}` is no directory of {remote} at {commit}", address.subdir),
+            "name a directory below the repository's root: `#REF:DIRECTORY`",
+        )
+    })?;
+    Ok((top, commit))
+}
+
+/// Returns a directory that is really below another one.
+fn inside(root: &Path, below: &str) -> Option<PathBuf> {
+    let root = fs_err::canonicalize(root).ok()?;
+    let found = fs_err::canonicalize(root.join(below.trim_start_matches('/'))).ok()?;
+    (found.starts_with(&root) && found.is_dir()).then_some(found)
+}
+
+fn run(dir: &Path, args: &[&str], is_stopped: &dyn Fn() -> bool) -> Result<String, RemoteError> {
+    let mut command = Command::new("git");
+    // What comes from outside may be fetched in these ways only, and nothing of it is run.
+    for setting in [
+        "protocol.allow=never",
+        "protocol.http.allow=always",
+        "protocol.https.allow=always",
+        "protocol.git.allow=always",
+        "protocol.ssh.allow=always",
+        "core.hooksPath=/dev/null",
+        "core.fsmonitor=false",
+        "advice.detachedHead=false",
+        "init.defaultBranch=main",
+        "submodule.recurse=false",
+    ] {
+        command.args(["-c", setting]);
+    }
+    command.args(args).current_dir(dir);
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"] {
+        command.env_remove(name);
+    }
+    command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").stdin(Stdio::null());
+    let (mut reader, writer) =
+        std::io::pipe().map_err(|error| RemoteError::io("talk to git in", dir, &error))?;
+    let spawned = command.stdout(Stdio::piped()).stderr(writer).spawn();
+    drop(command);
+    let mut child = spawned.map_err(|error| {
+        let hint =
+            if error.kind() == std::io::ErrorKind::NotFound { "install git" } else { "see that `git` runs" };
+        RemoteError::new(format!("`git` could not be started: {error}"), hint)
+    })?;
+    let mut said = Vec::new();
+    let mut printed = Vec::new();
+    let failed = |error: std::io::Error| RemoteError::io("wait for git in", dir, &error);
+    loop {
+        if !shipway_linux::wait_pidfd(&reader, INTERVAL).map_err(failed)? {
+            if is_stopped() {
+                drop(child.kill());
+            }
+            continue;
+        }
+        let mut piece = [0; 4096];
+        let read = std::io::Read::read(&mut reader, &mut piece).map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        said.extend_from_slice(&piece[..read]);
+    }
+    if let Some(mut stdout) = child.stdout.take() {
+        std::io::Read::read_to_end(&mut stdout, &mut printed).map_err(failed)?;
+    }
+    let status = child.wait().map_err(failed)?;
+    if status.success() {
+        return Ok(String::from_utf8_lossy(&printed).into_owned());
+    }
+    let said = String::from_utf8_lossy(&said);
+    let said: String = said.trim().chars().take(SAID).collect();
+    let verb = args.first().copied().unwrap_or_default();
+    Err(RemoteError::new(
+        format!("`git {verb}` failed: {said}"),
+        "see that this address can be reached, and that git has the credentials for it",
+    ))
+}

@@ -1,0 +1,385 @@
+//! Where builds read from: the standard input, addresses, repositories, named contexts.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use shipway_testkit::registry::{Reply, TestRegistry};
+
+use crate::machine::{Machine, can_run};
+
+/// Runs a build with something on its standard input, and returns what it says.
+fn build_from(machine: &Machine, args: &[&str], input: &[u8]) -> (Option<i32>, String) {
+    let mut command = machine.command(&[&["build", "--network", "none"], args].concat());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = machine.spawn(&mut command);
+    // One that is refused at once does not read it.
+    drop(child.stdin.take().unwrap().write_all(input));
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn ok(machine: &Machine, args: &[&str], input: &[u8]) -> String {
+    let (code, said) = build_from(machine, args, input);
+    assert_eq!(code, Some(0), "{args:?}: {said}");
+    said
+}
+
+fn cat(machine: &Machine, image: &str, path: &str) -> String {
+    machine.ok(&["run", "--rm", "--network", "none", image, &format!("cat {path}")]).0
+}
+
+fn run(dir: &Path, line: &str) -> Vec<u8> {
+    let output = Command::new("sh").args(["-c", line]).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Serves the files of a directory, with tags by which they are known again.
+fn serve(machine: &Machine, dir: &Path) -> TestRegistry {
+    let dir = Arc::new(dir.to_owned());
+    machine.inside(move || {
+        TestRegistry::with_fault(move |asked, _| {
+            let path = asked.target.split('?').next().unwrap().trim_start_matches('/').to_owned();
+            let path = if path.is_empty() { "file".to_owned() } else { path };
+            let Ok(bytes) = fs_err::read(dir.join(path)) else { return Some(Reply::new(404, "")) };
+            let tag = format!("\"{}\"", bytes.len());
+            if asked.header("if-none-match") == Some(&tag) {
+                return Some(Reply::new(304, ""));
+            }
+            let reply = Reply::new(200, bytes).header("ETag", tag);
+            Some(reply.header("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"))
+        })
+    })
+}
+
+#[test]
+fn context_and_dockerfile_come_on_the_standard_input() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let dir = machine.dir.path().join("else");
+    fs_err::create_dir_all(dir.join("sub")).unwrap();
+    fs_err::write(dir.join("Dockerfile"), "FROM box\nCOPY sub/file /file\n").unwrap();
+    fs_err::write(dir.join("sub/Other"), "FROM box\nCOPY sub/file /other\n").unwrap();
+    fs_err::write(dir.join("sub/file"), "of a tar\n").unwrap();
+    let tar = run(&dir, "tar c .");
+    ok(&machine, &["-t", "tar", "-"], &tar);
+    assert_eq!(cat(&machine, "tar", "/file"), "of a tar\n");
+    ok(&machine, &["-t", "tar2", "-f", "sub/Other", "-"], &run(&dir, "tar cz ."));
+    assert_eq!(cat(&machine, "tar2", "/other"), "of a tar\n");
+    // A Dockerfile alone, with nothing to copy; and one for a directory.
+    ok(&machine, &["-t", "alone", "-"], b"FROM box\nRUN echo alone > /alone\n");
+    assert_eq!(cat(&machine, "alone", "/alone"), "alone\n");
+    ok(&machine, &["-t", "piped", "-f", "-", dir.to_str().unwrap()], b"FROM box\nCOPY sub/file /piped\n");
+    assert_eq!(cat(&machine, "piped", "/piped"), "of a tar\n");
+
+    for (args, input, want) in [
+        (&["-f", "-", "-"][..], &b""[..], "cannot be both the Dockerfile and the context"),
+        (&["-"], b"FROM box\nCOPY nothing /\n", "`nothing` is not in the build context"),
+        (&["-f", "Dockerfile.none", "-"], &tar, "there is no `Dockerfile.none` in the context"),
+        (&["-"], &tar[..700], "error: "),
+        (&["nowhere"], b"", "the build context `nowhere` is no directory"),
+        (&["ftp://a.test/x"], b"", "is no address that a context is fetched from"),
+    ] {
+        let (code, said) = build_from(&machine, args, input);
+        assert!(code == Some(1) && said.contains(want), "{args:?}: {said}");
+    }
+    // A Dockerfile that leads out of what was sent is not read.
+    fs_err::remove_file(dir.join("Dockerfile")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", dir.join("Dockerfile")).unwrap();
+    let (code, said) = build_from(&machine, &["-"], &run(&dir, "tar c ."));
+    assert!(code == Some(1) && said.contains("there is no `Dockerfile`"), "{said}");
+    assert_eq!(machine.count("root/active"), 0);
+}
+
+#[test]
+fn named_contexts_stand_for_stages_and_images() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let assets = machine.dir.path().join("assets");
+    fs_err::create_dir(&assets).unwrap();
+    fs_err::write(assets.join("file"), "assets\n").unwrap();
+    fs_err::write(assets.join("hidden"), "hidden\n").unwrap();
+    fs_err::write(assets.join(".dockerignore"), "hidden\n").unwrap();
+    machine.ok(&["tag", "box", "other"]);
+    machine.dockerfile(
+        "FROM nowhere.test/base AS base\nFROM base AS tools\nRUN echo stage > /file\nFROM base\n\
+         COPY --from=tools . /copied/\nRUN --mount=from=tools,target=/m cat /m/file > /mounted\n",
+    );
+    let from = format!("tools={}", assets.display());
+    let base = "nowhere.test/base=docker-image://other";
+    let args = ["build", "-q", "--network", "none", "-t", "named", "--build-context", &from];
+    machine.ok(&[&args[..], &["--build-context", base, "."]].concat());
+    assert_eq!(cat(&machine, "named", "/copied/file"), "assets\n");
+    assert_eq!(cat(&machine, "named", "/mounted"), "assets\n");
+    let left_out = machine.ok(&["run", "--rm", "--network", "none", "named", "ls -A /copied"]).0;
+    assert_eq!(left_out, ".dockerignore\nfile\n");
+    for (context, want) in [
+        ("x", "it has no source"),
+        ("x=", "its name or its source is empty"),
+        ("x=oci-layout://y", "is not there yet"),
+        ("x=/nowhere", "is no directory"),
+        ("x=docker-image://No", "is no image"),
+    ] {
+        let said = machine.refused(&["build", "--build-context", context, "."], 1);
+        assert!(said.contains(want), "{context}: {said}");
+    }
+    machine.dockerfile("FROM tools\n");
+    let said = machine.refused(&["build", "--build-context", &from, "."], 1);
+    assert!(said.contains("FROM the directory that --build-context names `tools`"), "{said}");
+}
+
+#[test]
+fn files_are_added_from_addresses() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let served = machine.dir.path().join("served");
+    fs_err::create_dir(&served).unwrap();
+    fs_err::write(served.join("file"), "fetched\n").unwrap();
+    run(&served, "mkdir in && echo packed > in/file && tar cf in.tar in");
+    let server = serve(&machine, &served);
+    let url = format!("http://{}", server.address);
+    let digest = shipway_testkit::registry::digest_of(b"fetched\n");
+    let text = format!(
+        "FROM box\nCOPY page /page\nADD {url}/file /dir/\nADD {url}/file page /both/\nADD {url}/file?x=1 /renamed\n\
+         ADD {url}/in.tar /kept/\nADD --unpack=true {url}/in.tar /unpacked/\n\
+         ADD --checksum={digest} --chmod=u+x,go=r {url}/file /checked\n"
+    );
+    machine.dockerfile(&text);
+    let build = ["build", "--network", "none", "-t", "added", "."];
+    machine.ok(&build);
+    let listed = machine.ok(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "added",
+        "stat -c '%a %Y %n' /dir/file /both/page /renamed /kept/in.tar /checked && cat /unpacked/in/file",
+    ]);
+    let want = "600 784111777 /dir/file\n644 ";
+    assert!(listed.0.starts_with(want), "{}", listed.0);
+    assert!(
+        listed
+            .0
+            .contains("600 784111777 /renamed\n600 784111777 /kept/in.tar\n744 784111777 /checked\npacked\n"),
+        "{}",
+        listed.0
+    );
+
+    // What has not changed is not sent again, and what is pinned is not even asked for.
+    server.forget_questions();
+    let (_, said) = machine.ok(&build);
+    assert!(said.contains("8 of 8 steps from the cache"), "{said}");
+    let asked = server.asked();
+    assert!(
+        asked.len() == 5 && asked.iter().all(|asked| asked.header("if-none-match").is_some()),
+        "{asked:?}"
+    );
+    fs_err::write(served.join("file"), "fetched again\n").unwrap();
+    machine.dockerfile(&format!("FROM box\nADD {url}/file /file\n"));
+    machine.ok(&["build", "-q", "--network", "none", "-t", "added", "."]);
+    assert_eq!(cat(&machine, "added", "/file"), "fetched again\n");
+
+    for (line, want) in [
+        (format!("ADD --checksum={digest} {url}/file /x"), "digest mismatch for"),
+        (format!("ADD {url}/none /x"), "answered with status 404"),
+        (format!("ADD {url} /x/"), "says what the file is called"),
+        (format!("COPY {url}/file /x"), "COPY takes no URL"),
+        (format!("ADD --checksum={digest} page /x"), "is for one source that is a URL"),
+        ("ADD --keep-git-dir=true page /x".to_owned(), "is for sources that are git repositories"),
+    ] {
+        machine.dockerfile(&format!("FROM box\n{line}\n"));
+        let said = machine.refused(&["build", "--network", "none", "-t", "bad", "."], 1);
+        assert!(said.contains(want), "{line}: {said}");
+    }
+    assert_eq!(machine.count("root/active"), 0);
+}
+
+#[test]
+fn contexts_come_from_archives_and_repositories() {
+    if !can_run() {
+        return;
+    }
+    if Command::new("git").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "git is missing");
+        return;
+    }
+    let machine = Machine::with_box();
+    let served = machine.dir.path().join("served");
+    let work = machine.dir.path().join("work");
+    fs_err::create_dir_all(work.join("docker")).unwrap();
+    fs_err::create_dir(&served).unwrap();
+    fs_err::write(work.join("docker/Dockerfile"), "FROM box\nCOPY . /ctx/\n").unwrap();
+    fs_err::write(work.join("docker/file"), "first\n").unwrap();
+    let git = "git -c user.name=me -c user.email=me@test -c init.defaultBranch=main";
+    run(&work, &format!("{git} init -q && git add . && {git} commit -qm one && git tag v1"));
+    fs_err::write(work.join("docker/file"), "second\n").unwrap();
+    run(&work, &format!("{git} commit -qam two && git branch side HEAD"));
+    let commit = String::from_utf8(run(&work, "git rev-parse v1")).unwrap().trim().to_owned();
+    let publish = format!(
+        "git clone -q --bare . {0}/app.git && git -C {0}/app.git update-server-info",
+        served.display()
+    );
+    run(&work, &publish);
+    run(&work, &format!("tar czf {}/app.tgz -C docker .", served.display()));
+    let server = serve(&machine, &served);
+    let url = format!("http://{}/app", server.address);
+    for (context, want) in [
+        (format!("{url}.tgz"), "second\n"),
+        (format!("{url}.git#:docker"), "second\n"),
+        (format!("{url}.git#v1:docker"), "first\n"),
+        (format!("{url}.git#{commit}:docker"), "first\n"),
+        (format!("{url}.git?branch=side&subdir=docker"), "second\n"),
+        (format!("{url}.git?tag=v1&subdir=docker&checksum={commit}"), "first\n"),
+    ] {
+        machine.ok(&["build", "-q", "--network", "none", "-t", "cloned", &context]);
+        assert_eq!(cat(&machine, "cloned", "/ctx/file"), want, "{context}");
+    }
+    for (context, want) in [
+        (format!("{url}.git#nosuch"), "`nosuch` is no branch, tag or commit"),
+        (format!("{url}.git#main:../.."), "is no directory of"),
+        (format!("{url}.git?checksum=0123&subdir=docker"), "is at commit"),
+        (format!("{url}.git?x=y"), "means nothing in an address"),
+        (format!("{url}.git#--upload-pack=touch /tmp/x"), "is not a branch"),
+        (format!("{url}.git"), "there is no `Dockerfile`"),
+    ] {
+        let said = machine.refused(&["build", "--network", "none", &context], 1);
+        assert!(said.contains(want), "{context}: {said}");
+    }
+
+    // The same of ADD; a commit that is named whole is asked for once.
+    machine.dockerfile(&format!(
+        "FROM box\nADD --keep-git-dir=true {url}.git#{commit} /all/\nADD {url}.git#v1:docker /some/\n"
+    ));
+    let build = ["build", "--network", "none", "-t", "added", "."];
+    machine.ok(&build);
+    assert_eq!(cat(&machine, "added", "/some/file"), "first\n");
+    let there = machine.ok(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "added",
+        "ls -d /all/.git /some/.git 2>&1; cat /all/docker/file",
+    ]);
+    assert!(
+        there.0.contains("/all/.git\n")
+            && there.0.ends_with("first\n")
+            && !there.0.contains("\n/some/.git\n"),
+        "{}",
+        there.0
+    );
+    let (_, said) = machine.ok(&build);
+    assert!(said.contains("from the cache"), "{said}");
+    assert_eq!(machine.count("root/active"), 0);
+}
+
+#[test]
+fn what_is_asked_of_steps_and_of_the_result_is_heeded() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let text = "FROM box AS one\nRUN echo x > /time\nFROM box\nCOPY --from=one /time /time\n\
+                RUN --mount=type=tmpfs,target=/t,size=3m (grep 10.0.0.5 /etc/hosts; ulimit -n; ulimit -Hn; \
+                df -m /dev/shm | tail -1; df -m /t | tail -1) > /seen\n";
+    machine.dockerfile(text);
+    let args = [
+        "build",
+        "--network",
+        "none",
+        "-t",
+        "asked",
+        "--add-host",
+        "db:10.0.0.5",
+        "--ulimit",
+        "nofile=100:200",
+        "--shm-size",
+        "7m",
+        "--annotation",
+        "a.b=c",
+        "--annotation",
+        "manifest:d=e",
+        "--metadata-file",
+        "said.json",
+    ];
+    let build = |more: &[&str]| machine.ok(&[&args[..], more, &["."]].concat()).1;
+    build(&[]);
+    let seen = cat(&machine, "asked", "/seen");
+    let lines: Vec<Vec<&str>> = seen.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["10.0.0.5", "db"], "{seen}");
+    assert_eq!((lines[1][0], lines[2][0]), ("100", "200"), "{seen}");
+    assert_eq!((lines[3][1], lines[4][1]), ("7", "3"), "{seen}");
+    let said: serde_json::Value =
+        serde_json::from_slice(&fs_err::read(machine.context().join("said.json")).unwrap()).unwrap();
+    assert_eq!(said["containerimage.config.digest"], machine.inspect("asked")["Id"]);
+    assert_eq!(said["image.name"], "docker.io/library/asked:latest");
+    let manifest = said["containerimage.digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+    let manifest = fs_err::read(machine.dir.path().join("root/blobs/sha256").join(manifest)).unwrap();
+    assert_eq!(said["containerimage.descriptor"]["size"], manifest.len());
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(manifest["annotations"], serde_json::json!({"a.b": "c", "d": "e"}));
+
+    // Only the stage that is named is done again.
+    assert!(build(&[]).contains("5 of 5 steps from the cache"));
+    assert!(build(&["--no-cache-filter", "one"]).contains("4 of 5 steps from the cache"));
+    for (flags, want) in [
+        (["--ulimit", "nofile"], "it has no value"),
+        (["--ulimit", "x=1"], "is nothing that can be limited"),
+        (["--ulimit", "nofile=2:1"], "is above the hard one"),
+        (["--shm-size", "x"], "is no size"),
+        (["--add-host", "x"], "is no host and address"),
+        (["--annotation", "x"], "has no value"),
+    ] {
+        let said = machine.refused(&["build", flags[0], flags[1], "."], 1);
+        assert!(said.contains(want), "{flags:?}: {said}");
+    }
+    let limits = "ulimit -n; df -m /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2";
+    let flags =
+        ["run", "--rm", "--network", "none", "--ulimit", "nofile=64", "--shm-size", "9m", "box", limits];
+    assert_eq!(machine.ok(&flags).0, "64\n9\n");
+}
+
+#[test]
+fn bind_mounts_show_contexts_and_stages_and_forget_what_is_written() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let context = machine.context();
+    fs_err::create_dir(context.join("sub")).unwrap();
+    fs_err::write(context.join("sub/file"), "of the context\n").unwrap();
+    let text = "FROM box AS stage\nRUN mkdir /deep && echo of the stage > /deep/file && ln -s deep /link\nFROM box\n\
+                RUN --mount=target=/m cat /m/sub/file > /1\n\
+                RUN --mount=target=/m,source=sub/file cat /m > /2\n\
+                RUN --mount=target=/m,source=sub,rw echo new > /m/new; cat /m/* > /3\n\
+                RUN --mount=target=/m,source=sub/file,rw echo new >> /m; cat /m > /4\n\
+                RUN --mount=from=stage,target=/m cat /m/deep/file > /5\n\
+                RUN --mount=from=stage,target=/m,source=/link/file cat /m > /6\n\
+                RUN --mount=from=stage,target=/m,source=/deep,rw touch /m/new; ls /m > /7\n\
+                RUN --mount=target=/m ! touch /m/x 2>/dev/null && ! ls -d /new /m/sub/new 2>/dev/null\n\
+                RUN ! ls -d /m 2>/dev/null\n";
+    machine.dockerfile(text);
+    let build = ["build", "-q", "--network", "none", "-t", "bound", "."];
+    let seen = "of the context\nof the context\nof the context\nnew\nof the context\nnew\nof the stage\nof the stage\nfile\nnew\n";
+    for ignored in ["", "page\n"] {
+        fs_err::write(context.join(".dockerignore"), ignored).unwrap();
+        machine.ok(&build);
+        let all = machine.ok(&["run", "--rm", "--network", "none", "bound", "cat /1 /2 /3 /4 /5 /6 /7"]);
+        assert_eq!(all.0, seen, "{ignored:?}");
+        assert_eq!(fs_err::read_to_string(context.join("sub/file")).unwrap(), "of the context\n");
+        assert!(!context.join("sub/new").exists());
+    }
+    machine
+        .dockerfile("FROM box AS stage\nFROM box\nRUN --mount=from=stage,target=/m,source=/nothing true\n");
+    let said = machine.refused(&["build", "--network", "none", "."], 1);
+    assert!(said.contains("`/nothing` is not in stage `stage`"), "{said}");
+    assert_eq!(machine.count("root/active"), 0);
+}

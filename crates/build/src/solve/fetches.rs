@@ -1,0 +1,162 @@
+//! What ADD names by an address, fetched into a place of its own.
+
+use std::fs::FileTimes;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use shipway_layers::Snapshot;
+use shipway_linux::Root;
+use shipway_oci::Digest;
+
+use super::Solver;
+use crate::Problem;
+use crate::copy::Tree;
+use crate::plan::{CopyAction, SourceWord};
+
+/// What a file is called where neither its address nor its server says.
+const NAMELESS: &str = "download";
+/// Digits of a commit that is named whole.
+const COMMIT: usize = 40;
+
+/// Something that was fetched; it goes with this value.
+pub(super) struct Fetch {
+    root: Root,
+    /// What of it is copied.
+    pub(super) word: String,
+    place: String,
+    _files: Snapshot,
+}
+
+impl Fetch {
+    pub(super) fn tree(&self) -> Tree<'_> {
+        Tree { root: &self.root, ignore: None, stats: None, keep_owner: false, place: self.place.clone() }
+    }
+}
+
+impl Solver<'_> {
+    /// Fetches the sources that are addresses; the others have none.
+    pub(super) fn fetch_sources(&self, copy: &CopyAction) -> Result<Vec<Option<Fetch>>, Problem> {
+        copy.sources
+            .iter()
+            .map(|source| match source {
+                SourceWord::Remote { address, is_git: true, checksum, keep_git_dir } => {
+                    self.fetch_repository(address, (*keep_git_dir, checksum.as_deref())).map(Some)
+                }
+                SourceWord::Remote { address, checksum, .. } => {
+                    self.fetch_file(address, checksum.as_deref(), &copy.destination).map(Some)
+                }
+                SourceWord::Path { .. } | SourceWord::Inline { .. } => Ok(None),
+            })
+            .collect()
+    }
+
+    fn place_to_fetch_into(&self) -> Result<Snapshot, Problem> {
+        let prepared = self.builder.layers.prepare(&[]);
+        prepared.map_err(|source| Problem::Layers { action: "prepare a place to fetch into", source })
+    }
+
+    fn fetch_file(&self, url: &str, checksum: Option<&str>, destination: &str) -> Result<Fetch, Problem> {
+        let files = self.place_to_fetch_into()?;
+        let arrived = files.work.join(NAMELESS);
+        let fetched = self.builder.remotes.http(url, &arrived);
+        let fetched = fetched.map_err(|source| Problem::Fetch { address: url.to_owned(), source })?;
+        let name = fetched.name.or_else(|| name_of(url));
+        if name.is_none() && destination.ends_with('/') {
+            let what = format!("neither `{url}` nor its server says what the file is called");
+            return Err(Problem::invalid(format!(
+                "{what}: name it in the destination, without a slash at the end"
+            )));
+        }
+        let name = name.unwrap_or_else(|| NAMELESS.to_owned());
+        let file = files.upper.join(&name);
+        let failed = || Problem::io("keep", url);
+        fs_err::rename(&arrived, &file).map_err(failed())?;
+        if let Some(wanted) = checksum {
+            check(&file, url, wanted)?;
+        }
+        // Compat: BuildKit, what is downloaded is its owner's alone, and as old as its server says.
+        let opened = std::fs::File::options().write(true).open(&file).map_err(failed())?;
+        opened.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed())?;
+        let modified = UNIX_EPOCH + Duration::from_secs(fetched.modified.unwrap_or_default());
+        opened.set_times(FileTimes::new().set_modified(modified)).map_err(failed())?;
+        let root = Root::open(&files.upper).map_err(failed())?;
+        Ok(Fetch { root, word: format!("/{}", quoted(&name)), place: format!("`{url}`"), _files: files })
+    }
+
+    fn fetch_repository(&self, address: &str, options: (bool, Option<&str>)) -> Result<Fetch, Problem> {
+        let files = self.place_to_fetch_into()?;
+        let top = self.builder.remotes.git(address, &files.upper, options, &self.stop);
+        let top = top.map_err(|source| {
+            if self.stop.is_set() {
+                return Problem::Cancelled;
+            }
+            Problem::Fetch { address: address.to_owned(), source }
+        })?;
+        let root = Root::open(&top).map_err(Problem::io("open", address))?;
+        Ok(Fetch { root, word: "/".to_owned(), place: format!("`{address}`"), _files: files })
+    }
+}
+
+/// Returns whether the addresses alone say what will come.
+pub(super) fn is_pinned(copy: &CopyAction) -> bool {
+    let is_commit = |address: &str| {
+        let reference =
+            address.split_once('#').map_or("", |(_, rest)| rest.split(':').next().unwrap_or_default());
+        reference.len() == COMMIT && reference.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    !copy.sources.is_empty()
+        && copy.sources.iter().all(|source| match source {
+            SourceWord::Remote { checksum: Some(_), is_git: false, .. } => true,
+            SourceWord::Remote { checksum: Some(checksum), is_git: true, .. } if checksum.len() == COMMIT => {
+                true
+            }
+            SourceWord::Remote { address, is_git: true, .. } => is_commit(address),
+            _ => false,
+        })
+}
+
+fn check(file: &Path, url: &str, wanted: &str) -> Result<(), Problem> {
+    let wanted: Digest = wanted
+        .parse()
+        .map_err(|error| Problem::invalid(format!("--checksum: `{wanted}` is no digest: {error}")))?;
+    let mut hasher = shipway_oci::Hasher::default();
+    let mut opened = std::fs::File::open(file).map_err(Problem::io("read", url))?;
+    std::io::copy(&mut opened, &mut hasher).map_err(Problem::io("read", url))?;
+    let found = hasher.finish();
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Problem::invalid(format!("digest mismatch for {url}: it is {found}, and --checksum says {wanted}")))
+}
+
+/// Returns the file name in an address.
+fn name_of(url: &str) -> Option<String> {
+    let path = url.split(['?', '#']).next()?.split_once("://")?.1.split_once('/')?.1;
+    let name = path.rsplit('/').next()?;
+    (!name.is_empty() && name != "." && name != "..").then(|| name.to_owned())
+}
+
+/// Returns a name as a word that stands for it alone.
+fn quoted(name: &str) -> String {
+    name.chars().flat_map(|c| if "*?[\\".contains(c) { vec!['\\', c] } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_called_as_its_address_ends() {
+        for (url, want) in [
+            ("http://a.test/x/y.tar.gz", Some("y.tar.gz")),
+            ("https://a.test/y?z=/w#v", Some("y")),
+            ("http://a.test/x/", None),
+            ("http://a.test", None),
+            ("http://a.test/..", None),
+        ] {
+            assert_eq!(name_of(url).as_deref(), want, "case {url}");
+        }
+        assert_eq!(quoted("a*b[c]\\"), "a\\*b\\[c]\\\\");
+    }
+}
