@@ -27,7 +27,6 @@ pub(super) const BUILD: &[Flag] = &[
     Flag::switch("load", "").ignored("the image is in the store as soon as it is built"),
     Flag::value("memory", "").with_short('m').ignored(OLD_BUILDER),
     Flag::value("memory-swap", "").ignored(OLD_BUILDER),
-    Flag::value("output", "the image goes to the store; leave it out").with_short('o'),
     Flag::value("provenance", RECORDS),
     Flag::switch("rm", "").ignored("nothing of a step stays but its layer"),
     Flag::value("sbom", RECORDS),

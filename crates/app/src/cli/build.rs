@@ -42,6 +42,8 @@ pub(crate) enum BuildNetworkKind {
   shipway build -f deploy/Dockerfile .         another Dockerfile
   shipway build -t registry.example/web:1 --push .
   shipway build --build-arg VERSION=3 --target test .
+  shipway build --target binary -o out .       the files of a stage into a directory
+  shipway build -o type=oci,dest=web.tar .     an archive that other tools load
   shipway build --secret id=token,src=FILE .   for RUN --mount=type=secret,id=token
   shipway build https://example.com/app.git#main:docker
   tar c . | shipway build -                    a context on the standard input; a Dockerfile alone goes too
@@ -54,6 +56,9 @@ pub(crate) struct BuildArgs {
     /// Push the result under each of its names, one after the other
     #[arg(long, requires = "tags")]
     pub(crate) push: bool,
+    /// Where the result goes beside the store: a directory, `type=local|tar|oci|docker,dest=…`, `type=image,push=true`, `type=registry`
+    #[arg(short, long = "output", value_name = "OUTPUT")]
+    pub(crate) outputs: Vec<String>,
     /// Name of the result, `name[:tag]`; may be given several times
     #[arg(short, long = "tag", value_name = "NAME")]
     pub(crate) tags: Vec<String>,

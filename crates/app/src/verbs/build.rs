@@ -1,5 +1,6 @@
 //! `shipway build`
 
+mod output;
 mod secret;
 
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ use crate::pulls::Silent;
 use crate::tasks::Stopping;
 use crate::transfers::{Direction, Transfers};
 use crate::ui::Ui;
+use crate::verbs::build::output::Output;
 use crate::verbs::registry::push;
 use crate::verbs::run::{extra_host, limits};
 
@@ -37,6 +39,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         let dockerfile = args.file.clone().unwrap_or_else(|| Path::new(context).join("Dockerfile"));
         return check(&shipway_build::check(&dockerfile)?, ui);
     }
+    let outputs = output::parse(&args.outputs)?;
     let platform = platform(args)?;
     let stopping = Stopping::hold()?;
     let stop = stopping.build.clone();
@@ -50,40 +53,33 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         return check(&file, ui);
     }
     let named = named_contexts(engine, args, &stop).map_err(|failure| stopping.failed(failure))?;
-    let request = BuildRequest {
+    let mut request = BuildRequest {
         stop,
         platform,
         dockerfile_text: prepared.text.clone(),
         contexts: named.iter().map(|(context, _files)| context.clone()).collect(),
         ..request(prepared.context.clone(), prepared.dockerfile.clone(), args)?
     };
+    let mut push = args.push;
+    for output in &outputs {
+        if let Output::Image { names, push: pushes } = output {
+            request.tags.extend(names.iter().cloned());
+            push |= pushes;
+        }
+    }
+    if push && request.tags.is_empty() {
+        return Err(Failure::new("there is no name to push", "give it one: -t REGISTRY/NAME"));
+    }
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
     let wishes = BaseWishes { bootstrap, newer: args.pull };
     let show = Show::open(style, "Building")?;
     let built = image_build::build(engine, &request, wishes, &show);
     show.close(End::from(&built));
     let built = built.map_err(|failure| stopping.failed(failure))?;
-    if let Some(file) = &args.iidfile {
-        let text = built.image_id.to_string();
-        shipway_store::atomic_write(file, text.as_bytes(), 0o644).map_err(|error| {
-            Failure::new(
-                format!("could not write `{}`: {error}", file.display()),
-                "name another file: --iidfile FILE",
-            )
-        })?;
-    }
-    if let Some(file) = &args.metadata_file {
-        let text = metadata(&request, &built).to_string();
-        shipway_store::atomic_write(file, text.as_bytes(), 0o644).map_err(|error| {
-            Failure::new(
-                format!("could not write `{}`: {error}", file.display()),
-                "name another file: --metadata-file FILE",
-            )
-        })?;
-    }
-    if args.push {
+    deliver(engine, &request, &built, (&outputs, args), ui)?;
+    let quiet = matches!(style, ProgressStyle::Quiet | ProgressStyle::None);
+    if push {
         for name in &request.tags {
-            let quiet = matches!(style, ProgressStyle::Quiet | ProgressStyle::None);
             let shown = (!quiet).then(|| Transfers::on_stderr(Direction::Push, None));
             let progress: &dyn Progress = shown.as_ref().map_or(&Silent, |shown| shown);
             let pushed = push::push(engine, name, progress)?;
@@ -93,11 +89,54 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         }
     }
     match style {
+        // An archive there is not to be mixed with anything.
+        ProgressStyle::Quiet if outputs.iter().any(Output::uses_stdout) => {}
         ProgressStyle::Quiet => ui.line(built.image_id),
         ProgressStyle::None => {}
         _ => ui.note(format!("{} of {} steps from the cache", built.cached_steps, built.steps)),
     }
     Ok(0)
+}
+
+/// Puts what was built where it is wanted beside the store, and writes down what it is.
+fn deliver(
+    engine: &Engine,
+    request: &BuildRequest,
+    built: &Built,
+    (outputs, args): (&[Output], &BuildArgs),
+    ui: &mut Ui,
+) -> Result<(), Failure> {
+    for output in outputs {
+        output::write(engine, built, output, ui)?;
+    }
+    let to_file = |file: &Path, text: String, flag: &str| {
+        shipway_store::atomic_write(file, text.as_bytes(), 0o644).map_err(|error| {
+            let hint = format!("name another file: {flag} FILE");
+            Failure::new(format!("could not write `{}`: {error}", file.display()), hint)
+        })
+    };
+    if let Some(file) = &args.iidfile {
+        to_file(file, built.image_id.to_string(), "--iidfile")?;
+    }
+    if let Some(file) = &args.metadata_file {
+        to_file(file, metadata(request, built).to_string(), "--metadata-file")?;
+    }
+    // Compat: buildx, what only goes elsewhere is no image of this machine's.
+    if request.tags.is_empty() && !outputs.is_empty() && !outputs.iter().any(Output::is_image) {
+        forget(engine, built)?;
+    }
+    Ok(())
+}
+
+/// Forgets an image that has no name; its steps stay cached.
+fn forget(engine: &Engine, built: &Built) -> Result<(), Failure> {
+    let images = engine.store.images()?;
+    let mut same = images.iter().filter(|image| image.image_id == built.image_id);
+    let used = engine.store.containers()?.iter().any(|row| row.image_id == built.image_id);
+    if !used && same.all(|image| image.name.is_none()) {
+        engine.store.remove_image(built.image_id)?;
+    }
+    Ok(())
 }
 
 /// Returns what `--metadata-file` says. Compat: buildx, these names.

@@ -383,3 +383,46 @@ fn bind_mounts_show_contexts_and_stages_and_forget_what_is_written() {
     assert!(said.contains("`/nothing` is not in stage `stage`"), "{said}");
     assert_eq!(machine.count("root/active"), 0);
 }
+
+#[test]
+fn results_go_where_they_are_wanted() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let images = machine.ok(&["images", "-aq"]).0;
+    machine.dockerfile(
+        "FROM box AS build\nRUN mkdir /out && echo made > /out/file && ln -s file /out/link && chmod 750 /out/file && chown 7:8 /out/file\n\
+         FROM scratch\nCOPY --from=build /out /\n",
+    );
+    let build = |more: &[&str]| machine.ok(&[&["build", "--network", "none"], more, &["."]].concat());
+    build(&["-o", "local"]);
+    let local = machine.context().join("local");
+    let seen = String::from_utf8(run(&local, "stat -c '%a %u %g %n' file; readlink link; cat file")).unwrap();
+    assert_eq!(seen, "750 7 8 file\nfile\nmade\n");
+    build(&["-q", "-o", "type=tar,dest=files.tar"]);
+    let listed = "tar tf files.tar";
+    assert_eq!(run(&machine.context(), listed), b"file\nlink\n");
+    let (printed, _) = build(&["-q", "-o", "-"]);
+    assert_eq!(printed.as_bytes(), fs_err::read(machine.context().join("files.tar")).unwrap());
+    // None of these is an image of this machine's.
+    assert_eq!(machine.ok(&["images", "-aq"]).0, images);
+
+    build(&["-t", "made", "-o", "type=docker,dest=made.tar", "-o", "type=oci,tar=false,dest=layout"]);
+    let id = machine.inspect("made")["Id"].clone();
+    machine.ok(&["rmi", "made"]);
+    assert_eq!(machine.ok(&["load", "-i", "made.tar"]).0, "Loaded image: made:latest\n");
+    assert_eq!(machine.inspect("made")["Id"], id);
+    let layout = fs_err::read(machine.context().join("layout/oci-layout")).unwrap();
+    assert_eq!(layout, br#"{"imageLayoutVersion":"1.0.0"}"#);
+    build(&["-o", "type=image,name=named:1"]);
+    assert_eq!(machine.inspect("named:1")["Id"], id);
+    for (output, want) in [
+        ("type=registry", "there is no name to push"),
+        ("type=none", "type `none` is not there yet"),
+        ("/dev/null/x", "could not write `/dev/null/x`"),
+    ] {
+        let said = machine.refused(&["build", "--network", "none", "-o", output, "."], 1);
+        assert!(said.contains(want), "{output}: {said}");
+    }
+}

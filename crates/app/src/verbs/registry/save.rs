@@ -1,7 +1,6 @@
 //! `shipway save`
 
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use shipway_oci::Digest;
@@ -10,6 +9,7 @@ use crate::archive::{self, Wanted};
 use crate::cli::SaveArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::part_file;
 use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &SaveArgs, ui: &mut Ui) -> Result<u8, Failure> {
@@ -28,7 +28,11 @@ pub(crate) fn run(engine: &Engine, args: &SaveArgs, ui: &mut Ui) -> Result<u8, F
             archive::save(engine, &images, &mut out)?;
             out.flush().map_err(|error| unwritable(Path::new("-"), &error))?;
         }
-        Some(path) => to_file(engine, &images, path)?,
+        Some(path) => {
+            part_file::write(path, &|error| unwritable(path, error), |out| {
+                archive::save(engine, &images, out)
+            })?;
+        }
     }
     Ok(0)
 }
@@ -49,30 +53,6 @@ fn wanted(engine: &Engine, names: &[String]) -> Result<Vec<Wanted>, Failure> {
 
 fn key(image: &Wanted) -> (Digest, Digest) {
     (image.found.image_id, image.found.manifest)
-}
-
-/// Writes beside the file first: what was there stays if something goes wrong.
-fn to_file(engine: &Engine, images: &[Wanted], path: &Path) -> Result<(), Failure> {
-    let unwritable = |error: io::Error| unwritable(path, &error);
-    let special = fs_err::metadata(path).is_ok_and(|found| !found.is_file());
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = if special { path.to_owned() } else { path.with_file_name(name) };
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).mode(0o600);
-    let opened = if special { options.open(&part) } else { options.create_new(true).open(&part) };
-    let file = opened.map_err(unwritable)?;
-    let saved = (|| {
-        let mut out = BufWriter::with_capacity(1 << 18, &file);
-        archive::save(engine, images, &mut out)?;
-        out.flush().map_err(unwritable)?;
-        if special { Ok(()) } else { fs_err::rename(&part, path).map_err(unwritable) }
-    })();
-    if saved.is_err() && !special {
-        // The first error is the one that matters.
-        drop(fs_err::remove_file(&part));
-    }
-    saved
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
