@@ -4,12 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shipway_dockerfile::Dockerfile;
+use shipway_dockerfile::{Dockerfile, KnownImage};
 use shipway_layers::LayerStore;
+use shipway_oci::Reference;
 use shipway_store::Store;
 
 use crate::caches::Caches;
-use crate::plan::plan;
+use crate::lint::lint;
+use crate::plan::{Plan, PlannedImage, plan};
 use crate::seams::NoRemotes;
 use crate::solve::Solver;
 use crate::{BaseImages, BuildError, BuildRequest, Built, Event, Progress, Remotes, StepRunner};
@@ -59,14 +61,12 @@ impl Builder {
             None => check(&request.dockerfile)?,
         };
         self.progress.event(&Event::Loaded { source: &file.source });
-        for warning in &file.warnings {
-            self.progress.event(&Event::Warning { message: warning.message, span: Some(warning.span) });
-        }
         // Nothing that this build finds is collected before it has a name.
         let lease = self.store.lease();
         let _lease =
             lease.map_err(|source| BuildError::Store { action: "reserve the store's content", source })?;
         let plan = plan(&file, request, self)?;
+        self.warn(&file, request, &plan)?;
         self.progress.event(&Event::Planned { steps: &plan.steps });
         if !plan.unused_args.is_empty() {
             let names = plan.unused_args.join(" ");
@@ -74,6 +74,31 @@ impl Builder {
             self.progress.event(&Event::Warning { message: &message, span: None });
         }
         Solver::new(self, request, &plan).run()
+    }
+
+    /// Tells what is odd about the Dockerfile; where its author wants that, it is an error.
+    fn warn(&self, file: &Dockerfile, request: &BuildRequest, plan: &Plan) -> Result<(), BuildError> {
+        let image = |name: &str| {
+            let reference: Reference = name.parse().ok()?;
+            let is_it = |image: &&PlannedImage| {
+                image.name.rsplit_once('@').is_some_and(|(of, _)| of == reference.to_string())
+            };
+            let config = &plan.images.iter().find(is_it)?.image.config;
+            let platform = format!("{}/{}", config.os, config.architecture);
+            Some(KnownImage { env: config.config.env.clone(), platform })
+        };
+        let linted = lint(file, request, &image);
+        for warning in &linted.warnings {
+            let line = file.source.position(warning.span.start).line;
+            let message = format!("{}: {} (line {line})", warning.rule.name(), warning.message);
+            self.progress.event(&Event::Warning { message: &message, span: Some(warning.span) });
+        }
+        if linted.error && !linted.warnings.is_empty() {
+            let mut rules: Vec<String> = linted.warnings.iter().map(|warning| warning.rule.name()).collect();
+            rules.dedup();
+            return Err(BuildError::Lint { rules: rules.join(", ") });
+        }
+        Ok(())
     }
 
     /// Returns the caches of commands.

@@ -118,6 +118,16 @@ pub enum BuildError {
         /// The names that there are, or a near one.
         hint: String,
     },
+    /// The Dockerfile wants what its rules find to be an error.
+    #[error("the Dockerfile does not keep its own rules: {rules}")]
+    #[diagnostic(
+        code(build::lint),
+        help("see `shipway build --check`, or switch a rule off: `# check=skip=RULE`")
+    )]
+    Lint {
+        /// Their names.
+        rules: String,
+    },
     /// A base image cannot be had.
     #[error("{}: cannot get the image `{}`", .text.locate(*.span), .reference.familiar())]
     #[diagnostic(code(build::base_image))]

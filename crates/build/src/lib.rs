@@ -23,6 +23,7 @@ mod error;
 mod export;
 mod go_text;
 mod key;
+mod lint;
 mod metadata;
 mod plan;
 mod ports;
@@ -38,6 +39,7 @@ mod variables;
 pub use builder::{Builder, check, parse};
 pub use caches::{CacheMount, Caches};
 pub use error::{BuildError, Problem, SeamError, StepError};
+pub use lint::{Linted, lint};
 pub use progress::{CACHE_NOT_USED, Event, NOT_BUILT_BEFORE, Progress, Silent, StepInfo, StepKind};
 pub use request::{
     BuildNetwork, BuildRequest, Built, ContextSource, NamedContext, ProcessLimit, Secret, Stop,
@@ -46,4 +48,4 @@ pub use seams::{
     BaseImage, BaseImages, Fetched, MOUNT_STUBS, MountSource, Remotes, RunStep, StepMount, StepRunner,
     StubKind,
 };
-pub use shipway_dockerfile::{Dockerfile, Source, Span};
+pub use shipway_dockerfile::{Dockerfile, KnownImage, Rule, Source, Span, Warning};

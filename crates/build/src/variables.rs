@@ -31,6 +31,11 @@ impl Variables {
         variables
     }
 
+    /// Returns names and values.
+    pub(crate) fn to_pairs(&self) -> Vec<(String, String)> {
+        self.0.clone()
+    }
+
     /// Returns `NAME=value` texts.
     pub(crate) fn to_env(&self) -> Vec<String> {
         self.0.iter().map(|(name, value)| format!("{name}={value}")).collect()

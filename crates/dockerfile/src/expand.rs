@@ -30,7 +30,7 @@ pub struct Lexer {
 pub struct Expanded {
     /// The text.
     pub text: String,
-    /// Names that were used and are not set.
+    /// Names that were used and are not set; not those with something to take instead.
     pub unset: Vec<String>,
 }
 
@@ -362,7 +362,8 @@ impl<'a> Machine<'a> {
             return Err(ExpandError::UnsupportedModifier(format!("{colon}{modifier}")));
         }
         let (word, _) = self.until(Some('}'), trims)?;
-        let value = self.value(name);
+        // Who says what to take instead knows that it may not be set.
+        let value = if matches!(modifier, '-' | '+') { (self.variables)(name) } else { self.value(name) };
         if self.lexer.skip_unset && value.is_none() {
             return Ok(format!("${{{name}{colon}{modifier}{word}}}"));
         }

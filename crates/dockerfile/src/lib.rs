@@ -20,6 +20,7 @@ mod glob;
 mod heredoc;
 mod instruction;
 mod lines;
+mod lint;
 mod mount;
 mod parse;
 mod source;
@@ -35,7 +36,8 @@ pub use instruction::{
     AddOptions, ArgDeclaration, CommandLine, Copy, CopySource, Instruction, InstructionKind, KeyValue, Run,
     RunNetwork, Word,
 };
+pub use lint::{Checks, Facts, KnownImage, RULES, Rule, Warning, lint};
 pub use mount::{Mount, MountKind, ParseMountError, Sharing};
 pub use source::{Position, Source, Span, excerpt};
-pub use stages::{Dockerfile, Stage, Warning, parse, parse_trigger};
+pub use stages::{Dockerfile, GlobalArg, Stage, parse, parse_trigger};
 pub use suggest::suggest;

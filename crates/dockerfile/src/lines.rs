@@ -114,6 +114,8 @@ impl<'a> LineReader<'a> {
             let mut line = Logical { span, ..Logical::default() };
             let (text, mut continues) = self.strip_continuation(text);
             if text.is_empty() && !continues {
+                // What stands above it belongs to nothing below.
+                self.comments.clear();
                 continue;
             }
             line.push(text, start);

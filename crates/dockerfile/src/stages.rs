@@ -14,12 +14,23 @@ pub struct Dockerfile {
     pub source: Source,
     /// Directives at the top.
     pub directives: Directives,
-    /// ARGs before the first FROM, with the place of their instruction.
-    pub global_args: Vec<(ArgDeclaration, Span)>,
+    /// ARGs before the first FROM.
+    pub global_args: Vec<GlobalArg>,
     /// At least one.
     pub stages: Vec<Stage>,
-    /// What is odd but allowed.
-    pub warnings: Vec<Warning>,
+    /// Instructions with an empty line inside.
+    pub empty_continuations: Vec<Span>,
+}
+
+/// A variable that ARG declares before the first FROM.
+#[derive(Clone, Debug)]
+pub struct GlobalArg {
+    /// The declaration.
+    pub declaration: ArgDeclaration,
+    /// Where its instruction stands.
+    pub span: Span,
+    /// Comments directly above that.
+    pub comments: Vec<String>,
 }
 
 /// FROM and what follows.
@@ -37,15 +48,8 @@ pub struct Stage {
     pub span: Span,
     /// The instructions after it.
     pub instructions: Vec<Instruction>,
-}
-
-/// Something odd that does not stop a build.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// What.
-    pub message: &'static str,
-    /// Where.
-    pub span: Span,
+    /// Comments directly above FROM.
+    pub comments: Vec<String>,
 }
 
 /// Parses a Dockerfile; `name` is how messages call it.
@@ -75,17 +79,18 @@ fn parse_source(source: &Source) -> Result<Dockerfile, Located> {
     let mut reader = LineReader::new(source.text());
     let mut global_args = Vec::new();
     let mut stages: Vec<Stage> = Vec::new();
-    let mut warnings = Vec::new();
+    let mut empty_continuations = Vec::new();
     while let Some(mut line) = reader.next_line()? {
         let escape = reader.directives.escape;
         let heredocs =
             if accepts_heredocs(&line, escape) { reader.read_heredocs(&mut line)? } else { Vec::new() };
         if line.has_empty_continuation {
-            warnings.push(Warning { message: "an empty line inside of an instruction", span: line.span });
+            empty_continuations.push(line.span);
         }
         let instruction = match parse_line(&line, &heredocs, escape)? {
             Parsed::From { image, platform, name, span, text } => {
-                stages.push(Stage { name, image, platform, text, span, instructions: Vec::new() });
+                let comments = std::mem::take(&mut line.comments);
+                stages.push(Stage { name, image, platform, text, span, instructions: Vec::new(), comments });
                 continue;
             }
             Parsed::Instruction(instruction) => instruction,
@@ -93,7 +98,12 @@ fn parse_source(source: &Source) -> Result<Dockerfile, Located> {
         match (stages.last_mut(), instruction.kind) {
             (Some(stage), kind) => stage.instructions.push(Instruction { kind, ..instruction }),
             (None, InstructionKind::Arg(args)) => {
-                global_args.extend(args.into_iter().map(|arg| (arg, instruction.span)));
+                let (span, comments) = (instruction.span, &instruction.comments);
+                global_args.extend(args.into_iter().map(|declaration| GlobalArg {
+                    declaration,
+                    span,
+                    comments: comments.clone(),
+                }));
             }
             (None, kind) => {
                 return Err(Problem::BeforeFrom { instruction: kind.keyword() }.at(line.span));
@@ -103,7 +113,13 @@ fn parse_source(source: &Source) -> Result<Dockerfile, Located> {
     if stages.is_empty() {
         return Err(Problem::NoStages.at(Span::new(source.text().len(), source.text().len())));
     }
-    Ok(Dockerfile { source: source.clone(), directives: reader.directives, global_args, stages, warnings })
+    Ok(Dockerfile {
+        source: source.clone(),
+        directives: reader.directives,
+        global_args,
+        stages,
+        empty_continuations,
+    })
 }
 
 /// Decodes UTF-8; comments may hold anything.

@@ -1,5 +1,6 @@
 //! `shipway build`
 
+mod check;
 mod output;
 mod secret;
 
@@ -7,9 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use shipway_build::{
-    BuildNetwork, BuildRequest, Built, ContextSource, Dockerfile, NamedContext, ProcessLimit, Stop,
-};
+use shipway_build::{BuildNetwork, BuildRequest, Built, ContextSource, NamedContext, ProcessLimit, Stop};
 use shipway_distribution::Progress;
 use shipway_oci::{MediaType, Platform};
 
@@ -35,23 +34,12 @@ const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipwa
 pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let [context] = args.context.as_slice() else { return Err(Failure::plain(USAGE)) };
     let style = style(args)?;
-    if args.check && args.file.as_deref() != Some(Path::new("-")) && Path::new(context).is_dir() {
-        let dockerfile = args.file.clone().unwrap_or_else(|| Path::new(context).join("Dockerfile"));
-        return check(&shipway_build::check(&dockerfile)?, ui);
-    }
     let outputs = output::parse(&args.outputs)?;
     let platform = platform(args)?;
     let stopping = Stopping::hold()?;
     let stop = stopping.build.clone();
     let prepared = contexts::prepare(engine, context, args.file.as_deref(), &stop);
     let prepared = prepared.map_err(|failure| stopping.failed(failure))?;
-    if args.check {
-        let file = match &prepared.text {
-            Some(text) => shipway_build::parse(&prepared.dockerfile, text)?,
-            None => shipway_build::check(&prepared.dockerfile)?,
-        };
-        return check(&file, ui);
-    }
     let named = named_contexts(engine, args, &stop).map_err(|failure| stopping.failed(failure))?;
     let mut request = BuildRequest {
         stop,
@@ -60,6 +48,9 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         contexts: named.iter().map(|(context, _files)| context.clone()).collect(),
         ..request(prepared.context.clone(), prepared.dockerfile.clone(), args)?
     };
+    if args.check {
+        return check::run(engine, &request, ui);
+    }
     let mut push = args.push;
     for output in &outputs {
         if let Output::Image { names, push: pushes } = output {
@@ -154,20 +145,6 @@ fn metadata(request: &BuildRequest, built: &Built) -> Value {
         said["image.name"] = json!(names.join(","));
     }
     said
-}
-
-/// Shows what is odd about a Dockerfile. Compat: buildx, a warning is enough to fail.
-fn check(file: &Dockerfile, ui: &mut Ui) -> Result<u8, Failure> {
-    for warning in &file.warnings {
-        ui.line(format!("{}: {}", file.source.locate(warning.span), warning.message));
-    }
-    let found = match file.warnings.len() {
-        0 => "no warnings found.".to_owned(),
-        1 => "1 warning has been found!".to_owned(),
-        count => format!("{count} warnings have been found!"),
-    };
-    ui.line(format!("Check complete, {found}"));
-    Ok(u8::from(!file.warnings.is_empty()))
 }
 
 fn platform(args: &BuildArgs) -> Result<Option<Platform>, Failure> {

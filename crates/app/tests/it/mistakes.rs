@@ -98,8 +98,8 @@ fn what_cannot_be_built_is_told_with_what_to_do() {
     for (args, wanted) in [
         (&["app"][..], &["cannot read the Dockerfile `app/Dockerfile`", "or name one with -f"][..]),
         (&["nowhere"], &["the build context `nowhere` is no directory", "hint: "]),
-        (&["https://example/x.git"], &["is not there yet", "name a directory"]),
-        (&["-"], &["is not there yet", "name a directory"]),
+        (&["https://example/x.git"], &["`git fetch` failed: ", "hint: see that this address can be reached"]),
+        (&["-"], &["Dockerfile:1:1: ", "hint: "]),
         (
             &["-f", "app/typo", "app"],
             &[
@@ -252,4 +252,52 @@ fn a_build_on_a_terminal_is_drawn_and_leaves_the_whole_story() {
         assert!(last.contains(wanted), "{wanted:?} in {last:?}");
     }
     assert!(!text.contains("\u{1b}[?25l"), "the cursor is never hidden");
+}
+
+#[test]
+fn what_is_odd_is_told_by_its_rule() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new();
+    place.write("app/Dockerfile", "FROM scratch AS Big\nCOPY left out /\nMAINTAINER me\n");
+    place.write("app/left", "x");
+    place.write("app/out", "x");
+    place.write("app/.dockerignore", "out\n");
+    let check = |args: &[&str]| {
+        let output = place.command(&[&["build", "--check"], args].concat()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = check(&["app"]);
+    assert_eq!(code, Some(1));
+    let want = "Check complete, 3 warnings have been found!\n\nWARNING: StageNameCasing - \
+                https://docs.docker.com/go/dockerfile/rule/stage-name-casing/\n";
+    assert!(said.starts_with(want), "{said}");
+    for want in [
+        "\nWARNING: CopyIgnoredFile - ",
+        "   2 | >>> COPY left out /\n",
+        "\nWARNING: MaintainerDeprecated - ",
+    ] {
+        assert!(said.contains(want), "{want}: {said}");
+    }
+    let argument = "BUILDKIT_DOCKERFILE_CHECK=skip=all";
+    assert_eq!(
+        check(&["--build-arg", argument, "app"]),
+        (Some(0), "Check complete, no warnings found.\n".to_owned())
+    );
+
+    // A build tells of them, and goes on unless its Dockerfile wants no such thing.
+    place.write("app/Dockerfile", "FROM scratch AS Big\nCOPY left /\n");
+    let output = place.command(&["build", "-t", "odd", "app"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() && said.contains("warning: StageNameCasing: ") && said.contains("(line 1)\n"),
+        "{said}"
+    );
+    place.write("app/Dockerfile", "# check=error=true\nFROM scratch AS Big\nCOPY left /\n");
+    let said = place.refusal(&["build", "-t", "odd", "app"]);
+    assert!(
+        said.contains("does not keep its own rules: StageNameCasing") && said.contains("hint: "),
+        "{said}"
+    );
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use shipway_dockerfile::{
-    Copy, Dockerfile, Instruction, InstructionKind, Lexer, Span, Stage, parse_trigger, suggest,
+    Copy, Dockerfile, GlobalArg, Instruction, InstructionKind, Lexer, Span, Stage, parse_trigger, suggest,
 };
 use shipway_oci::{Platform, Reference};
 
@@ -112,7 +112,7 @@ impl Planner<'_> {
     }
 
     fn global_args(&mut self) -> Result<(), BuildError> {
-        for (arg, span) in &self.file.global_args {
+        for GlobalArg { declaration: arg, span, .. } in &self.file.global_args {
             let given = self.request.build_args.iter().rev().find(|(name, _)| *name == arg.name);
             let value = match (given, &arg.default) {
                 (Some((_, value)), _) => Some(value.clone()),
@@ -380,7 +380,7 @@ impl Planner<'_> {
             "BUILDKIT_BUILD_NAME",
         ];
         let declared = |name: &str| {
-            self.file.global_args.iter().any(|(arg, _)| arg.name == name)
+            self.file.global_args.iter().any(|arg| arg.declaration.name == name)
                 || self.file.stages.iter().flat_map(|stage| &stage.instructions).any(|instruction| {
                     matches!(&instruction.kind, InstructionKind::Arg(args) if args.iter().any(|arg| arg.name == name))
                 })

@@ -179,8 +179,11 @@ fn stages_names_and_global_arguments() {
     let text = "# syntax=docker/dockerfile:1\nARG V=1 W\nFROM --platform=$BUILDPLATFORM go:$V AS Build\nRUN x\nFROM build\n";
     let file = parse("f", text.as_bytes()).unwrap();
     assert_eq!(file.directives.syntax.as_deref(), Some("docker/dockerfile:1"));
-    let args: Vec<_> =
-        file.global_args.iter().map(|(arg, _)| (arg.name.as_str(), arg.default.as_deref())).collect();
+    let args: Vec<_> = file
+        .global_args
+        .iter()
+        .map(|arg| (arg.declaration.name.as_str(), arg.declaration.default.as_deref()))
+        .collect();
     assert_eq!(args, [("V", Some("1")), ("W", None)]);
     let stages: Vec<_> = file.stages.iter().map(|s| (s.name.as_deref(), s.image.text.as_str())).collect();
     assert_eq!(stages, [(Some("build"), "go:$V"), (None, "build")]);
