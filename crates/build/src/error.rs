@@ -282,6 +282,20 @@ pub enum Problem {
         /// Its id.
         id: String,
     },
+    /// A command has left a secret in a file of the image.
+    #[error("the secret `{id}` is in `{path}`")]
+    #[diagnostic(
+        code(build::secret_in_layer),
+        help(
+            "everybody who has the image could read it: remove the file in the same RUN, or keep the secret out of it"
+        )
+    )]
+    SecretInLayer {
+        /// The secret's id.
+        id: String,
+        /// The file.
+        path: String,
+    },
     /// The file system refused.
     #[error("cannot {action} `{path}`")]
     #[diagnostic(code(build::io))]

@@ -7,6 +7,7 @@
 mod binds;
 mod copies;
 mod fetches;
+mod leaks;
 mod runs;
 mod steps;
 mod stubs;

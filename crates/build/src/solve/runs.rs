@@ -7,6 +7,7 @@ use shipway_dockerfile::{Mount, MountKind, Sharing};
 use shipway_layers::Snapshot;
 
 use super::binds::Bind;
+use super::leaks::{Redact, check, needles};
 use super::stubs::Stubs;
 use super::{Outcome, Solver};
 use crate::caches::Held;
@@ -26,6 +27,8 @@ pub(super) struct Mounts {
     described: Vec<String>,
     /// Variables that hold secrets.
     env: Vec<String>,
+    /// Ids of the secrets that the command gets.
+    secrets: Vec<String>,
     /// Caches to take when the command really runs.
     caches: Vec<(String, Mount)>,
     /// What of contexts and stages to show when the command really runs.
@@ -41,6 +44,7 @@ impl Solver<'_> {
             mounts: Vec::new(),
             described: Vec::new(),
             env: Vec::new(),
+            secrets: Vec::new(),
             caches: Vec::new(),
             binds: Vec::new(),
             held: Vec::new(),
@@ -91,6 +95,7 @@ impl Solver<'_> {
         let Some(secret) = self.request.secrets.iter().find(|secret| secret.id == id) else {
             return if mount.required { Err(Problem::MissingSecret { id }) } else { Ok(()) };
         };
+        all.secrets.push(id);
         if let Some(name) = &mount.env {
             all.env.push(format!("{name}={}", String::from_utf8_lossy(&secret.content)));
         }
@@ -204,12 +209,16 @@ impl Solver<'_> {
             shm_size: self.request.shm_size,
             stop: self.stop.clone(),
         };
-        let mut output = StepOutput { progress: &*self.builder.progress, step: &step.info };
+        let secrets = self.request.secrets.iter().filter(|secret| mounts.secrets.contains(&secret.id));
+        let needles = needles(secrets);
+        let output = StepOutput { progress: &*self.builder.progress, step: &step.info };
+        let mut output = Redact::new(output, &needles);
         let code = self
             .builder
             .runner
             .run(&run_step, &mut output)
             .map_err(|source| Problem::Runner { command: command.clone(), source })?;
+        output.finish().map_err(Problem::io("show", "the command's output"))?;
         if self.stop.is_set() {
             return Err(Problem::Cancelled);
         }
@@ -218,7 +227,7 @@ impl Solver<'_> {
         }
         stubs.remove()?;
         drop(held);
-        Ok(())
+        check(&snapshot.upper, &needles)
     }
 }
 

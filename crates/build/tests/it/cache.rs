@@ -182,7 +182,11 @@ fn secrets_are_in_no_key_no_row_and_no_document() {
     );
     request.secrets = vec![Secret { id: "s".to_owned(), content: CANARY.as_bytes().to_vec() }];
     let first = bench.run(&request).unwrap();
-    assert!(bench.log.lines("OUTPUT").iter().any(|line| line.contains(CANARY)), "the command gets it");
+    let printed = bench.log.lines("OUTPUT").join("\n");
+    assert!(
+        printed.contains("=file **** 400;") && !printed.contains(CANARY),
+        "the command gets it: {printed}"
+    );
     assert!(!format!("{request:?}").contains(CANARY));
     request.secrets[0].content = b"another".to_vec();
     let second = bench.run(&request).unwrap();

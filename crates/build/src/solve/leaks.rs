@@ -1,0 +1,152 @@
+//! Secrets where they must not be: in what a command prints, and in the files that it leaves.
+
+use std::io::{self, Read as _, Write};
+use std::path::{Path, PathBuf};
+
+use shipway_linux::{Kind, Root};
+
+use crate::{Problem, Secret};
+
+/// A shorter secret is found everywhere by chance.
+const SHORTEST: usize = 8;
+/// Bytes of a file that are looked at at a time.
+const PIECE: usize = 1 << 20;
+const STARS: &[u8] = b"****";
+
+/// Returns what must not appear of secrets. Those that end with a line are not needed with it.
+pub(super) fn needles<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Vec<(&'a str, &'a [u8])> {
+    secrets
+        .map(|secret| (secret.id.as_str(), secret.content.trim_ascii()))
+        .filter(|(_, bytes)| bytes.len() >= SHORTEST)
+        .collect()
+}
+
+/// Looks for secrets in the files that a command has left.
+pub(super) fn check(upper: &Path, needles: &[(&str, &[u8])]) -> Result<(), Problem> {
+    if needles.is_empty() {
+        return Ok(());
+    }
+    let root = Root::open(upper).map_err(Problem::io("open", "the step's changes"))?;
+    let mut todo = vec![PathBuf::new()];
+    while let Some(directory) = todo.pop() {
+        let at = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
+        for (name, metadata) in root.entries(at).map_err(Problem::io("read", at))? {
+            let path = directory.join(name);
+            match metadata.kind {
+                Kind::Directory => todo.push(path),
+                Kind::File => {
+                    let found = find(&root, &path, needles).map_err(Problem::io("read", &path))?;
+                    if let Some(id) = found {
+                        let path = format!("/{}", path.display());
+                        return Err(Problem::SecretInLayer { id: id.to_owned(), path });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the id of a secret that a file contains.
+fn find<'n>(root: &Root, path: &Path, needles: &[(&'n str, &[u8])]) -> io::Result<Option<&'n str>> {
+    let longest = needles.iter().map(|(_, bytes)| bytes.len()).max().unwrap_or_default();
+    let mut file = root.open_file(path)?;
+    let mut buffer = Vec::new();
+    loop {
+        // One may begin in one piece and end in the next.
+        let kept = buffer.len().min(longest - 1);
+        buffer.drain(..buffer.len() - kept);
+        let read = (&mut file).take(PIECE as u64).read_to_end(&mut buffer)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        for (id, bytes) in needles {
+            if memchr::memmem::find(&buffer, bytes).is_some() {
+                return Ok(Some(id));
+            }
+        }
+    }
+}
+
+/// Writes stars in the place of secrets. What may be the beginning of one waits for the rest, at most until this goes.
+pub(super) struct Redact<'n, W: Write> {
+    inner: W,
+    needles: Vec<&'n [u8]>,
+    waiting: Vec<u8>,
+}
+
+impl<'n, W: Write> Redact<'n, W> {
+    pub(super) fn new(inner: W, needles: &[(&str, &'n [u8])]) -> Self {
+        Self { inner, needles: needles.iter().map(|(_, bytes)| *bytes).collect(), waiting: Vec::new() }
+    }
+
+    /// Writes what waits.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        let rest = std::mem::take(&mut self.waiting);
+        if rest.is_empty() { Ok(()) } else { self.inner.write_all(&rest) }
+    }
+}
+
+impl<W: Write> Write for Redact<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.needles.is_empty() {
+            return self.inner.write(bytes);
+        }
+        self.waiting.extend_from_slice(bytes);
+        for needle in &self.needles {
+            while let Some(at) = memchr::memmem::find(&self.waiting, needle) {
+                self.waiting.splice(at..at + needle.len(), STARS.iter().copied());
+            }
+        }
+        let begins = |length: &usize| {
+            let end = &self.waiting[self.waiting.len() - length..];
+            self.needles.iter().any(|needle| needle.len() > *length && needle.starts_with(end))
+        };
+        let longest = self.needles.iter().map(|needle| needle.len()).max().unwrap_or_default();
+        let kept = (1..longest.min(self.waiting.len() + 1)).rev().find(begins).unwrap_or_default();
+        let ready: Vec<u8> = self.waiting.drain(..self.waiting.len() - kept).collect();
+        if !ready.is_empty() {
+            self.inner.write_all(&ready)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_printed_however_they_come() {
+        let needles: [(&str, &[u8]); 2] = [("a", b"secret-one"), ("b", b"secret-two")];
+        let text = b"x secret-one, secret-tw secret-twosecret-one secre";
+        for size in 1..text.len() {
+            let mut out = Vec::new();
+            let mut redact = Redact::new(&mut out, &needles);
+            text.chunks(size).for_each(|piece| redact.write_all(piece).unwrap());
+            redact.finish().unwrap();
+            assert_eq!(String::from_utf8_lossy(&out), "x ****, secret-tw ******** secre", "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_a_secret_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::create_dir(dir.path().join("deep")).unwrap();
+        let mut bytes = vec![b'x'; PIECE - 4];
+        fs_err::write(dir.path().join("deep/file"), &bytes).unwrap();
+        let secret = Secret { id: "key".to_owned(), content: b"secret-one\n".to_vec() };
+        let short = Secret { id: "short".to_owned(), content: b"xxxx".to_vec() };
+        let needles = needles([&secret, &short].into_iter());
+        check(dir.path(), &needles).unwrap();
+        bytes.extend(b"secret-one");
+        fs_err::write(dir.path().join("deep/file"), &bytes).unwrap();
+        let problem = check(dir.path(), &needles).unwrap_err().to_string();
+        assert_eq!(problem, "the secret `key` is in `/deep/file`");
+    }
+}
