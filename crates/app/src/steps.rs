@@ -1,5 +1,6 @@
 //! RUN steps as containers.
 
+mod agent;
 mod network;
 
 use std::io::{Read as _, Write};
@@ -9,7 +10,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use shipway_build::{BuildNetwork, MountSource, RunStep, SeamError, StepRunner};
+use shipway_build::{BuildNetwork, MountSource, RunStep, SeamError, StepMount, StepRunner};
 use shipway_runtime::{
     CapabilityProfile, ContainerSpec, Containers, Mount, MountKind, Network, ProcessLimit, Rootfs,
     RuntimeError, StdIo,
@@ -19,6 +20,7 @@ use crate::claim::Claim;
 use crate::engine::Engine;
 use crate::host_ca;
 use crate::roots::Roots;
+use crate::steps::agent::Agent;
 use crate::steps::network::StepNetwork;
 
 /// How often a running step looks whether it should stop.
@@ -61,8 +63,10 @@ impl StepRunner for ContainerSteps {
         let _claim = Claim::take(&self.roots, &id).map_err(SeamError::new)?;
         let scratch = Scratch::new(self.roots.state.join("steps").join(&id))?;
         let network = self.network_of(step, output)?;
-        let spec =
-            ContainerSpec { network: network.0, resolv_conf: network.1, ..self.spec(id, step, &scratch)? };
+        // They go with the step.
+        let mut agents = Vec::new();
+        let spec = self.spec(id, step, (&scratch, &mut agents))?;
+        let spec = ContainerSpec { network: network.0, resolv_conf: network.1, ..spec };
         let (mut reader, writer) = std::io::pipe().map_err(output_error)?;
         let stderr = writer.try_clone().map_err(output_error)?;
         let streams = StdIo::Streams { stdin: Stdio::null(), stdout: writer.into(), stderr: stderr.into() };
@@ -118,39 +122,15 @@ impl ContainerSteps {
         }
     }
 
-    fn spec(&self, id: String, step: &RunStep, scratch: &Scratch) -> Result<ContainerSpec, SeamError> {
+    fn spec(
+        &self,
+        id: String,
+        step: &RunStep,
+        (scratch, agents): (&Scratch, &mut Vec<Agent>),
+    ) -> Result<ContainerSpec, SeamError> {
         let mut mounts = Vec::new();
         for (number, mount) in step.mounts.iter().enumerate() {
-            let bind = |source: PathBuf, read_only| Mount {
-                kind: MountKind::Bind(source),
-                target: PathBuf::from(&mount.target),
-                read_only,
-                size: None,
-            };
-            mounts.push(match &mount.source {
-                // Made by the builder; the number stays valid while the step runs.
-                MountSource::Bind { fd, sub, .. } => Mount {
-                    kind: MountKind::Detached {
-                        link: PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd())),
-                        sub: sub.clone(),
-                    },
-                    target: PathBuf::from(&mount.target),
-                    read_only: false,
-                    size: None,
-                },
-                MountSource::Cache { directory, read_only } => bind(directory.clone(), *read_only),
-                MountSource::Tmpfs { size } => Mount {
-                    kind: MountKind::Tmpfs,
-                    target: PathBuf::from(&mount.target),
-                    read_only: false,
-                    size: *size,
-                },
-                MountSource::File { content, mode, uid, gid } => {
-                    let path = scratch.file(&number.to_string(), content, *mode)?;
-                    std::os::unix::fs::chown(&path, Some(*uid), Some(*gid)).map_err(prepare(&path))?;
-                    bind(path, true)
-                }
-            });
+            mounts.push(mount_of(mount, number, scratch, agents)?);
         }
         let mut env = step.env.clone();
         if step.host_ca {
@@ -197,6 +177,37 @@ impl ContainerSteps {
             ..ContainerSpec::default()
         })
     }
+}
+
+/// Returns what a step's mount is to the runtime.
+fn mount_of(
+    mount: &StepMount,
+    number: usize,
+    scratch: &Scratch,
+    agents: &mut Vec<Agent>,
+) -> Result<Mount, SeamError> {
+    let target = PathBuf::from(&mount.target);
+    let (kind, read_only, size) = match &mount.source {
+        // Made by the builder; the number stays valid while the step runs.
+        MountSource::Bind { fd, sub, .. } => {
+            let link = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd()));
+            (MountKind::Detached { link, sub: sub.clone() }, false, None)
+        }
+        MountSource::Cache { directory, read_only } => (MountKind::Bind(directory.clone()), *read_only, None),
+        MountSource::Tmpfs { size } => (MountKind::Tmpfs, false, *size),
+        MountSource::Agent { socket, mode, uid, gid } => {
+            let path = scratch.dir.join(format!("agent-{number}"));
+            let agent = Agent::open(&path, socket, (*mode, *uid, *gid)).map_err(prepare(&path))?;
+            agents.push(agent);
+            (MountKind::Bind(path), false, None)
+        }
+        MountSource::File { content, mode, uid, gid } => {
+            let path = scratch.file(&number.to_string(), content, *mode)?;
+            std::os::unix::fs::chown(&path, Some(*uid), Some(*gid)).map_err(prepare(&path))?;
+            (MountKind::Bind(path), true, None)
+        }
+    };
+    Ok(Mount { kind, target, read_only, size })
 }
 
 /// Files of one step, gone with it.

@@ -282,6 +282,16 @@ pub enum Problem {
         /// Its id.
         id: String,
     },
+    /// An ssh agent that a mount requires was not given.
+    #[error("the ssh agent `{id}` was not given")]
+    #[diagnostic(
+        code(build::no_agent),
+        help("give it with --ssh {id}, and start an agent: `eval $(ssh-agent); ssh-add`")
+    )]
+    MissingAgent {
+        /// Its id.
+        id: String,
+    },
     /// A command has left a secret in a file of the image.
     #[error("the secret `{id}` is in `{path}`")]
     #[diagnostic(

@@ -45,6 +45,8 @@ pub struct BuildRequest {
     pub host_ca: bool,
     /// What to build for; this machine by default.
     pub platform: Option<Platform>,
+    /// `--ssh`: ids of agents, and their sockets.
+    pub agents: Vec<(String, PathBuf)>,
     /// `--secret`
     pub secrets: Vec<Secret>,
     /// Stops the build when it is set.

@@ -111,6 +111,17 @@ pub enum MountSource {
         /// Limit in bytes.
         size: Option<u64>,
     },
+    /// A socket that leads to an ssh agent.
+    Agent {
+        /// The agent's own.
+        socket: PathBuf,
+        /// Permissions of the step's.
+        mode: u32,
+        /// Owner of that.
+        uid: u32,
+        /// Group of that.
+        gid: u32,
+    },
     /// A file that lives in memory only: a secret or an inline script.
     File {
         /// Its bytes.
@@ -132,6 +143,7 @@ impl fmt::Debug for MountSource {
                 write!(f, "Cache({}, read_only: {read_only})", directory.display())
             }
             Self::Tmpfs { size } => write!(f, "Tmpfs({size:?})"),
+            Self::Agent { socket, .. } => write!(f, "Agent({})", socket.display()),
             Self::File { mode, uid, gid, .. } => write!(f, "File(****, {mode:o}, {uid}:{gid})"),
         }
     }

@@ -32,7 +32,6 @@ pub(super) const BUILD: &[Flag] = &[
     Flag::value("sbom", RECORDS),
     Flag::value("security-opt", RESOURCES),
     Flag::switch("squash", "").ignored("each step stays a layer"),
-    Flag::value("ssh", "use a secret: --secret id=key,src=FILE and RUN --mount=type=secret"),
 ];
 
 /// `docker images`.

@@ -101,6 +101,9 @@ pub(crate) struct BuildArgs {
     /// A secret for RUN --mount=type=secret: id=ID, and src=FILE or env=NAME
     #[arg(long = "secret", value_name = "SECRET")]
     pub(crate) secrets: Vec<String>,
+    /// An ssh agent for RUN --mount=type=ssh: `default`, or ID=SOCKET
+    #[arg(long = "ssh", value_name = "ID[=SOCKET]")]
+    pub(crate) ssh: Vec<String>,
     /// What to build for; only this machine's own platform yet
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,

@@ -426,3 +426,45 @@ fn results_go_where_they_are_wanted() {
         assert!(said.contains(want), "{output}: {said}");
     }
 }
+
+#[test]
+fn secrets_and_agents_reach_a_step_and_stay_out_of_the_image() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    fs_err::write(machine.context().join("token"), "canary-7f3a\n").unwrap();
+    let build = |text: &str, more: &[&str]| {
+        machine.dockerfile(text);
+        let args = ["build", "--network", "none", "-t", "kept", "--secret", "id=token,src=token"];
+        build_from(&machine, &[&args[3..], more, &["."]].concat(), b"")
+    };
+    let (code, said) = build("FROM box\nRUN --mount=type=secret,id=token cat /run/secrets/token\n", &[]);
+    assert!(code == Some(0) && said.contains(" ****\n") && !said.contains("canary"), "{said}");
+    let leak = "FROM box\nRUN --mount=type=secret,id=token,env=T mkdir /deep && echo a $T b > /deep/file\n";
+    let (code, said) = build(leak, &[]);
+    assert!(code == Some(1) && said.contains("the secret `token` is in `/deep/file`"), "{said}");
+
+    let path = machine.dir.path().join("agent");
+    let agent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        for mut connection in agent.incoming().flatten() {
+            std::io::Write::write_all(&mut connection, b"an agent\n").unwrap();
+        }
+    });
+    let ask =
+        "FROM box\nRUN --mount=type=ssh,mode=0666 nc local:$SSH_AUTH_SOCK </dev/null; ls -l $SSH_AUTH_SOCK\n";
+    let (code, said) = build(ask, &["--ssh", &format!("default={}", path.display())]);
+    assert!(
+        code == Some(0) && said.contains("srw-rw-rw-") && said.contains("/run/buildkit/ssh_agent.0"),
+        "{said}"
+    );
+    let there = machine.ok(&["run", "--rm", "--network", "none", "kept", "ls -d /run || true"]);
+    assert_eq!(there.0, "", "nothing of it is in the image");
+    for (flag, want) in
+        [("default=token", "is no agent's socket"), ("default=/nowhere", "--ssh `default=/nowhere`: ")]
+    {
+        let said = machine.refused(&["build", "--ssh", flag, "."], 1);
+        assert!(said.contains(want), "{flag}: {said}");
+    }
+}

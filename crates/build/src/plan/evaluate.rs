@@ -229,12 +229,6 @@ impl Evaluation {
             expanded.map(|expanded| expanded.text)
         })
         .map_err(Problem::Mount)?;
-        if mount.kind == MountKind::Ssh {
-            return Err(Problem::Unsupported {
-                what: "RUN --mount=type=ssh".to_owned(),
-                help: "give a key as a secret: --mount=type=secret,id=NAME",
-            });
-        }
         if mount.kind == MountKind::Secret && mount.target.is_none() && mount.env.is_none() {
             let id = mount
                 .id
@@ -249,7 +243,7 @@ impl Evaluation {
                 return Err(Problem::invalid("a mount's target cannot be `/`"));
             }
             mount.target = Some(target.trim_end_matches('/').to_owned());
-        } else if mount.kind != MountKind::Secret {
+        } else if !matches!(mount.kind, MountKind::Secret | MountKind::Ssh) {
             return Err(Problem::invalid("a mount needs a target"));
         }
         Ok(mount)

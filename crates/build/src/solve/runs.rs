@@ -80,10 +80,33 @@ impl Solver<'_> {
                     all.caches.push((id, mount.clone()));
                 }
                 MountKind::Secret => self.secret(mount, &mut all)?,
-                MountKind::Ssh => {}
+                MountKind::Ssh => self.agent(mount, &mut all)?,
             }
         }
         Ok(all)
+    }
+
+    /// Compat: BuildKit, where agents are found that name no target.
+    fn agent(&self, mount: &Mount, all: &mut Mounts) -> Result<(), Problem> {
+        let id = mount.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| "default".to_owned());
+        all.described.push(format!("ssh {id} {:?} {:?}", mount.target, mount.mode));
+        let Some((_, agent)) = self.request.agents.iter().find(|(known, _)| *known == id) else {
+            return if mount.required { Err(Problem::MissingAgent { id }) } else { Ok(()) };
+        };
+        let is_agent = |mount: &&StepMount| matches!(mount.source, MountSource::Agent { .. });
+        let number = all.mounts.iter().filter(is_agent).count();
+        let target = mount.target.clone().unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{number}"));
+        if number == 0 {
+            all.env.push(format!("SSH_AUTH_SOCK={target}"));
+        }
+        let source = MountSource::Agent {
+            socket: agent.clone(),
+            mode: mount.mode.unwrap_or(0o600),
+            uid: mount.uid.unwrap_or(0),
+            gid: mount.gid.unwrap_or(0),
+        };
+        all.mounts.push(StepMount { target, source });
+        Ok(())
     }
 
     fn secret(&self, mount: &Mount, all: &mut Mounts) -> Result<(), Problem> {
@@ -233,7 +256,7 @@ impl Solver<'_> {
 
 fn stub_kind(source: &MountSource) -> StubKind {
     match source {
-        MountSource::File { .. } => StubKind::File,
+        MountSource::File { .. } | MountSource::Agent { .. } => StubKind::File,
         MountSource::Cache { .. } | MountSource::Tmpfs { .. } => StubKind::Directory,
         MountSource::Bind { is_directory: true, .. } => StubKind::Directory,
         MountSource::Bind { .. } => StubKind::File,

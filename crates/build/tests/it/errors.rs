@@ -98,7 +98,7 @@ fn mistakes_point_at_their_instruction_and_say_what_to_do() {
         ("url", "FROM debian\nADD https://example.invalid/x /", "cannot fetch `https://example.invalid/x`"),
         ("url in copy", "FROM debian\nCOPY https://example.invalid/x /", "only ADD does"),
         ("security", "FROM debian\nRUN --security=insecure x", "not supported yet"),
-        ("ssh", "FROM debian\nRUN --mount=type=ssh x", "RUN --mount=type=ssh is not supported yet"),
+        ("ssh", "FROM debian\nRUN --mount=type=ssh,required x", "the ssh agent `default` was not given"),
         (
             "required secret",
             "FROM debian\nRUN --mount=type=secret,id=s,required x",
