@@ -170,12 +170,7 @@ impl Planner<'_> {
             _ => platform.unwrap_or_else(|| self.platform.clone()),
         };
         let (state, triggers) = match base {
-            Origin::Scratch => (StageState::scratch(&platform), Vec::new()),
-            Origin::Context(_) => {
-                let what = format!("FROM the directory that --build-context names `{name}`");
-                let help = "start from `scratch` and COPY --from it";
-                return Err(self.fail(Problem::Unsupported { what, help }, span));
-            }
+            Origin::Scratch | Origin::Context(_) => (StageState::scratch(&platform), Vec::new()),
             Origin::Image(image) => {
                 let config = &self.images[image].image.config;
                 (StageState::of_image(config), config.config.on_build.clone())
@@ -186,6 +181,20 @@ impl Planner<'_> {
             }
         };
         let mut instructions = Vec::new();
+        let base = match base {
+            // Compat: BuildKit, what is in the directory is all that there is.
+            Origin::Context(_) => {
+                let copy = parse_trigger(&format!("COPY --from={name} / /"), &self.file.source, stage.span)
+                    .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
+                instructions.push(Resolved {
+                    instruction: copy,
+                    is_trigger: false,
+                    origins: vec![Some(base)],
+                });
+                Origin::Scratch
+            }
+            base => base,
+        };
         for trigger in &triggers {
             let instruction = parse_trigger(trigger, &self.file.source, stage.span)
                 .map_err(|error| BuildError::Dockerfile(Box::new(error)))?;
