@@ -48,4 +48,6 @@ pub use seams::{
     BaseImage, BaseImages, Fetched, MOUNT_STUBS, MountSource, Remotes, RunStep, StepMount, StepRunner,
     StubKind,
 };
-pub use shipway_dockerfile::{Dockerfile, KnownImage, Rule, Source, Span, Warning};
+pub use shipway_dockerfile::{
+    Dockerfile, InstructionKind, KnownImage, Mount, MountKind, Rule, Source, Span, Stage, Warning,
+};

@@ -13,7 +13,6 @@ pub(super) const BUILD: &[Flag] = &[
     Flag::value("builder", "there is one builder; leave it out"),
     Flag::value("cache-from", "steps are cached on this machine; leave it out"),
     Flag::value("cache-to", "steps are cached on this machine; leave it out"),
-    Flag::value("call", "use --check, or build"),
     Flag::value("cgroup-parent", RESOURCES),
     Flag::switch("compress", "").ignored("the context is read in place"),
     Flag::value("cpu-period", "").ignored(OLD_BUILDER),

@@ -107,6 +107,9 @@ pub(crate) struct BuildArgs {
     /// What to build for; only this machine's own platform yet
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
+    /// Build nothing, and show what the Dockerfile offers: `check`, `targets`, `outline`, each also with `,format=json`
+    #[arg(long, value_name = "QUESTION", default_value = "build", hide_default_value = true)]
+    pub(crate) call: String,
     /// Look for mistakes in the Dockerfile and build nothing
     #[arg(long)]
     pub(crate) check: bool,

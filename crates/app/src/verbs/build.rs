@@ -1,5 +1,6 @@
 //! `shipway build`
 
+mod call;
 mod check;
 mod output;
 mod secret;
@@ -23,6 +24,7 @@ use crate::pulls::Silent;
 use crate::tasks::Stopping;
 use crate::transfers::{Direction, Transfers};
 use crate::ui::Ui;
+use crate::verbs::build::call::Question;
 use crate::verbs::build::output::Output;
 use crate::verbs::registry::push;
 use crate::verbs::run::{extra_host, limits};
@@ -34,6 +36,7 @@ const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipwa
 pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let [context] = args.context.as_slice() else { return Err(Failure::plain(USAGE)) };
     let style = style(args)?;
+    let question = if args.check { Some(Question::Check) } else { call::parse(&args.call)? };
     let outputs = output::parse(&args.outputs)?;
     let platform = platform(args)?;
     let stopping = Stopping::hold()?;
@@ -48,8 +51,8 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         contexts: named.iter().map(|(context, _files)| context.clone()).collect(),
         ..request(prepared.context.clone(), prepared.dockerfile.clone(), args)?
     };
-    if args.check {
-        return check::run(engine, &request, ui);
+    if let Some(question) = question {
+        return answer(engine, question, &request, ui);
     }
     let mut push = args.push;
     for output in &outputs {
@@ -85,6 +88,20 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         ProgressStyle::Quiet => ui.line(built.image_id),
         ProgressStyle::None => {}
         _ => ui.note(format!("{} of {} steps from the cache", built.cached_steps, built.steps)),
+    }
+    Ok(0)
+}
+
+/// Says what a Dockerfile offers.
+fn answer(engine: &Engine, question: Question, request: &BuildRequest, ui: &mut Ui) -> Result<u8, Failure> {
+    let file = match &request.dockerfile_text {
+        Some(text) => shipway_build::parse(&request.dockerfile, text)?,
+        None => shipway_build::check(&request.dockerfile)?,
+    };
+    match question {
+        Question::Check => return check::run(engine, &file, request, ui),
+        Question::Targets { json } => call::targets(&file, json, ui),
+        Question::Outline { json } => call::outline(&file, request, json, ui)?,
     }
     Ok(0)
 }

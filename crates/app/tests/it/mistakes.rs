@@ -301,3 +301,37 @@ fn what_is_odd_is_told_by_its_rule() {
         "{said}"
     );
 }
+
+#[test]
+fn what_a_dockerfile_offers_is_shown_without_building() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new();
+    let text = "# VERSION is what is built\nARG VERSION=1\n# base has the tools\nFROM scratch AS base\nARG TOOL\n\
+                RUN --mount=type=secret,id=key,required --mount=type=ssh x\n# web is what is shipped\nFROM base AS web\n";
+    place.write("app/Dockerfile", text);
+    let call = |question: &str| {
+        let output = place
+            .command(&["build", "--call", question, "--build-arg", "TOOL=hammer", "app"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let targets =
+        "TARGET          DESCRIPTION\nbase            has the tools\nweb (default)   is what is shipped\n";
+    assert_eq!(call("targets"), targets);
+    let outline = "TARGET:      web\nDESCRIPTION: is what is shipped\n\nBUILD ARG   VALUE    DESCRIPTION\n\
+                   VERSION     1        is what is built\nTOOL        hammer\n\nSECRET   REQUIRED\nkey      true\n\n\
+                   SSH       REQUIRED\ndefault\n";
+    assert_eq!(call("outline"), outline);
+    assert!(
+        call("targets,format=json")
+            .starts_with(r#"{"targets":[{"name":"base","description":"has the tools","default":false}"#)
+    );
+    assert!(call("outline,format=json").contains(r#""secrets":[{"name":"key","required":true}]"#));
+    assert!(
+        place.refusal(&["build", "--call", "nonsense", "app"]).contains("--call `nonsense` is not there")
+    );
+}

@@ -1,6 +1,6 @@
 //! `shipway build --check`. Compat: buildx, also that a warning is enough to fail.
 
-use shipway_build::{BuildRequest, KnownImage, Linted, Source, Warning};
+use shipway_build::{BuildRequest, Dockerfile, KnownImage, Linted, Source, Warning};
 
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -11,18 +11,19 @@ const AROUND: usize = 2;
 const RULER: &str = "--------------------";
 
 /// Shows what is odd about a Dockerfile. Base images that are not here are not fetched for it; what depends on them is not looked at.
-pub(super) fn run(engine: &Engine, request: &BuildRequest, ui: &mut Ui) -> Result<u8, Failure> {
-    let file = match &request.dockerfile_text {
-        Some(text) => shipway_build::parse(&request.dockerfile, text)?,
-        None => shipway_build::check(&request.dockerfile)?,
-    };
+pub(super) fn run(
+    engine: &Engine,
+    file: &Dockerfile,
+    request: &BuildRequest,
+    ui: &mut Ui,
+) -> Result<u8, Failure> {
     let image = |name: &str| {
         let found = engine.store.resolve(name).ok()?;
         let config = engine.store.config(&found.image_id).ok()?;
         let platform = format!("{}/{}", config.os, config.architecture);
         Some(KnownImage { env: config.config.env, platform })
     };
-    let Linted { warnings, error } = shipway_build::lint(&file, request, &image);
+    let Linted { warnings, error } = shipway_build::lint(file, request, &image);
     let found = match warnings.len() {
         0 => "no warnings found.".to_owned(),
         1 => "1 warning has been found!".to_owned(),
