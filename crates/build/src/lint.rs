@@ -32,7 +32,13 @@ pub fn lint(file: &Dockerfile, request: &BuildRequest, image: &dyn Fn(&str) -> O
     // An ignore file that cannot be read is told of when the context is.
     let ignore = Ignore::load(&request.context, dockerfile).unwrap_or_default();
     let is_ignored = |path: &str| ignore.list.matches_alone(path);
-    let facts =
-        Facts { build_args: &request.build_args, platform: &platform, image, is_ignored: &is_ignored };
+    let is_empty = ignore.list.matches_everything();
+    let facts = Facts {
+        build_args: &request.build_args,
+        platform: &platform,
+        image,
+        is_ignored: &is_ignored,
+        is_empty,
+    };
     Linted { warnings: shipway_dockerfile::lint(file, &facts, &checks), error: checks.error }
 }

@@ -142,6 +142,8 @@ pub struct Facts<'a> {
     pub image: &'a dyn Fn(&str) -> Option<KnownImage>,
     /// Returns whether a path of the context is left out.
     pub is_ignored: &'a dyn Fn(&str) -> bool,
+    /// All of the context is left out.
+    pub is_empty: bool,
 }
 
 impl std::fmt::Debug for Facts<'_> {
@@ -190,8 +192,12 @@ fn is_skipped(file: &Dockerfile, warning: &Warning) -> bool {
     let mut all = stages.chain(instructions).chain(globals);
     let holds = |span: Span| span.start <= warning.span.start && warning.span.start <= span.end;
     let comments = all.find(|(span, _)| holds(*span)).map(|(_, comments)| comments);
-    comments.into_iter().flatten().filter_map(|comment| comment.strip_prefix("check=")).any(|text| {
-        let checks = Checks::parse(text);
+    let options = |comment: &String| {
+        let (name, text) = comment.split_once('=')?;
+        (name.trim() == "check").then(|| text.to_owned())
+    };
+    comments.into_iter().flatten().filter_map(options).any(|text| {
+        let checks = Checks::parse(&text);
         !checks.allow(warning.rule) && !warning.rule.is_experimental()
     })
 }

@@ -74,6 +74,12 @@ impl PatternList {
         out
     }
 
+    /// Returns whether nothing at all is in.
+    pub(crate) fn matches_everything(&self) -> bool {
+        // No file has such a name, so no other pattern is for it.
+        !self.patterns.iter().any(|pattern| pattern.takes_back) && self.matches_alone("\u{1}")
+    }
+
     /// Returns what is known of a directory for its children.
     pub(crate) fn matched_of(&self, directory: &str) -> Matched {
         let mut matched = Matched::default();

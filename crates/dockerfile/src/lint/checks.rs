@@ -33,6 +33,8 @@ impl Checks {
 
 fn rules(text: &str) -> Vec<Rule> {
     let mut found = Vec::new();
+    // What follows a space is for people.
+    let text = text.trim_start().split_once(" //").map_or(text, |(names, _)| names);
     for name in text.split(',').map(str::trim) {
         let is_it = |rule: &Rule| name == "all" || rule.name().eq_ignore_ascii_case(name);
         found.extend(RULES.into_iter().filter(is_it));

@@ -9,29 +9,23 @@ use crate::stages::Stage;
 
 /// Names that mean something in `--from` and FROM.
 const RESERVED: [&str; 2] = ["scratch", "context"];
-/// Words in the names of variables that hold secrets, and one that says that it holds none. Compat: BuildKit.
-const SECRET: [&str; 11] = [
-    "apikey",
-    "auth",
-    "credential",
-    "credentials",
-    "key",
-    "password",
-    "pword",
-    "passwd",
-    "secret",
-    "secrets",
-    "token",
-];
-const HARMLESS: &str = "public";
+/// Words in the names of variables that hold secrets, and those that say that it holds none. Compat: BuildKit.
+const SECRET: [&str; 10] =
+    ["apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token"];
+const HARMLESS: [&str; 3] = ["public", "file", "version"];
 
 pub(super) fn look(found: &mut Found<'_>) {
     let file = found.file;
-    for span in &file.empty_continuations {
+    for whole in &file.empty_continuations {
+        // Compat: BuildKit, the last line of the instruction.
+        let text = &file.source.text()[..whole.end];
+        let start = text.rfind('\n').map_or(0, |newline| newline + 1);
+        let span = &Span::new(start.max(whole.start), whole.end);
         found.add(Rule::NoEmptyContinuation, *span, "an empty line stands inside of an instruction");
     }
     casing(found);
     let mut names: HashMap<&str, ()> = HashMap::new();
+    let mut shells: HashMap<String, bool> = HashMap::new();
     for arg in &file.global_args {
         secrets(found, arg.span, "ARG", &arg.declaration.name);
         described(found, arg.span, &arg.comments, &arg.declaration.name);
@@ -45,7 +39,9 @@ pub(super) fn look(found: &mut Found<'_>) {
             found.add(Rule::DuplicateStageName, stage.span, message);
         }
         platform(found, stage);
-        instructions(found, stage);
+        let of_base = shells.get(&stage.image.text.to_lowercase()).copied().unwrap_or(false);
+        let has_shell = instructions(found, stage, of_base);
+        shells.extend(stage.name.clone().map(|name| (name, has_shell)));
     }
 }
 
@@ -83,7 +79,9 @@ fn name_of(found: &mut Found<'_>, stage: &Stage) {
     }
     let from = words[0];
     let lower = |word: &str| word.chars().all(|c| c.is_ascii_lowercase());
-    if lower(from) != lower(keyword) {
+    // One that is written in both cases is told of by another rule.
+    let is_mixed = from.chars().any(char::is_uppercase) && from.chars().any(char::is_lowercase);
+    if !is_mixed && lower(from) != lower(keyword) {
         let message = format!("`{from}` and `{keyword}` are of different cases");
         found.add(Rule::FromAsCasing, stage.span, message);
     }
@@ -120,9 +118,9 @@ fn platform(found: &mut Found<'_>, stage: &Stage) {
     }
 }
 
-fn instructions(found: &mut Found<'_>, stage: &Stage) {
+/// Returns whether the stage has a shell of its own, which it may have from the one that it starts from.
+fn instructions(found: &mut Found<'_>, stage: &Stage, mut has_shell: bool) -> bool {
     let mut last: HashMap<&'static str, Span> = HashMap::new();
-    let mut has_shell = false;
     for instruction in &stage.instructions {
         let (kind, span) = (&instruction.kind, instruction.span);
         if matches!(kind.keyword(), "CMD" | "ENTRYPOINT" | "HEALTHCHECK")
@@ -158,13 +156,16 @@ fn instructions(found: &mut Found<'_>, stage: &Stage) {
                 let message = format!("write `LABEL {}=…` with an equals sign", pairs[0].key);
                 found.add(Rule::LegacyKeyValueFormat, span, message);
             }
-            InstructionKind::Arg(args) => args.iter().for_each(|arg| {
-                secrets(found, span, "ARG", &arg.name);
-                described(found, span, &instruction.comments, &arg.name);
-            }),
+            InstructionKind::Arg(args) => {
+                args.iter().for_each(|arg| secrets(found, span, "ARG", &arg.name));
+                if let Some(first) = args.first() {
+                    described(found, span, &instruction.comments, &first.name);
+                }
+            }
             _ => ports(found, instruction),
         }
     }
+    has_shell
 }
 
 fn ports(found: &mut Found<'_>, instruction: &Instruction) {
@@ -185,7 +186,7 @@ fn ports(found: &mut Found<'_>, instruction: &Instruction) {
 fn secrets(found: &mut Found<'_>, span: Span, instruction: &str, name: &str) {
     let lower = name.to_lowercase();
     let words: Vec<&str> = lower.split('_').collect();
-    if words.iter().any(|word| SECRET.contains(word)) && !words.contains(&HARMLESS) {
+    if words.iter().any(|word| SECRET.contains(word)) && !words.iter().any(|word| HARMLESS.contains(word)) {
         let message =
             format!("{instruction} `{name}` stays in the image's history: use RUN --mount=type=secret");
         found.add(Rule::SecretsUsedInArgOrEnv, span, message);

@@ -19,6 +19,7 @@ fn found_with(text: &str, checks: &Checks) -> Vec<String> {
         platform: &platform,
         image: &image,
         is_ignored: &|path| path == "secret/file",
+        is_empty: false,
     };
     let line = |span: Span| text[..span.start].matches('\n').count() + 1;
     let warnings = lint(&file, &facts, checks);
@@ -32,7 +33,10 @@ fn each_rule_finds_what_it_is_for_and_nothing_else() {
         ("stage name", "FROM known AS Big\n", &["StageNameCasing 1"]),
         ("from as", "FROM known as a\n", &["FromAsCasing 1"]),
         ("lower from as", "from known as a\n", &[]),
-        ("empty line", "FROM known\nRUN a && \\\n\n  b\n", &["NoEmptyContinuation 2"]),
+        ("empty line", "FROM known\nRUN a && \\\n\n  b\n", &["NoEmptyContinuation 4"]),
+        ("mixed from", "From known as a\n", &["ConsistentInstructionCasing 1"]),
+        ("shell of a stage", "FROM known AS a\nSHELL [\"bash\"]\nFROM a\nCMD x\n", &[]),
+        ("files of secrets", "FROM known\nARG KEY_FILE\nENV AUTH_VERSION=1\n", &[]),
         (
             "casing",
             "FROM known\nrun a\nEnv A=b\nRUN c\n",
@@ -96,7 +100,7 @@ fn rules_are_switched_off_for_all_or_for_one_place() {
         assert_eq!(found_with(text, &Checks::parse(checks)), want, "case {checks}");
     }
     assert!(Checks::parse("error=true;skip=all").error && !Checks::parse("error=no").error);
-    let text = "FROM known\n# check=skip=MaintainerDeprecated\nMAINTAINER me\nMAINTAINER you\n";
+    let text = "FROM known\n# check=skip=MaintainerDeprecated // as it was\nMAINTAINER me\nMAINTAINER you\n";
     assert_eq!(found(text), ["MaintainerDeprecated 4"]);
 }
 

@@ -221,7 +221,8 @@ fn ignored(
         let path = source.trim_start_matches("./").trim_matches('/');
         let is_plain =
             !path.is_empty() && path != "." && !path.contains(['*', '?', '[']) && !path.contains("://");
-        if is_plain && (facts.is_ignored)(path) {
+        let is_all = path.is_empty() || path == ".";
+        if is_plain && (facts.is_ignored)(path) || is_all && facts.is_empty {
             let message = format!("{keyword} of `{source}`, which .dockerignore leaves out");
             found.add(Rule::CopyIgnoredFile, span, message);
         }
