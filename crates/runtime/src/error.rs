@@ -27,6 +27,8 @@ pub enum Stage {
     Terminal,
     /// Looking up the user.
     User,
+    /// Limiting its processes.
+    Limits,
     /// Giving up privileges.
     Privileges,
     /// Entering the working directory.
@@ -87,6 +89,7 @@ impl StartFailure {
             Stage::Mounts => "could not mount",
             Stage::Terminal => "could not make a terminal on",
             Stage::User => "could not find the user",
+            Stage::Limits => "could not set the limit",
             Stage::Privileges => "could not give up privileges of",
             Stage::WorkingDirectory => "could not enter the working directory",
             Stage::Execute => "could not run",
@@ -104,6 +107,9 @@ impl StartFailure {
             }
             Stage::Publish => "stop what listens there, or publish another port: -p HOST:CONTAINER",
             Stage::User => "name a user of the image, or a number: --user UID[:GID]",
+            Stage::Limits => {
+                "only a privileged user raises a limit above its own: name a lower one, see `ulimit -a`"
+            }
             Stage::Privileges => {
                 "name capabilities as in `man 7 capabilities`, and only those that this user has"
             }

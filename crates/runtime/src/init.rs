@@ -117,9 +117,7 @@ fn confined(
     // A lower limit than ours is one that we cannot raise.
     drop(linux::limit_open_files(1024, 524_288));
     for limit in confinement.limits {
-        let failed = |error: io::Error| {
-            StartFailure::new(Stage::Privileges, format!("--ulimit {}", limit.name), &error)
-        };
+        let failed = |error: io::Error| StartFailure::new(Stage::Limits, limit.name.clone(), &error);
         linux::limit(&limit.name, limit.soft, limit.hard).map_err(failed)?;
     }
     enter(&program)?;

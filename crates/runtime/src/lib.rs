@@ -32,7 +32,8 @@ pub use exec::{ExecSpec, exec_main};
 pub use log::{LogReader, LogSelection, LogStream};
 pub use shim::shim_main;
 pub use spec::{
-    CapabilityProfile, ContainerSpec, Mount, MountKind, Network, PortMapping, ProcessLimit, Resources, Rootfs,
+    CapabilityProfile, ContainerSpec, Mount, MountKind, Network, PortMapping, ProcessLimit, Resources,
+    Rootfs, SHM_SIZE,
 };
 pub use state::{ContainerState, Status, start_time};
 pub use terminal::{TerminalSize, TerminalSocket};

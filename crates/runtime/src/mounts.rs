@@ -10,7 +10,7 @@ use shipway_linux::{
 
 use crate::defaults::{DEVICES, LINKS, MASKED, READ_ONLY};
 use crate::error::{Stage, StartFailure};
-use crate::{ContainerSpec, Mount, MountKind, Network};
+use crate::{ContainerSpec, Mount, MountKind, Network, SHM_SIZE};
 
 const NOTHING_SPECIAL: MountAttributes =
     MountAttributes { read_only: false, no_suid: true, no_dev: true, no_exec: true };
@@ -138,9 +138,6 @@ fn is_directory(opened: &OwnedFd) -> io::Result<bool> {
 /// A directory of our own file system, empty so far.
 const PARTS: &str = "dev/shm";
 
-/// Compat: docker, bytes of `/dev/shm`.
-const SHM: u64 = 64 << 20;
-
 /// A fresh `/dev` always: whatever the image has there is covered.
 fn mount_dev(spec: &ContainerSpec, root: &Root) -> io::Result<()> {
     let attributes = MountAttributes { no_suid: true, ..MountAttributes::default() };
@@ -159,7 +156,7 @@ fn mount_dev(spec: &ContainerSpec, root: &Root) -> io::Result<()> {
     let devpts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let no_suid_exec = MountAttributes { no_suid: true, no_exec: true, ..MountAttributes::default() };
     place_directory(&dev, "pts", new_filesystem("devpts", &devpts, no_suid_exec)?)?;
-    let shm = spec.shm_size.unwrap_or(SHM).to_string();
+    let shm = spec.shm_size.unwrap_or(SHM_SIZE).to_string();
     place_directory(
         &dev,
         "shm",

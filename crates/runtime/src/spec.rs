@@ -58,12 +58,15 @@ pub struct ContainerSpec {
     /// Limits of its processes; others are the usual ones.
     #[serde(default)]
     pub limits: Vec<ProcessLimit>,
-    /// Bytes of `/dev/shm`; 64 MiB if not said.
+    /// Bytes of `/dev/shm`; [`SHM_SIZE`] if not said.
     #[serde(default)]
     pub shm_size: Option<u64>,
     /// Arguments that the shim runs this program with when the container has ended; nothing if there are none.
     pub after: Vec<String>,
 }
+
+/// Compat: docker, the usual bytes of `/dev/shm`.
+pub const SHM_SIZE: u64 = 64 << 20;
 
 /// A root file system of layers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

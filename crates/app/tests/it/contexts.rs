@@ -348,6 +348,13 @@ fn what_is_asked_of_steps_and_of_the_result_is_heeded() {
     let flags =
         ["run", "--rm", "--network", "none", "--ulimit", "nofile=64", "--shm-size", "9m", "box", limits];
     assert_eq!(machine.ok(&flags).0, "64\n9\n");
+    let flags =
+        ["run", "-d", "--network", "none", "--ulimit", "nproc=50:100", "--shm-size", "9m", "box", "true"];
+    let id = machine.ok(&flags).0;
+    let host = machine.inspect(id.trim())["HostConfig"].clone();
+    assert_eq!(host["Ulimits"], serde_json::json!([{"Name": "nproc", "Soft": 50, "Hard": 100}]));
+    assert_eq!(host["ShmSize"], 9 << 20);
+    machine.ok(&["rm", "-f", id.trim()]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use shipway_network::Sandbox;
-use shipway_runtime::{ContainerState, Mount, MountKind, PortMapping, Status};
+use shipway_runtime::{ContainerState, Mount, MountKind, PortMapping, ProcessLimit, SHM_SIZE, Status};
 use shipway_store::ContainerRow;
 
 use crate::clock;
@@ -42,6 +42,8 @@ pub(super) fn document(engine: &Engine, row: &ContainerRow) -> Result<Value, Fai
             "PidsLimit": spec.as_ref().and_then(|spec| spec.resources.pids),
             "CapAdd": spec.as_ref().map(|spec| spec.cap_add.clone()),
             "CapDrop": spec.as_ref().map(|spec| spec.cap_drop.clone()),
+            "ShmSize": spec.as_ref().map(|spec| spec.shm_size.unwrap_or(SHM_SIZE)),
+            "Ulimits": spec.as_ref().map(|spec| ulimits(&spec.limits)),
             "ReadonlyRootfs": spec.as_ref().is_some_and(|spec| spec.rootfs.read_only),
         },
         "Config": {
@@ -100,6 +102,13 @@ fn settings(recorded: &Value, sandbox: Option<&Sandbox>, ports: &[PortMapping]) 
         "MacAddress": mac,
         "Networks": { name: network },
     })
+}
+
+/// Compat: docker, `-1` is no limit.
+fn ulimits(limits: &[ProcessLimit]) -> Vec<Value> {
+    let value = |limit: Option<u64>| limit.map_or_else(|| json!(-1), |limit| json!(limit));
+    let one = |limit: &ProcessLimit| json!({"Name": limit.name, "Soft": value(limit.soft), "Hard": value(limit.hard)});
+    limits.iter().map(one).collect()
 }
 
 /// `/host/path:/path:ro`
