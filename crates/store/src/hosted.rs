@@ -86,23 +86,22 @@ impl Store {
         digest: &str,
         now: i64,
     ) -> Result<Option<Digest>, StoreError> {
-        let found = self.hosted_blob(repository, digest)?;
-        let old = now.saturating_sub(GRACE / 2);
-        let since: Option<i64> = self.read("look for a blob of a repository", |connection| {
-            let sql = "SELECT since FROM hosted_blobs WHERE repository = ?1 AND digest = ?2";
-            connection.prepare_cached(sql)?.query_row([repository, digest], |row| row.get(0)).optional()
+        let found: Option<(String, i64)> = self.read("look for a blob of a repository", |connection| {
+            let sql = "SELECT blob, since FROM hosted_blobs WHERE repository = ?1 AND digest = ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_row([repository, digest], |row| Ok((row.get(0)?, row.get(1)?))).optional()
         })?;
-        match (found, since) {
-            (Some(blob), Some(since)) if since < old => {
-                // A collection may have come in between.
-                let changed = self.write_lazily("renew a blob of a repository", |transaction| {
-                    let sql = "UPDATE hosted_blobs SET since = ?3 WHERE repository = ?1 AND digest = ?2";
-                    transaction.execute(sql, params![repository, digest, now])
-                })?;
-                Ok((changed > 0).then_some(blob))
-            }
-            _ => Ok(found),
+        let Some((blob, since)) = found else { return Ok(None) };
+        let blob: Option<Digest> = blob.parse().ok();
+        if since >= now.saturating_sub(GRACE / 2) {
+            return Ok(blob);
         }
+        // A collection may have come in between.
+        let changed = self.write_lazily("renew a blob of a repository", |transaction| {
+            let sql = "UPDATE hosted_blobs SET since = ?3 WHERE repository = ?1 AND digest = ?2";
+            transaction.execute(sql, params![repository, digest, now])
+        })?;
+        Ok(blob.filter(|_| changed > 0))
     }
 
     /// Returns where the bytes of a blob are that any repository has; what is only cached of other registries does not count.

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use object_store::multipart::PartId;
 use object_store::path::Path;
@@ -34,7 +36,7 @@ pub(super) struct State {
     received: u64,
     /// Where the bytes are that make no part yet; each request writes an object of its own.
     tail: Option<String>,
-    /// The state of the hash, in hex.
+    /// The state of the hash, in base64.
     hash: String,
 }
 
@@ -69,7 +71,7 @@ impl Bucket {
             parts: Vec::new(),
             received: 0,
             tail: None,
-            hash: hex(&Sha256::new().serialize()),
+            hash: saved(&Sha256::new()),
         };
         self.objects.put(&self.upload_at(&id), PutPayload::from(json(&state))).await?;
         Ok(id)
@@ -84,7 +86,7 @@ impl Bucket {
         let version = super::record::version(&found.meta);
         let state: State =
             serde_json::from_slice(&found.bytes().await?).map_err(|_no| Refusal::upload_unknown())?;
-        let hasher = unhex(&state.hash).ok_or_else(Refusal::upload_unknown)?;
+        let hasher = restored(&state.hash).ok_or_else(Refusal::upload_unknown)?;
         if state.repository != name {
             return Err(Refusal::upload_unknown());
         }
@@ -190,7 +192,7 @@ impl Upload {
     /// Keeps what has arrived for the next request.
     pub(crate) async fn rest(mut self) -> Result<(), Refusal> {
         self.sent().await?;
-        self.state.hash = hex(&self.hasher.serialize());
+        self.state.hash = saved(&self.hasher);
         let tails = self.bucket.at(["tails", &self.id]);
         let before = self.state.tail.take();
         if !self.tail.is_empty() {
@@ -273,12 +275,10 @@ fn json(state: &State) -> Vec<u8> {
     serde_json::to_vec(state).unwrap_or_default()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn saved(hasher: &Sha256) -> String {
+    STANDARD.encode(hasher.serialize())
 }
 
-fn unhex(text: &str) -> Option<Sha256> {
-    let bytes: Option<Vec<u8>> =
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect();
-    Sha256::deserialize(&bytes?.as_slice().try_into().ok()?).ok()
+fn restored(text: &str) -> Option<Sha256> {
+    Sha256::deserialize(&STANDARD.decode(text).ok()?.as_slice().try_into().ok()?).ok()
 }

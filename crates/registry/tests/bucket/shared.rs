@@ -124,7 +124,6 @@ async fn a_blob_that_came_twice_is_kept_once() {
 async fn what_is_damaged_is_not_there() {
     let world = World::new();
     world.push_image("web", "1", "layer").await;
-    let blobs = Path::from("registry/one").join("blobs");
     for kind in ["blobs", "manifests"] {
         let prefix = Path::from("registry/one").join(kind);
         let found: Vec<_> = world.kept.objects.list(Some(&prefix)).try_collect().await.unwrap();
@@ -134,7 +133,6 @@ async fn what_is_damaged_is_not_there() {
     }
     world.get("/v2/web/manifests/1").await.is(404);
     world.get(&format!("/v2/web/blobs/{}", sha256(b"layer"))).await.is(404);
-    assert_eq!(blobs.parts().count(), 3);
     world.push_image("web", "1", "layer").await;
     world.get("/v2/web/manifests/1").await.is(200);
 }
