@@ -1,6 +1,6 @@
 //! How much of the disk the build cache may take.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use shipway_build::Caches;
@@ -60,15 +60,16 @@ pub(crate) fn keep(engine: &Engine) -> Result<(), Failure> {
 }
 
 /// Removes the cache mounts that no build has used for long, those of the longest time first, while all of them take more than the
-/// budget. Returns what is left of it for layers. Adding them up takes a while where they are large, so that is done once a day.
+/// budget. Returns what is left of it for layers, half of it at least. Adding them up takes a while where they are large, so that is done once a day.
 fn cache_mounts(engine: &Engine, budget: u64) -> u64 {
     let caches = Caches::below(engine.store.root());
-    let stamp = engine.store.root().join("build/caches.summed");
+    let stamp = stamp(engine);
+    let left = |mounts: u64| for_layers(budget, mounts);
     let age = |path: &Path| fs_err::metadata(path).and_then(|found| found.modified()).ok()?.elapsed().ok();
     if let Some(known) =
         age(&stamp).filter(|age| *age < DAY).and_then(|_young| fs_err::read_to_string(&stamp).ok())
     {
-        return budget.saturating_sub(known.trim().parse().unwrap_or_default());
+        return left(known.trim().parse().unwrap_or_default());
     }
     let mut listed = caches.list().unwrap_or_default();
     listed.sort_by_key(|cache| cache.used);
@@ -88,7 +89,23 @@ fn cache_mounts(engine: &Engine, budget: u64) -> u64 {
         // Without it they are added up again.
         drop(fs_err::write(&stamp, bytes.to_string()));
     }
-    budget.saturating_sub(bytes)
+    left(bytes)
+}
+
+/// Returns what is left of a budget for layers: mounts that are in use may be larger than all of it, and steps are worth keeping too.
+fn for_layers(budget: u64, mounts: u64) -> u64 {
+    budget.saturating_sub(mounts).max(budget / 2)
+}
+
+/// Where it is written how much cache mounts take.
+fn stamp(engine: &Engine) -> PathBuf {
+    engine.store.root().join("build/caches.summed")
+}
+
+/// Says that cache mounts were removed: they are added up again.
+pub(crate) fn recount(engine: &Engine) {
+    // One that was never written has nothing to say.
+    drop(fs_err::remove_file(stamp(engine)));
 }
 
 /// Returns the layers that are too much, given those used longest ago first.
@@ -122,6 +139,11 @@ mod tests {
     use shipway_store::LayerNotes;
 
     use super::*;
+
+    #[test]
+    fn cache_mounts_take_half_of_the_budget_at_most() {
+        assert_eq!([0, 30, 50, 51, 500].map(|mounts| for_layers(100, mounts)), [100, 70, 50, 50, 50]);
+    }
 
     #[test]
     fn those_that_were_used_last_stay() {

@@ -9,6 +9,7 @@ use shipway_oci::Digest;
 use shipway_runtime::Status;
 use shipway_store::Removal;
 
+use crate::budget;
 use crate::claim::Claim;
 use crate::cli::{PruneArgs, PruneKind};
 use crate::clock;
@@ -165,6 +166,7 @@ fn cache_mounts(engine: &Engine, ui: &mut Ui) -> Result<u64, Failure> {
             removed.push(cache.id);
         }
     }
+    budget::recount(engine);
     list("Deleted cache mounts:", &removed, ui);
     Ok(bytes)
 }
