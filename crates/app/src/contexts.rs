@@ -3,7 +3,7 @@
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use shipway_build::Stop;
+use shipway_build::{MAX_DOCKERFILE, Stop, is_tar_header};
 use shipway_fetch::{Client, Request};
 use shipway_layers::{Budget, LayerStore as _, Snapshot, decompress, unpack};
 use shipway_linux::Root;
@@ -12,12 +12,9 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::remotes::git;
 
-/// Largest Dockerfile.
-const DOCKERFILE: u64 = 16 << 20;
 /// Largest archive that is fetched.
 const ARCHIVE: u64 = 64 << 30;
-/// Where the name of a tar's format stands in its first block. Spec: POSIX pax, ustar.
-const MAGIC: std::ops::Range<usize> = 257..262;
+/// Bytes of a tar's first block.
 const BLOCK: u64 = 512;
 
 /// A context that is there. What was fetched for it goes with this value.
@@ -69,11 +66,6 @@ pub(crate) fn prepare(
         prepared.dockerfile = PathBuf::from("Dockerfile");
     }
     Ok(prepared)
-}
-
-/// Returns the directory that a named context stands for.
-pub(crate) fn named(engine: &Engine, address: &str, stop: &Stop) -> Result<Prepared, Failure> {
-    prepare(engine, address, None, stop)
 }
 
 fn of_directory(context: &Path, file: Option<&Path>) -> Result<Prepared, Failure> {
@@ -160,9 +152,9 @@ fn place(engine: &Engine) -> Result<Snapshot, Failure> {
 
 fn read_dockerfile(stream: &mut dyn Read) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
-    let read = stream.take(DOCKERFILE + 1).read_to_end(&mut text);
+    let read = stream.take(MAX_DOCKERFILE + 1).read_to_end(&mut text);
     read.map_err(|error| Failure::new(format!("could not read the Dockerfile: {error}"), "try again"))?;
-    if text.len() as u64 > DOCKERFILE {
+    if text.len() as u64 > MAX_DOCKERFILE {
         return Err(Failure::new("the Dockerfile is larger than 16 MiB", "give it another Dockerfile"));
     }
     Ok(text)
@@ -172,7 +164,7 @@ fn read_dockerfile(stream: &mut dyn Read) -> Result<Vec<u8>, Failure> {
 fn is_archive(start: &[u8]) -> bool {
     let packed: [&[u8]; 4] =
         [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd], b"BZh", &[0xfd, b'7', b'z', b'X', b'Z', 0]];
-    packed.iter().any(|magic| start.starts_with(magic)) || start.get(MAGIC) == Some(b"ustar")
+    packed.iter().any(|magic| start.starts_with(magic)) || is_tar_header(start)
 }
 
 #[cfg(test)]
@@ -181,8 +173,10 @@ mod tests {
 
     #[test]
     fn archives_are_told_from_dockerfiles() {
+        // Of the oldest format: only the sum of its bytes tells it.
         let mut tar = vec![0; 512];
-        tar[257..262].copy_from_slice(b"ustar");
+        tar[0] = b'a';
+        tar[148..156].copy_from_slice(b"000541\0 ");
         assert!(is_archive(&tar) && is_archive(&[0x1f, 0x8b, 8]) && is_archive(b"BZh9"));
         assert!(!is_archive(b"FROM scratch\n") && !is_archive(b""));
     }

@@ -16,8 +16,8 @@ use crate::seams::NoRemotes;
 use crate::solve::Solver;
 use crate::{BaseImages, BuildError, BuildRequest, Built, Event, Progress, Remotes, StepRunner};
 
-/// A larger Dockerfile is refused.
-const MAX_DOCKERFILE: u64 = 16 << 20;
+/// A larger Dockerfile is refused, in bytes.
+pub const MAX_DOCKERFILE: u64 = 16 << 20;
 
 /// Builds images. Cheap to make; may be used from several threads and processes at once.
 #[derive(Clone)]
@@ -56,10 +56,7 @@ impl Builder {
 
     /// Builds an image and names it. Nothing gets a name unless everything succeeded; finished steps stay in the cache.
     pub fn build(&self, request: &BuildRequest) -> Result<Built, BuildError> {
-        let file = match &request.dockerfile_text {
-            Some(text) => parse(&request.dockerfile, text)?,
-            None => check(&request.dockerfile)?,
-        };
+        let file = read(request)?;
         self.progress.event(&Event::Loaded { source: &file.source });
         // Nothing that this build finds is collected before it has a name.
         let lease = self.store.lease();
@@ -112,7 +109,15 @@ impl Builder {
     }
 }
 
-/// Reads and parses a Dockerfile without building: what `build --check` does.
+/// Reads and parses the Dockerfile of a request without building.
+pub fn read(request: &BuildRequest) -> Result<Dockerfile, BuildError> {
+    match &request.dockerfile_text {
+        Some(text) => parse(&request.dockerfile, text),
+        None => check(&request.dockerfile),
+    }
+}
+
+/// Reads and parses a Dockerfile that is in a file.
 pub fn check(dockerfile: &Path) -> Result<Dockerfile, BuildError> {
     use std::io::Read as _;
     let fail = |source| BuildError::ReadDockerfile { path: dockerfile.to_owned(), source };

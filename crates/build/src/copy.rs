@@ -18,6 +18,7 @@ pub(crate) use gather::{Gather, digest_of};
 pub(crate) use mode::ModeChange;
 pub(crate) use owner::resolve_owner;
 pub(crate) use resolve::resolve_in;
+pub use unpack::is_tar_header;
 pub(crate) use unpack::{Archive, archive_of, unpack_archive};
 pub(crate) use write::Writer;
 
@@ -66,13 +67,6 @@ pub(crate) struct Entry {
     pub(crate) digest: Option<Digest>,
     /// A directory that is out itself and is made only because something below it is in.
     pub(crate) implied: bool,
-}
-
-impl Tree<'_> {
-    /// Returns whether it was fetched for this copy alone: it is neither a context nor files of an image.
-    pub(crate) fn is_fetched(&self) -> bool {
-        self.stats.is_none() && !self.keep_owner
-    }
 }
 
 impl Item {

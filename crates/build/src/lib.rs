@@ -36,8 +36,9 @@ mod state;
 mod time;
 mod variables;
 
-pub use builder::{Builder, check, parse};
+pub use builder::{Builder, MAX_DOCKERFILE, check, parse, read};
 pub use caches::{CacheMount, Caches};
+pub use copy::is_tar_header;
 pub use error::{BuildError, Problem, SeamError, StepError};
 pub use lint::{Linted, lint};
 pub use progress::{CACHE_NOT_USED, Event, NOT_BUILT_BEFORE, Progress, Silent, StepInfo, StepKind};

@@ -27,12 +27,7 @@ const FIFO: u32 = 0o010_000;
 
 /// Writes the tree below `root` as a tar archive: entries sorted, times in whole seconds. The files of an image are what an overlay of its
 /// layers shows.
-pub fn write_tree(root: &Root, out: &mut dyn Write) -> io::Result<()> {
-    serialise(root, out)
-}
-
-/// Writes the tree below `root`.
-pub(crate) fn serialise(root: &Root, out: &mut dyn Write) -> io::Result<()> {
+pub fn serialise(root: &Root, out: &mut dyn Write) -> io::Result<()> {
     let mut names: HashMap<u64, Vec<u8>> = HashMap::new();
     walk(root, &mut |path, metadata| write_entry(root, path, metadata, &mut names, out))?;
     out.write_all(&[0; 2 * BLOCK])

@@ -1,20 +1,18 @@
 //! Files over HTTP. What the server says has not changed is not fetched again.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use shipway_build::Fetched;
 use shipway_fetch::{Client, Method, Payload, Request, Response};
-use shipway_oci::Digest;
+use shipway_oci::{Digest, Hasher, Hashing};
 
 use super::RemoteError;
 
 /// Largest file.
 const LARGEST: u64 = 64 << 30;
-/// Bytes that are copied at a time.
-const PIECE: usize = 1 << 20;
 
 /// What is known of a file that was fetched.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -27,14 +25,21 @@ struct Known {
     digest: String,
 }
 
+/// Where a file and what is known of it are kept for the next time.
+struct Place {
+    file: PathBuf,
+    notes: PathBuf,
+}
+
 /// Fetches a file, or takes it from those in `kept` that the server says are still the same.
 pub(super) fn to_file(client: &Client, kept: &Path, url: &str, into: &Path) -> Result<Fetched, RemoteError> {
-    let place = kept.join(Digest::of(url.as_bytes()).hex());
-    let notes = place.with_extension("json");
+    let file = kept.join(Digest::of(url.as_bytes()).hex());
+    let place = Place { notes: file.with_extension("json"), file };
     let known: Option<Known> =
-        fs_err::read(&notes).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        fs_err::read(&place.notes).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let known = known.filter(|_| place.file.is_file());
     let mut request = Request::new(Method::Get, url, LARGEST);
-    if let Some(known) = known.as_ref().filter(|_| place.is_file()) {
+    if let Some(known) = &known {
         request = request.header("if-none-match", known.etag.clone());
     }
     let failed =
@@ -42,15 +47,18 @@ pub(super) fn to_file(client: &Client, kept: &Path, url: &str, into: &Path) -> R
     let response = client.exchange(&request, Payload::None).map_err(failed)?;
     match (response.status(), known) {
         (304, Some(known)) => {
-            let digest = copy(&place, into)?;
-            if digest == known.digest {
-                return Ok(Fetched { name: known.name, modified: known.modified });
+            let digest = digest_of(&place.file)?;
+            if digest.to_string() == known.digest {
+                let failed = |error: io::Error| RemoteError::io("link", &place.file, &error);
+                fs_err::hard_link(&place.file, into).map_err(failed)?;
+                return Ok(Fetched { name: known.name, modified: known.modified, digest });
             }
             // It is damaged: all of it comes again.
-            fs_err::remove_file(&notes).map_err(|error| RemoteError::io("remove", &notes, &error))?;
+            let failed = |error: io::Error| RemoteError::io("remove", &place.notes, &error);
+            fs_err::remove_file(&place.notes).map_err(failed)?;
             to_file(client, kept, url, into)
         }
-        (200..=299, _) => fetch(response, url, into, (kept, &place, &notes)),
+        (200..=299, _) => fetch(response, url, into, &place),
         (status, _) => Err(RemoteError::new(
             format!("{url} answered with status {status}"),
             "see that the address is right, and that it needs no login",
@@ -58,67 +66,46 @@ pub(super) fn to_file(client: &Client, kept: &Path, url: &str, into: &Path) -> R
     }
 }
 
-fn fetch(
-    response: Response,
-    url: &str,
-    into: &Path,
-    (kept, place, notes): (&Path, &Path, &Path),
-) -> Result<Fetched, RemoteError> {
-    let write = |error: io::Error| RemoteError::io("write", into, &error);
+fn fetch(response: Response, url: &str, into: &Path, place: &Place) -> Result<Fetched, RemoteError> {
     let etag = response.header("etag").unwrap_or_default().to_owned();
     let name = response.header("content-disposition").and_then(name_in).map(str::to_owned);
     let modified = response.last_modified();
-    let mut body = response.into_body();
-    let expected = body.expected();
-    let mut file = File::create(into).map_err(write)?;
-    let (mut buffer, mut length) = (vec![0; PIECE], 0_u64);
-    loop {
-        let read = body.read(&mut buffer).map_err(|error| {
-            RemoteError::new(format!("{url} broke off after {length} bytes: {error}"), "try again")
-        })?;
-        if read == 0 {
-            break;
-        }
-        length += read as u64;
-        file.write_all(&buffer[..read]).map_err(write)?;
-    }
-    if expected.is_some_and(|expected| expected != length) {
-        return Err(RemoteError::new(format!("{url} broke off after {length} bytes"), "try again"));
-    }
+    let file = File::create(into).map_err(|error| RemoteError::io("write", into, &error))?;
+    let mut file = Hashing::new(file);
+    io::copy(&mut response.into_body(), &mut file).map_err(|error| {
+        RemoteError::new(
+            format!("{url} broke off after {} bytes, or they could not be written: {error}", file.length()),
+            "try again, and see that the disk has room",
+        )
+    })?;
+    let (_file, digest, _length) = file.finish();
     if !etag.is_empty() {
-        // A copy for the next time; a build that has its file needs none.
-        let keep = || -> Result<(), RemoteError> {
-            fs_err::create_dir_all(kept).map_err(|error| RemoteError::io("make", kept, &error))?;
-            let part = place.with_extension(format!("{}.part", std::process::id()));
-            let digest = copy(into, &part)?;
-            fs_err::rename(&part, place).map_err(|error| RemoteError::io("name", place, &error))?;
-            let known = Known { etag, name: name.clone(), modified, digest };
-            let text = serde_json::to_vec(&known).unwrap_or_default();
-            shipway_store::atomic_write(notes, &text, 0o600)
-                .map_err(|error| RemoteError::io("write", notes, &error))
-        };
-        if let Err(error) = keep() {
+        let known = Known { etag, name: name.clone(), modified, digest: digest.to_string() };
+        // A build that has its file needs none for the next time.
+        if let Err(error) = keep(into, &known, place) {
             tracing::debug!(%error, "a download is not kept");
         }
     }
-    Ok(Fetched { name, modified })
+    Ok(Fetched { name, modified, digest })
 }
 
-/// Copies a file and returns its digest.
-fn copy(from: &Path, to: &Path) -> Result<String, RemoteError> {
-    let failed = |error: io::Error| RemoteError::io("copy", from, &error);
-    let mut source = File::open(from).map_err(failed)?;
-    let mut target = File::create(to).map_err(failed)?;
-    let mut hasher = shipway_oci::Hasher::default();
-    let mut buffer = vec![0; PIECE];
-    loop {
-        let read = source.read(&mut buffer).map_err(failed)?;
-        if read == 0 {
-            return Ok(hasher.finish().to_string());
-        }
-        hasher.update(&buffer[..read]);
-        target.write_all(&buffer[..read]).map_err(failed)?;
+/// Keeps a file for the next time. What is between the two steps is found out by its digest.
+fn keep(file: &Path, known: &Known, place: &Place) -> io::Result<()> {
+    if let Some(directory) = place.file.parent() {
+        fs_err::create_dir_all(directory)?;
     }
+    match fs_err::remove_file(&place.file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs_err::hard_link(file, &place.file)?,
+    }
+    shipway_store::atomic_write(&place.notes, &serde_json::to_vec(known)?, 0o600)
+}
+
+fn digest_of(path: &Path) -> Result<Digest, RemoteError> {
+    let failed = |error: io::Error| RemoteError::io("read", path, &error);
+    let mut hasher = Hasher::default();
+    io::copy(&mut File::open(path).map_err(failed)?, &mut hasher).map_err(failed)?;
+    Ok(hasher.finish())
 }
 
 /// Returns the file name that a server proposes. Spec: RFC 6266; a path is none.

@@ -94,10 +94,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
 
 /// Says what a Dockerfile offers.
 fn answer(engine: &Engine, question: Question, request: &BuildRequest, ui: &mut Ui) -> Result<u8, Failure> {
-    let file = match &request.dockerfile_text {
-        Some(text) => shipway_build::parse(&request.dockerfile, text)?,
-        None => shipway_build::check(&request.dockerfile)?,
-    };
+    let file = shipway_build::read(request)?;
     match question {
         Question::Check => return check::run(engine, &file, request, ui),
         Question::Targets { json } => call::targets(&file, json, ui),
@@ -209,7 +206,7 @@ fn named_contexts(
         } else if source == "-" {
             return Err(wrong("the standard input can only be the build context"));
         } else {
-            let prepared = contexts::named(engine, source, stop)?;
+            let prepared = contexts::prepare(engine, source, None, stop)?;
             let directory = ContextSource::Directory(prepared.context.clone());
             named.push((NamedContext { name, source: directory }, Some(prepared)));
         }

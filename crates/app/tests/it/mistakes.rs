@@ -322,8 +322,8 @@ fn what_a_dockerfile_offers_is_shown_without_building() {
     let targets =
         "TARGET          DESCRIPTION\nbase            has the tools\nweb (default)   is what is shipped\n";
     assert_eq!(call("targets"), targets);
-    let outline = "TARGET:      web\nDESCRIPTION: is what is shipped\n\nBUILD ARG   VALUE    DESCRIPTION\n\
-                   VERSION     1        is what is built\nTOOL        hammer\n\nSECRET   REQUIRED\nkey      true\n\n\
+    let outline = "TARGET:      web\nDESCRIPTION: is what is shipped\n\nBUILD ARG   VALUE     DESCRIPTION\n\
+                   VERSION     1         is what is built\nTOOL        hammer\n\nSECRET    REQUIRED\nkey       true\n\n\
                    SSH       REQUIRED\ndefault\n";
     assert_eq!(call("outline"), outline);
     assert!(

@@ -51,8 +51,9 @@ fn decompress(kind: Archive, file: std::fs::File) -> io::Result<Box<dyn Read>> {
     })
 }
 
-/// Checks the header's sum of bytes, in which the sum itself counts as spaces.
-fn is_tar_header(header: &[u8]) -> bool {
+/// Returns whether the first 512 bytes of something are a tar archive's header, of whatever format: its sum of bytes, in which the sum
+/// itself counts as spaces, is right.
+pub fn is_tar_header(header: &[u8]) -> bool {
     if header.len() < 512 || header.iter().all(|byte| *byte == 0) {
         return false;
     }

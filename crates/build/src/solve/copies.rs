@@ -23,7 +23,8 @@ const NAMED_FILES: usize = 1000;
 
 /// What a copy read, in the order of the words.
 enum Read<'a> {
-    Items(Vec<Item>, &'a Tree<'a>),
+    /// What was found in a tree, and whether archives among it are unpacked.
+    Items(Vec<Item>, &'a Tree<'a>, bool),
     Inline(&'a str, &'a str),
 }
 
@@ -139,23 +140,23 @@ impl Solver<'_> {
         let exclude = PatternList::new(copy.exclude.iter().map(String::as_str)).map_err(|pattern| {
             Problem::invalid(format!("--exclude: the pattern `{pattern}` is malformed"))
         })?;
-        let gather = |index: usize, path: &str| {
+        let gather = |index: usize, path: &str, unpack: bool| {
             let tree = tree(index);
             let (exclude, parents) = (exclude.clone(), copy.parents && word(index).is_none());
             let gather = Gather { tree, exclude, parents, stop: &self.stop, now: now() };
-            gather.source(path).map(|items| Read::Items(items, tree))
+            gather.source(path).map(|items| Read::Items(items, tree, unpack))
         };
         copy.sources
             .iter()
             .enumerate()
             .map(|(index, source)| match source {
-                SourceWord::Path { path, span } => gather(index, path).map_err(|mut problem| {
+                SourceWord::Path { path, span } => gather(index, path, copy.unpack).map_err(|mut problem| {
                     if let Problem::MissingSource { word, .. } = &mut problem {
                         *word = Some(*span);
                     }
                     problem
                 }),
-                SourceWord::Remote { .. } => gather(index, word(index).unwrap_or("/")),
+                SourceWord::Remote { .. } => gather(index, word(index).unwrap_or("/"), copy.unpack_remote),
                 SourceWord::Inline { name, content } => Ok(Read::Inline(name, content)),
             })
             .collect()
@@ -191,7 +192,7 @@ impl Solver<'_> {
         let mut key = self.copy_key(copy, outcome);
         let mut named = 0;
         for items in read {
-            let Read::Items(items, tree) = items else { continue };
+            let Read::Items(items, tree, _) = items else { continue };
             key.hidden("files", &digest_of(items, tree.keep_owner).hex());
             let entries = items.iter().flat_map(|item| item.entries.iter().map(move |entry| (item, entry)));
             for (item, entry) in entries.filter(|(_, entry)| !entry.metadata.is_directory()) {
@@ -210,7 +211,7 @@ impl Solver<'_> {
             let all: Vec<String> = read
                 .iter()
                 .filter_map(|items| match items {
-                    Read::Items(items, tree) => Some(digest_of(items, tree.keep_owner).hex()),
+                    Read::Items(items, tree, _) => Some(digest_of(items, tree.keep_owner).hex()),
                     Read::Inline(..) => None,
                 })
                 .collect();
@@ -228,9 +229,10 @@ impl Solver<'_> {
         for items in read {
             match items {
                 Read::Inline(name, content) => writer.inline(name, content.as_bytes(), &copy.destination)?,
-                Read::Items(items, tree) => {
+                Read::Items(items, tree, unpack) => {
                     for item in items {
-                        match self.archive(copy, tree, item)? {
+                        let kind = if *unpack { archive_among(tree, item)? } else { None };
+                        match kind {
                             Some(kind) => self.unpack(copy, tree, (item, kind), &mut writer)?,
                             None => writer.item(tree, item, &copy.destination)?,
                         }
@@ -239,14 +241,6 @@ impl Solver<'_> {
             }
         }
         Ok(true)
-    }
-
-    fn archive(&self, copy: &CopyAction, tree: &Tree<'_>, item: &Item) -> Result<Option<Archive>, Problem> {
-        let is_file =
-            item.entries.first().is_some_and(|entry| entry.metadata.kind == shipway_linux::Kind::File);
-        // Only what is fetched has neither what is ignored nor what is known of files.
-        let unpack = if tree.is_fetched() { copy.unpack_remote } else { copy.unpack };
-        if unpack && is_file { archive_of(tree.root, &item.base) } else { Ok(None) }
     }
 
     /// Unpacks into a place of its own and copies from there, so that all rules of COPY hold.
@@ -284,10 +278,16 @@ impl Solver<'_> {
     }
 }
 
+/// Returns how a file is packed, if it is an archive.
+fn archive_among(tree: &Tree<'_>, item: &Item) -> Result<Option<Archive>, Problem> {
+    let is_file = item.entries.first().is_some_and(|entry| entry.metadata.kind == shipway_linux::Kind::File);
+    if is_file { archive_of(tree.root, &item.base) } else { Ok(None) }
+}
+
 /// Several files cannot all become one; BuildKit would keep the last one only.
 fn refuse_many_files(copy: &CopyAction, read: &[Read<'_>], writer: &Writer<'_>) -> Result<(), Problem> {
     let count = |items: &Read<'_>| match items {
-        Read::Items(items, _) => items.iter().filter(|item| !item.is_directory()).count(),
+        Read::Items(items, ..) => items.iter().filter(|item| !item.is_directory()).count(),
         Read::Inline(..) => 1,
     };
     let files: usize = read.iter().map(count).sum();

@@ -2,7 +2,6 @@
 
 use std::fs::FileTimes;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use shipway_layers::Snapshot;
@@ -61,7 +60,7 @@ impl Solver<'_> {
         let arrived = files.work.join(NAMELESS);
         let fetched = self.builder.remotes.http(url, &arrived);
         let fetched = fetched.map_err(|source| Problem::Fetch { address: url.to_owned(), source })?;
-        let name = fetched.name.or_else(|| name_of(url));
+        let name = fetched.name.clone().or_else(|| name_of(url));
         if name.is_none() && destination.ends_with('/') {
             let what = format!("neither `{url}` nor its server says what the file is called");
             return Err(Problem::invalid(format!(
@@ -73,7 +72,7 @@ impl Solver<'_> {
         let failed = || Problem::io("keep", url);
         fs_err::rename(&arrived, &file).map_err(failed())?;
         if let Some(wanted) = checksum {
-            check(&file, url, wanted)?;
+            check(url, fetched.digest, wanted)?;
         }
         // Compat: BuildKit, what is downloaded is its owner's alone, and as old as its server says.
         let opened = std::fs::File::options().write(true).open(&file).map_err(failed())?;
@@ -116,14 +115,10 @@ pub(super) fn is_pinned(copy: &CopyAction) -> bool {
         })
 }
 
-fn check(file: &Path, url: &str, wanted: &str) -> Result<(), Problem> {
+fn check(url: &str, found: Digest, wanted: &str) -> Result<(), Problem> {
     let wanted: Digest = wanted
         .parse()
         .map_err(|error| Problem::invalid(format!("--checksum: `{wanted}` is no digest: {error}")))?;
-    let mut hasher = shipway_oci::Hasher::default();
-    let mut opened = std::fs::File::open(file).map_err(Problem::io("read", url))?;
-    std::io::copy(&mut opened, &mut hasher).map_err(Problem::io("read", url))?;
-    let found = hasher.finish();
     if found == wanted {
         return Ok(());
     }

@@ -15,10 +15,13 @@ const STARS: &[u8] = b"****";
 
 /// Returns what must not appear of secrets. Those that end with a line are not needed with it.
 pub(super) fn needles<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Vec<(&'a str, &'a [u8])> {
-    secrets
+    let mut needles: Vec<(&str, &[u8])> = secrets
         .map(|secret| (secret.id.as_str(), secret.content.trim_ascii()))
         .filter(|(_, bytes)| bytes.len() >= SHORTEST)
-        .collect()
+        .collect();
+    // One may be the beginning of another.
+    needles.sort_by_key(|(_, bytes)| std::cmp::Reverse(bytes.len()));
+    needles
 }
 
 /// Looks for secrets in the files that a command has left.

@@ -1,6 +1,6 @@
 //! Rules about how things are written, which need to know nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Found, Rule};
 use crate::instruction::{CommandLine, Instruction, InstructionKind};
@@ -24,7 +24,7 @@ pub(super) fn look(found: &mut Found<'_>) {
         found.add(Rule::NoEmptyContinuation, *span, "an empty line stands inside of an instruction");
     }
     casing(found);
-    let mut names: HashMap<&str, ()> = HashMap::new();
+    let mut names: HashSet<&str> = HashSet::new();
     let mut shells: HashMap<String, bool> = HashMap::new();
     for arg in &file.global_args {
         secrets(found, arg.span, "ARG", &arg.declaration.name);
@@ -33,7 +33,7 @@ pub(super) fn look(found: &mut Found<'_>) {
     for stage in &file.stages {
         name_of(found, stage);
         if let Some(name) = &stage.name
-            && names.insert(name, ()).is_some()
+            && !names.insert(name)
         {
             let message = format!("two stages are called `{name}`");
             found.add(Rule::DuplicateStageName, stage.span, message);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use shipway_build::{BuildRequest, Dockerfile, InstructionKind, Mount, MountKind, Stage};
 
 use crate::failure::Failure;
+use crate::table;
 use crate::ui::Ui;
 
 /// The id of a secret or an agent, and whether a command needs it.
@@ -202,12 +203,7 @@ fn description(comments: &[String], name: &str) -> String {
 }
 
 fn table(heads: &[&str], rows: &[Vec<String>], ui: &mut Ui) {
-    let mut all = vec![heads.iter().map(|head| (*head).to_owned()).collect::<Vec<_>>()];
-    all.extend(rows.iter().cloned());
-    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-    for row in &all {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}   "));
-        ui.line(cells.collect::<String>().trim_end());
-    }
+    let heads = heads.iter().map(|head| (*head).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows.iter().cloned()).collect();
+    table::render(&rows).into_iter().for_each(|line| ui.line(line));
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use shipway_build::Built;
-use shipway_layers::{Budget, LayerStore as _, unpack, write_tree};
+use shipway_layers::{Budget, LayerStore as _, serialise, unpack};
 use shipway_linux::{Overlay, Root};
 use shipway_oci::Reference;
 
@@ -128,11 +128,11 @@ pub(super) fn write(engine: &Engine, built: &Built, output: &Output, ui: &mut Ui
     match output {
         Output::Local(directory) => {
             let root = files_of(engine, built)?;
-            into(directory, |out| write_tree(&root, out).map_err(|error| unwritable(directory, &error)))
+            into(directory, |out| serialise(&root, out).map_err(|error| unwritable(directory, &error)))
         }
         Output::Tar(place) => {
             let root = files_of(engine, built)?;
-            to(place, ui, |out| write_tree(&root, out).map_err(|error| unwritable(path_of(place), &error)))
+            to(place, ui, |out| serialise(&root, out).map_err(|error| unwritable(path_of(place), &error)))
         }
         Output::Archive(place) => to(place, ui, |out| save(engine, built, out)),
         Output::Layout(directory) => into(directory, |out| save(engine, built, out)),
