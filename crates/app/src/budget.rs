@@ -60,7 +60,8 @@ pub(crate) fn keep(engine: &Engine) -> Result<(), Failure> {
 }
 
 /// Removes the cache mounts that no build has used for long, those of the longest time first, while all of them take more than the
-/// budget. Returns what is left of it for layers, half of it at least. Adding them up takes a while where they are large, so that is done once a day.
+/// budget. Returns what is left of it for layers, half of it at least. Adding them up takes a while where they are large, so that is
+/// done once a day.
 fn cache_mounts(engine: &Engine, budget: u64) -> u64 {
     let caches = Caches::below(engine.store.root());
     let stamp = stamp(engine);

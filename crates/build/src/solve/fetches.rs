@@ -60,7 +60,7 @@ impl Solver<'_> {
         let arrived = files.work.join(NAMELESS);
         let fetched = self.builder.remotes.http(url, &arrived);
         let fetched = fetched.map_err(|source| Problem::Fetch { address: url.to_owned(), source })?;
-        let name = fetched.name.clone().or_else(|| name_of(url));
+        let name = fetched.name.or_else(|| name_of(url));
         if name.is_none() && destination.ends_with('/') {
             let what = format!("neither `{url}` nor its server says what the file is called");
             return Err(Problem::invalid(format!(
