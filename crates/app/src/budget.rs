@@ -1,4 +1,6 @@
-//! How much of the disk the build cache may take.
+//! How much of the disk what nobody named may take: the build cache, cache mounts, and images that lost their names.
+
+mod unnamed;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +21,7 @@ const PART: u64 = 10;
 const LEAST: u64 = 4 << 30;
 const MOST: u64 = 100 << 30;
 
-/// Cache mounts that a build has used since stay.
+/// Cache mounts that a build has used since stay, and images that had a name since.
 const UNUSED: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -39,11 +41,12 @@ fn budget(engine: &Engine) -> Result<Option<u64>, Failure> {
     Ok(Some(bytes).filter(|bytes| *bytes > 0))
 }
 
-/// Forgets the build steps that were used longest ago until the others keep within the budget, and frees their layers unless somebody
-/// is at work. What images need does not count, and stays.
+/// Forgets cache mounts, images without a name and build steps, each time those that were used longest ago, until the others keep
+/// within the budget, and frees their layers unless somebody is at work. What named images need does not count, and stays.
 pub(crate) fn keep(engine: &Engine) -> Result<(), Failure> {
     let Some(budget) = budget(engine)? else { return Ok(()) };
     let budget = cache_mounts(engine, budget);
+    let budget = for_layers(budget, unnamed::keep(engine, budget / 2)?);
     let layers = engine.store.cached_layers()?;
     // Which of them images need is worth looking at only where all of them are too much.
     if layers.iter().map(|row| size(engine, row)).sum::<u64>() <= budget {

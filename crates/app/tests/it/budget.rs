@@ -70,3 +70,32 @@ fn cache_mounts_are_counted_and_go() {
     assert_eq!(mounts(), 1);
     assert!(machine.ok(&["builder", "prune", "-f"]).0.contains("\nnew\n"));
 }
+
+#[test]
+fn images_that_lost_their_names_long_ago_go_unless_something_uses_them() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let build = |text: &str| {
+        machine.dockerfile(&format!("FROM box\nRUN echo {text} > /file\n"));
+        let mut command = machine.command(&["build", "-q", "--network", "none", "-t", "web", "."]);
+        let output = machine.inside(|| command.env("SHIPWAY_CACHE_BUDGET", "1").output().unwrap());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let is_there = |id: &str| machine.shipway(&["inspect", id]).status.success();
+    let [unused, used, lately] = ["unused", "used", "lately"].map(build);
+    machine.ok(&["run", "-d", "--name", "one", "--network", "none", &used, "true"]);
+    let newest = build("newest");
+    assert!([&unused, &used, &lately, &newest].iter().all(|id| is_there(id)), "none is old");
+
+    let tables = rusqlite::Connection::open(machine.dir.path().join("root/store.db")).unwrap();
+    let age = "UPDATE images SET created = created - 3 * 24 * 60 * 60 WHERE image_id <> ?1";
+    tables.execute(age, [&lately]).unwrap();
+    drop(tables);
+    machine.ok(&["tag", &newest, "other"]);
+    build("last");
+    assert!(!is_there(&unused), "nothing needs it");
+    assert!([&used, &lately, &newest].iter().all(|id| is_there(id)), "a container, its age, a name");
+}
