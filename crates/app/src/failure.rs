@@ -9,6 +9,9 @@ use miette::Diagnostic;
 /// A disk with less than this is full: what was being written then is gone again when a failure is told.
 const LITTLE: u64 = 64 << 20;
 
+/// One with less files than this too.
+const FEW: u64 = 1000;
+
 /// A command in a container may have met with a full disk where we did not.
 const NEXT_TO_NOTHING: u64 = 4 << 20;
 
@@ -52,7 +55,10 @@ impl Failure {
             return self;
         }
         let limit = if self.full { LITTLE } else { NEXT_TO_NOTHING };
-        let is_full = |dir: &&&Path| shipway_linux::free_bytes(dir).is_ok_and(|free| free < limit);
+        let is_full = |dir: &&&Path| {
+            shipway_linux::free_bytes(dir).is_ok_and(|free| free < limit)
+                || (self.full && shipway_linux::free_files(dir).is_ok_and(|free| free < FEW))
+        };
         let Some(dir) = dirs.iter().find(is_full) else { return self };
         if let Some(hint) = hint {
             self.text.truncate(hint);

@@ -102,6 +102,9 @@ pub enum BuildError {
         command: String,
         /// Its exit code.
         code: i32,
+        /// Why, if anything beside the command shows it.
+        #[help]
+        hint: Option<String>,
         /// The Dockerfile.
         #[source_code]
         text: Source,
@@ -358,6 +361,8 @@ pub enum Problem {
         command: String,
         /// Its exit code.
         code: i32,
+        /// Why, if anything beside the command shows it.
+        hint: Option<String>,
     },
     /// The store refused.
     #[error("cannot {action}")]
@@ -393,8 +398,8 @@ impl Problem {
     pub(crate) fn at(self, text: &Source, span: Span, step: &str) -> BuildError {
         match self {
             Self::Cancelled => BuildError::Cancelled,
-            Self::Exit { command, code } => {
-                BuildError::RunFailed { step: step.to_owned(), command, code, text: text.clone(), span }
+            Self::Exit { command, code, hint } => {
+                BuildError::RunFailed { step: step.to_owned(), command, code, hint, text: text.clone(), span }
             }
             problem => {
                 let span = match &problem {

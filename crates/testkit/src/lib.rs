@@ -7,8 +7,10 @@
 
 pub mod bucket;
 mod dice;
+mod disk;
 pub mod registry;
 mod require;
 
 pub use dice::{Dice, rounds};
+pub use disk::Disk;
 pub use require::{Need, require};

@@ -20,7 +20,7 @@ pub(crate) fn take_in(
     wanted: Option<DiffId>,
 ) -> Result<(Layer, Descriptor), Failure> {
     let mut start = Vec::new();
-    archive.take(4).read_to_end(&mut start).map_err(unreadable)?;
+    archive.take(4).read_to_end(&mut start).map_err(|error| uncopied(engine, error))?;
     let kind = match start.as_slice() {
         [0x1f, 0x8b, ..] => Some(GZIP),
         [0x28, 0xb5, 0x2f, 0xfd] => Some(ZSTD),
@@ -28,24 +28,24 @@ pub(crate) fn take_in(
     };
     let mut whole = io::Cursor::new(start).chain(archive);
     let blob = engine.store.ingest()?;
-    let full = |error: io::Error| Failure::from(StoreError::of_write(&engine.store.tmp(), error));
+    let unwritten = |error: io::Error| Failure::from(StoreError::of_write(&engine.store.tmp(), error));
     let (layer, blob) = match kind {
         Some(_) => {
             let mut tee = Tee { inner: &mut whole, out: blob };
             let mut plain = shipway_layers::decompress(Box::new(&mut tee))?;
             let layer = engine.layers.import(&mut *plain, wanted)?;
             drop(plain);
-            io::copy(&mut tee, &mut io::sink()).map_err(unreadable)?;
+            io::copy(&mut tee, &mut io::sink()).map_err(|error| uncopied(engine, error))?;
             (layer, tee.out)
         }
         None => {
-            let out: GzipWriter<Ingest> = compress(blob).map_err(full)?;
+            let out: GzipWriter<Ingest> = compress(blob).map_err(unwritten)?;
             let mut tee = Tee { inner: &mut whole, out };
             // Also refuses what is compressed in another way.
             let mut plain = shipway_layers::decompress(Box::new(&mut tee))?;
             let layer = engine.layers.import(&mut *plain, wanted)?;
             drop(plain);
-            (layer, tee.out.finish().map_err(full)?)
+            (layer, tee.out.finish().map_err(unwritten)?)
         }
     };
     let kind = kind.unwrap_or(GZIP);
@@ -56,7 +56,11 @@ pub(crate) fn take_in(
     Ok((layer, Descriptor::new(kind, digest, size)))
 }
 
-pub(super) fn unreadable(error: io::Error) -> Failure {
+/// Says why something of an archive did not get into the store: nothing that is read has a full disk.
+pub(super) fn uncopied(engine: &Engine, error: io::Error) -> Failure {
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return StoreError::of_write(&engine.store.tmp(), error).into();
+    }
     Failure::new(
         format!("could not read the archive: {error}"),
         "see that it is whole, and get it again if it is not",

@@ -9,9 +9,9 @@ use shipway_distribution::{Content, LayerSink as _, read_document, select};
 use shipway_layers::{Budget, LayerStore as _};
 use shipway_linux::Root;
 use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, MediaType, Platform, Reference};
-use shipway_store::LayerId;
+use shipway_store::{LayerId, StoreError};
 
-use super::intake::unreadable;
+use super::intake::uncopied;
 use super::{CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME, take_in};
 use crate::clock;
 use crate::engine::Engine;
@@ -106,12 +106,7 @@ impl<'a> Files<'a> {
     fn unpack(engine: &'a Engine, archive: &mut dyn Read) -> Result<Self, Failure> {
         let unique = LayerId::unique(0);
         let dir = engine.store.tmp().join(format!("load-{unique}"));
-        let unusable = |error: io::Error| {
-            Failure::new(
-                format!("could not unpack the archive: {error}"),
-                "look for free space with `df -h`, or choose another place: --root DIR",
-            )
-        };
+        let unusable = |error: io::Error| StoreError::of_write(&dir, error);
         std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(unusable)?;
         let root = Root::open(&dir).map_err(unusable)?;
         let files = Self { engine, dir, root };
@@ -124,7 +119,9 @@ impl<'a> Files<'a> {
     fn document(&self, path: &str) -> Result<Option<Vec<u8>>, Failure> {
         let Some(file) = self.open(path)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        file.take(DOCUMENT_LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        file.take(DOCUMENT_LIMIT + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| uncopied(self.engine, error))?;
         if bytes.len() as u64 > DOCUMENT_LIMIT {
             return Err(wrong(format!("`{path}` is larger than {DOCUMENT_LIMIT} bytes")));
         }
@@ -136,7 +133,7 @@ impl<'a> Files<'a> {
             Ok(file) if file.metadata().is_ok_and(|found| found.is_file()) => Ok(Some(file)),
             Ok(_) => Err(wrong(format!("`{path}` is no file"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unreadable(error)),
+            Err(error) => Err(uncopied(self.engine, error)),
         }
     }
 
@@ -197,7 +194,7 @@ impl<'a> Files<'a> {
         }
         let mut file = self.open(&path)?.ok_or_else(|| wrong(format!("`{path}` is missing")))?;
         let mut ingest = store.ingest()?;
-        io::copy(&mut file, &mut ingest).map_err(unreadable)?;
+        io::copy(&mut file, &mut ingest).map_err(|error| uncopied(self.engine, error))?;
         // First what it is: a layer is made only of the bytes that the manifest means.
         ingest.commit(Some(layer.digest))?;
         if store.layer_of(diff_id)?.is_none() {

@@ -6,6 +6,7 @@ mod bucket;
 mod budget;
 mod cluster;
 mod contexts;
+mod disks;
 mod examples;
 mod flags;
 mod fsck;

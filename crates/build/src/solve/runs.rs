@@ -1,7 +1,7 @@
 //! RUN steps: mounts, key, and the command itself.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use shipway_dockerfile::{Mount, MountKind, Sharing};
 use shipway_layers::Snapshot;
@@ -246,12 +246,26 @@ impl Solver<'_> {
             return Err(Problem::Cancelled);
         }
         if code != 0 {
-            return Err(Problem::Exit { command, code });
+            return Err(Problem::Exit { command, code, hint: full_disk(self.builder.store.root()) });
         }
         stubs.remove()?;
         drop(held);
         check(&snapshot.upper, &needles)
     }
+}
+
+/// Says so where a command may have met with a full disk: what it wrote is gone before anybody can look.
+fn full_disk(root: &Path) -> Option<String> {
+    const BYTES: u64 = 4 << 20;
+    const FILES: u64 = 64;
+    let is_full = shipway_linux::free_bytes(root).is_ok_and(|free| free < BYTES)
+        || shipway_linux::free_files(root).is_ok_and(|free| free < FILES);
+    is_full.then(|| {
+        format!(
+            "the disk of `{}` is full: make room there (`shipway system df`, `shipway system prune`), then build again",
+            root.display()
+        )
+    })
 }
 
 fn stub_kind(source: &MountSource) -> StubKind {

@@ -5,7 +5,6 @@
 
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use shipway_layers::{LayerStore as _, Unpacked};
 use shipway_linux::{cut_power, forget_private_mounts, keep_mounts_private};
@@ -16,50 +15,30 @@ use shipway_testkit::{Need, require};
 use crate::collect;
 use crate::model::{archive, parse};
 
-/// A disk that can lose its power.
+/// A disk that can lose its power, with a store on it.
 struct Disk {
+    disk: shipway_testkit::Disk,
     dir: tempfile::TempDir,
-}
-
-fn program(name: &str, args: &[&str]) {
-    let output = Command::new(name).args(args).output().unwrap();
-    assert!(output.status.success(), "{name} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl Disk {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let disk = Self { dir };
-        fs_err::create_dir(disk.path()).unwrap();
-        std::fs::File::create(disk.image()).unwrap().set_len(96 << 20).unwrap();
-        program("/usr/sbin/mkfs.ext4", &["-q", "-F", "-O", "has_journal", disk.image().to_str().unwrap()]);
-        keep_mounts_private(disk.dir.path()).unwrap();
-        disk.mount();
-        disk
+        keep_mounts_private(dir.path()).unwrap();
+        Self { disk: shipway_testkit::Disk::new(dir.path(), 96 << 20, None), dir }
     }
 
     fn path(&self) -> PathBuf {
-        self.dir.path().join("fs")
-    }
-
-    fn image(&self) -> PathBuf {
-        self.dir.path().join("image")
+        self.disk.path()
     }
 
     fn root(&self) -> PathBuf {
         self.path().join("root")
     }
 
-    fn mount(&self) {
-        program("mount", &["-o", "loop", self.image().to_str().unwrap(), self.path().to_str().unwrap()]);
-    }
-
-    /// Gives the power back: the journal is replayed, and a new boot begins.
+    /// Gives the power back, and a new boot begins.
     fn restart(&self) {
-        program("umount", &[self.path().to_str().unwrap()]);
-        assert_eq!(fs_err::read_dir(self.path()).unwrap().count(), 0, "it was still mounted");
-        self.mount();
-        assert!(self.path().join("lost+found").exists(), "it is not mounted");
+        self.disk.restart();
         let tables = rusqlite::Connection::open(self.root().join("store.db")).unwrap();
         tables.execute("UPDATE layers SET boot = 'the one before'", []).unwrap();
     }
