@@ -13,7 +13,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use shipway_linux::{Attributes, Root, set_modified};
+use shipway_linux::{Attributes, EarlyFile, Root, set_modified};
 
 pub use self::budget::Budget;
 pub(crate) use self::parents::is_whiteout;
@@ -155,11 +155,11 @@ impl<'a> Unpacker<'a> {
                 if was_link { self.hide_below(&path) } else { Ok(()) }
             }
             EntryKind::File => {
-                let mut file = self.make(&path, |root, name| root.create_private(name))?;
+                let mut file = EarlyFile::new(self.make(&path, |root, name| root.create_private(name))?);
                 archive.copy_content(&mut file)?;
                 self.bytes += entry.size;
-                attributes(entry).apply(&file)?;
-                Ok(set_modified(&file, entry.mtime)?)
+                attributes(entry).apply(file.get_ref())?;
+                Ok(set_modified(file.get_ref(), entry.mtime)?)
             }
             EntryKind::Link => self.link(&path, &entry.link),
             EntryKind::Symlink => {

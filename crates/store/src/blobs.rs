@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::PathBuf;
 
+use shipway_linux::EarlyFile;
 use shipway_oci::{Digest, Hashing};
 
 use crate::atomic::unique_name;
@@ -14,7 +15,7 @@ use crate::{Store, StoreError};
 pub struct Ingest {
     store: Store,
     path: PathBuf,
-    content: Hashing<File>,
+    content: Hashing<EarlyFile>,
 }
 
 impl Store {
@@ -22,7 +23,7 @@ impl Store {
     pub fn ingest(&self) -> Result<Ingest, StoreError> {
         let path = self.tmp().join(format!("ingest-{}", unique_name()));
         let file = create_private(&path).map_err(StoreError::io("create", &path))?;
-        Ok(Ingest { store: self.clone(), path, content: Hashing::new(file) })
+        Ok(Ingest { store: self.clone(), path, content: Hashing::new(EarlyFile::new(file)) })
     }
 
     /// Stores a small document and returns its digest.
@@ -58,7 +59,7 @@ impl Store {
     /// Names several contents by their digests, as [`Ingest::commit`] does, all of which are waited for at once.
     pub fn commit_all(&self, ingests: Vec<(Ingest, Digest)>) -> Result<(), StoreError> {
         let Some((first, _)) = ingests.first() else { return Ok(()) };
-        shipway_linux::sync_filesystem(first.content.get_ref())
+        shipway_linux::sync_filesystem(first.content.get_ref().get_ref())
             .map_err(StoreError::io("sync", &first.path))?;
         for (ingest, wanted) in ingests {
             ingest.name(Some(wanted))?;
@@ -97,7 +98,7 @@ impl Ingest {
 
     /// Names the content by its digest, which must be `wanted` if given. Everything is on the disk afterwards.
     pub fn commit(self, wanted: Option<Digest>) -> Result<Digest, StoreError> {
-        self.content.get_ref().sync_all().map_err(StoreError::io("sync", &self.path))?;
+        self.content.get_ref().get_ref().sync_all().map_err(StoreError::io("sync", &self.path))?;
         let found = self.name(wanted)?;
         self.store.sync_names()?;
         Ok(found)
