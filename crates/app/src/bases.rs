@@ -1,10 +1,12 @@
 //! Where a build's base images come from: the local store, the distribution's archive, or a registry.
 
 use shipway_build::{BaseImage, BaseImages, SeamError};
+use shipway_distribution::select;
 use shipway_layers::LayerStore as _;
-use shipway_oci::{Digest, Platform, Reference};
+use shipway_oci::{Digest, Index, Platform, Reference};
 use shipway_store::StoreError;
 
+use crate::archive::DOCUMENT_LIMIT;
 use crate::bootstrap;
 use crate::engine::Engine;
 use crate::progress::Show;
@@ -71,23 +73,61 @@ struct NotAnywhere {
 impl LocalImages {
     fn pull(&self, reference: &Reference, platform: &Platform) -> Result<Digest, SeamError> {
         let arrivals = self.show.arrivals(&reference.familiar());
-        let pulled = pulls::pull(&self.engine, reference, Some(platform), &arrivals);
+        // The name stays that of the image that runs here.
+        let pulled = if is_for(&Platform::host(), &platform.os, &platform.architecture) {
+            pulls::pull(&self.engine, reference, Some(platform), &arrivals)
+        } else {
+            pulls::pull_beside(&self.engine, reference, platform, &arrivals)
+        };
         arrivals.end(&pulled);
         pulled.map(|pulled| pulled.image_id).map_err(|failure| NotLocal::because(reference, failure))
+    }
+}
+
+/// Returns whether an image that says this of itself is for a platform; one that says nothing is for all.
+fn is_for(platform: &Platform, os: &str, architecture: &str) -> bool {
+    let same = |said: &str, wanted: &str| said.is_empty() || said == wanted;
+    same(os, &platform.os) && same(architecture, &platform.architecture)
+}
+
+impl LocalImages {
+    /// Returns the image of a name that is here for a platform: its own, or one that its index lists.
+    fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<Digest>, StoreError> {
+        let store = &self.engine.store;
+        let found = match store.resolve(&reference.to_string()) {
+            Ok(found) => found,
+            Err(StoreError::NoImage(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let config = store.config(&found.image_id)?;
+        if is_for(platform, &config.os, &config.architecture) {
+            return Ok(Some(found.image_id));
+        }
+        for known in store.digests(&found.image_id)? {
+            let Ok(bytes) = store.read_blob(&known.digest, DOCUMENT_LIMIT) else { continue };
+            let Ok(index) = serde_json::from_slice::<Index>(&bytes) else { continue };
+            let Some(listed) = select(&index, platform) else { continue };
+            if let Ok(sibling) = store.resolve(&reference.with_digest(listed.digest).to_string()) {
+                return Ok(Some(sibling.image_id));
+            }
+        }
+        Ok(None)
     }
 }
 
 impl BaseImages for LocalImages {
     fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<BaseImage, SeamError> {
         let store = &self.engine.store;
-        let here = match store.resolve(&reference.to_string()) {
-            Ok(found) if !self.wishes.newer => Some(found.image_id),
-            Ok(_) | Err(StoreError::NoImage(_)) => None,
-            Err(error) => return Err(SeamError::new(error)),
+        let here = match self.wishes.newer {
+            true => None,
+            false => self.local(reference, platform).map_err(SeamError::new)?,
         };
         let image_id = match (here, self.wishes.bootstrap) {
             (Some(image_id), _) => image_id,
-            (None, Some(AcceptExpired(accept_expired))) if shipway_bootstrap::supports(reference) => {
+            (None, Some(AcceptExpired(accept_expired)))
+                if shipway_bootstrap::supports(reference)
+                    && platform.architecture == Platform::host().architecture =>
+            {
                 let wishes = bootstrap::Wishes { accept_expired, ..bootstrap::Wishes::default() };
                 bootstrap::make(&self.engine, Some(reference), wishes, &self.show)?.image_id
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use shipway_bootstrap::{Bootstrapped, Deps, Request, Step, StepRunner};
 use shipway_build::{BuildNetwork, RunStep, SeamError, StepRunner as _, Stop};
-use shipway_oci::Reference;
+use shipway_oci::{Platform, Reference};
 
 use crate::engine::Engine;
 use crate::progress::{End, Show};
@@ -82,6 +82,7 @@ impl StepRunner for Configure {
             hosts: Vec::new(),
             limits: Vec::new(),
             shm_size: None,
+            platform: Platform::host(),
             stop: Stop::new(),
         };
         self.0.run(&step, output).map_err(|error| Box::new(error) as Box<dyn Diagnostic + Send + Sync>)

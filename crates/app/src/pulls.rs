@@ -78,6 +78,21 @@ pub(crate) fn pull(
     pull_from(&registries()?, engine, reference, platform, progress)
 }
 
+/// Pulls an image for another platform than this machine's; its name is its digest, and the tag stays where it is.
+pub(crate) fn pull_beside(
+    engine: &Engine,
+    reference: &Reference,
+    platform: &Platform,
+    progress: &dyn Progress,
+) -> Result<Pulled, PullFailure> {
+    let _lease = engine.store.lease().map_err(PullFailure::Store)?;
+    let pulled = bring(&registries()?, engine, reference, Some(platform), progress)?;
+    let name = reference.with_digest(pulled.manifest);
+    let named = engine.store.tag(&name, pulled.manifest, pulled.image_id, clock::now());
+    named.map_err(PullFailure::Store)?;
+    Ok(pulled)
+}
+
 /// Pulls what is missing of an image that has its names already.
 pub(crate) fn fetch(
     engine: &Engine,

@@ -1,6 +1,7 @@
 //! RUN steps as containers.
 
 mod agent;
+mod emulation;
 mod network;
 
 use std::io::{Read as _, Write};
@@ -57,6 +58,7 @@ enum StepError {
 
 impl StepRunner for ContainerSteps {
     fn run(&self, step: &RunStep, output: &mut dyn Write) -> Result<i32, SeamError> {
+        emulation::check(&step.platform).map_err(SeamError::new)?;
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let id = format!("{OF_STEP}{}-{number}", std::process::id());
         // What a build that was killed has left is nobody's.

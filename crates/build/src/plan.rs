@@ -107,6 +107,7 @@ pub(crate) struct RunAction {
     pub(crate) cwd: String,
     pub(crate) user: String,
     pub(crate) network: BuildNetwork,
+    pub(crate) platform: Platform,
     pub(crate) mounts: Vec<(Mount, Option<Origin>)>,
 }
 

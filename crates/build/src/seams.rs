@@ -74,6 +74,8 @@ pub struct RunStep {
     pub limits: Vec<ProcessLimit>,
     /// Bytes of `/dev/shm`; what is usual if not said.
     pub shm_size: Option<u64>,
+    /// What its programs are made for.
+    pub platform: Platform,
     /// Becomes set when the step is to end.
     pub stop: Stop,
 }

@@ -64,14 +64,28 @@ impl FromStr for Platform {
                 || !part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
         });
         match (bad, parts.as_slice()) {
-            (false, [os, architecture]) => Ok(Self { os: (*os).to_owned(), ..Self::linux(architecture) }),
-            (false, [os, architecture, variant]) => Ok(Self {
-                os: (*os).to_owned(),
-                variant: Some((*variant).to_owned()),
-                ..Self::linux(architecture)
-            }),
+            (false, [os, architecture, variant @ ..]) if variant.len() < 2 => {
+                let (architecture, variant) = usual(architecture, variant.first().copied());
+                let variant = variant.map(str::to_owned);
+                Ok(Self { os: (*os).to_owned(), variant, ..Self::linux(architecture) })
+            }
             _ => Err(ParsePlatformError(text.to_owned())),
         }
+    }
+}
+
+/// Returns the usual name of an architecture, and its variant where that says more. Compat: containerd's `platforms`.
+fn usual<'a>(architecture: &'a str, variant: Option<&'a str>) -> (&'a str, Option<&'a str>) {
+    match (architecture, variant) {
+        ("x86_64" | "x86-64" | "amd64", None | Some("v1")) => ("amd64", None),
+        ("x86_64" | "x86-64", variant) => ("amd64", variant),
+        ("i386" | "i486" | "i586" | "i686", _) => ("386", None),
+        ("aarch64" | "arm64", None | Some("8" | "v8")) => ("arm64", None),
+        ("aarch64", variant) => ("arm64", variant),
+        ("armhf", None) | ("arm", Some("7")) => ("arm", Some("v7")),
+        ("armel", None) | ("arm", Some("6")) => ("arm", Some("v6")),
+        ("arm", None) => ("arm", Some("v7")),
+        (same, variant) => (same, variant),
     }
 }
 
@@ -95,6 +109,22 @@ mod tests {
                 good.then_some(input),
                 "case {name}"
             );
+        }
+    }
+
+    #[test]
+    fn other_names_of_an_architecture_are_the_usual_one() {
+        for (text, want) in [
+            ("linux/x86_64", "linux/amd64"),
+            ("linux/amd64/v3", "linux/amd64/v3"),
+            ("linux/aarch64", "linux/arm64"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/armhf", "linux/arm/v7"),
+            ("linux/arm/v6", "linux/arm/v6"),
+            ("linux/riscv64", "linux/riscv64"),
+        ] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), want, "case {text}");
         }
     }
 }

@@ -104,7 +104,7 @@ pub(crate) struct BuildArgs {
     /// An ssh agent for RUN --mount=type=ssh: `default`, or ID=SOCKET
     #[arg(long = "ssh", value_name = "ID[=SOCKET]")]
     pub(crate) ssh: Vec<String>,
-    /// What to build for; only this machine's own platform yet
+    /// What to build for: `linux/arm64`, …; this machine by default. RUN steps for another one need an emulator (qemu-user-static)
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
     /// Build nothing, and show what the Dockerfile offers: `check`, `targets`, `outline`, each also with `,format=json`

@@ -163,13 +163,17 @@ fn metadata(request: &BuildRequest, built: &Built) -> Value {
 
 fn platform(args: &BuildArgs) -> Result<Option<Platform>, Failure> {
     let Some(text) = &args.platform else { return Ok(None) };
-    let instead = format!("leave it out, or name this machine's own: --platform {}", Platform::host());
-    let platform: Platform = text.parse().map_err(|error| Failure::new(error, &instead))?;
-    if (&platform.os, &platform.architecture) != (&Platform::host().os, &Platform::host().architecture) {
+    let instead = format!("leave it out, or name one: --platform {}", Platform::host());
+    if text.contains(',') {
+        let several = "build each by itself, under a name of its own";
         return Err(Failure::new(
-            format!("building for another platform (`{platform}`) is not there yet"),
-            instead,
+            format!("building for several platforms (`{text}`) is not there yet"),
+            several,
         ));
+    }
+    let platform: Platform = text.parse().map_err(|error| Failure::new(error, &instead))?;
+    if platform.os != Platform::host().os {
+        return Err(Failure::new(format!("images for {} are not built here", platform.os), instead));
     }
     Ok(Some(platform))
 }

@@ -17,6 +17,7 @@ mod machine;
 mod mistakes;
 mod network;
 mod newcomer;
+mod platforms;
 mod registries;
 mod running;
 mod soak;

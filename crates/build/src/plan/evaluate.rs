@@ -218,6 +218,7 @@ impl Evaluation {
             cwd: self.state.cwd().to_owned(),
             user: self.state.image.config.user.clone(),
             network,
+            platform: self.platform.clone(),
             mounts,
         };
         Ok(Action::Run(action, at))

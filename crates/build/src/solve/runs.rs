@@ -12,7 +12,7 @@ use super::stubs::Stubs;
 use super::{Outcome, Solver};
 use crate::caches::Held;
 use crate::key::Key;
-use crate::plan::{PlannedStage, RunAction, Step};
+use crate::plan::{RunAction, Step};
 use crate::progress::StepInfo;
 use crate::seams::{MOUNT_STUBS, MountSource, RunStep, StepMount, StubKind};
 use crate::{Event, Problem, ProcessLimit, Progress};
@@ -134,13 +134,7 @@ impl Solver<'_> {
         Ok(())
     }
 
-    pub(super) fn run_key(
-        &self,
-        stage: &PlannedStage,
-        run: &RunAction,
-        mounts: &Mounts,
-        outcome: &Outcome,
-    ) -> Key {
+    pub(super) fn run_key(&self, run: &RunAction, mounts: &Mounts, outcome: &Outcome) -> Key {
         let mut key = self.key("run", outcome);
         key.text("instruction", &format!("{:?}", run.args));
         for variable in &run.env {
@@ -150,7 +144,7 @@ impl Solver<'_> {
         key.text("working directory", &run.cwd)
             .text("user", &run.user)
             .text("network", run.network.name())
-            .text("platform", &stage.platform.to_string())
+            .text("platform", &run.platform.to_string())
             .text("confinement", CONFINEMENT);
         let request = self.request;
         for (name, address) in &request.hosts {
@@ -230,6 +224,7 @@ impl Solver<'_> {
             hosts: self.request.hosts.clone(),
             limits: self.request.limits.clone(),
             shm_size: self.request.shm_size,
+            platform: run.platform.clone(),
             stop: self.stop.clone(),
         };
         let secrets = self.request.secrets.iter().filter(|secret| mounts.secrets.contains(&secret.id));

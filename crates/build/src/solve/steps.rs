@@ -54,7 +54,7 @@ impl Solver<'_> {
             Action::Metadata => Ok(Applied { cached: true, layer: None }),
             Action::Run(run, at) => {
                 let mounts = self.mount_sources(run)?;
-                let key = self.run_key(stage, run, &mounts, outcome);
+                let key = self.run_key(run, &mounts, outcome);
                 self.cached_or(&slot(at), &[key], outcome, |snapshot| {
                     self.run_command(step, run, mounts, snapshot).map(|()| true)
                 })

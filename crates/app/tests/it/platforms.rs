@@ -1,0 +1,149 @@
+//! Images for other machines than this one.
+
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use shipway_linux::{MountAttributes, new_filesystem};
+use shipway_testkit::registry::TestRegistry;
+
+use crate::machine::{Machine, can_run};
+
+/// What no machine of ours is.
+const OTHER: &str = "linux/riscv64";
+
+fn platform_of(machine: &Machine, image: &str) -> String {
+    machine.ok(&["inspect", "-f", "{{.Os}}/{{.Architecture}}", image]).0.trim().to_owned()
+}
+
+#[test]
+fn what_is_made_here_for_another_machine_needs_no_emulator() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile(
+        "FROM --platform=$BUILDPLATFORM box AS build\nARG TARGETPLATFORM TARGETARCH BUILDARCH\n\
+         RUN echo $TARGETPLATFORM $TARGETARCH > /said; test $BUILDARCH != $TARGETARCH\n\
+         FROM scratch\nCOPY --from=build /said /said\n",
+    );
+    let build = |args: &[&str]| {
+        machine.ok(&[&["build", "-q", "--network", "none", "--platform", OTHER], args, &["."]].concat()).0
+    };
+    build(&["-t", "made"]);
+    assert_eq!(platform_of(&machine, "made"), OTHER);
+    let out = machine.dir.path().join("out");
+    build(&["--output", out.to_str().unwrap()]);
+    assert_eq!(fs_err::read_to_string(out.join("said")).unwrap(), "linux/riscv64 riscv64\n");
+
+    machine.dockerfile("FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"true\"]\n");
+    let errors = machine.refused(&["build", "--platform", "linux/loong64", "."], 1);
+    for part in [
+        "programs for linux/loong64 do not run on this machine",
+        "qemu-user-static",
+        "--platform=$BUILDPLATFORM",
+    ] {
+        assert!(errors.contains(part), "{errors}");
+    }
+    assert!(
+        machine.refused(&["build", "--platform", "windows/amd64", "."], 1).contains("images for windows")
+    );
+}
+
+/// Lets busybox run what says that it is for the other machine, until it is dropped.
+struct Emulator {
+    mount: OwnedFd,
+    name: String,
+}
+
+impl Emulator {
+    fn register() -> Self {
+        let mount = new_filesystem("binfmt_misc", &[], MountAttributes::default()).unwrap();
+        let emulator = Self { mount, name: format!("shipway-test-{}", std::process::id()) };
+        let zeros = "\\x00".repeat(8);
+        let magic = format!("\\x7fELF\\x02\\x01\\x01\\x00{zeros}\\x02\\x00\\xf3\\x00");
+        let any = "\\xff".repeat(7);
+        let mask = format!("{any}\\x00{any}\\xff\\xfe\\xff\\xff\\xff");
+        let line = format!(":{}:M::{magic}:{mask}:/bin/busybox:F", emulator.name);
+        fs_err::write(emulator.path("register"), line).unwrap();
+        emulator
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.mount.as_raw_fd()))
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        drop(fs_err::write(self.path(&self.name), "-1"));
+    }
+}
+
+#[test]
+fn with_an_emulator_the_steps_run_too() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let program = machine.context().join("busybox");
+    let mut bytes = fs_err::read(&program).unwrap();
+    bytes[18..20].copy_from_slice(&243_u16.to_le_bytes());
+    fs_err::write(&program, bytes).unwrap();
+    machine.dockerfile(
+        "FROM scratch\nCOPY --chmod=755 busybox /bin/sh\nRUN echo emulated > /said\nCMD [\"cat\", \"/said\"]\n",
+    );
+    let emulator = Emulator::register();
+    machine.ok(&["build", "-q", "--network", "none", "--platform", OTHER, "-t", "made", "."]);
+    assert_eq!(platform_of(&machine, "made"), OTHER);
+    let said = machine.ok(&["run", "--rm", "--network", "none", "made", "sh", "-c", "cat /said"]).0;
+    assert_eq!(said, "emulated\n");
+    drop(emulator);
+    let errors = machine
+        .refused(&["build", "--no-cache", "--network", "none", "--platform", OTHER, "-t", "made", "."], 1);
+    assert!(errors.contains("no emulator is registered"), "{errors}");
+}
+
+#[test]
+fn a_base_for_another_machine_comes_beside_the_one_for_this_and_is_found_again() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = machine.inside(TestRegistry::start);
+    machine.dockerfile("FROM scratch\nLABEL for=other\nCOPY passwd /passwd\n");
+    let [own, other] = [("own", None), ("other", Some(OTHER))].map(|(tag, platform)| {
+        let name = registry.name(&format!("base:{tag}"));
+        match platform {
+            None => drop(machine.ok(&["tag", "box", &name])),
+            Some(platform) => drop(machine.ok(&["build", "-q", "--platform", platform, "-t", &name, "."])),
+        }
+        machine.ok(&["push", "-q", &name]);
+        machine.ok(&["rmi", &name]);
+        let (kind, bytes) = registry.contents().manifests[&format!("base/manifests/{tag}")].clone();
+        json!({"mediaType": kind, "size": bytes.len(), "digest": shipway_testkit::registry::digest_of(&bytes)})
+    });
+    let listed = |mut entry: Value, platform: &str| {
+        let (os, architecture) = platform.split_once('/').unwrap();
+        entry["platform"] = json!({"os": os, "architecture": architecture});
+        entry
+    };
+    let host = platform_of(&machine, "box");
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": [listed(own, &host), listed(other, OTHER)]});
+    registry.add_manifest("base", "1", kind, index.to_string().as_bytes());
+    machine.ok(&["system", "prune", "-f"]);
+
+    let base = registry.name("base:1");
+    machine.dockerfile(&format!("FROM {base}\nCOPY passwd /copied\n"));
+    let build = |args: &[&str]| drop(machine.ok(&[&["build", "-q", "-t", "made"], args, &["."]].concat()));
+    for (args, platform) in [(&[][..], host.as_str()), (&["--platform", OTHER], OTHER), (&[], &host)] {
+        build(args);
+        assert_eq!(platform_of(&machine, "made"), platform);
+        assert_eq!(platform_of(&machine, &base), host, "the name is that of the one for this machine");
+    }
+    let asked = registry.asked().len();
+    build(&["--platform", OTHER]);
+    assert_eq!(platform_of(&machine, "made"), OTHER);
+    assert_eq!(registry.asked().len(), asked, "both are here");
+}
