@@ -20,7 +20,7 @@ pub(crate) use owner::resolve_owner;
 pub(crate) use resolve::resolve_in;
 pub use unpack::is_tar_header;
 pub(crate) use unpack::{Archive, archive_of, unpack_archive};
-pub(crate) use write::Writer;
+pub(crate) use write::{Apart, Writer};
 
 /// Something that is copied from: the context, or the file system of a stage or image.
 #[derive(Debug)]

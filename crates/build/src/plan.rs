@@ -112,7 +112,7 @@ pub(crate) struct RunAction {
 }
 
 /// COPY or ADD, expanded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CopyAction {
     pub(crate) is_add: bool,
     pub(crate) sources: Vec<SourceWord>,
@@ -126,10 +126,15 @@ pub(crate) struct CopyAction {
     pub(crate) unpack: bool,
     /// What is fetched is unpacked too.
     pub(crate) unpack_remote: bool,
+    /// The layer knows nothing of those below it.
+    pub(crate) link: bool,
+    /// With `link` and an owner or a mode: the first directory on the way to the destination that nothing below has. It and those in it
+    /// are the copy's own. Known when the step begins.
+    pub(crate) missing: Option<PathBuf>,
 }
 
 /// A source of COPY, expanded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum SourceWord {
     Path {
         path: String,

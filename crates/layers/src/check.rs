@@ -17,7 +17,7 @@ impl Unpacked {
     pub fn check(&self, row: &LayerRow) -> Result<Option<String>, LayerError> {
         let Some(diff_id) = row.diff_id else { return Ok(None) };
         let path = self.path(&row.id);
-        let found = match measure(&path) {
+        let found = match measure(&path, &row.notes) {
             Ok((found, _)) if found == diff_id => return Ok(None),
             Ok((found, _)) => found,
             Err(error) if !path.is_dir() => {
@@ -34,7 +34,7 @@ impl Unpacked {
             tracing::debug!(layer = %row.id, %error, "a layer cannot be compared with its archive");
             return Ok(None);
         }
-        let (wanted, _) = measure(&again.upper)?;
+        let (wanted, _) = measure(&again.upper, &row.notes)?;
         Ok((wanted != found).then(|| "has other files than its archive".to_owned()))
     }
 

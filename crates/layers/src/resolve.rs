@@ -37,6 +37,17 @@ impl Unpacked {
         Ok(mounted)
     }
 
+    /// Puts one more layer on a chain that is mounted as it is, with its fix-up where it needs one.
+    pub(crate) fn stack_layer(&self, below: &[LayerId], layer: &LayerId) -> Result<Vec<LayerId>, LayerError> {
+        let _lease = self.store.lease().map_err(|source| LayerError::LookUp { source })?;
+        let row = self.store.layer(layer).map_err(|source| LayerError::LookUp { source })?;
+        let row = row.ok_or_else(|| LayerError::NoLayer(layer.to_string()))?;
+        let mut chain = self.own_layers(below)?;
+        chain.push(layer.clone());
+        let fixup = self.fixup(&chain, below, &row)?;
+        Ok(below.iter().cloned().chain([row.id]).chain(fixup).collect())
+    }
+
     /// Returns those of the layers that are an image's own.
     pub(crate) fn own_layers(&self, layers: &[LayerId]) -> Result<Vec<LayerId>, LayerError> {
         let mut own = Vec::new();

@@ -3,7 +3,7 @@
 //! The same tree gives the same bytes, always: entries sorted, times in whole seconds, no user or group names, PAX
 //! headers only where ustar is too small. Whiteouts and opaque marks are written as image-spec layer.md wants them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
@@ -28,8 +28,22 @@ const FIFO: u32 = 0o010_000;
 /// Writes the tree below `root` as a tar archive: entries sorted, times in whole seconds. The files of an image are what an overlay of its
 /// layers shows.
 pub fn serialise(root: &Root, out: &mut dyn Write) -> io::Result<()> {
+    serialise_without(root, &HashSet::new(), out)
+}
+
+/// Like [`serialise`], without entries for the directories `implied`: what unpacks it leaves those as they are.
+pub(crate) fn serialise_without(
+    root: &Root,
+    implied: &HashSet<&Path>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut names: HashMap<u64, Vec<u8>> = HashMap::new();
-    walk(root, &mut |path, metadata| write_entry(root, path, metadata, &mut names, out))?;
+    walk(root, &mut |path, metadata| {
+        if metadata.is_directory() && implied.contains(path) {
+            return Ok(());
+        }
+        write_entry(root, path, metadata, &mut names, out)
+    })?;
     out.write_all(&[0; 2 * BLOCK])
 }
 

@@ -100,6 +100,14 @@ pub trait LayerStore: Debug + Send + Sync {
     /// Makes a layer of what was changed; nothing may be mounted on it any more. Its diff ID is not known yet.
     fn commit(&self, snapshot: Snapshot) -> Result<LayerId, LayerError>;
 
+    /// Makes a layer of what was put into a state that was prepared on nothing. Those of its directories that are `implied`, relative
+    /// to its root, are there only for what is in them: on other layers they leave what is there as it is.
+    fn commit_apart(&self, snapshot: Snapshot, implied: Vec<PathBuf>) -> Result<LayerId, LayerError>;
+
+    /// Puts a layer that was made without knowing them on other layers, as mounted, base first; returns all of them, with what mends
+    /// the chain, as [`LayerStore::resolve`] would.
+    fn stack(&self, below: &[LayerId], layer: &LayerId) -> Result<Vec<LayerId>, LayerError>;
+
     /// Returns the layer with its diff ID, hashing it if nobody has yet; an equal layer may stand for it.
     fn diff_id(&self, id: &LayerId) -> Result<Layer, LayerError>;
 
@@ -248,20 +256,39 @@ impl LayerStore for Unpacked {
         Ok(id)
     }
 
+    fn commit_apart(&self, snapshot: Snapshot, mut implied: Vec<PathBuf>) -> Result<LayerId, LayerError> {
+        tidy(&snapshot.upper, &snapshot.lowers, snapshot.latest_mtime)
+            .map_err(LayerError::io("tidy", &snapshot.upper))?;
+        let id = self.adopt(&snapshot.upper)?;
+        // It says nothing of the root either.
+        implied.push(PathBuf::new());
+        implied.sort();
+        let notes =
+            LayerNotes { implied: implied.into_iter().map(NotedPath).collect(), ..LayerNotes::default() };
+        self.record(&LayerRow { id: id.clone(), diff_id: None, size: 0, notes })?;
+        Ok(id)
+    }
+
+    fn stack(&self, below: &[LayerId], layer: &LayerId) -> Result<Vec<LayerId>, LayerError> {
+        self.stack_layer(below, layer)
+    }
+
     fn diff_id(&self, id: &LayerId) -> Result<Layer, LayerError> {
         let row = self.store.layer(id).map_err(|source| LayerError::LookUp { source })?;
         let row = row.ok_or_else(|| LayerError::NoLayer(id.to_string()))?;
         if let Some(diff_id) = row.diff_id {
             return Ok(Layer { id: row.id, diff_id, size: row.size });
         }
-        let (diff_id, size) = measure(&self.path(id))?;
+        let (diff_id, size) = measure(&self.path(id), &row.notes)?;
         let record = self.store.record_size(id, size).and_then(|()| self.store.record_diff_id(id, diff_id));
         let id = record.map_err(|source| LayerError::Record { id: id.clone(), source })?;
         Ok(Layer { id, diff_id, size })
     }
 
     fn export(&self, id: &LayerId, out: &mut dyn Write) -> Result<(), LayerError> {
-        write(&self.path(id), out)
+        let row = self.store.layer(id).map_err(|source| LayerError::LookUp { source })?;
+        let row = row.ok_or_else(|| LayerError::NoLayer(id.to_string()))?;
+        write(&self.path(id), &row.notes, out)
     }
 
     fn resolve(&self, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, LayerError> {
@@ -277,19 +304,21 @@ impl LayerStore for Unpacked {
     }
 }
 
-/// Returns the digest and the length of the canonical tar of a tree.
-pub(crate) fn measure(tree: &Path) -> Result<(DiffId, u64), LayerError> {
+/// Returns the digest and the length of the canonical tar of a layer's tree.
+pub(crate) fn measure(tree: &Path, notes: &LayerNotes) -> Result<(DiffId, u64), LayerError> {
     let mut hashing = Hashing::new(io::sink());
-    write(tree, &mut hashing)?;
+    write(tree, notes, &mut hashing)?;
     let (_, digest, length) = hashing.finish();
     Ok((DiffId(digest), length))
 }
 
-/// Writes the canonical tar of a tree.
-fn write(tree: &Path, out: &mut dyn Write) -> Result<(), LayerError> {
+/// Writes the canonical tar of a layer's tree.
+fn write(tree: &Path, notes: &LayerNotes, out: &mut dyn Write) -> Result<(), LayerError> {
     let root = Root::open(tree).map_err(LayerError::io("open", tree))?;
     let mut buffered = io::BufWriter::with_capacity(1 << 18, out);
-    serialise::serialise(&root, &mut buffered).map_err(LayerError::io("read", tree))?;
+    let implied: HashSet<&Path> = notes.implied.iter().map(|path| path.0.as_path()).collect();
+    let written = serialise::serialise_without(&root, &implied, &mut buffered);
+    written.map_err(LayerError::io("read", tree))?;
     buffered.flush().map_err(LayerError::io("write the archive of", tree))
 }
 

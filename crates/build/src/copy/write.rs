@@ -4,6 +4,7 @@
 //! destination are followed inside the root. Beyond it: a directory goes through a link to a directory (COPY over
 //! /lib64), and a file and a directory can replace each other.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{FileTimes, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
@@ -36,6 +37,17 @@ pub(crate) struct Writer<'a> {
     pub(crate) stop: &'a Stop,
     /// Names of files that were copied, by device and inode: hard links stay links.
     pub(crate) links: HashMap<(u64, u64), PathBuf>,
+    /// The root is nothing, and what is written will lie on something else.
+    pub(crate) apart: Option<Apart>,
+}
+
+/// What a copy onto nothing notes of the directories that it makes on the way.
+#[derive(Debug)]
+pub(crate) struct Apart {
+    /// This one and those in it are its own; none if not said.
+    pub(crate) missing: Option<PathBuf>,
+    /// Those that are there only for what is in them.
+    pub(crate) implied: RefCell<Vec<PathBuf>>,
 }
 
 impl<'a> Writer<'a> {
@@ -45,7 +57,7 @@ impl<'a> Writer<'a> {
         mode: Option<ModeChange>,
         stop: &'a Stop,
     ) -> Self {
-        Self { root, owner, mode, stop, links: HashMap::new() }
+        Self { root, owner, mode, stop, links: HashMap::new(), apart: None }
     }
 
     /// Makes a directory and those above it; returns where it is with links followed, and whether anything was made.
@@ -60,9 +72,17 @@ impl<'a> Writer<'a> {
             )));
         }
         let mode = self.mode.as_ref().and_then(ModeChange::octal).unwrap_or(0o755);
-        let made = self.root.create_dir_all(&resolved, mode).map_err(Problem::io("make", path))?;
-        if let Some((uid, gid)) = self.owner {
-            for directory in &made {
+        let of_others = if self.apart.is_some() { 0o755 } else { mode };
+        let made = self.root.create_dir_all(&resolved, of_others).map_err(Problem::io("make", path))?;
+        for directory in &made {
+            if let Some(apart) = &self.apart {
+                if !apart.missing.as_ref().is_some_and(|missing| directory.starts_with(missing)) {
+                    apart.implied.borrow_mut().push(directory.clone());
+                    continue;
+                }
+                self.root.set_mode(directory, mode).map_err(Problem::io("change", directory))?;
+            }
+            if let Some((uid, gid)) = self.owner {
                 self.root.set_owner(directory, uid, gid).map_err(Problem::io("own", directory))?;
             }
         }
@@ -220,6 +240,9 @@ impl<'a> Writer<'a> {
     ) -> Result<(), Problem> {
         match there {
             Some(found) if found.is_directory() => {
+                if let Some(apart) = &self.apart {
+                    apart.implied.borrow_mut().retain(|implied| implied != to);
+                }
                 self.root.set_owner(to, uid, gid).map_err(Problem::io("own", to))?;
                 self.root.set_mode(to, mode).map_err(Problem::io("change", to))?;
             }

@@ -341,6 +341,8 @@ impl Evaluation {
             parents: copy.parents,
             unpack: add.is_some_and(|options| options.unpack.unwrap_or(true)),
             unpack_remote: add.is_some_and(|options| options.unpack.unwrap_or(false)),
+            link: copy.link,
+            missing: None,
         };
         let at = self.state.remember(text, None, true);
         Ok(Action::Copy(action, at))

@@ -1,5 +1,6 @@
 //! COPY and ADD steps.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use shipway_layers::{LayerId, Snapshot};
@@ -7,11 +8,12 @@ use shipway_linux::{Overlay, Root};
 use shipway_oci::Digest;
 
 use super::fetches::{Fetch, is_pinned};
-use super::steps::{Applied, Slot, mount};
+use super::steps::{Applied, Left, Slot, mount};
 use super::{Outcome, Solver};
 use crate::context::PatternList;
 use crate::copy::{
-    Archive, Gather, Item, Tree, Writer, archive_of, digest_of, resolve_owner, unpack_archive,
+    Apart, Archive, Gather, Item, Tree, Writer, archive_of, digest_of, resolve_in, resolve_owner,
+    unpack_archive,
 };
 use crate::key::{Key, KeyBuilder};
 use crate::plan::{CopyAction, Origin, SourceWord};
@@ -35,6 +37,8 @@ impl Solver<'_> {
         copy: &CopyAction,
         outcome: &mut Outcome,
     ) -> Result<Applied, Problem> {
+        let looked_up = self.look_below(copy, outcome)?;
+        let copy = looked_up.as_ref().unwrap_or(copy);
         match copy.from {
             None => self.copy_from_context(slot, copy, outcome),
             Some(Origin::Context(number)) => {
@@ -45,6 +49,33 @@ impl Solver<'_> {
             }
             Some(origin) => self.copy_from_stage(slot, copy, origin, outcome),
         }
+    }
+
+    /// Finds out what a linked copy must know of what lies below after all: whether the destination is a directory, the numbers of an
+    /// owner, and which directories are new and so get that owner and mode; others stay as they are. `None` if there is nothing to know.
+    fn look_below(&self, copy: &CopyAction, outcome: &Outcome) -> Result<Option<CopyAction>, Problem> {
+        let has_attributes = copy.chown.is_some() || copy.chmod.is_some();
+        if !copy.link || copy.destination.ends_with('/') && !has_attributes {
+            return Ok(None);
+        }
+        let below = self.open_files(&outcome.layers)?;
+        let chown = copy.chown.as_deref().map(|chown| resolve_owner(&below, chown)).transpose()?;
+        let chown = chown.map(|(uid, gid)| format!("{uid}:{gid}"));
+        let ways: Vec<&Path> = Path::new(&copy.destination).ancestors().collect();
+        let (mut missing, mut destination) = (None, copy.destination.clone());
+        for way in ways.into_iter().rev() {
+            let resolved = resolve_in(&below, way).map_err(Problem::io("find", way))?;
+            let found = below.metadata(&resolved).map_err(Problem::io("find", way))?;
+            if !found.is_some_and(|found| found.is_directory()) {
+                missing = Some(resolved_name(way));
+                break;
+            }
+        }
+        if missing.is_none() && !destination.ends_with('/') {
+            destination.push('/');
+        }
+        let missing = missing.filter(|_| has_attributes);
+        Ok(Some(CopyAction { chown, missing, destination, ..copy.clone() }))
     }
 
     fn copy_from_context(
@@ -163,7 +194,12 @@ impl Solver<'_> {
     }
 
     fn copy_key(&self, copy: &CopyAction, outcome: &Outcome) -> KeyBuilder {
-        let mut key = self.key(if copy.is_add { "add" } else { "copy" }, outcome);
+        let mut key = match (copy.is_add, copy.link) {
+            (true, false) => self.key("add", outcome),
+            (false, false) => self.key("copy", outcome),
+            (true, true) => self.key_apart("add --link"),
+            (false, true) => self.key_apart("copy --link"),
+        };
         let mut words = Vec::new();
         for source in &copy.sources {
             match source {
@@ -182,6 +218,9 @@ impl Solver<'_> {
             .text("--exclude", &format!("{:?}", copy.exclude))
             .text("--parents", if copy.parents { "true" } else { "" })
             .text("--unpack", if copy.unpack { "true" } else { "" });
+        if let Some(missing) = &copy.missing {
+            key.text("new below", &missing.to_string_lossy());
+        }
         if copy.unpack_remote {
             key.text("--unpack of what is fetched", "true");
         }
@@ -220,11 +259,14 @@ impl Solver<'_> {
         key.finish()
     }
 
-    fn write(&self, copy: &CopyAction, read: &[Read<'_>], snapshot: &Snapshot) -> Result<bool, Problem> {
+    fn write(&self, copy: &CopyAction, read: &[Read<'_>], snapshot: &Snapshot) -> Result<Left, Problem> {
         let root = mount(snapshot)?;
         let owner = copy.chown.as_deref().map(|owner| resolve_owner(&root, owner)).transpose()?;
         let mode = copy.chmod.as_ref().map(|(_, mode)| mode.clone());
         let mut writer = Writer::new(&root, owner, mode, &self.stop);
+        if copy.link {
+            writer.apart = Some(Apart { missing: copy.missing.clone(), implied: RefCell::default() });
+        }
         refuse_many_files(copy, read, &writer)?;
         for items in read {
             match items {
@@ -240,7 +282,7 @@ impl Solver<'_> {
                 }
             }
         }
-        Ok(true)
+        Ok(writer.apart.map_or(Left::Changes, |apart| Left::Apart(apart.implied.into_inner())))
     }
 
     /// Unpacks into a place of its own and copies from there, so that all rules of COPY hold.
@@ -276,6 +318,11 @@ impl Solver<'_> {
         }
         Ok(())
     }
+}
+
+/// Paths in a root are relative to it.
+fn resolved_name(path: &Path) -> PathBuf {
+    path.strip_prefix("/").unwrap_or(path).to_owned()
 }
 
 /// Returns how a file is packed, if it is an archive.

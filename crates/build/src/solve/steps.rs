@@ -1,5 +1,7 @@
 //! One step: its key, the cache, and the work if it misses.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use shipway_layers::{LayerId, Snapshot};
 use shipway_linux::Root;
@@ -22,6 +24,18 @@ pub(super) struct Slot<'s> {
     pub(super) history_at: usize,
     /// It is done anew, whatever the cache has.
     pub(super) anew: bool,
+    /// Its layer is made on nothing, and lies on whatever is there.
+    pub(super) link: bool,
+}
+
+/// What the work of a step came to.
+pub(super) enum Left {
+    /// Nothing was changed.
+    Nothing,
+    /// What was changed is in the snapshot.
+    Changes,
+    /// The same, in one on nothing; these directories are there only for what is in them.
+    Apart(Vec<PathBuf>),
 }
 
 /// What carrying out a step came to.
@@ -49,14 +63,15 @@ impl Solver<'_> {
         let position = format!("{}/{position}", self.position());
         let anew = self.request.no_cache
             || self.request.no_cache_stages.iter().any(|name| name.eq_ignore_ascii_case(&stage.name));
-        let slot = |at: &usize| Slot { step, position: position.clone(), history_at: *at, anew };
+        let link = matches!(&step.action, Action::Copy(copy, _) if copy.link);
+        let slot = |at: &usize| Slot { step, position: position.clone(), history_at: *at, anew, link };
         match &step.action {
             Action::Metadata => Ok(Applied { cached: true, layer: None }),
             Action::Run(run, at) => {
                 let mounts = self.mount_sources(run)?;
                 let key = self.run_key(run, &mounts, outcome);
                 self.cached_or(&slot(at), &[key], outcome, |snapshot| {
-                    self.run_command(step, run, mounts, snapshot).map(|()| true)
+                    self.run_command(step, run, mounts, snapshot).map(|()| Left::Changes)
                 })
             }
             Action::Copy(copy, at) => self.copy_step(&slot(at), copy, outcome),
@@ -78,6 +93,15 @@ impl Solver<'_> {
     pub(super) fn key(&self, kind: &str, parent: &Outcome) -> KeyBuilder {
         let mut key = KeyBuilder::new(kind);
         key.text("parent", &parent.key.to_string());
+        self.with_epoch(key)
+    }
+
+    /// Starts the key of a step that does not look at what is there.
+    pub(super) fn key_apart(&self, kind: &str) -> KeyBuilder {
+        self.with_epoch(KeyBuilder::new(kind))
+    }
+
+    fn with_epoch(&self, mut key: KeyBuilder) -> KeyBuilder {
         if let Some(epoch) = self.plan.epoch {
             key.text("SOURCE_DATE_EPOCH", &epoch.to_string());
         }
@@ -90,13 +114,13 @@ impl Solver<'_> {
         shipway_oci::Digest::of(text.as_bytes()).short()
     }
 
-    /// Takes a step from the cache under one of its keys, or does it. `work` returns whether it changed anything.
+    /// Takes a step from the cache under one of its keys, or does it.
     pub(super) fn cached_or(
         &self,
         slot: &Slot<'_>,
         keys: &[Key],
         outcome: &mut Outcome,
-        work: impl FnOnce(&Snapshot) -> Result<bool, Problem>,
+        work: impl FnOnce(&Snapshot) -> Result<Left, Problem>,
     ) -> Result<Applied, Problem> {
         let last = keys.last().expect("a step has a key");
         if let Some(applied) = self.look_up(slot, keys, outcome)? {
@@ -109,22 +133,21 @@ impl Solver<'_> {
         }
         let layers = &self.builder.layers;
         let mut snapshot = layers
-            .prepare(&outcome.layers)
+            .prepare(if slot.link { &[] } else { &outcome.layers })
             .map_err(|source| Problem::Layers { action: "prepare a place for the step's changes", source })?;
-        let changed = work(&snapshot)?;
+        let left = work(&snapshot)?;
         if self.stop.is_set() {
             return Err(Problem::Cancelled);
         }
-        let layer = if changed {
-            snapshot.latest_mtime = self.plan.epoch;
-            Some(
-                layers
-                    .commit(snapshot)
-                    .map_err(|source| Problem::Layers { action: "keep a step's changes", source })?,
-            )
-        } else {
-            None
+        snapshot.latest_mtime = self.plan.epoch;
+        let layer = match left {
+            Left::Nothing => None,
+            Left::Changes => Some(layers.commit(snapshot)),
+            Left::Apart(implied) => Some(layers.commit_apart(snapshot, implied)),
         };
+        let layer = layer
+            .transpose()
+            .map_err(|source| Problem::Layers { action: "keep a step's changes", source })?;
         let created = match self.plan.epoch {
             Some(epoch) => rfc3339(epoch, 0),
             None => {
@@ -134,11 +157,8 @@ impl Solver<'_> {
         };
         let result = StoredResult { created: created.clone(), key: last.digest };
         self.remember(slot, keys, &result, layer.as_ref())?;
-        self.advance(
-            outcome,
-            last.digest,
-            Made { history_at: slot.history_at, created, layer: layer.clone() },
-        );
+        let made = Made { history_at: slot.history_at, created, layer: layer.clone() };
+        self.advance(slot, outcome, last.digest, made)?;
         Ok(Applied { cached: false, layer })
     }
 
@@ -167,16 +187,34 @@ impl Solver<'_> {
             }
             let layer = row.layer.clone();
             let made = Made { history_at: slot.history_at, created: result.created, layer: layer.clone() };
-            self.advance(outcome, result.key, made);
+            self.advance(slot, outcome, result.key, made)?;
             return Ok(Some(Applied { cached: true, layer }));
         }
         Ok(None)
     }
 
-    fn advance(&self, outcome: &mut Outcome, key: Digest, made: Made) {
-        outcome.key = key;
-        outcome.layers.extend(made.layer.clone());
+    fn advance(
+        &self,
+        slot: &Slot<'_>,
+        outcome: &mut Outcome,
+        key: Digest,
+        made: Made,
+    ) -> Result<(), Problem> {
+        match (&made.layer, slot.link) {
+            (Some(layer), true) => {
+                // Its own key does not know what it lies on; what comes after it must.
+                outcome.key = self.key("linked", outcome).text("layer", &key.to_string()).finish().digest;
+                let stacked = self.builder.layers.stack(&outcome.layers, layer);
+                let action = "put a linked layer on those below it";
+                outcome.layers = stacked.map_err(|source| Problem::Layers { action, source })?;
+            }
+            (layer, _) => {
+                outcome.key = key;
+                outcome.layers.extend(layer.clone());
+            }
+        }
         outcome.made.push(made);
+        Ok(())
     }
 
     fn explain(&self, slot: &Slot<'_>, key: &Key) -> Result<(), Problem> {
@@ -223,7 +261,7 @@ impl Solver<'_> {
     }
 
     /// Makes the working directory if it is missing; it belongs to the user that was set before.
-    fn workdir(&self, workdir: &WorkdirAction, snapshot: &Snapshot) -> Result<bool, Problem> {
+    fn workdir(&self, workdir: &WorkdirAction, snapshot: &Snapshot) -> Result<Left, Problem> {
         let root = mount(snapshot)?;
         let path = std::path::Path::new(&workdir.path);
         let resolved = resolve_in(&root, path).map_err(Problem::io("find", path))?;
@@ -232,14 +270,14 @@ impl Solver<'_> {
             .map_err(Problem::io("find", path))?
             .is_some_and(|found| found.is_directory())
         {
-            return Ok(false);
+            return Ok(Left::Nothing);
         }
         let owner = match workdir.user.as_str() {
             "" => None,
             user => Some(resolve_owner(&root, user)?),
         };
         Writer::new(&root, owner, None, &self.stop).ensure_directory(path)?;
-        Ok(true)
+        Ok(Left::Changes)
     }
 }
 

@@ -6,5 +6,6 @@ mod cache;
 mod copy;
 mod errors;
 mod harness;
+mod link;
 mod results;
 mod solve;

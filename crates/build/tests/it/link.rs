@@ -1,0 +1,108 @@
+//! COPY --link: layers that know nothing of those below them.
+
+use std::io::Write as _;
+
+use shipway_layers::{LayerStore as _, Unpacked};
+use shipway_linux::{Overlay, Root};
+use shipway_store::Store;
+use shipway_testkit::{Need, require};
+
+use crate::harness::Bench;
+
+fn bench() -> Option<Bench> {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return None;
+    }
+    let bench = Bench::new();
+    base(&bench, "first");
+    bench.file("a", "a");
+    bench.file("tree/x", "x");
+    bench.file("tree/sub/y", "y");
+    Some(bench)
+}
+
+/// Makes the image `base`, with `mark` in it, a directory that everybody may write to, and a link to a directory.
+fn base(bench: &Bench, mark: &str) {
+    bench.base(
+        "base",
+        |_| {},
+        |root| {
+            root.create_dir_all("usr/lib", 0o755).unwrap();
+            root.create_dir_all("etc", 0o750).unwrap();
+            root.create_dir("tmp", 0o755).unwrap();
+            root.set_mode("tmp", 0o1777).unwrap();
+            root.symlink(std::path::Path::new("usr/lib"), "lib").unwrap();
+            for (path, text) in [("etc/passwd", "root:x:0:0::/:\nweb:x:33:34::/:\n"), ("mark", mark)] {
+                root.create_file(path, 0o644).unwrap().write_all(text.as_bytes()).unwrap();
+            }
+        },
+    );
+}
+
+#[test]
+fn a_linked_copy_gives_the_files_that_a_plain_one_gives() {
+    let Some(bench) = bench() else { return };
+    for (name, copy) in [
+        ("a file", "a /a"),
+        ("into a directory that is there", "a /etc"),
+        ("into one with a slash", "a /tmp/"),
+        ("through a link to a directory", "a /lib/new/"),
+        ("directories on the way", "a /x/y/z"),
+        ("a tree", "tree /srv"),
+        ("a tree into a directory that is there", "tree /tmp"),
+        ("an owner by name", "--chown=web tree /srv/app"),
+        ("an owner into a directory that is there", "--chown=web a /etc/"),
+        ("a mode", "--chmod=700 tree /srv/app/"),
+        ("a pattern", "--exclude=x tree /tmp/"),
+        ("parents", "--parents tree/sub/y /srv/"),
+    ] {
+        let plain = bench.build(&format!("FROM base\nCOPY {copy}\n")).unwrap();
+        let linked = bench.build(&format!("FROM base\nCOPY --link {copy}\n")).unwrap();
+        assert_eq!(bench.listing(&linked), bench.listing(&plain), "case {name}");
+    }
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn a_linked_copy_stays_when_what_it_lies_on_changes() {
+    let Some(bench) = bench() else { return };
+    let text = "FROM base\nCOPY --link a /tmp/\nCOPY --link --chown=web tree /srv\nRUN write /n 1\n";
+    let first = bench.build(text).unwrap();
+    base(&bench, "second");
+    let second = bench.build(text).unwrap();
+    assert_eq!(
+        bench.log.lines("CACHED"),
+        ["[2/4] COPY --link a /tmp/", "[3/4] COPY --link --chown=web tree /srv"]
+    );
+    assert!(bench.log.lines("DONE").contains(&"[4/4] RUN write /n 1".to_owned()));
+    let (first, second) = (bench.listing(&first), bench.listing(&second));
+    let changed: Vec<&String> = second.iter().filter(|line| !first.contains(line)).collect();
+    assert_eq!(changed, ["mark 644 0:0 second"]);
+    assert!(second.contains(&"tmp/ 1777 0:0".to_owned()) && second.contains(&"tmp/a 644 0:0 a".to_owned()));
+    // On something without that user it cannot be.
+    let error = bench.build("FROM scratch\nCOPY --link --chown=web tree /srv\n").unwrap_err();
+    assert!(error.to_string().contains("web"), "{error}");
+    // A plain copy does not stand for it.
+    bench.build("FROM base\nCOPY a /tmp/\n").unwrap();
+    assert_eq!(bench.log.lines("CACHED"), [""; 0]);
+}
+
+#[test]
+fn its_archive_leaves_what_is_there_as_it_is() {
+    let Some(bench) = bench() else { return };
+    let built = bench.build("FROM base\nCOPY --link a /tmp/deep/\n").unwrap();
+    let diff_ids = bench.config(&built).rootfs.diff_ids;
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = Unpacked::open(Store::open(dir.path()).unwrap());
+    for diff_id in &diff_ids {
+        let row = bench.store.layer_of(*diff_id).unwrap().unwrap();
+        let mut tar = Vec::new();
+        bench.layers.export(&row.id, &mut tar).unwrap();
+        elsewhere.import(&mut tar.as_slice(), Some(*diff_id)).unwrap();
+        assert_eq!(bench.layers.check(&row).unwrap(), None);
+    }
+    let lowers = elsewhere.view(&elsewhere.resolve(&diff_ids).unwrap());
+    let files = Root::from_fd(Overlay { lowers, upper: None, work: None }.mount_detached().unwrap());
+    assert_eq!(files.metadata("tmp").unwrap().unwrap().mode & 0o7777, 0o1777);
+    assert!(files.metadata("tmp/deep/a").unwrap().is_some());
+}
