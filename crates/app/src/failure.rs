@@ -96,6 +96,8 @@ fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| {
         let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
         matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+            // What a process of ours met with comes here as its words.
+            || error.source().is_none() && error.to_string().contains("no space left on device")
     })
 }
 
@@ -156,6 +158,10 @@ mod tests {
         #[error("could not write")]
         #[diagnostic(help("report this"))]
         struct Written(#[source] io::Error);
+        #[derive(Debug, thiserror::Error, Diagnostic)]
+        #[error("could not mount the root file system: no space left on device")]
+        struct Told;
+        assert!(is_full(&Told));
         for (kind, want) in [(io::ErrorKind::StorageFull, true), (io::ErrorKind::NotFound, false)] {
             assert_eq!(is_full(&Written(kind.into())), want, "{kind}");
         }
