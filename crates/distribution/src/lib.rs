@@ -19,6 +19,7 @@ mod credentials;
 mod documents;
 mod endpoint;
 mod error;
+mod forms;
 mod gzip;
 mod helper;
 mod hosts;

@@ -1,14 +1,15 @@
-//! From an image in the store to a registry.
+//! From an image in the store, or something else, to a registry.
 
 mod layers;
 
 use shipway_fetch::Method;
-use shipway_oci::{Digest, ImageConfig, Manifest, MediaType, Reference};
+use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Reference};
 use shipway_store::{Found, Store};
 
 use self::layers::Layers;
 use crate::documents::Repository;
 use crate::endpoint::is_loopback;
+use crate::forms::{DOCKER_GZIP, OCI_GZIP};
 use crate::refusal::{Attempt, refusal};
 use crate::registry::Ask;
 use crate::upload::{Bytes, Upload};
@@ -38,86 +39,38 @@ pub struct Pushed {
 
 /// Pushes an image under a name with a tag. Blobs that the registry has are not sent, nor read.
 pub fn push(deps: Push<'_>, reference: &Reference, image: &Found) -> Result<Pushed, PushError> {
-    let registry = deps.registries.of(reference).map_err(|source| PushError {
-        reference: reference.familiar(),
-        source: RegistryError::Settings(source),
-    })?;
-    let repository = Repository::new(registry, reference.repository());
-    let scope = format!("repository:{}:pull,push", repository.path);
-    let one = One { deps, repository, scope, reference, image };
-    one.push().map_err(|source| PushError { reference: reference.familiar(), source })
+    let pushed = Place::of(deps, reference).and_then(|place| One { place, image }.push());
+    pushed.map_err(|source| PushError { reference: reference.familiar(), source })
 }
 
-/// One push.
-struct One<'a> {
+/// A name in a registry that something goes to.
+struct Place<'a> {
     deps: Push<'a>,
     repository: Repository,
     scope: String,
     reference: &'a Reference,
-    image: &'a Found,
 }
 
-impl One<'_> {
-    fn push(&self) -> Result<Pushed, RegistryError> {
-        let store = self.deps.store;
-        let manifest = store.manifest(&self.image.manifest).map_err(RegistryError::store)?;
-        let config = store.config(&self.image.image_id).map_err(RegistryError::store)?;
-        let there = if self.give(&manifest, &config)? {
-            manifest.layers.clone()
-        } else {
-            let diff_ids = &config.rootfs.diff_ids;
-            let there = Layers::new(self.deps, &self.repository, &self.scope, &manifest, diff_ids)?.send()?;
-            self.send_config()?;
-            there
-        };
-        let bytes = if there == manifest.layers {
-            store
-                .read_blob(&self.image.manifest, crate::documents::DOCUMENT_LIMIT)
-                .map_err(RegistryError::store)?
-        } else {
-            let changed = Manifest { layers: there, ..manifest.clone() };
-            serde_json::to_vec(&changed).expect("a manifest is always JSON")
-        };
-        let kind = manifest.media_type.as_ref().map_or(MediaType::OCI_MANIFEST, MediaType::as_str);
-        let digest = self.put_manifest(&bytes, kind)?;
-        store.put_blob(&bytes).map_err(RegistryError::store)?;
-        store
-            .record_digest(&self.reference.name(), digest, self.image.image_id, digest)
-            .map_err(RegistryError::store)?;
-        Ok(Pushed { digest, size: bytes.len() as u64 })
+impl<'a> Place<'a> {
+    fn of(deps: Push<'a>, reference: &'a Reference) -> Result<Self, RegistryError> {
+        let registry = deps.registries.of(reference).map_err(RegistryError::Settings)?;
+        let repository = Repository::new(registry, reference.repository());
+        let scope = format!("repository:{}:pull,push", repository.path);
+        Ok(Self { deps, repository, scope, reference })
     }
 
-    /// Has a registry on this machine take everything from the store, if it is the one that we use too: no bytes are sent. Returns
-    /// whether it has.
-    fn give(&self, manifest: &Manifest, config: &ImageConfig) -> Result<bool, RegistryError> {
-        let registry = &self.repository.registry;
-        if !is_loopback(registry.inner.host.endpoint.host()) {
-            return Ok(false);
-        }
-        let base = registry.url("");
-        let response = registry.ask(&Ask::new(Method::Head, &base, &self.scope), &[])?;
-        if !response.header("server").is_some_and(|server| server.starts_with("shipway/")) {
-            return Ok(false);
-        }
-        let layers = manifest.layers.iter().map(|layer| layer.digest);
-        for digest in [self.image.image_id].into_iter().chain(layers) {
-            if !self.repository.mount_own(self.deps.store, &digest, &self.scope)? {
-                return Ok(false);
-            }
-        }
-        let diff_ids: Vec<Digest> = config.rootfs.diff_ids.iter().map(|diff_id| diff_id.0).collect();
-        announce(self.deps.progress, &diff_ids);
-        for digest in &diff_ids {
-            self.deps.progress.event(&Event::Layer { digest, state: LayerState::Exists });
-        }
-        Ok(true)
+    /// Sends layers, and returns what they are there.
+    fn send_layers(
+        &self,
+        layers: &[(Descriptor, DiffId)],
+        gzip: &'static str,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        Layers::new(self.deps, &self.repository, &self.scope, layers, gzip).send()
     }
 
-    fn send_config(&self) -> Result<(), RegistryError> {
-        let digest = self.image.image_id;
-        let limit = crate::documents::DOCUMENT_LIMIT;
-        let bytes = self.deps.store.read_blob(&digest, limit).map_err(RegistryError::store)?;
-        let size = bytes.len() as u64;
+    /// Sends a small blob unless it is there.
+    fn send_bytes(&self, bytes: &[u8]) -> Result<(), RegistryError> {
+        let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
         if self.repository.has_blob(&digest, size, &self.scope)? {
             return Ok(());
         }
@@ -126,7 +79,7 @@ impl One<'_> {
             scope: &self.scope,
             digest,
             size,
-            bytes: Bytes::Memory(&bytes),
+            bytes: Bytes::Memory(bytes),
             sent: &|_| {},
         };
         upload.run()
@@ -150,6 +103,83 @@ impl One<'_> {
                 Err(self.repository.wrong("manifest", format!("it keeps it as {said}, not as {digest}")))
             }
         }
+    }
+}
+
+/// One push of an image.
+struct One<'a> {
+    place: Place<'a>,
+    image: &'a Found,
+}
+
+impl One<'_> {
+    fn push(&self) -> Result<Pushed, RegistryError> {
+        let store = self.place.deps.store;
+        let read = |digest| store.read_blob(digest, crate::documents::DOCUMENT_LIMIT);
+        let manifest = store.manifest(&self.image.manifest).map_err(RegistryError::store)?;
+        let config = store.config(&self.image.image_id).map_err(RegistryError::store)?;
+        let there = if self.give(&manifest, &config)? {
+            manifest.layers.clone()
+        } else {
+            let there = self.send_layers(&manifest, &config.rootfs.diff_ids)?;
+            self.place.send_bytes(&read(&self.image.image_id).map_err(RegistryError::store)?)?;
+            there
+        };
+        let bytes = if there == manifest.layers {
+            read(&self.image.manifest).map_err(RegistryError::store)?
+        } else {
+            let changed = Manifest { layers: there, ..manifest.clone() };
+            serde_json::to_vec(&changed).expect("a manifest is always JSON")
+        };
+        let kind = manifest.media_type.as_ref().map_or(MediaType::OCI_MANIFEST, MediaType::as_str);
+        let digest = self.place.put_manifest(&bytes, kind)?;
+        store.put_blob(&bytes).map_err(RegistryError::store)?;
+        store
+            .record_digest(&self.place.reference.name(), digest, self.image.image_id, digest)
+            .map_err(RegistryError::store)?;
+        Ok(Pushed { digest, size: bytes.len() as u64 })
+    }
+
+    fn send_layers(
+        &self,
+        manifest: &Manifest,
+        diff_ids: &[DiffId],
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        if diff_ids.len() != manifest.layers.len() {
+            let reason =
+                format!("it has {} layers, and its config {}", manifest.layers.len(), diff_ids.len());
+            return Err(self.place.repository.wrong("manifest here", reason));
+        }
+        let is_docker =
+            manifest.media_type.as_ref().is_some_and(|kind| kind.as_str() == MediaType::DOCKER_MANIFEST);
+        let layers: Vec<_> = manifest.layers.iter().cloned().zip(diff_ids.iter().copied()).collect();
+        self.place.send_layers(&layers, if is_docker { DOCKER_GZIP } else { OCI_GZIP })
+    }
+
+    /// Has a registry on this machine take everything from the store, if it is the one that we use too: no bytes are sent. Returns
+    /// whether it has.
+    fn give(&self, manifest: &Manifest, config: &ImageConfig) -> Result<bool, RegistryError> {
+        let registry = &self.place.repository.registry;
+        if !is_loopback(registry.inner.host.endpoint.host()) {
+            return Ok(false);
+        }
+        let base = registry.url("");
+        let response = registry.ask(&Ask::new(Method::Head, &base, &self.place.scope), &[])?;
+        if !response.header("server").is_some_and(|server| server.starts_with("shipway/")) {
+            return Ok(false);
+        }
+        let layers = manifest.layers.iter().map(|layer| layer.digest);
+        for digest in [self.image.image_id].into_iter().chain(layers) {
+            if !self.place.repository.mount_own(self.place.deps.store, &digest, &self.place.scope)? {
+                return Ok(false);
+            }
+        }
+        let diff_ids: Vec<Digest> = config.rootfs.diff_ids.iter().map(|diff_id| diff_id.0).collect();
+        announce(self.place.deps.progress, &diff_ids);
+        for digest in &diff_ids {
+            self.place.deps.progress.event(&Event::Layer { digest, state: LayerState::Exists });
+        }
+        Ok(true)
     }
 }
 
