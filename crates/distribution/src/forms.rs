@@ -14,7 +14,7 @@ use crate::upload::length;
 use crate::{LayerSource, RegistryError};
 
 /// Media type of a layer that is compressed here, in an OCI manifest.
-pub(crate) const OCI_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub const OCI_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// The same in one of Docker's.
 pub(crate) const DOCKER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 const DOCKER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
@@ -32,11 +32,22 @@ pub(crate) struct Forms<'a> {
 
 /// A layer as a file.
 #[derive(Debug)]
-pub(crate) struct PackedLayer {
+pub struct PackedLayer {
     /// What the file is.
-    pub(crate) descriptor: Descriptor,
+    pub descriptor: Descriptor,
     /// Its bytes; where it is read from, and whether it has a name, is not said.
-    pub(crate) file: File,
+    pub file: File,
+}
+
+/// Opens a compressed form of a layer, which is made unless it is here. `layer` is a form that is known of, or its tar.
+pub fn pack_layer(
+    store: &Store,
+    source: &dyn LayerSource,
+    (layer, diff_id): (&Descriptor, DiffId),
+) -> Result<PackedLayer, RegistryError> {
+    let forms = Forms { store, source, gzip: OCI_GZIP };
+    let known = forms.known(layer, diff_id)?;
+    forms.open(&known, layer, diff_id)
 }
 
 impl Forms<'_> {

@@ -44,6 +44,17 @@ pub fn pull(deps: Pull<'_>, reference: &Reference, platform: Option<&Platform>) 
     pulled.map_err(|source| PullError { reference: reference.familiar(), source })
 }
 
+/// Brings some layers of a repository here that belong to no image; they are on the disk only after [`LayerSink::finish`].
+pub fn pull_layers(
+    deps: Pull<'_>,
+    repository: &Reference,
+    layers: &[(Descriptor, DiffId)],
+) -> Result<(), PullError> {
+    let fetch = |sources: Sources<'_>| Layers::new(deps, &sources, layers)?.fetch();
+    let fetched = Sources::new(deps.registries, repository, deps.progress).and_then(fetch);
+    fetched.map_err(|source| PullError { reference: repository.familiar(), source })
+}
+
 /// One pull.
 struct One<'a> {
     deps: Pull<'a>,

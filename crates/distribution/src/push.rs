@@ -1,5 +1,6 @@
 //! From an image in the store, or something else, to a registry.
 
+mod artifact;
 mod layers;
 
 use shipway_fetch::Method;
@@ -14,6 +15,8 @@ use crate::refusal::{Attempt, refusal};
 use crate::registry::Ask;
 use crate::upload::{Bytes, Upload};
 use crate::{Event, LayerSource, LayerState, Progress, PushError, Registries, RegistryError};
+
+pub use artifact::{Artifact, push_artifact};
 
 /// What pushing needs.
 #[derive(Clone, Copy, Debug)]
