@@ -14,7 +14,7 @@ use crate::upload::length;
 use crate::{LayerSource, RegistryError};
 
 /// Media type of a layer that is compressed here, in an OCI manifest.
-pub const OCI_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(crate) const OCI_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// The same in one of Docker's.
 pub(crate) const DOCKER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 const DOCKER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
@@ -39,6 +39,35 @@ pub struct PackedLayer {
     pub file: File,
 }
 
+/// Returns the compressed forms of a layer that are known. `layer` is one of them, or its tar.
+pub fn known_forms(
+    store: &Store,
+    layer: &Descriptor,
+    diff_id: DiffId,
+) -> Result<Vec<Descriptor>, RegistryError> {
+    known(store, layer, diff_id, OCI_GZIP)
+}
+
+fn known(
+    store: &Store,
+    layer: &Descriptor,
+    diff_id: DiffId,
+    gzip: &str,
+) -> Result<Vec<Descriptor>, RegistryError> {
+    let mut forms = Vec::new();
+    if !is_plain(layer) {
+        forms.push(layer.clone());
+    }
+    for packed in store.packed(diff_id).map_err(RegistryError::store)? {
+        let kind = if packed.packer.is_empty() { packed.media_type } else { gzip.to_owned() };
+        let form = Descriptor::new(kind, packed.digest, packed.size);
+        if !forms.iter().any(|known| known.digest == form.digest) {
+            forms.push(form);
+        }
+    }
+    Ok(forms)
+}
+
 /// Opens a compressed form of a layer, which is made unless it is here. `layer` is a form that is known of, or its tar.
 pub fn pack_layer(
     store: &Store,
@@ -57,18 +86,7 @@ impl Forms<'_> {
         layer: &Descriptor,
         diff_id: DiffId,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        let mut forms = Vec::new();
-        if !is_plain(layer) {
-            forms.push(layer.clone());
-        }
-        for packed in self.store.packed(diff_id).map_err(RegistryError::store)? {
-            let kind = if packed.packer.is_empty() { packed.media_type } else { self.gzip.to_owned() };
-            let form = Descriptor::new(kind, packed.digest, packed.size);
-            if !forms.iter().any(|known| known.digest == form.digest) {
-                forms.push(form);
-            }
-        }
-        Ok(forms)
+        known(self.store, layer, diff_id, self.gzip)
     }
 
     /// Opens a form of a layer that is here, or makes one.
