@@ -11,10 +11,13 @@ use shipway_store::Store;
 
 use crate::caches::Caches;
 use crate::lint::lint;
-use crate::plan::{Plan, PlannedImage, plan};
+use crate::plan::{Plan, PlannedImage, internal, plan};
 use crate::seams::NoRemotes;
-use crate::solve::Solver;
-use crate::{BaseImages, BuildError, BuildRequest, Built, Event, Progress, Remotes, StepRunner};
+use crate::solve::{Imports, Solver};
+use crate::{
+    BaseImages, BuildError, BuildRequest, Built, CacheSource, CacheTarget, Event, Progress, Remotes,
+    StepRunner,
+};
 
 /// A larger Dockerfile is refused, in bytes.
 pub const MAX_DOCKERFILE: u64 = 16 << 20;
@@ -28,6 +31,8 @@ pub struct Builder {
     pub(crate) bases: Arc<dyn BaseImages>,
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) remotes: Arc<dyn Remotes>,
+    pub(crate) cache_sources: Vec<Arc<dyn CacheSource>>,
+    pub(crate) cache_targets: Vec<Arc<dyn CacheTarget>>,
 }
 
 impl fmt::Debug for Builder {
@@ -45,13 +50,21 @@ impl Builder {
         bases: Arc<dyn BaseImages>,
         progress: Arc<dyn Progress>,
     ) -> Self {
-        Self { store, layers, runner, bases, progress, remotes: Arc::new(NoRemotes) }
+        let remotes = Arc::new(NoRemotes);
+        let (cache_sources, cache_targets) = (Vec::new(), Vec::new());
+        Self { store, layers, runner, bases, progress, remotes, cache_sources, cache_targets }
     }
 
     /// Lets ADD fetch what it names by an address.
     #[must_use]
     pub fn with_remotes(self, remotes: Arc<dyn Remotes>) -> Self {
         Self { remotes, ..self }
+    }
+
+    /// Looks for steps in caches elsewhere, in this order, and puts them into others.
+    #[must_use]
+    pub fn with_caches(self, sources: Vec<Arc<dyn CacheSource>>, targets: Vec<Arc<dyn CacheTarget>>) -> Self {
+        Self { cache_sources: sources, cache_targets: targets, ..self }
     }
 
     /// Builds an image and names it. Nothing gets a name unless everything succeeded; finished steps stay in the cache.
@@ -62,7 +75,14 @@ impl Builder {
         let lease = self.store.lease();
         let _lease =
             lease.map_err(|source| BuildError::Store { action: "reserve the store's content", source })?;
-        let plan = plan(&file, request, self)?;
+        let mut plan = plan(&file, request, self)?;
+        let first = plan.steps.len();
+        if !request.no_cache {
+            for source in &self.cache_sources {
+                let name = format!("importing cache manifest from {}", source.name());
+                plan.steps.push(internal(plan.steps.len() + 1, name));
+            }
+        }
         self.warn(&file, request, &plan)?;
         self.progress.event(&Event::Planned { steps: &plan.steps });
         if !plan.unused_args.is_empty() {
@@ -70,7 +90,14 @@ impl Builder {
             let message = format!("one or more build arguments were not used: {names}");
             self.progress.event(&Event::Warning { message: &message, span: None });
         }
-        Solver::new(self, request, &plan).run()
+        let imports = Imports::load(self, &plan.steps[first..]);
+        loop {
+            let solver = Solver::new(self, request, &plan, &imports);
+            match solver.run() {
+                Err(BuildError::Cancelled) if solver.lacks_layer() => {}
+                done => return done,
+            }
+        }
     }
 
     /// Tells what is odd about the Dockerfile; where its author wants that, it is an error.

@@ -170,10 +170,35 @@ pub enum BuildError {
         #[diagnostic_source]
         source: StoreError,
     },
+    /// A cache cannot be written.
+    #[error("cannot export the cache to `{name}`")]
+    #[diagnostic(code(build::export_cache))]
+    ExportCache {
+        /// Where it was to go.
+        name: String,
+        /// Why not.
+        #[source]
+        #[diagnostic_source]
+        source: SeamError,
+    },
     /// The build was asked to stop.
     #[error("the build was cancelled")]
     #[diagnostic(code(build::cancelled))]
     Cancelled,
+}
+
+/// Returns an error and what it came of on one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(found) = cause {
+        let line = found.to_string();
+        if !text.ends_with(&line) {
+            text = format!("{text}: {line}");
+        }
+        cause = found.source();
+    }
+    text
 }
 
 /// An instruction that cannot be carried out, and where it stands. Its causes and hints are those of the problem.

@@ -6,11 +6,11 @@ use shipway_layers::Layer;
 use shipway_oci::{Descriptor, Digest, HistoryEntry, ImageConfig, Manifest, MediaType, RootFs};
 use shipway_store::StoreError;
 
-use crate::plan::PlannedStage;
-use crate::progress::StepKind;
+use crate::plan::{PlannedStage, internal};
+use crate::records::INLINE_CACHE;
 use crate::solve::{Made, Outcome, Solver};
 use crate::time::{now_seconds, rfc3339};
-use crate::{BuildError, Event, StepInfo};
+use crate::{BuildError, Event};
 
 /// Writes the documents of an image and names it. All its layers have been synced.
 pub(crate) fn export(
@@ -19,14 +19,7 @@ pub(crate) fn export(
     outcome: &Outcome,
     layers: &[Layer],
 ) -> Result<(Digest, (Digest, u64)), BuildError> {
-    let step = StepInfo {
-        id: solver.plan.steps.len() + 1,
-        kind: StepKind::Internal,
-        name: "exporting to image".to_owned(),
-        instruction: String::new(),
-        legacy: None,
-        span: None,
-    };
+    let step = internal(solver.next_id(), "exporting to image".to_owned());
     let start = std::time::Instant::now();
     let progress = &*solver.builder.progress;
     progress.event(&Event::Started { step: &step });
@@ -39,6 +32,13 @@ pub(crate) fn export(
         config.variant.clone_from(&stage.platform.variant);
     }
     config.rootfs = RootFs::of_layers(layers.iter().map(|layer| layer.diff_id).collect());
+    if solver.request.inline_cache {
+        let records = solver.records();
+        let records = records.map_err(|source| BuildError::Layers { action: "hash a layer", source })?;
+        let own = outcome.made.iter().filter(|made| made.layer.is_some()).count();
+        let inline = records.inline(&config.rootfs.diff_ids, layers.len().saturating_sub(own));
+        config.other.insert(INLINE_CACHE.to_owned(), inline.into());
+    }
     fill_history(&mut config, &outcome.made, solver.plan.epoch);
     config.created = config.history.last().and_then(|entry| entry.created.clone());
 

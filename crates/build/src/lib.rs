@@ -4,8 +4,8 @@
 //! checked), solve (each stage in a thread; each step from the cache or anew), hash what is new, sync once, write config and
 //! manifest, name. The context is read in place and never copied as a whole.
 //!
-//! What is not here: how commands run ([`StepRunner`]) and where base images come from ([`BaseImages`]); the program
-//! injects both. Nothing is printed: [`Progress`] hears of it.
+//! What is not here: how commands run ([`StepRunner`]), where base images come from ([`BaseImages`]) and how caches of other
+//! machines are reached ([`CacheSource`], [`CacheTarget`]); the program injects them. Nothing is printed: [`Progress`] hears of it.
 //!
 //! Promises: an image gets its names only when all of its layers have diff IDs and are on disk. A build that fails, is
 //! stopped or is killed leaves no half-made layer and no name; steps that were finished stay in the cache. The key of a
@@ -28,6 +28,8 @@ mod metadata;
 mod plan;
 mod ports;
 mod progress;
+mod records;
+mod remote_cache;
 mod request;
 mod seams;
 mod signals;
@@ -42,6 +44,8 @@ pub use copy::is_tar_header;
 pub use error::{BuildError, Problem, SeamError, StepError};
 pub use lint::{Linted, lint};
 pub use progress::{CACHE_NOT_USED, Event, NOT_BUILT_BEFORE, Progress, Silent, StepInfo, StepKind};
+pub use records::{CACHE_CONFIG, INLINE_CACHE, StepRecord};
+pub use remote_cache::{CacheContent, CacheExport, CacheMode, CacheSource, CacheTarget};
 pub use request::{
     BuildNetwork, BuildRequest, Built, ContextSource, NamedContext, ProcessLimit, Secret, Stop,
 };

@@ -16,7 +16,7 @@ use crate::progress::StepInfo;
 use crate::state::StageState;
 use crate::{BaseImage, BuildNetwork};
 
-pub(crate) use stages::plan;
+pub(crate) use stages::{internal, plan};
 
 /// What is to be done.
 #[derive(Debug)]

@@ -45,6 +45,8 @@ pub struct BuildRequest {
     pub host_ca: bool,
     /// What to build for; this machine by default.
     pub platform: Option<Platform>,
+    /// `--cache-to type=inline`: the image says under which keys its layers are found.
+    pub inline_cache: bool,
     /// `--ssh`: ids of agents, and their sockets.
     pub agents: Vec<(String, PathBuf)>,
     /// `--secret`

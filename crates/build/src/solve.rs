@@ -6,7 +6,9 @@
 
 mod binds;
 mod copies;
+mod exports;
 mod fetches;
+mod imports;
 mod leaks;
 mod runs;
 mod steps;
@@ -14,6 +16,7 @@ mod stubs;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,6 +33,8 @@ use crate::progress::{StepInfo, StepKind};
 use crate::request::Stop;
 use crate::{BuildError, BuildRequest, Builder, Built, Event};
 
+pub(crate) use imports::{Imports, Stacked, StageLayer};
+
 /// Takes the lock, also after a thread that held it has panicked: the panic is raised again when the threads join.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -41,7 +46,7 @@ pub(crate) struct Outcome {
     /// Identifies them.
     pub(crate) key: Digest,
     /// Base first.
-    pub(crate) layers: Vec<LayerId>,
+    pub(crate) layers: Vec<Stacked>,
     /// For each history entry that a step made: its place, when, and whether there is a layer.
     pub(crate) made: Vec<Made>,
 }
@@ -51,7 +56,13 @@ pub(crate) struct Outcome {
 pub(crate) struct Made {
     pub(crate) history_at: usize,
     pub(crate) created: String,
-    pub(crate) layer: Option<LayerId>,
+    pub(crate) layer: Option<StageLayer>,
+    /// What it was done on.
+    pub(crate) parent: Digest,
+    /// Under what it is found.
+    pub(crate) keys: Vec<Digest>,
+    /// Identifies the files after it.
+    pub(crate) state: Digest,
 }
 
 /// One build on its way.
@@ -59,6 +70,7 @@ pub(crate) struct Solver<'a> {
     pub(crate) builder: &'a Builder,
     pub(crate) request: &'a BuildRequest,
     pub(crate) plan: &'a Plan,
+    pub(crate) imports: &'a Imports,
     /// Set by the request, or by the first stage that fails.
     pub(crate) stop: Stop,
     /// The build context, then those that are named.
@@ -71,6 +83,10 @@ pub(crate) struct Solver<'a> {
     counts: Mutex<Counts>,
     /// Cache rows of this build by their layer: an equal layer may replace one.
     rows: Mutex<HashMap<LayerId, Vec<CachedStep>>>,
+    /// A layer that a cache should have cannot be had.
+    lacks_layer: AtomicBool,
+    /// Number of the last step that is shown.
+    last_id: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,12 +96,18 @@ struct Counts {
 }
 
 impl<'a> Solver<'a> {
-    pub(crate) fn new(builder: &'a Builder, request: &'a BuildRequest, plan: &'a Plan) -> Self {
+    pub(crate) fn new(
+        builder: &'a Builder,
+        request: &'a BuildRequest,
+        plan: &'a Plan,
+        imports: &'a Imports,
+    ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             builder,
             request,
             plan,
+            imports,
             stop: request.stop.child(),
             contexts: (0..=plan.contexts.len()).map(|_| OnceLock::new()).collect(),
             context_error: Mutex::default(),
@@ -95,11 +117,23 @@ impl<'a> Solver<'a> {
             first_error: Mutex::default(),
             counts: Mutex::default(),
             rows: Mutex::default(),
+            lacks_layer: AtomicBool::new(false),
+            last_id: AtomicUsize::new(plan.steps.len()),
         }
     }
 
+    /// Returns whether the build ended because of a layer that a cache does not give. It will not be looked for again.
+    pub(crate) fn lacks_layer(&self) -> bool {
+        self.lacks_layer.load(Ordering::Acquire) && !self.request.stop.is_set()
+    }
+
+    /// Returns a number for a step that is in no plan.
+    pub(crate) fn next_id(&self) -> usize {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Does everything and names the image.
-    pub(crate) fn run(self) -> Result<Built, BuildError> {
+    pub(crate) fn run(&self) -> Result<Built, BuildError> {
         let (to_hash, hashing) = channel::<(LayerId, StepInfo)>();
         std::thread::scope(|scope| {
             scope.spawn(|| self.hash_layers(hashing));
@@ -109,8 +143,7 @@ impl<'a> Solver<'a> {
                 let threads: Vec<_> = (0..self.plan.stages.len())
                     .map(|stage| {
                         let to_hash = to_hash.clone();
-                        let solver = &self;
-                        scope.spawn(move || solver.stage_thread(stage, &to_hash))
+                        scope.spawn(move || self.stage_thread(stage, &to_hash))
                     })
                     .collect();
                 for thread in threads {
@@ -185,7 +218,9 @@ impl<'a> Solver<'a> {
             Origin::Stage(stage) => self.wait_for(stage),
             Origin::Image(image) => {
                 let image = &self.plan.images[image];
-                Ok(Outcome { key: image.key, layers: image.image.layers.clone(), made: Vec::new() })
+                let here = |id: &LayerId| Stacked { layer: StageLayer::Here(id.clone()), linked: false };
+                let layers = image.image.layers.iter().map(here).collect();
+                Ok(Outcome { key: image.key, layers, made: Vec::new() })
             }
             // It has no layers; whoever reads it opens it.
             Origin::Scratch | Origin::Context(_) => Ok(Outcome {
@@ -304,8 +339,11 @@ impl<'a> Solver<'a> {
     fn finish(&self, outcome: &Outcome) -> Result<Built, BuildError> {
         let fail = |action| move |source| BuildError::Layers { action, source };
         let mut layers: Vec<Layer> = Vec::new();
+        let here = self.bring(&outcome.layers);
+        let here = here.map_err(|source| BuildError::Store { action: "record a step", source })?;
+        let here = here.ok_or(BuildError::Cancelled)?;
         // Layers that only mend the chain of a base image are not the image's.
-        let own = self.builder.layers.own(&outcome.layers).map_err(fail("look at the layers"))?;
+        let own = self.builder.layers.own(&here).map_err(fail("look at the layers"))?;
         for id in &own {
             if self.stop.is_set() {
                 return Err(BuildError::Cancelled);
@@ -324,6 +362,7 @@ impl<'a> Solver<'a> {
         let counts = *lock(&self.counts);
         let stage = self.plan.stages.last().expect("a plan has its target");
         let (image_id, (manifest, manifest_size)) = export(self, stage, outcome, &layers)?;
+        self.export_caches(outcome)?;
         Ok(Built {
             image_id,
             manifest,

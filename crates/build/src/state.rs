@@ -2,6 +2,7 @@
 
 use shipway_oci::{HistoryEntry, ImageConfig, Platform};
 
+use crate::records::INLINE_CACHE;
 use crate::variables::{Variables, set_env};
 
 const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
@@ -38,6 +39,8 @@ impl StageState {
 
     fn start(mut image: ImageConfig) -> Self {
         image.config.on_build.clear();
+        // Of a base image's steps, not of these.
+        image.other.remove(INLINE_CACHE);
         if !image.config.env.iter().any(|text| text.starts_with("PATH=")) {
             set_env(&mut image.config.env, "PATH", DEFAULT_PATH);
         }

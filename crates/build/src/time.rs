@@ -38,6 +38,18 @@ pub(crate) fn rfc3339(seconds: i64, nanoseconds: u32) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
 }
 
+/// Returns whether a text is a time as [`rfc3339`] writes it, and so can be compared to such.
+pub(crate) fn is_rfc3339(text: &str) -> bool {
+    const FORM: &[u8] = b"0000-00-00T00:00:00";
+    let Some((seconds, rest)) = text.as_bytes().split_at_checked(FORM.len()) else { return false };
+    let fits = |(is, form): (&u8, &u8)| if *form == b'0' { is.is_ascii_digit() } else { is == form };
+    let is_fraction = |rest: &[u8]| (1..=9).contains(&rest.len()) && rest.iter().all(u8::is_ascii_digit);
+    seconds.iter().zip(FORM).all(fits)
+        && rest
+            .strip_suffix(b"Z")
+            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix(b".").is_some_and(is_fraction))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +63,17 @@ mod tests {
             (4_107_542_399, 0, "2100-02-28T23:59:59Z"),
         ] {
             assert_eq!(rfc3339(seconds, nanoseconds), want);
+            assert!(is_rfc3339(want));
+        }
+        for text in [
+            "",
+            "Z",
+            "1970-01-01T00:00:00",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01 00:00:00Z",
+            "1970-01-01T00:00:00+01:00",
+        ] {
+            assert!(!is_rfc3339(text), "{text}");
         }
     }
 }

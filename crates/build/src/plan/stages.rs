@@ -86,7 +86,8 @@ pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder)
     })
 }
 
-pub(super) fn internal(id: usize, name: String) -> StepInfo {
+/// Returns a step that no instruction asks for.
+pub(crate) fn internal(id: usize, name: String) -> StepInfo {
     StepInfo { id, kind: StepKind::Internal, instruction: name.clone(), name, legacy: None, span: None }
 }
 

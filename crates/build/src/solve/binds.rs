@@ -79,7 +79,8 @@ impl Solver<'_> {
     fn bind_of_stage(&self, bind: &Bind, held: &mut Vec<Snapshot>) -> Result<MountSource, Problem> {
         let from = self.files_of(bind.origin.unwrap_or(Origin::Scratch)).map_err(of_build)?;
         let layers = &self.builder.layers;
-        let mut overlay = Overlay { lowers: layers.view(&from.layers), upper: None, work: None };
+        let mut overlay =
+            Overlay { lowers: layers.view(&self.layers_of(&from.layers)?), upper: None, work: None };
         if !bind.mount.read_only {
             overlay = self.writable(overlay, held)?;
         }

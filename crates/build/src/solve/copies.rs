@@ -58,7 +58,7 @@ impl Solver<'_> {
         if !copy.link || copy.destination.ends_with('/') && !has_attributes {
             return Ok(None);
         }
-        let below = self.open_files(&outcome.layers)?;
+        let below = self.open_files(&self.layers_of(&outcome.layers)?)?;
         let chown = copy.chown.as_deref().map(|chown| resolve_owner(&below, chown)).transpose()?;
         let chown = chown.map(|(uid, gid)| format!("{uid}:{gid}"));
         let ways: Vec<&Path> = Path::new(&copy.destination).ancestors().collect();
@@ -131,7 +131,7 @@ impl Solver<'_> {
         if let Some(applied) = self.look_up(slot, std::slice::from_ref(&by_stage), outcome)? {
             return Ok(applied);
         }
-        let root = self.open_files(&from.layers)?;
+        let root = self.open_files(&self.layers_of(&from.layers)?)?;
         let tree =
             Tree { root: &root, ignore: None, stats: None, keep_owner: true, place: self.place_of(origin) };
         let read = self.read(copy, &|_| &tree, &|_| None)?;

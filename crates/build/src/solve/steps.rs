@@ -8,6 +8,7 @@ use shipway_linux::Root;
 use shipway_oci::Digest;
 use shipway_store::{CachedStep, StoreError};
 
+use super::imports::{Stacked, StageLayer};
 use super::{Made, Outcome, Solver, lock};
 use crate::copy::{Writer, resolve_in, resolve_owner};
 use crate::key::{Input, Key, KeyBuilder, explain};
@@ -126,6 +127,8 @@ impl Solver<'_> {
         if let Some(applied) = self.look_up(slot, keys, outcome)? {
             return Ok(applied);
         }
+        // A linked layer is made on nothing.
+        let below = if slot.link { Vec::new() } else { self.layers_of(&outcome.layers)? };
         self.explain(slot, last)?;
         let _permit = self.permits.take();
         if self.stop.is_set() {
@@ -133,7 +136,7 @@ impl Solver<'_> {
         }
         let layers = &self.builder.layers;
         let mut snapshot = layers
-            .prepare(if slot.link { &[] } else { &outcome.layers })
+            .prepare(&below)
             .map_err(|source| Problem::Layers { action: "prepare a place for the step's changes", source })?;
         let left = work(&snapshot)?;
         if self.stop.is_set() {
@@ -155,10 +158,9 @@ impl Solver<'_> {
                 rfc3339(i64::try_from(now.as_secs()).unwrap_or(i64::MAX), now.subsec_nanos())
             }
         };
-        let result = StoredResult { created: created.clone(), key: last.digest };
+        let result = StoredResult { created, key: last.digest };
         self.remember(slot, keys, &result, layer.as_ref())?;
-        let made = Made { history_at: slot.history_at, created, layer: layer.clone() };
-        self.advance(slot, outcome, last.digest, made)?;
+        advance(outcome, slot, keys, result, layer.clone().map(StageLayer::Here));
         Ok(Applied { cached: false, layer })
     }
 
@@ -185,36 +187,43 @@ impl Solver<'_> {
             if index > 0 {
                 self.remember(slot, &keys[..index], &result, row.layer.as_ref())?;
             }
-            let layer = row.layer.clone();
-            let made = Made { history_at: slot.history_at, created: result.created, layer: layer.clone() };
-            self.advance(slot, outcome, result.key, made)?;
-            return Ok(Some(Applied { cached: true, layer }));
+            advance(outcome, slot, keys, result, row.layer.clone().map(StageLayer::Here));
+            return Ok(Some(Applied { cached: true, layer: row.layer }));
         }
-        Ok(None)
+        self.look_elsewhere(slot, keys, outcome)
     }
 
-    fn advance(
+    /// Looks for a step in the caches of other machines. Its layer stays there for now.
+    fn look_elsewhere(
         &self,
         slot: &Slot<'_>,
+        keys: &[Key],
         outcome: &mut Outcome,
-        key: Digest,
-        made: Made,
-    ) -> Result<(), Problem> {
-        match (&made.layer, slot.link) {
-            (Some(layer), true) => {
-                // Its own key does not know what it lies on; what comes after it must.
-                outcome.key = self.key("linked", outcome).text("layer", &key.to_string()).finish().digest;
-                let stacked = self.builder.layers.stack(&outcome.layers, layer);
-                let action = "put a linked layer on those below it";
-                outcome.layers = stacked.map_err(|source| Problem::Layers { action, source })?;
-            }
-            (layer, _) => {
-                outcome.key = key;
-                outcome.layers.extend(layer.clone());
+    ) -> Result<Option<Applied>, Problem> {
+        let fail = |source| Problem::Store { action: "record a step", source };
+        let found = keys.iter().enumerate().find_map(|(index, key)| {
+            let step = self.imports.find(&key.digest)?;
+            Some((index, step))
+        });
+        let Some((index, step)) = found else { return Ok(None) };
+        let result = StoredResult { created: step.created.clone(), key: step.state };
+        let layer = match step.diff_id {
+            None => None,
+            Some(diff_id) => match self.builder.store.layer_of(diff_id).map_err(fail)? {
+                Some(row) => Some(StageLayer::Here(row.id)),
+                None => Some(StageLayer::Distant(self.imports.layer(diff_id))),
+            },
+        };
+        let known = &keys[..=index];
+        match &layer {
+            None => self.remember(slot, known, &result, None)?,
+            Some(StageLayer::Here(layer)) => self.remember(slot, known, &result, Some(layer))?,
+            Some(StageLayer::Distant(layer)) => {
+                self.await_layer(layer, &rows(slot, known, &result, None)).map_err(fail)?;
             }
         }
-        outcome.made.push(made);
-        Ok(())
+        advance(outcome, slot, keys, result, layer);
+        Ok(Some(Applied { cached: true, layer: None }))
     }
 
     fn explain(&self, slot: &Slot<'_>, key: &Key) -> Result<(), Problem> {
@@ -238,16 +247,7 @@ impl Solver<'_> {
         result: &StoredResult,
         layer: Option<&LayerId>,
     ) -> Result<(), Problem> {
-        for key in keys {
-            // Only the last key's inputs explain a miss; those before it are shortcuts.
-            let shortcut = if key.digest == result.key { "" } else { "#" };
-            let row = CachedStep {
-                key: key.digest,
-                position: format!("{}{shortcut}", slot.position),
-                inputs: serde_json::to_string(&key.inputs).expect("texts are always JSON"),
-                result: serde_json::to_string(result).expect("texts are always JSON"),
-                layer: layer.cloned(),
-            };
+        for row in rows(slot, keys, result, layer) {
             self.put(&row).map_err(|source| Problem::Store { action: "record a step", source })?;
             if let Some(layer) = layer {
                 lock(&self.rows).entry(layer.clone()).or_default().push(row);
@@ -279,6 +279,51 @@ impl Solver<'_> {
         Writer::new(&root, owner, None, &self.stop).ensure_directory(path)?;
         Ok(Left::Changes)
     }
+}
+
+/// Returns what the cache here is to know of a step.
+fn rows(slot: &Slot<'_>, keys: &[Key], result: &StoredResult, layer: Option<&LayerId>) -> Vec<CachedStep> {
+    let row = |key: &Key| {
+        // Only the last key's inputs explain a miss; those before it are shortcuts.
+        let shortcut = if key.digest == result.key { "" } else { "#" };
+        CachedStep {
+            key: key.digest,
+            position: format!("{}{shortcut}", slot.position),
+            inputs: serde_json::to_string(&key.inputs).expect("texts are always JSON"),
+            result: serde_json::to_string(result).expect("texts are always JSON"),
+            layer: layer.cloned(),
+        }
+    };
+    keys.iter().map(row).collect()
+}
+
+/// Adds what a step left.
+fn advance(
+    outcome: &mut Outcome,
+    slot: &Slot<'_>,
+    keys: &[Key],
+    result: StoredResult,
+    layer: Option<StageLayer>,
+) {
+    let parent = outcome.key;
+    outcome.key = match slot.link {
+        // Its own key does not know what it lies on; what comes after it must.
+        true => {
+            let mut key = KeyBuilder::new("linked");
+            key.text("parent", &parent.to_string()).text("layer", &result.key.to_string());
+            key.finish().digest
+        }
+        false => result.key,
+    };
+    outcome.layers.extend(layer.clone().map(|layer| Stacked { layer, linked: slot.link }));
+    outcome.made.push(Made {
+        history_at: slot.history_at,
+        created: result.created,
+        layer,
+        parent,
+        keys: keys.iter().map(|key| key.digest).collect(),
+        state: result.key,
+    });
 }
 
 /// Mounts a snapshot where nobody else sees it.

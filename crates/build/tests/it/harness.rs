@@ -178,7 +178,9 @@ impl Bench {
 
     /// Makes a base image; `fill` writes its files.
     pub(crate) fn base(&self, name: &str, change: impl FnOnce(&mut ImageConfig), fill: impl FnOnce(&Root)) {
-        let snapshot = self.layers.prepare(&[]).unwrap();
+        let mut snapshot = self.layers.prepare(&[]).unwrap();
+        // The same image whenever it is made.
+        snapshot.latest_mtime = Some(1_000_000_000);
         fill(&Root::open(&snapshot.upper).unwrap());
         let id = self.layers.commit(snapshot).unwrap();
         let layer = self.layers.diff_id(&id).unwrap();

@@ -8,4 +8,5 @@ mod errors;
 mod harness;
 mod link;
 mod results;
+mod shared;
 mod solve;
