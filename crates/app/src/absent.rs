@@ -143,7 +143,6 @@ mod tests {
             ("build --rm=true --force-rm .", Ok(2)),
             ("build --memory 512m .", Ok(1)),
             ("build -m 512m .", Ok(1)),
-            ("build --cache-from x .", Err("`shipway build --cache-from` is not there yet\nhint: ")),
             ("build --cgroup-parent x .", Err("`shipway build --cgroup-parent` is not there yet\nhint: ")),
             ("images --tree", Err("`shipway images --tree` is not there yet\nhint: ")),
             ("rmi --platform linux/arm64 x", Err("`shipway rmi --platform` is not there yet\nhint: ")),

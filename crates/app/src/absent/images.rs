@@ -11,8 +11,6 @@ pub(super) const BUILD: &[Flag] = &[
     Flag::value("allow", "no step gets more rights than the others; leave it out"),
     Flag::value("attest", RECORDS),
     Flag::value("builder", "there is one builder; leave it out"),
-    Flag::value("cache-from", "steps are cached on this machine; leave it out"),
-    Flag::value("cache-to", "steps are cached on this machine; leave it out"),
     Flag::value("cgroup-parent", RESOURCES),
     Flag::switch("compress", "").ignored("the context is read in place"),
     Flag::value("cpu-period", "").ignored(OLD_BUILDER),

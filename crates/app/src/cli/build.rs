@@ -45,6 +45,7 @@ pub(crate) enum BuildNetworkKind {
   shipway build --target binary -o out .       the files of a stage into a directory
   shipway build -o type=oci,dest=web.tar .     an archive that other tools load
   shipway build --secret id=token,src=FILE .   for RUN --mount=type=secret,id=token
+  shipway build --cache-from web:cache --cache-to type=registry,ref=web:cache,mode=max .
   shipway build https://example.com/app.git#main:docker
   tar c . | shipway build -                    a context on the standard input; a Dockerfile alone goes too
   shipway build --build-context assets=../assets .
@@ -80,6 +81,12 @@ pub(crate) struct BuildArgs {
     /// Run every step of a stage again; may be given several times
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(crate) no_cache_filter: Vec<String>,
+    /// Look for steps in a cache: IMAGE, `type=registry,ref=IMAGE` or `type=local,src=DIRECTORY`; may be given several times
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache_from: Vec<String>,
+    /// Put steps into a cache: `type=registry,ref=IMAGE`, `type=local,dest=DIRECTORY` or `type=inline`; with `mode=max` those of all stages
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache_to: Vec<String>,
     /// Fetch base images also if they are here: there may be newer ones
     #[arg(long)]
     pub(crate) pull: bool,

@@ -1,5 +1,6 @@
 //! `shipway build`
 
+mod caches;
 mod call;
 mod check;
 mod output;
@@ -38,6 +39,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let style = style(args)?;
     let question = if args.check { Some(Question::Check) } else { call::parse(&args.call)? };
     let outputs = output::parse(&args.outputs)?;
+    let caches = caches::parse(&args.cache_from, &args.cache_to)?;
     let platform = platform(args)?;
     let stopping = Stopping::hold()?;
     let stop = stopping.build.clone();
@@ -47,6 +49,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let mut request = BuildRequest {
         stop,
         platform,
+        inline_cache: caches.inline() || wants_inline_cache(args),
         dockerfile_text: prepared.text.clone(),
         contexts: named.iter().map(|(context, _files)| context.clone()).collect(),
         ..request(prepared.context.clone(), prepared.dockerfile.clone(), args)?
@@ -66,8 +69,9 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     }
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
     let wishes = BaseWishes { bootstrap, newer: args.pull };
+    let caches = caches.open(engine)?;
     let show = Show::open(style, "Building")?;
-    let built = image_build::build(engine, &request, wishes, &show);
+    let built = image_build::build(engine, &request, wishes, caches, &show);
     show.close(End::from(&built));
     let built = built.map_err(|failure| stopping.failed(failure))?;
     deliver(engine, &request, &built, (&outputs, args), ui)?;
@@ -250,6 +254,13 @@ fn build_arg(text: &str) -> Option<(String, String)> {
         Some((name, value)) => Some((name.to_owned(), value.to_owned())),
         None => std::env::var(text).ok().map(|value| (text.to_owned(), value)),
     }
+}
+
+/// Compat: BuildKit, this build argument is `--cache-to type=inline`.
+fn wants_inline_cache(args: &BuildArgs) -> bool {
+    let mut given = args.build_args.iter().rev().filter_map(|text| build_arg(text));
+    let last = given.find(|(name, _)| name == "BUILDKIT_INLINE_CACHE");
+    last.is_some_and(|(_, value)| matches!(value.as_str(), "1" | "true"))
 }
 
 /// `[manifest:]NAME=value`. Compat: buildx.

@@ -20,5 +20,6 @@ mod newcomer;
 mod platforms;
 mod registries;
 mod running;
+mod shared_steps;
 mod soak;
 mod terminal;

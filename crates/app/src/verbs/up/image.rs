@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::image_build;
 use crate::progress::Show;
+use crate::step_caches::StepCaches;
 use crate::tasks::Stopping;
 use crate::ui::Ui;
 
@@ -52,7 +53,9 @@ pub(super) async fn build(
     let bootstrap = project.build.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
     let wishes = BaseWishes { bootstrap, newer: false };
     let (builder, show) = (engine.clone(), show.clone());
-    let built = spawn_blocking(move || image_build::build(&builder, &request, wishes, &show)).await;
+    let built =
+        spawn_blocking(move || image_build::build(&builder, &request, wishes, StepCaches::default(), &show))
+            .await;
     let built = built.map_err(|panic| super::crashed(&panic))??;
     let config = engine.store.config(&built.image_id)?;
     let summary =

@@ -1,0 +1,347 @@
+//! `--cache-from` and `--cache-to`. Compat: buildx, `type=registry|local|inline`, or the name of an image alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use shipway_build::{CacheMode, CacheSource, CacheTarget};
+use shipway_oci::Reference;
+
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::pulls;
+use crate::step_caches::{
+    Form, LocalSource, LocalTarget, RegistrySource, RegistryTarget, StepCaches, Style, Which,
+};
+
+const FROM_FORM: &str =
+    "write it as `--cache-from IMAGE`, `type=registry,ref=IMAGE` or `type=local,src=DIRECTORY`";
+const TO_FORM: &str =
+    "write it as `--cache-to type=registry,ref=IMAGE`, `type=local,dest=DIRECTORY` or `type=inline`";
+
+/// A cache to look into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum From {
+    Registry(Reference),
+    Local(PathBuf, Which),
+}
+
+/// A cache to fill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum To {
+    Registry(Reference, Style),
+    Local(PathBuf, String, Style),
+    Inline,
+}
+
+/// What was typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Typed {
+    from: Vec<From>,
+    to: Vec<To>,
+}
+
+/// Reads what was typed.
+pub(super) fn parse<'a>(from: &'a [String], to: &'a [String]) -> Result<Typed, Failure> {
+    // Compat: buildx, scripts leave variables empty.
+    let given = |texts: &'a [String]| texts.iter().filter(|text| !text.is_empty());
+    let from = given(from).map(|text| one_from(text)).collect::<Result<Vec<_>, _>>()?.concat();
+    let to = given(to).map(|text| one_to(text)).collect::<Result<Vec<_>, _>>()?.concat();
+    Ok(Typed { from, to })
+}
+
+impl Typed {
+    /// Returns whether the image is to say under which keys its layers are found.
+    pub(super) fn inline(&self) -> bool {
+        self.to.contains(&To::Inline)
+    }
+
+    /// Returns the caches. Nothing is asked or written yet.
+    pub(super) fn open(&self, engine: &Engine) -> Result<StepCaches, Failure> {
+        if self.from.is_empty() && self.to.is_empty() {
+            return Ok(StepCaches::default());
+        }
+        let registries = pulls::registries()?;
+        let place = |reference: &Reference| RegistrySource::new(engine, &registries, reference.clone());
+        let source = |from: &From| -> Arc<dyn CacheSource> {
+            match from {
+                From::Registry(reference) => Arc::new(place(reference)),
+                From::Local(directory, which) => {
+                    Arc::new(LocalSource::new(engine, directory.clone(), which.clone()))
+                }
+            }
+        };
+        let target = |to: &To| -> Option<Arc<dyn CacheTarget>> {
+            match to {
+                To::Registry(reference, style) => {
+                    Some(Arc::new(RegistryTarget::new(place(reference), *style)))
+                }
+                To::Local(directory, tag, style) => {
+                    Some(Arc::new(LocalTarget::new(engine, directory.clone(), tag.clone(), *style)))
+                }
+                To::Inline => None,
+            }
+        };
+        let sources = self.from.iter().map(source).collect();
+        Ok(StepCaches { sources, targets: self.to.iter().filter_map(target).collect() })
+    }
+}
+
+/// The fields of one cache.
+struct Fields<'a> {
+    flag: &'static str,
+    form: &'static str,
+    text: &'a str,
+    fields: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads `KEY=VALUE,…` and the kind that it names.
+    fn read(flag: &'static str, form: &'static str, text: &'a str) -> Result<(Self, &'a str), Failure> {
+        let mut read = Self { flag, form, text, fields: Vec::new() };
+        for field in text.split(',') {
+            let pair =
+                field.split_once('=').ok_or_else(|| read.refuse(&format!("`{field}` has no value")))?;
+            read.fields.push(pair);
+        }
+        let kind = read.take("type").ok_or_else(|| read.refuse("it has no type"))?;
+        Ok((read, kind))
+    }
+
+    fn refuse(&self, why: &str) -> Failure {
+        Failure::new(format!("--{} `{}`: {why}", self.flag, self.text), self.form)
+    }
+
+    fn take(&mut self, key: &str) -> Option<&'a str> {
+        let at = self.fields.iter().rposition(|(known, _)| *known == key)?;
+        let value = self.fields[at].1;
+        self.fields.retain(|(known, _)| *known != key);
+        Some(value)
+    }
+
+    fn needed(&mut self, key: &str) -> Result<&'a str, Failure> {
+        let found = self.take(key).filter(|value| !value.is_empty());
+        found.ok_or_else(|| self.refuse(&format!("`{key}` is missing")))
+    }
+
+    fn flag(&mut self, key: &str) -> Result<Option<bool>, Failure> {
+        match self.take(key) {
+            None => Ok(None),
+            Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(other) => Err(self.refuse(&format!("`{key}` is true or false, not `{other}`"))),
+        }
+    }
+
+    fn reference(&self, text: &str) -> Result<Reference, Failure> {
+        text.parse().map_err(|error| self.refuse(&format!("`{text}` is no image: {error}")))
+    }
+
+    /// Refuses what is left.
+    fn end(&self) -> Result<(), Failure> {
+        match self.fields.first() {
+            None => Ok(()),
+            Some(("registry.insecure", _)) => Err(Failure::new(
+                format!("--{} `{}`: `registry.insecure` is not there", self.flag, self.text),
+                "say it in registries.toml: [registry.\"HOST\"] plain-http = true",
+            )),
+            Some((key, _)) => Err(self.refuse(&format!("`{key}` is not there yet"))),
+        }
+    }
+
+    fn no_type(&self, kind: &str) -> Failure {
+        self.refuse(&format!("type `{kind}` is not there yet"))
+    }
+}
+
+fn one_from(text: &str) -> Result<Vec<From>, Failure> {
+    if let Some(names) = names(("cache-from", FROM_FORM), text)? {
+        return Ok(names.into_iter().map(From::Registry).collect());
+    }
+    let (mut fields, kind) = Fields::read("cache-from", FROM_FORM, text)?;
+    let from = match kind {
+        "registry" => {
+            let name = fields.needed("ref")?;
+            From::Registry(fields.reference(name)?)
+        }
+        "local" => {
+            let directory = PathBuf::from(fields.needed("src")?);
+            let (digest, tag) = (fields.take("digest"), fields.take("tag"));
+            let which = match digest {
+                Some(digest) => Which::Digest(
+                    digest.parse().map_err(|error| fields.refuse(&format!("`{digest}`: {error}")))?,
+                ),
+                None => Which::Tag(tag.unwrap_or("latest").to_owned()),
+            };
+            From::Local(directory, which)
+        }
+        "inline" => return Err(fields.refuse("name the image that has the cache in it")),
+        other => return Err(fields.no_type(other)),
+    };
+    fields.end()?;
+    Ok(vec![from])
+}
+
+fn one_to(text: &str) -> Result<Vec<To>, Failure> {
+    if let Some(names) = names(("cache-to", TO_FORM), text)? {
+        return Ok(names.into_iter().map(|name| To::Registry(name, Style::default())).collect());
+    }
+    let (mut fields, kind) = Fields::read("cache-to", TO_FORM, text)?;
+    let to = match kind {
+        "registry" => {
+            let name = fields.needed("ref")?;
+            let reference = fields.reference(name)?;
+            if reference.digest().is_some() {
+                return Err(fields.refuse("it is written under a tag, not a digest"));
+            }
+            To::Registry(reference, style(&mut fields)?)
+        }
+        "local" => {
+            let directory = PathBuf::from(fields.needed("dest")?);
+            let tag = fields.take("tag").unwrap_or("latest").to_owned();
+            if fields.flag("reset")? == Some(true) {
+                return Err(fields.refuse("`reset` is not there yet: remove the directory before"));
+            }
+            To::Local(directory, tag, style(&mut fields)?)
+        }
+        "inline" => {
+            if mode(&mut fields)? == CacheMode::Max {
+                return Err(fields.refuse("an image has its own layers only: mode=min"));
+            }
+            To::Inline
+        }
+        other => return Err(fields.no_type(other)),
+    };
+    fields.end()?;
+    Ok(vec![to])
+}
+
+/// Reads names alone; `None` if it is no such form.
+fn names((flag, form): (&'static str, &'static str), text: &str) -> Result<Option<Vec<Reference>>, Failure> {
+    if text.contains('=') {
+        return Ok(None);
+    }
+    let fields = Fields { flag, form, text, fields: Vec::new() };
+    text.split(',').map(|name| fields.reference(name)).collect::<Result<_, _>>().map(Some)
+}
+
+fn mode(fields: &mut Fields<'_>) -> Result<CacheMode, Failure> {
+    match fields.take("mode") {
+        None | Some("min") => Ok(CacheMode::Min),
+        Some("max") => Ok(CacheMode::Max),
+        Some(other) => Err(fields.refuse(&format!("`mode` is min or max, not `{other}`"))),
+    }
+}
+
+fn style(fields: &mut Fields<'_>) -> Result<Style, Failure> {
+    let mode = mode(fields)?;
+    let ignore_error = fields.flag("ignore-error")?.unwrap_or_default();
+    let (is_oci, is_manifest) = (fields.flag("oci-mediatypes")?, fields.flag("image-manifest")?);
+    let form = match (is_oci.unwrap_or(true), is_manifest) {
+        (true, None | Some(true)) => Form::Manifest,
+        (true, Some(false)) => Form::Index,
+        (false, None | Some(false)) => Form::DockerIndex,
+        (false, Some(true)) => {
+            return Err(fields.refuse("`image-manifest` goes with `oci-mediatypes=true` only"));
+        }
+    };
+    if let Some(other) = fields.take("compression").filter(|compression| *compression != "gzip") {
+        return Err(fields
+            .refuse(&format!("compression `{other}` is not there yet: layers are compressed with gzip")));
+    }
+    if fields.flag("force-compression")? == Some(true) {
+        return Err(fields.refuse("`force-compression` is not there yet"));
+    }
+    Ok(Style { mode, form, ignore_error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(from: &str, to: &str) -> Result<Typed, String> {
+        let list = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
+        parse(&list(from), &list(to)).map_err(|failure| failure.text().to_owned())
+    }
+
+    #[test]
+    fn caches_to_look_into_are_read_as_buildx_reads_them() {
+        let registry = |name: &str| From::Registry(name.parse().unwrap());
+        let local = |tag: &str| From::Local("c".into(), Which::Tag(tag.to_owned()));
+        let zero = format!("sha256:{}", "0".repeat(64));
+        let of_digest = From::Local("c".into(), Which::Digest(zero.parse().unwrap()));
+        for (text, want) in [
+            ("web:cache", vec![registry("web:cache")]),
+            ("web:cache,a.b/web", vec![registry("web:cache"), registry("a.b/web")]),
+            ("type=registry,ref=a.b/web:c", vec![registry("a.b/web:c")]),
+            ("ref=web,type=registry", vec![registry("web")]),
+            ("type=local,src=c", vec![local("latest")]),
+            ("type=local,src=c,tag=main", vec![local("main")]),
+            (&format!("type=local,src=c,digest={zero}"), vec![of_digest]),
+        ] {
+            assert_eq!(typed(text, "").unwrap().from, want, "case {text}");
+        }
+    }
+
+    #[test]
+    fn caches_to_fill_are_read_as_buildx_reads_them() {
+        let registry = |style| To::Registry("web".parse().unwrap(), style);
+        let style = Style::default();
+        let max = Style { mode: CacheMode::Max, ..style };
+        for (text, want) in [
+            ("web", registry(style)),
+            ("type=registry,ref=web,mode=max", registry(max)),
+            (
+                "type=registry,ref=web,compression=gzip,image-manifest=true,oci-mediatypes=true",
+                registry(style),
+            ),
+            ("type=registry,ref=web,image-manifest=false", registry(Style { form: Form::Index, ..style })),
+            ("type=registry,ref=web,oci-mediatypes=0", registry(Style { form: Form::DockerIndex, ..style })),
+            ("type=registry,ref=web,ignore-error=true", registry(Style { ignore_error: true, ..style })),
+            ("type=local,dest=c", To::Local("c".into(), "latest".to_owned(), style)),
+            ("type=local,dest=c,tag=main,mode=max", To::Local("c".into(), "main".to_owned(), max)),
+            ("type=inline", To::Inline),
+        ] {
+            assert_eq!(typed("", text).unwrap().to, [want], "case {text}");
+        }
+        assert!(typed("", "type=inline").unwrap().inline());
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_by_its_name() {
+        for (from, to, want) in [
+            ("type=gha", "", "type `gha` is not there yet\nhint: "),
+            ("type=s3,bucket=x", "", "type `s3` is not there yet\nhint: "),
+            ("", "type=azblob,name=x", "type `azblob` is not there yet\nhint: "),
+            ("", "type=gha,mode=max", "type `gha` is not there yet\nhint: "),
+            ("src=c", "", "it has no type\nhint: "),
+            ("type=local", "", "`src` is missing\nhint: "),
+            ("type=local,src=", "", "`src` is missing\nhint: "),
+            ("type=local,src=c,digest=md5:0", "", "`md5:0`"),
+            ("type=registry", "", "`ref` is missing\nhint: "),
+            ("type=registry,ref=UPPER", "", "`UPPER` is no image"),
+            ("UPPER", "", "`UPPER` is no image"),
+            (
+                "type=registry,ref=x,registry.insecure=true",
+                "",
+                "`registry.insecure` is not there\nhint: say it",
+            ),
+            ("type=registry,ref=x,colour=red", "", "`colour` is not there yet\nhint: "),
+            ("type=registry,ref=x,mode", "", "`mode` has no value\nhint: "),
+            ("type=inline", "", "name the image that has the cache in it"),
+            ("", "type=inline,mode=max", "an image has its own layers only"),
+            ("", "type=registry,ref=x,mode=most", "`mode` is min or max, not `most`"),
+            ("", "type=registry,ref=x,compression=zstd", "compression `zstd` is not there yet"),
+            ("", "type=registry,ref=x,ignore-error=maybe", "`ignore-error` is true or false, not `maybe`"),
+            (
+                "",
+                "type=registry,ref=x,image-manifest=true,oci-mediatypes=false",
+                "goes with `oci-mediatypes=true`",
+            ),
+            ("", &format!("type=registry,ref=x@sha256:{}", "0".repeat(64)), "under a tag, not a digest"),
+            ("", "type=local,dest=c,reset=true", "`reset` is not there yet"),
+        ] {
+            let said = typed(from, to).unwrap_err();
+            assert!(said.contains(want) && said.contains("\nhint: "), "case {from}{to}: {said}");
+        }
+    }
+}
