@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use shipway_build::{CacheExport, CacheMode, CacheSource, CacheTarget, SeamError};
-use shipway_distribution::{Event, LayerSource, LayerState, Progress};
+use shipway_distribution::{Event, LayerSource, LayerState, Packing, Progress};
 use shipway_oci::DiffId;
 
 use crate::pulls::Trees;
@@ -32,6 +32,7 @@ pub(crate) struct StepCaches {
 pub(crate) struct Style {
     pub(crate) mode: CacheMode,
     pub(crate) form: Form,
+    pub(crate) packing: Packing,
     pub(crate) ignore_error: bool,
 }
 

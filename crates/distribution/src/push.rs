@@ -10,7 +10,7 @@ use shipway_store::{Found, Store};
 use self::layers::Layers;
 use crate::documents::Repository;
 use crate::endpoint::is_loopback;
-use crate::forms::{DOCKER_GZIP, OCI_GZIP};
+use crate::forms::Packing;
 use crate::refusal::{Attempt, refusal};
 use crate::registry::Ask;
 use crate::upload::{Bytes, Upload};
@@ -66,9 +66,9 @@ impl<'a> Place<'a> {
     fn send_layers(
         &self,
         layers: &[(Descriptor, DiffId)],
-        gzip: &'static str,
+        packing: Packing,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        Layers::new(self.deps, &self.repository, &self.scope, layers, gzip).send()
+        Layers::new(self.deps, &self.repository, &self.scope, layers, packing).send()
     }
 
     /// Sends a small blob unless it is there.
@@ -156,7 +156,7 @@ impl One<'_> {
         let is_docker =
             manifest.media_type.as_ref().is_some_and(|kind| kind.as_str() == MediaType::DOCKER_MANIFEST);
         let layers: Vec<_> = manifest.layers.iter().cloned().zip(diff_ids.iter().copied()).collect();
-        self.place.send_layers(&layers, if is_docker { DOCKER_GZIP } else { OCI_GZIP })
+        self.place.send_layers(&layers, if is_docker { Packing::DockerGzip } else { Packing::Gzip })
     }
 
     /// Has a registry on this machine take everything from the store, if it is the one that we use too: no bytes are sent. Returns

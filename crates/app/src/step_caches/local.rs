@@ -182,7 +182,7 @@ impl LocalTarget {
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Descriptor, SeamError> {
         let store = &self.engine.store;
-        let known = known_forms(store, layer, diff_id).map_err(SeamError::new)?;
+        let known = known_forms(store, (layer, diff_id), self.style.packing).map_err(SeamError::new)?;
         let is_there = |form: &&Descriptor| {
             let path = blob_path(&self.directory, &form.digest);
             fs_err::metadata(path).is_ok_and(|found| found.len() == form.size)
@@ -191,7 +191,8 @@ impl LocalTarget {
             say(&format!("writing layer {}: it is there", diff_id.0));
             return Ok(form.clone());
         }
-        let packed = pack_layer(store, layers, (layer, diff_id)).map_err(SeamError::new)?;
+        let packed =
+            pack_layer(store, layers, (layer, diff_id), self.style.packing).map_err(SeamError::new)?;
         let mut file = packed.file;
         let path = blob_path(&self.directory, &packed.descriptor.digest);
         write(&path, |out| {

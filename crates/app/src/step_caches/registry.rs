@@ -118,7 +118,8 @@ impl CacheTarget for RegistryTarget {
         let layers = Outgoing { trees, export };
         let push = Push { registries, store, source: &layers, progress: &Said(say) };
         let describe = |blobs: &[Descriptor]| artifact(self.style.form, export, blobs);
-        let pushed = push_artifact(push, reference, &export.layers, &describe).map_err(SeamError::new)?;
+        let pushed = push_artifact(push, reference, &export.layers, self.style.packing, &describe)
+            .map_err(SeamError::new)?;
         say(&format!("writing cache manifest {} done", pushed.digest));
         Ok(())
     }

@@ -75,6 +75,7 @@ fn another_machine_takes_every_step_from_a_registry_and_has_the_same_image() {
         ("manifest", "mode=max"),
         ("index", "mode=max,image-manifest=false"),
         ("of docker", "mode=max,oci-mediatypes=false"),
+        ("zstd", "mode=max,compression=zstd"),
         ("min", "mode=min"),
     ] {
         let to = format!("type=registry,ref={name},{flags}");

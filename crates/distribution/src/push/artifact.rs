@@ -3,7 +3,7 @@
 use shipway_oci::{Descriptor, DiffId, Reference};
 
 use super::{Place, Push, Pushed};
-use crate::forms::OCI_GZIP;
+use crate::forms::Packing;
 use crate::{PushError, RegistryError};
 
 /// The documents of something that is pushed.
@@ -18,16 +18,17 @@ pub struct Artifact {
 }
 
 /// Pushes layers, and the documents that `describe` makes when it is known what the layers are there, in their order. A layer comes as
-/// a form that is known of it, or its tar; each of them once.
+/// a form that is known of it, or its tar, which is sent as `packing` says; each of them once.
 pub fn push_artifact(
     deps: Push<'_>,
     reference: &Reference,
     layers: &[(Descriptor, DiffId)],
+    packing: Packing,
     describe: &dyn Fn(&[Descriptor]) -> Artifact,
 ) -> Result<Pushed, PushError> {
     let push = || -> Result<Pushed, RegistryError> {
         let place = Place::of(deps, reference)?;
-        let artifact = describe(&place.send_layers(layers, OCI_GZIP)?);
+        let artifact = describe(&place.send_layers(layers, packing)?);
         place.send_bytes(&artifact.config)?;
         let digest = place.put_manifest(&artifact.manifest, &artifact.media_type)?;
         Ok(Pushed { digest, size: artifact.manifest.len() as u64 })

@@ -9,7 +9,7 @@ use shipway_oci::{Descriptor, DiffId, Digest};
 
 use super::{Push, announce};
 use crate::documents::Repository;
-use crate::forms::Forms;
+use crate::forms::{Forms, Packing};
 use crate::upload::{Bytes, Upload};
 use crate::{Event, LayerState, RegistryError};
 
@@ -33,14 +33,14 @@ impl<'a> Layers<'a> {
         repository: &'a Repository,
         scope: &'a str,
         layers: &'a [(Descriptor, DiffId)],
-        gzip: &'static str,
+        packing: Packing,
     ) -> Self {
         Self {
             deps,
             repository,
             scope,
             layers,
-            forms: Forms { store: deps.store, source: deps.source, gzip },
+            forms: Forms { store: deps.store, source: deps.source, packing },
             next: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use shipway_build::{CacheMode, CacheSource, CacheTarget};
+use shipway_distribution::Packing;
 use shipway_oci::Reference;
 
 use crate::engine::Engine;
@@ -244,14 +245,17 @@ fn style(fields: &mut Fields<'_>) -> Result<Style, Failure> {
             return Err(fields.refuse("`image-manifest` goes with `oci-mediatypes=true` only"));
         }
     };
-    if let Some(other) = fields.take("compression").filter(|compression| *compression != "gzip") {
-        return Err(fields
-            .refuse(&format!("compression `{other}` is not there yet: layers are compressed with gzip")));
-    }
+    let packing = match fields.take("compression") {
+        None | Some("gzip") if form == Form::DockerIndex => Packing::DockerGzip,
+        None | Some("gzip") => Packing::Gzip,
+        Some("zstd") if form != Form::DockerIndex => Packing::Zstd,
+        Some("zstd") => return Err(fields.refuse("`zstd` goes with `oci-mediatypes=true` only")),
+        Some(other) => return Err(fields.refuse(&format!("compression `{other}` is not there yet"))),
+    };
     if fields.flag("force-compression")? == Some(true) {
         return Err(fields.refuse("`force-compression` is not there yet"));
     }
-    Ok(Style { mode, form, ignore_error })
+    Ok(Style { mode, form, packing, ignore_error })
 }
 
 #[cfg(test)]
@@ -287,6 +291,7 @@ mod tests {
         let registry = |style| To::Registry("web".parse().unwrap(), style);
         let style = Style::default();
         let max = Style { mode: CacheMode::Max, ..style };
+        let docker = Style { form: Form::DockerIndex, packing: Packing::DockerGzip, ..style };
         for (text, want) in [
             ("web", registry(style)),
             ("type=registry,ref=web,mode=max", registry(max)),
@@ -295,7 +300,8 @@ mod tests {
                 registry(style),
             ),
             ("type=registry,ref=web,image-manifest=false", registry(Style { form: Form::Index, ..style })),
-            ("type=registry,ref=web,oci-mediatypes=0", registry(Style { form: Form::DockerIndex, ..style })),
+            ("type=registry,ref=web,oci-mediatypes=0", registry(docker)),
+            ("type=registry,ref=web,compression=zstd", registry(Style { packing: Packing::Zstd, ..style })),
             ("type=registry,ref=web,ignore-error=true", registry(Style { ignore_error: true, ..style })),
             ("type=local,dest=c", To::Local("c".into(), "latest".to_owned(), style)),
             ("type=local,dest=c,tag=main,mode=max", To::Local("c".into(), "main".to_owned(), max)),
@@ -330,7 +336,8 @@ mod tests {
             ("type=inline", "", "name the image that has the cache in it"),
             ("", "type=inline,mode=max", "an image has its own layers only"),
             ("", "type=registry,ref=x,mode=most", "`mode` is min or max, not `most`"),
-            ("", "type=registry,ref=x,compression=zstd", "compression `zstd` is not there yet"),
+            ("", "type=registry,ref=x,compression=estargz", "compression `estargz` is not there yet"),
+            ("", "type=registry,ref=x,compression=zstd,oci-mediatypes=false", "`zstd` goes with"),
             ("", "type=registry,ref=x,ignore-error=maybe", "`ignore-error` is true or false, not `maybe`"),
             (
                 "",
