@@ -23,6 +23,7 @@ pub(crate) fn build(
     show: &Show,
 ) -> Result<Built, Failure> {
     sweep_steps(engine);
+    let fetches = !caches.sources.is_empty();
     let builder = Builder::new(
         engine.store.clone(),
         Arc::new(engine.layers.clone()),
@@ -33,8 +34,8 @@ pub(crate) fn build(
     .with_remotes(Arc::new(Remote::new(&engine.roots.data)?))
     .with_caches(caches.sources, caches.targets);
     let built = builder.build(request)?;
-    // One that made nothing new cannot have gone over it.
-    if built.cached_steps < built.steps
+    // One that made and fetched nothing new cannot have gone over it.
+    if (built.cached_steps < built.steps || fetches)
         && let Err(failure) = budget::keep(engine)
     {
         // The image is there all the same.

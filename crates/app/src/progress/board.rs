@@ -157,10 +157,14 @@ impl Board {
         (ended, self.rows.len().max(self.planned + parts))
     }
 
-    /// Adds a row.
+    /// Adds a row. A step that begins again has its row already.
     pub(crate) fn start(&mut self, key: Key, name: String, now: Duration) {
         self.aside = None;
-        self.rows.push(Row {
+        let place = match key {
+            Key::Step(_) => self.rows.iter().position(|row| row.key == key),
+            Key::Part(_) => None,
+        };
+        let row = Row {
             key,
             name,
             status: Status::Running,
@@ -169,7 +173,11 @@ impl Board {
             began: now,
             took: Duration::ZERO,
             output: Output::default(),
-        });
+        };
+        match place {
+            Some(place) => self.rows[place] = row,
+            None => self.rows.push(row),
+        }
     }
 
     /// Takes output of a row, whole lines or not.

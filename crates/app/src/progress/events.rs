@@ -71,6 +71,10 @@ mod tests {
             apply(&mut board, &event, Duration::ZERO);
         }
         assert_eq!(board.counts(), (2, 3));
+        // The build begins again: nothing is there twice.
+        apply(&mut board, &Event::Started { step: &steps[2] }, Duration::ZERO);
+        assert_eq!((board.rows.len(), board.rows[1].status), (2, Status::Running));
+        apply(&mut board, &Event::Cached { step: &steps[2], key }, Duration::ZERO);
         assert_eq!(
             board.rows.iter().map(|row| row.status).collect::<Vec<_>>(),
             [Status::Done, Status::Cached]

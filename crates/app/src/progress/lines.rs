@@ -80,6 +80,8 @@ impl Lines {
             Event::Done { step, elapsed, .. } if step.kind != StepKind::Metadata => {
                 self.say(&format!("#{} DONE {:.1}s", step.id, elapsed.as_secs_f64()));
             }
+            // Compat: BuildKit's word.
+            Event::Failed { step, cancelled: true, .. } => self.say(&format!("#{} CANCELED", step.id)),
             Event::Failed { step, error, .. } => self.say(&format!("#{} ERROR: {error}", step.id)),
             Event::Written { image_id, .. } => self.say(&format!("writing image {image_id} done")),
             Event::Named { name } => self.say(&format!("naming to {name} done")),

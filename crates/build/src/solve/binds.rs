@@ -14,6 +14,7 @@ use crate::Problem;
 use crate::context::{Context, PatternList};
 use crate::copy::{Gather, Item, Tree, Writer, digest_of, resolve_in};
 use crate::plan::Origin;
+use crate::progress::StepInfo;
 use crate::seams::{MountSource, StepMount};
 use crate::time::now;
 
@@ -50,10 +51,15 @@ impl Solver<'_> {
     }
 
     /// Makes the mount. What the command writes to it goes with `held`.
-    pub(super) fn make_bind(&self, bind: &Bind, held: &mut Vec<Snapshot>) -> Result<StepMount, Problem> {
+    pub(super) fn make_bind(
+        &self,
+        step: &StepInfo,
+        bind: &Bind,
+        held: &mut Vec<Snapshot>,
+    ) -> Result<StepMount, Problem> {
         let source = match self.context_of(bind.origin) {
             Some(found) => self.bind_of_context(bind, found?, held)?,
-            None => self.bind_of_stage(bind, held)?,
+            None => self.bind_of_stage(step, bind, held)?,
         };
         Ok(StepMount { target: bind.target.clone(), source })
     }
@@ -76,11 +82,16 @@ impl Solver<'_> {
         Gather { tree, exclude, parents: false, stop, now: now() }.source(source)
     }
 
-    fn bind_of_stage(&self, bind: &Bind, held: &mut Vec<Snapshot>) -> Result<MountSource, Problem> {
+    fn bind_of_stage(
+        &self,
+        step: &StepInfo,
+        bind: &Bind,
+        held: &mut Vec<Snapshot>,
+    ) -> Result<MountSource, Problem> {
         let from = self.files_of(bind.origin.unwrap_or(Origin::Scratch)).map_err(of_build)?;
         let layers = &self.builder.layers;
         let mut overlay =
-            Overlay { lowers: layers.view(&self.layers_of(&from.layers)?), upper: None, work: None };
+            Overlay { lowers: layers.view(&self.layers_of(step, &from.layers)?), upper: None, work: None };
         if !bind.mount.read_only {
             overlay = self.writable(overlay, held)?;
         }

@@ -37,7 +37,7 @@ impl Solver<'_> {
         copy: &CopyAction,
         outcome: &mut Outcome,
     ) -> Result<Applied, Problem> {
-        let looked_up = self.look_below(copy, outcome)?;
+        let looked_up = self.look_below(slot, copy, outcome)?;
         let copy = looked_up.as_ref().unwrap_or(copy);
         match copy.from {
             None => self.copy_from_context(slot, copy, outcome),
@@ -53,12 +53,17 @@ impl Solver<'_> {
 
     /// Finds out what a linked copy must know of what lies below after all: whether the destination is a directory, the numbers of an
     /// owner, and which directories are new and so get that owner and mode; others stay as they are. `None` if there is nothing to know.
-    fn look_below(&self, copy: &CopyAction, outcome: &Outcome) -> Result<Option<CopyAction>, Problem> {
+    fn look_below(
+        &self,
+        slot: &Slot<'_>,
+        copy: &CopyAction,
+        outcome: &Outcome,
+    ) -> Result<Option<CopyAction>, Problem> {
         let has_attributes = copy.chown.is_some() || copy.chmod.is_some();
         if !copy.link || copy.destination.ends_with('/') && !has_attributes {
             return Ok(None);
         }
-        let below = self.open_files(&self.layers_of(&outcome.layers)?)?;
+        let below = self.open_files(&self.layers_of(&slot.step.info, &outcome.layers)?)?;
         let chown = copy.chown.as_deref().map(|chown| resolve_owner(&below, chown)).transpose()?;
         let chown = chown.map(|(uid, gid)| format!("{uid}:{gid}"));
         let ways: Vec<&Path> = Path::new(&copy.destination).ancestors().collect();
@@ -131,7 +136,7 @@ impl Solver<'_> {
         if let Some(applied) = self.look_up(slot, std::slice::from_ref(&by_stage), outcome)? {
             return Ok(applied);
         }
-        let root = self.open_files(&self.layers_of(&from.layers)?)?;
+        let root = self.open_files(&self.layers_of(&slot.step.info, &from.layers)?)?;
         let tree =
             Tree { root: &root, ignore: None, stats: None, keep_owner: true, place: self.place_of(origin) };
         let read = self.read(copy, &|_| &tree, &|_| None)?;

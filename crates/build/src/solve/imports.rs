@@ -182,11 +182,16 @@ impl Solver<'_> {
     }
 
     /// Like [`Self::bring`], within a step, with what mends the chain where a layer did not know those below it.
-    pub(super) fn layers_of(&self, layers: &[Stacked]) -> Result<Vec<LayerId>, Problem> {
+    pub(super) fn layers_of(&self, step: &StepInfo, layers: &[Stacked]) -> Result<Vec<LayerId>, Problem> {
         let brought = self.bring(layers);
         let brought = brought.map_err(|source| Problem::Store { action: "record a step", source })?;
+        let Some(brought) = brought else {
+            let bytes = b"no cache has the files of steps before: they are done again\n";
+            self.builder.progress.event(&Event::Output { step, bytes });
+            return Err(Problem::Cancelled);
+        };
         let mut chain = Vec::new();
-        for (id, stacked) in brought.ok_or(Problem::Cancelled)?.into_iter().zip(layers) {
+        for (id, stacked) in brought.into_iter().zip(layers) {
             if stacked.linked {
                 let action = "put a linked layer on those below it";
                 let mended = self.builder.layers.stack(&chain, &id);

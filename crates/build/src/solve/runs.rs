@@ -190,7 +190,7 @@ impl Solver<'_> {
             mounts.mounts.push(StepMount { target, source });
         }
         for bind in std::mem::take(&mut mounts.binds) {
-            let mount = self.make_bind(&bind, &mut mounts.held)?;
+            let mount = self.make_bind(&step.info, &bind, &mut mounts.held)?;
             mounts.mounts.push(mount);
         }
         // Parents before what is in them.

@@ -128,7 +128,10 @@ impl Solver<'_> {
             return Ok(applied);
         }
         // A linked layer is made on nothing.
-        let below = if slot.link { Vec::new() } else { self.layers_of(&outcome.layers)? };
+        let below = match slot.link {
+            true => Vec::new(),
+            false => self.layers_of(&slot.step.info, &outcome.layers)?,
+        };
         self.explain(slot, last)?;
         let _permit = self.permits.take();
         if self.stop.is_set() {
