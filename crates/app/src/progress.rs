@@ -7,6 +7,7 @@ mod frame;
 mod lines;
 mod phases;
 mod quiet;
+mod rawjson;
 mod screen;
 mod text;
 
@@ -20,9 +21,11 @@ pub(crate) use phases::Phases;
 
 use crate::cli::ProgressStyle;
 use crate::failure::Failure;
+use crate::transfers::Direction;
 use board::{Board, Key, Status};
 use lines::Lines;
 use quiet::Unseen;
+use rawjson::{Ended, RawJson};
 use screen::Screen;
 
 /// Shows work, on the standard error. Clones show on the same display.
@@ -34,6 +37,7 @@ enum Kind {
     Screen(Screen),
     Lines(Lines),
     Unseen(Unseen),
+    Json(RawJson),
 }
 
 impl Kind {
@@ -42,7 +46,7 @@ impl Kind {
         match self {
             Self::Screen(screen) => screen.change(change),
             Self::Unseen(unseen) => unseen.change(change),
-            Self::Lines(_) => {}
+            Self::Lines(_) | Self::Json(_) => {}
         }
     }
 }
@@ -63,12 +67,7 @@ impl Show {
                     "leave it out, or use `--progress plain`",
                 ));
             }
-            ProgressStyle::RawJson => {
-                return Err(Failure::new(
-                    "`--progress rawjson` is not there yet",
-                    "use `--progress plain`: it has a line per event",
-                ));
-            }
+            ProgressStyle::RawJson => Kind::Json(RawJson::new(Box::new(std::io::stderr()))),
             ProgressStyle::Auto | ProgressStyle::Plain => Kind::Lines(Lines::plain()),
             ProgressStyle::Legacy => Kind::Lines(Lines::legacy()),
             ProgressStyle::Quiet | ProgressStyle::None => Kind::Unseen(Unseen::new()),
@@ -81,7 +80,7 @@ impl Show {
         match &*self.0 {
             Kind::Screen(screen) => screen.close(end),
             Kind::Unseen(unseen) => unseen.close(end),
-            Kind::Lines(_) => {}
+            Kind::Lines(_) | Kind::Json(_) => {}
         }
     }
 
@@ -92,18 +91,34 @@ impl Show {
 
     /// Begins to tell of an image's arrival from a registry.
     pub(crate) fn arrivals(&self, image: &str) -> Arrivals {
-        Arrivals::new(self.clone(), image)
+        Arrivals::new(self.clone(), image, Direction::Pull)
+    }
+
+    /// Begins to tell of an image's way to a registry, where this display outlasts the build; else others show it.
+    pub(crate) fn departures(&self, image: &str) -> Option<Arrivals> {
+        let is_it = matches!(&*self.0, Kind::Json(_));
+        is_it.then(|| Arrivals::new(self.clone(), image, Direction::Push))
     }
 
     /// Shows a part of the work that says nothing while it goes on. Lines do not tell of it.
     pub(crate) fn begin_part(&self, name: &str) {
-        self.0.change(|board, now| board.start(Key::Part(name.to_owned()), name.to_owned(), now));
+        let key = Key::Part(name.to_owned());
+        match &*self.0 {
+            Kind::Json(raw) => raw.begin(key, name.to_owned()),
+            kind => kind.change(|board, now| board.start(key, name.to_owned(), now)),
+        }
     }
 
     /// Says how a part ended.
     pub(crate) fn end_part(&self, name: &str, end: End) {
-        let status = if end == End::Well { Status::Done } else { Status::Failed };
-        self.0.change(|board, now| board.finish(&Key::Part(name.to_owned()), status, now));
+        let key = Key::Part(name.to_owned());
+        match &*self.0 {
+            Kind::Json(raw) => raw.end(&key, Ended::from(end)),
+            kind => {
+                let status = if end == End::Well { Status::Done } else { Status::Failed };
+                kind.change(|board, now| board.finish(&key, status, now));
+            }
+        }
     }
 }
 

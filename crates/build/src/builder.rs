@@ -88,7 +88,7 @@ impl Builder {
         if !plan.unused_args.is_empty() {
             let names = plan.unused_args.join(" ");
             let message = format!("one or more build arguments were not used: {names}");
-            self.progress.event(&Event::Warning { message: &message, span: None });
+            self.progress.event(&Event::Warning { message: &message, span: None, rule: None });
         }
         let imports = Imports::load(self, &plan.steps[first..]);
         loop {
@@ -115,7 +115,8 @@ impl Builder {
         for warning in &linted.warnings {
             let line = file.source.position(warning.span.start).line;
             let message = format!("{}: {} (line {line})", warning.rule.name(), warning.message);
-            self.progress.event(&Event::Warning { message: &message, span: Some(warning.span) });
+            let (span, rule) = (Some(warning.span), Some(warning.rule));
+            self.progress.event(&Event::Warning { message: &message, span, rule });
         }
         if linted.error && !linted.warnings.is_empty() {
             let mut rules: Vec<String> = linted.warnings.iter().map(|warning| warning.rule.name()).collect();

@@ -7,6 +7,7 @@ use shipway_oci::{Descriptor, Digest, HistoryEntry, ImageConfig, Manifest, Media
 use shipway_store::StoreError;
 
 use crate::plan::{PlannedStage, internal};
+use crate::progress::StepInfo;
 use crate::records::INLINE_CACHE;
 use crate::solve::{Made, Outcome, Solver};
 use crate::time::{now_seconds, rfc3339};
@@ -19,7 +20,10 @@ pub(crate) fn export(
     outcome: &Outcome,
     layers: &[Layer],
 ) -> Result<(Digest, (Digest, u64)), BuildError> {
-    let step = internal(solver.next_id(), "exporting to image".to_owned());
+    let step = StepInfo {
+        inputs: stage.last_step.into_iter().collect(),
+        ..internal(solver.next_id(), "exporting to image".to_owned())
+    };
     let start = std::time::Instant::now();
     let progress = &*solver.builder.progress;
     progress.event(&Event::Started { step: &step });

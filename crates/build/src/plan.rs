@@ -62,6 +62,8 @@ pub(crate) struct PlannedStage {
     /// The step of FROM; it is shown if that is an image.
     pub(crate) base_step: StepInfo,
     pub(crate) steps: Vec<Step>,
+    /// The id of the last step that is shown, its own or of a stage that it starts from.
+    pub(crate) last_step: Option<usize>,
     /// The image after the last instruction.
     pub(crate) state: StageState,
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use shipway_dockerfile::{Source, Span};
+use shipway_dockerfile::{Rule, Source, Span};
 use shipway_oci::{Digest, Reference};
 
 /// Hears of everything that happens. Called from several threads at once.
@@ -48,6 +48,8 @@ pub struct StepInfo {
     pub legacy: Option<(usize, usize)>,
     /// Where the instruction stands.
     pub span: Option<Span>,
+    /// Ids of the steps that are shown whose files this one starts from or reads.
+    pub inputs: Vec<usize>,
 }
 
 /// Why a step was not in the cache if there is nothing to compare it to.
@@ -138,5 +140,7 @@ pub enum Event<'a> {
         message: &'a str,
         /// Where.
         span: Option<Span>,
+        /// The rule that says so, if it is one.
+        rule: Option<Rule>,
     },
 }

@@ -19,8 +19,8 @@ pub(crate) enum ProgressStyle {
     Quiet,
     /// Nothing, unless it fails
     None,
-    /// Not there yet, and refused by name
-    #[value(name = "rawjson", hide = true)]
+    /// BuildKit's JSON, a document for each event
+    #[value(name = "rawjson")]
     RawJson,
 }
 

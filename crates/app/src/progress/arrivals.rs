@@ -1,46 +1,60 @@
-//! How the arrival of an image from a registry is shown: a row, or some lines.
+//! How the way of an image from a registry, or to it, is shown: a row, or some lines.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
 use shipway_distribution::{Event, LayerState, Progress, Pulled};
 use shipway_oci::Digest;
 
 use super::board::{Board, Key, Status};
+use super::rawjson::{Ended, RawJson, Share};
 use super::{Kind, Show};
 use crate::clock;
+use crate::transfers::Direction;
 
-/// Tells of one image's arrival.
+/// Tells of one image's way.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
     show: Show,
     image: String,
+    direction: Direction,
     /// Bytes of each layer: those that came, and all.
     bytes: Mutex<BTreeMap<Digest, (u64, u64)>>,
 }
 
 impl Arrivals {
-    pub(super) fn new(show: Show, image: &str) -> Self {
-        let arrivals = Self { show, image: image.to_owned(), bytes: Mutex::default() };
+    pub(super) fn new(show: Show, image: &str, direction: Direction) -> Self {
+        let arrivals = Self { show, image: image.to_owned(), direction, bytes: Mutex::default() };
         match &*arrivals.show.0 {
             Kind::Lines(lines) => lines.say(&format!("pulling {image}")),
+            Kind::Json(raw) => raw.begin(arrivals.key(), arrivals.name()),
             kind => kind.change(|board, now| board.start(arrivals.key(), arrivals.name(), now)),
         }
         arrivals
     }
 
     /// Says how it ended.
-    pub(crate) fn end<E>(&self, pulled: &Result<Pulled, E>) {
+    pub(crate) fn end<E: Display>(&self, pulled: &Result<Pulled, E>) {
         match (&*self.show.0, pulled) {
             (Kind::Lines(lines), Ok(pulled)) => {
                 lines.say(&format!("pulled {}@{}", self.image, pulled.digest));
             }
             // The failure is told where it leads to.
             (Kind::Lines(_), Err(_)) => {}
+            (Kind::Json(_), pulled) => self.end_raw(pulled.as_ref().err()),
             (kind, pulled) => {
                 let status = if pulled.is_ok() { Status::Done } else { Status::Failed };
                 kind.change(|board, now| board.finish(&self.key(), status, now));
             }
+        }
+    }
+
+    /// Says how it ended, where it is told as documents.
+    pub(crate) fn end_raw<E: Display>(&self, error: Option<&E>) {
+        if let Kind::Json(raw) = &*self.show.0 {
+            let error = error.map(ToString::to_string);
+            raw.end(&self.key(), error.as_deref().map_or(Ended::Well, Ended::Failed));
         }
     }
 
@@ -49,7 +63,28 @@ impl Arrivals {
     }
 
     fn name(&self) -> String {
-        format!("[{}] pull", self.image)
+        match self.direction {
+            Direction::Pull => format!("[{}] pull", self.image),
+            Direction::Push => format!("[{}] push", self.image),
+        }
+    }
+
+    /// Compat: BuildKit, the bytes of a layer, and its unpacking after them.
+    fn share(&self, raw: &RawJson, digest: &Digest, state: LayerState<'_>) {
+        let layer = digest.to_string();
+        let id = match (state, self.direction) {
+            (LayerState::Arrived | LayerState::Done, Direction::Pull) => format!("extracting {layer}"),
+            _ => layer,
+        };
+        let is_over = matches!(state, LayerState::Done | LayerState::Exists | LayerState::Mounted { .. });
+        let (done, total) = self.bytes_of(digest, state);
+        raw.share(&self.key(), Share { id: &id, done, total, is_over });
+    }
+
+    /// Returns how many bytes of a layer are there, and how many it has, as far as they are known.
+    fn bytes_of(&self, digest: &Digest, state: LayerState<'_>) -> (u64, u64) {
+        self.count(digest, state);
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).get(digest).copied().unwrap_or_default()
     }
 
     /// Notes how far a layer is, and returns the sums of all.
@@ -70,6 +105,10 @@ impl Progress for Arrivals {
     fn event(&self, event: &Event<'_>) {
         match (&*self.show.0, event) {
             (Kind::Lines(lines), Event::Note(note)) => lines.say(&format!("note: {note}")),
+            (Kind::Json(raw), Event::Note(note)) => {
+                raw.log(&self.key(), format!("note: {note}\n").as_bytes());
+            }
+            (Kind::Json(raw), Event::Layer { digest, state }) => self.share(raw, digest, *state),
             (kind, Event::Note(note)) => kind.change(|board, _| board.notes.push(format!("note: {note}"))),
             (Kind::Lines(_), _) | (_, Event::Found | Event::Layers(_)) => {}
             (kind, Event::Layer { digest, state }) => {

@@ -11,6 +11,7 @@ impl Progress for Show {
     fn event(&self, event: &Event<'_>) {
         match &*self.0 {
             Kind::Lines(lines) => lines.build(event),
+            Kind::Json(raw) => raw.build(event),
             kind => kind.change(|board, now| apply(board, event, now)),
         }
     }
@@ -51,7 +52,7 @@ mod tests {
 
     fn step(id: usize, kind: StepKind) -> StepInfo {
         let name = format!("step {id}");
-        StepInfo { id, kind, name, instruction: String::new(), legacy: None, span: None }
+        StepInfo { id, kind, name, instruction: String::new(), legacy: None, span: None, inputs: vec![] }
     }
 
     #[test]

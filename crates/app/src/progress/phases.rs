@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use shipway_bootstrap::{Event, Phase, Progress};
 
 use super::board::{Board, Key, Status};
+use super::rawjson::{Ended, RawJson, Share};
 use super::{End, Kind, Show};
 use crate::clock;
 
@@ -32,8 +33,35 @@ impl Phases {
     pub(crate) fn end(&self, end: End) {
         let phase = self.at().phase.take();
         if let Some(phase) = phase {
-            let status = if end == End::Well { Status::Done } else { Status::Failed };
-            self.show.0.change(|board, now| board.finish(&self.key(phase), status, now));
+            match &*self.show.0 {
+                Kind::Json(raw) => raw.end(&self.key(phase), Ended::from(end)),
+                kind => {
+                    let status = if end == End::Well { Status::Done } else { Status::Failed };
+                    kind.change(|board, now| board.finish(&self.key(phase), status, now));
+                }
+            }
+        }
+    }
+
+    fn tell_raw(&self, raw: &RawJson, event: &Event<'_>) {
+        let mut at = self.at();
+        if let Event::Phase(phase) = event {
+            if let Some(before) = at.phase.replace(*phase) {
+                raw.end(&self.key(before), Ended::Well);
+            }
+            return raw.begin(self.key(*phase), self.name(*phase));
+        }
+        let Some(phase) = at.phase else { return };
+        let key = self.key(phase);
+        match event {
+            Event::Packages { done, total, bytes, total_bytes } => {
+                let share =
+                    Share { id: "packages", done: *bytes, total: *total_bytes, is_over: done == total };
+                raw.share(&key, share);
+            }
+            Event::Output(line) => raw.log(&key, format!("{line}\n").as_bytes()),
+            Event::Note(note) => raw.log(&key, format!("note: {note}\n").as_bytes()),
+            Event::Phase(_) => {}
         }
     }
 
@@ -58,6 +86,7 @@ impl Progress for Phases {
                     lines.say(&line);
                 }
             }
+            Kind::Json(raw) => self.tell_raw(raw, event),
             kind => {
                 let mut at = self.at();
                 if let Event::Phase(phase) = event {

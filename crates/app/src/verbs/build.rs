@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use shipway_build::{BuildNetwork, BuildRequest, Built, ContextSource, NamedContext, ProcessLimit, Stop};
 use shipway_distribution::Progress;
-use shipway_oci::{MediaType, Platform};
+use shipway_oci::{MediaType, Platform, Reference};
 
 use crate::bases::{AcceptExpired, BaseWishes};
 use crate::cli::{BuildArgs, BuildNetworkKind, ProgressStyle};
@@ -78,22 +78,37 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let quiet = matches!(style, ProgressStyle::Quiet | ProgressStyle::None);
     if push {
         for name in &request.tags {
-            let shown = (!quiet).then(|| Transfers::on_stderr(Direction::Push, None));
-            let progress: &dyn Progress = shown.as_ref().map_or(&Silent, |shown| shown);
-            let pushed = push::push(engine, name, progress)?;
-            if !quiet {
-                ui.note(format!("pushed {}@{}", name.familiar(), pushed.digest));
-            }
+            push_one(engine, name, (&show, quiet), ui)?;
         }
     }
     match style {
         // An archive there is not to be mixed with anything.
         ProgressStyle::Quiet if outputs.iter().any(Output::uses_stdout) => {}
         ProgressStyle::Quiet => ui.line(built.image_id),
-        ProgressStyle::None => {}
+        ProgressStyle::None | ProgressStyle::RawJson => {}
         _ => ui.note(format!("{} of {} steps from the cache", built.cached_steps, built.steps)),
     }
     Ok(0)
+}
+
+fn push_one(
+    engine: &Engine,
+    name: &Reference,
+    (show, quiet): (&Show, bool),
+    ui: &mut Ui,
+) -> Result<(), Failure> {
+    if let Some(shown) = show.departures(&name.familiar()) {
+        let pushed = push::push(engine, name, &shown);
+        shown.end_raw(pushed.as_ref().err().map(Failure::text).as_ref());
+        return pushed.map(drop);
+    }
+    let shown = (!quiet).then(|| Transfers::on_stderr(Direction::Push, None));
+    let progress: &dyn Progress = shown.as_ref().map_or(&Silent, |shown| shown);
+    let pushed = push::push(engine, name, progress)?;
+    if !quiet {
+        ui.note(format!("pushed {}@{}", name.familiar(), pushed.digest));
+    }
+    Ok(())
 }
 
 /// Says what a Dockerfile offers.

@@ -18,6 +18,7 @@ mod mistakes;
 mod network;
 mod newcomer;
 mod platforms;
+mod progress;
 mod registries;
 mod running;
 mod shared_steps;

@@ -121,7 +121,6 @@ fn what_cannot_be_built_is_told_with_what_to_do() {
             &["-f", "app/debian", "app"],
             &["debian:1:6: cannot get", "through the proxy http://127.0.0.1:1", "--bootstrap-base"],
         ),
-        (&["--progress", "rawjson", "app"], &["`--progress rawjson` is not there yet", "hint: "]),
         (&["--progress", "tty", "app"], &["needs a terminal", "hint: "]),
         (&["-q", "--progress", "plain", "app"], &["exclude each other", "hint: "]),
     ] {

@@ -24,6 +24,8 @@ pub(super) struct Evaluation {
     label: String,
     done: usize,
     total: usize,
+    /// The newest step that is shown.
+    last: Option<usize>,
 }
 
 impl Evaluation {
@@ -39,7 +41,7 @@ impl Evaluation {
             (None, 2..) => format!("stage-{number} "),
             _ => String::new(),
         };
-        Self { number, base, platform, state, label, done: 0, total: 0 }
+        Self { number, base, platform, state, label, done: 0, total: 0, last: planner.last_step(base) }
     }
 
     pub(super) fn run(
@@ -67,6 +69,7 @@ impl Evaluation {
             instruction: stage.text.clone(),
             legacy: None,
             span: Some(stage.span),
+            inputs: Vec::new(),
         };
         if from_image {
             let expanded = planner.global.expand(&planner.lexer, &stage.image.text).unwrap_or_default();
@@ -75,6 +78,7 @@ impl Evaluation {
             base_step.kind = StepKind::Base;
             base_step.name = self.numbered(&format!("FROM {full}"), false);
             planner.steps.push(base_step.clone());
+            self.last = Some(base_step.id);
         }
         let mut steps = Vec::new();
         for resolved in instructions {
@@ -83,6 +87,7 @@ impl Evaluation {
             let step = self.step(planner, &resolved, layer).map_err(|problem| planner.fail(problem, span))?;
             if layer {
                 planner.steps.push(step.info.clone());
+                self.last = Some(step.info.id);
             }
             steps.push(step);
         }
@@ -93,6 +98,7 @@ impl Evaluation {
             platform: self.platform,
             base_step,
             steps,
+            last_step: self.last,
             state: self.state,
         })
     }
@@ -109,6 +115,7 @@ impl Evaluation {
         let instruction = &resolved.instruction;
         let shown = if layer { self.shown(planner, resolved) } else { instruction.text.clone() };
         let name = if layer { self.numbered(&shown, resolved.is_trigger) } else { instruction.text.clone() };
+        let read = resolved.origins.iter().flatten().filter_map(|origin| planner.last_step(*origin));
         let info = StepInfo {
             id: if layer { planner.next_id() } else { 0 },
             kind: if layer { StepKind::Layer } else { StepKind::Metadata },
@@ -116,6 +123,7 @@ impl Evaluation {
             instruction: instruction.text.clone(),
             legacy: None,
             span: Some(instruction.span),
+            inputs: self.last.into_iter().chain(read).collect(),
         };
         let epoch = planner.epoch.map(|seconds| rfc3339(seconds, 0));
         let around = Surroundings {

@@ -88,7 +88,15 @@ pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder)
 
 /// Returns a step that no instruction asks for.
 pub(crate) fn internal(id: usize, name: String) -> StepInfo {
-    StepInfo { id, kind: StepKind::Internal, instruction: name.clone(), name, legacy: None, span: None }
+    StepInfo {
+        id,
+        kind: StepKind::Internal,
+        instruction: name.clone(),
+        name,
+        legacy: None,
+        span: None,
+        inputs: vec![],
+    }
 }
 
 fn target_stage(file: &Dockerfile, request: &BuildRequest) -> Result<usize, BuildError> {
@@ -357,6 +365,14 @@ impl Planner<'_> {
 
     pub(super) fn next_id(&self) -> usize {
         self.steps.len() + 1
+    }
+
+    /// Returns the step that is shown after which files are as a place has them, if there is one.
+    pub(super) fn last_step(&self, origin: Origin) -> Option<usize> {
+        match origin {
+            Origin::Stage(stage) => self.stages[stage].last_step,
+            _ => None,
+        }
     }
 
     /// Numbers all instructions for the legacy form.

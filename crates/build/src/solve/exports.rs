@@ -88,7 +88,7 @@ impl Solver<'_> {
         if cancelled || !target.ignores_errors() {
             return Err(error);
         }
-        progress.event(&Event::Warning { message: &text, span: None });
+        progress.event(&Event::Warning { message: &text, span: None, rule: None });
         Ok(())
     }
 

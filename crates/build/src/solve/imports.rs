@@ -87,7 +87,7 @@ impl Imports {
                     let failed = Event::Failed { step, elapsed: elapsed(), error: &error, cancelled: false };
                     builder.progress.event(&failed);
                     let message = format!("the cache `{}` is not used: {error}", source.name());
-                    builder.progress.event(&Event::Warning { message: &message, span: None });
+                    builder.progress.event(&Event::Warning { message: &message, span: None, rule: None });
                     None
                 }
             }
@@ -245,7 +245,7 @@ impl Solver<'_> {
                     let (error, elapsed) = (with_causes(&error), start.elapsed());
                     progress.event(&Event::Failed { step: &step, elapsed, error: &error, cancelled: false });
                     let message = format!("a layer of the cache `{}` is not used: {error}", source.name());
-                    progress.event(&Event::Warning { message: &message, span: None });
+                    progress.event(&Event::Warning { message: &message, span: None, rule: None });
                 }
             }
         }
