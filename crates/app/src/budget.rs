@@ -130,7 +130,7 @@ fn surplus(rows: Vec<LayerRow>, budget: u64, size: impl Fn(&LayerRow) -> u64) ->
 }
 
 /// Bytes of a layer's tar; where nobody needed that yet, of its files.
-fn size(engine: &Engine, row: &LayerRow) -> u64 {
+pub(crate) fn size(engine: &Engine, row: &LayerRow) -> u64 {
     if row.size > 0 {
         row.size
     } else {

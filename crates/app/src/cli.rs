@@ -1,6 +1,7 @@
 //! The command line: what can be typed.
 
 mod build;
+mod builder;
 mod cluster;
 mod containers;
 mod images;
@@ -18,6 +19,7 @@ use crate::failure::Failure;
 use crate::{absent, spelling};
 
 pub(crate) use build::{BootstrapArgs, BuildArgs, BuildNetworkKind, ImportArgs, ProgressStyle};
+pub(crate) use builder::{BuilderDuArgs, BuilderPruneArgs, BuilderVerb};
 pub(crate) use cluster::{ClusterVerb, DownArgs, StatusFormat, UpArgs};
 pub(crate) use containers::{
     ExecArgs, KillArgs, LimitArgs, LogsArgs, NetworkKind, PsArgs, PullPolicy, RmArgs, RunArgs, StopArgs,
@@ -93,6 +95,14 @@ pub(crate) enum Verb {
     Cluster(ClusterVerb),
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// Look at the build cache, and make it smaller
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  shipway builder du       what it holds
+  shipway builder prune    remove what is in no image"
+    )]
+    Builder(BuilderVerb),
     /// Assemble a Debian base image from the host's package mirror
     Bootstrap(BootstrapArgs),
     /// Make an image of a root file system in a tar archive

@@ -23,8 +23,8 @@ const OTHER_WORDS: &[(&str, &str, &str)] = &[
     ("buildx", "b", "build"),
     ("image", "prune", "system prune --only=images"),
     ("container", "prune", "system prune --only=containers"),
-    ("builder", "prune", "system prune --only=cache"),
-    ("buildx", "prune", "system prune --only=cache"),
+    ("buildx", "prune", "builder prune"),
+    ("buildx", "du", "builder du"),
 ];
 /// Options before the verb that have a value.
 const WITH_VALUE: [&str; 2] = ["--root", "--state"];
@@ -64,6 +64,9 @@ mod tests {
             ("shipway image prune -f", "shipway system prune --only=images -f"),
             ("shipway run image ls", "shipway run image ls"),
             ("shipway image inspect x", "shipway inspect --type=image x"),
+            ("shipway buildx du --verbose", "shipway builder du --verbose"),
+            ("shipway builder build .", "shipway build ."),
+            ("shipway builder prune -a", "shipway builder prune -a"),
             ("shipway info", "shipway system info"),
             ("shipway image", "shipway image"),
             ("shipway", "shipway"),

@@ -2,8 +2,10 @@
 
 mod bootstrap;
 mod build;
+mod builder;
 pub(crate) mod cluster;
 mod completion;
+mod confirm;
 mod down;
 pub(crate) mod ended;
 mod exec;
@@ -59,6 +61,7 @@ fn with_roots(verb: Verb, roots: &Roots, ui: &mut Ui) -> Result<u8, Failure> {
         Verb::Cluster(verb) => cluster::run(&engine, &verb, ui),
         Verb::Bootstrap(args) => bootstrap::run(&engine, &args, ui),
         Verb::Build(args) => build::run(&engine, &args, ui),
+        Verb::Builder(verb) => builder::run(&engine, &verb, ui),
         Verb::Import(args) => import::run(&engine, &args, ui),
         Verb::Images(args) => images::run(&engine, &args, ui),
         Verb::Inspect(args) => inspect::run(&engine, &args, ui),

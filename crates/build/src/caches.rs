@@ -48,6 +48,13 @@ pub(crate) struct Held {
     _lock: File,
 }
 
+impl CacheMount {
+    /// Returns what tells it from others, also from those with the same id: the name of its directory.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Caches {
     /// Returns those below a data root.
     pub fn below(data: &Path) -> Self {
@@ -82,6 +89,13 @@ impl Caches {
         }
         found.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
+    }
+
+    /// Returns whether a command uses a cache now.
+    pub fn is_used(&self, cache: &CacheMount) -> bool {
+        // One without a file was made by an older version, which nobody runs now.
+        let lock = File::options().write(true).open(self.lock_path(&cache.name));
+        lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
     }
 
     /// Removes a cache unless a command uses it; returns whether it did.
@@ -210,8 +224,9 @@ mod tests {
         // Alone means alone.
         stop.set();
         assert!(matches!(caches.take("../../id", &mount(Sharing::Locked), &stop), Err(Problem::Cancelled)));
-        assert!(!caches.remove(&listed[0]).unwrap());
+        assert!(caches.is_used(&listed[0]) && !caches.remove(&listed[0]).unwrap());
         drop((one, two));
+        assert!(!caches.is_used(&listed[0]));
         let alone = take(Sharing::Locked);
         assert_eq!(fs_err::read_to_string(alone.directory.join("file")).unwrap(), "kept");
         let private = [take(Sharing::Private), take(Sharing::Private)];

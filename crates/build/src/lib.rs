@@ -35,6 +35,7 @@ mod seams;
 mod signals;
 mod solve;
 mod state;
+mod summary;
 mod time;
 mod variables;
 
@@ -56,3 +57,4 @@ pub use seams::{
 pub use shipway_dockerfile::{
     Dockerfile, InstructionKind, KnownImage, Mount, MountKind, Rule, Source, Span, Stage, Warning,
 };
+pub use summary::{StepSummary, summarize};

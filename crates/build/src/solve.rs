@@ -34,6 +34,7 @@ use crate::request::Stop;
 use crate::{BuildError, BuildRequest, Builder, Built, Event};
 
 pub(crate) use imports::{Imports, Stacked, StageLayer};
+pub(crate) use steps::StoredResult;
 
 /// Takes the lock, also after a thread that held it has panicked: the panic is raised again when the threads join.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

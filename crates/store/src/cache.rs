@@ -21,6 +21,17 @@ pub struct CachedStep {
     pub layer: Option<LayerId>,
 }
 
+/// A layer in the build cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedLayer {
+    /// The layer.
+    pub row: LayerRow,
+    /// The step that made it.
+    pub step: CachedStep,
+    /// When that was recorded or found last, in seconds since the epoch.
+    pub used: i64,
+}
+
 impl Store {
     /// Remembers a finished step. `now` is seconds since the epoch. A power cut may make it forgotten.
     pub fn cache_put(&self, step: &CachedStep, now: i64) -> Result<(), StoreError> {
@@ -74,6 +85,33 @@ impl Store {
                  (SELECT layer, max(used) AS used FROM steps GROUP BY layer) ON layer = id ORDER BY used, id"
             );
             connection.prepare_cached(&sql)?.query_map([], row_of)?.collect()
+        })
+    }
+
+    /// Returns the layers that steps have made, each with the step that was used last, those that were used longest ago first.
+    pub fn cache_list(&self) -> Result<Vec<CachedLayer>, StoreError> {
+        self.read("list cached layers", |connection| {
+            // Of several steps of a layer SQLite takes the one that has the maximum.
+            let sql = format!(
+                "SELECT {COLUMNS}, key, position, inputs, result, max(used) AS newest FROM layers
+                 JOIN steps ON layer = id GROUP BY id ORDER BY newest, id"
+            );
+            let cached = |row: &rusqlite::Row<'_>| {
+                let layer = row_of(row)?;
+                let key: String = row.get(4)?;
+                Ok(CachedLayer {
+                    step: CachedStep {
+                        key: key.parse().unwrap_or_else(|_damaged| Digest::of(key.as_bytes())),
+                        position: row.get(5)?,
+                        inputs: row.get(6)?,
+                        result: row.get(7)?,
+                        layer: Some(layer.id.clone()),
+                    },
+                    row: layer,
+                    used: row.get(8)?,
+                })
+            };
+            connection.prepare_cached(&sql)?.query_map([], cached)?.collect()
         })
     }
 
@@ -149,5 +187,38 @@ mod tests {
         assert_eq!(store.cache_get(&lost.key).unwrap(), None, "its layer is gone");
         assert_eq!(store.cache_prune(3).unwrap(), 2);
         assert_eq!(store.cache_get(&Digest::of(b"no")).unwrap(), None);
+    }
+
+    #[test]
+    fn layers_are_listed_with_their_newest_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let ids = [LayerId::unique(1), LayerId::unique(1)];
+        let row = |id: &LayerId| LayerRow {
+            id: id.clone(),
+            diff_id: None,
+            size: 3,
+            notes: crate::LayerNotes::default(),
+        };
+        ids.iter().for_each(|id| store.record_layer(&row(id)).unwrap());
+        let step = |text: &str, layer: Option<&LayerId>| CachedStep {
+            key: Digest::of(text.as_bytes()),
+            position: "web/0/3".to_owned(),
+            inputs: text.to_owned(),
+            result: "{}".to_owned(),
+            layer: layer.cloned(),
+        };
+        for (text, layer, used) in [
+            ("new", Some(&ids[0]), 9),
+            ("old", Some(&ids[0]), 1),
+            ("other", Some(&ids[1]), 5),
+            ("none", None, 7),
+        ] {
+            store.cache_put(&step(text, layer), used).unwrap();
+        }
+        let listed = store.cache_list().unwrap();
+        let told: Vec<_> = listed.iter().map(|cached| (&cached.row, &cached.step, cached.used)).collect();
+        let (other, new) = (step("other", Some(&ids[1])), step("new", Some(&ids[0])));
+        assert_eq!(told, [(&row(&ids[1]), &other, 5), (&row(&ids[0]), &new, 9)]);
     }
 }

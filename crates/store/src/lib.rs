@@ -29,7 +29,7 @@ mod reserve;
 
 pub use atomic::atomic_write;
 pub use blobs::Ingest;
-pub use cache::CachedStep;
+pub use cache::{CachedLayer, CachedStep};
 pub use containers::ContainerRow;
 pub use database::{Durability, Store};
 pub use error::StoreError;

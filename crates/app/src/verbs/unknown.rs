@@ -8,7 +8,6 @@ use crate::failure::Failure;
 /// Verbs of docker's and of the design that are not there yet, and what to use meanwhile.
 const LATER: &[(&str, &str)] = &[
     ("attach", "`shipway logs` shows what a container prints"),
-    ("builder", "`shipway build` builds; steps stay cached until nothing needs them"),
     ("buildx", "`shipway build` builds"),
     ("commit", "write the change into a Dockerfile and run `shipway build`"),
     ("compose", "`shipway up` runs the application of one directory"),
@@ -49,7 +48,7 @@ pub(crate) fn refuse(words: &[String]) -> Failure {
     let word = words.first().map_or("", String::as_str);
     if let Some((_, instead)) = LATER.iter().find(|(verb, _)| *verb == word) {
         let shown = words[1..].iter().take_while(|word| !word.starts_with('-')).take(1);
-        let group = matches!(word, "image" | "container" | "builder" | "buildx");
+        let group = matches!(word, "image" | "container" | "buildx");
         let shown: Vec<&str> =
             std::iter::once(word).chain(shown.map(String::as_str).filter(|_| group)).collect();
         return Failure::new(format!("`shipway {}` is not there yet", shown.join(" ")), instead);

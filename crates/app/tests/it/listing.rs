@@ -120,7 +120,7 @@ fn what_nobody_uses_is_pruned_and_nothing_else() {
     assert!(machine.ok(&["ps", "-a"]).0.contains("ended"), "a container is no image");
     // The step of the image that went is in none: what is in one stays cached.
     let (pruned, _) = machine.ok(&["builder", "prune", "-f"]);
-    assert!(pruned.starts_with("Deleted build cache objects:\n1 steps\n"), "{pruned}");
+    assert!(pruned.starts_with("ID ") && pruned.lines().count() == 3, "{pruned}");
     let (_, again) = machine.ok(&["build", "-t", "web", "--network", "none", "."]);
     assert!(again.contains("2 of 2 steps from the cache"), "{again}");
     let (pruned, _) = machine.ok(&["container", "prune", "-f"]);

@@ -4,6 +4,7 @@
 
 mod bucket;
 mod budget;
+mod builder;
 mod cluster;
 mod contexts;
 mod disks;

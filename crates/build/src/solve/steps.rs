@@ -47,8 +47,8 @@ pub(super) struct Applied {
 
 /// What is kept of a step beside its layer.
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredResult {
-    created: String,
+pub(crate) struct StoredResult {
+    pub(crate) created: String,
     /// The last of the step's keys: what later steps build on, whichever key was found.
     key: Digest,
 }

@@ -5,6 +5,7 @@ use time::macros::format_description;
 use time::{Date, OffsetDateTime, PrimitiveDateTime};
 
 use crate::failure::Failure;
+use crate::units::{duration, fraction};
 
 const SECOND: i128 = 1_000_000_000;
 
@@ -20,45 +21,9 @@ pub(super) fn parse(text: &str, now: i128) -> Result<i128, Failure> {
     })
 }
 
-/// `1h30m`, `90s`, `1.5h`, `200ms`. Compat: Go's `time.ParseDuration`, both signs for micro among its units.
-fn duration(text: &str) -> Option<i128> {
-    let mut rest = text;
-    let mut sum = 0;
-    while !rest.is_empty() {
-        let end = rest.find(char::is_alphabetic)?;
-        let (number, after) = rest.split_at(end);
-        let end = after.find(|letter: char| !letter.is_alphabetic()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        let unit = match unit {
-            "h" => 3600 * SECOND,
-            "m" => 60 * SECOND,
-            "s" => SECOND,
-            "ms" => SECOND / 1000,
-            "us" | "\u{b5}s" | "\u{3bc}s" => SECOND / 1_000_000,
-            "ns" => 1,
-            _ => return None,
-        };
-        sum += fraction(number, unit)?;
-        rest = after;
-    }
-    (!text.is_empty()).then_some(sum)
-}
-
 /// `1700000000` or `1700000000.5`
 fn seconds(text: &str) -> Option<i128> {
     fraction(text, SECOND)
-}
-
-/// Returns a decimal number of units, exactly.
-fn fraction(text: &str, unit: i128) -> Option<i128> {
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    if whole.is_empty() || whole.len() > 18 || part.len() > 18 || !digits(whole) || !digits(part) {
-        return None;
-    }
-    let scale = 10_i128.pow(u32::try_from(part.len()).ok()?);
-    let part: i128 = if part.is_empty() { 0 } else { part.parse().ok()? };
-    Some(whole.parse::<i128>().ok()? * unit + part * unit / scale)
 }
 
 fn date(text: &str) -> Option<i128> {

@@ -1,7 +1,6 @@
 //! `shipway system prune`: removes what nobody uses. Compat: docker's words, also those of `image prune` and its like.
 
 use std::collections::HashSet;
-use std::io::BufRead as _;
 
 use shipway_build::Caches;
 use shipway_kubelet::pod_of_image;
@@ -19,16 +18,12 @@ use crate::failure::Failure;
 use crate::network;
 use crate::sweep::sweep;
 use crate::ui::Ui;
-use crate::verbs::rm;
-
-/// Longest answer that is read.
-const ANSWER: u64 = 100;
+use crate::verbs::{confirm, rm};
 
 pub(super) fn run(engine: &Engine, args: &PruneArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let does = |kind| args.only.is_none_or(|only| only == kind);
-    if !args.force && !is_confirmed(&warning(args), ui)? {
-        let hint = "answer `y`, or use -f to be asked nothing";
-        return Err(Failure::new("nothing was removed: it was not confirmed", hint));
+    if !args.force {
+        confirm::ask(&warning(args), ui)?;
     }
     sweep(engine);
     let mut bytes = 0;
@@ -43,9 +38,7 @@ pub(super) fn run(engine: &Engine, args: &PruneArgs, ui: &mut Ui) -> Result<u8, 
     }
     match engine.store.gc(clock::now())? {
         Some(freed) => bytes += freed.bytes,
-        None => ui.note(
-            "note: something is being built, pulled or run: the space is freed by the next `rmi` or `prune` after it",
-        ),
+        None => ui.note(confirm::LATER),
     }
     ui.line(format!("Total reclaimed space: {}", clock::size(bytes)));
     Ok(0)
@@ -70,19 +63,6 @@ fn warning(args: &PruneArgs) -> String {
         .map(|(_, what)| format!("  - all {what}\n"))
         .collect();
     format!("WARNING! This will remove:\n{}", lines.concat())
-}
-
-fn is_confirmed(warning: &str, ui: &mut Ui) -> Result<bool, Failure> {
-    let asked = write!(ui.status(), "{warning}\nAre you sure you want to continue? [y/N] ")
-        .and_then(|()| ui.status().flush());
-    let mut answer = Vec::new();
-    let input = std::io::stdin().lock();
-    let read = asked.and_then(|()| std::io::Read::take(input, ANSWER).read_until(b'\n', &mut answer));
-    read.map_err(|error| Failure::new(format!("could not ask: {error}"), "use -f to be asked nothing"))?;
-    if !answer.ends_with(b"\n") {
-        ui.note("");
-    }
-    Ok(matches!(String::from_utf8_lossy(&answer).trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Returns the bytes that the containers had written.
