@@ -133,9 +133,14 @@ impl BaseImages for LocalImages {
             }
             (None, _) => self.pull(reference, platform)?,
         };
-        let config = store.config(&image_id).map_err(SeamError::new)?;
+        self.loaded(&image_id)
+    }
+
+    fn loaded(&self, image_id: &Digest) -> Result<BaseImage, SeamError> {
+        let store = &self.engine.store;
+        let config = store.config(image_id).map_err(SeamError::new)?;
         let layers = self.engine.layers.resolve(&config.rootfs.diff_ids).map_err(SeamError::new)?;
-        Ok(BaseImage { image_id, config, layers })
+        Ok(BaseImage { image_id: *image_id, config, layers })
     }
 }
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use miette::{Diagnostic, LabeledSpan, SourceCode};
 use shipway_dockerfile::{ExpandError, ParseDockerfileError, ParseMountError, Source, Span};
 use shipway_layers::LayerError;
-use shipway_oci::Reference;
 use shipway_store::StoreError;
 
 /// An error of an injected part, with its hint.
@@ -132,11 +131,11 @@ pub enum BuildError {
         rules: String,
     },
     /// A base image cannot be had.
-    #[error("{}: cannot get the image `{}`", .text.locate(*.span), .reference.familiar())]
+    #[error("{}: cannot get the image `{name}`", .text.locate(*.span))]
     #[diagnostic(code(build::base_image))]
     BaseImage {
         /// The image.
-        reference: Box<Reference>,
+        name: String,
         /// Why.
         #[source]
         #[diagnostic_source]

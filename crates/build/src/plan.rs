@@ -4,6 +4,7 @@
 //! mistake in the last line is found before the first command runs.
 
 mod evaluate;
+mod images;
 mod stages;
 
 use std::path::PathBuf;

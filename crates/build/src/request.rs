@@ -71,6 +71,13 @@ pub enum ContextSource {
     Directory(PathBuf),
     /// Another image than the one of that name.
     Image(Reference),
+    /// An image that is in the store already, with or without a name.
+    Loaded {
+        /// Digest of its config.
+        image_id: Digest,
+        /// Where it came from, for messages.
+        from: String,
+    },
 }
 
 /// A limit of each process of a RUN step. Spec: setrlimit(2).

@@ -214,6 +214,9 @@ impl Remotes for NoRemotes {
 pub trait BaseImages: fmt::Debug + Send + Sync {
     /// Returns the image for a platform.
     fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<BaseImage, SeamError>;
+
+    /// Returns an image that is in the store, by the digest of its config.
+    fn loaded(&self, image_id: &Digest) -> Result<BaseImage, SeamError>;
 }
 
 /// An image to build on.

@@ -56,9 +56,14 @@ pub(crate) fn take_in(
     Ok((layer, Descriptor::new(kind, digest, size)))
 }
 
+/// Whether the kernel says that a disk is full.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Says why something of an archive did not get into the store: nothing that is read has a full disk.
 pub(super) fn uncopied(engine: &Engine, error: io::Error) -> Failure {
-    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+    if is_full(&error) {
         return StoreError::of_write(&engine.store.tmp(), error).into();
     }
     Failure::new(

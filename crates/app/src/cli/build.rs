@@ -49,6 +49,7 @@ pub(crate) enum BuildNetworkKind {
   shipway build https://example.com/app.git#main:docker
   tar c . | shipway build -                    a context on the standard input; a Dockerfile alone goes too
   shipway build --build-context assets=../assets .
+  shipway build --build-context base=oci-layout://layout:v1 .
   shipway build --bootstrap-base .             `FROM debian:bookworm` from the host's package mirror")]
 pub(crate) struct BuildArgs {
     /// What COPY reads from: a directory, an archive at an address or on the standard input (`-`), a git repository
@@ -66,7 +67,7 @@ pub(crate) struct BuildArgs {
     /// The Dockerfile; `-` is the standard input [default: PATH/Dockerfile]
     #[arg(short, long)]
     pub(crate) file: Option<PathBuf>,
-    /// What FROM and --from find under a name: a directory, `docker-image://IMAGE`, or an address
+    /// What FROM and --from find under a name: a directory, `docker-image://IMAGE`, `oci-layout://DIRECTORY[:TAG]`, or an address
     #[arg(long = "build-context", value_name = "NAME=SOURCE")]
     pub(crate) build_contexts: Vec<String>,
     /// Set a build argument

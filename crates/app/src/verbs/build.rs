@@ -14,6 +14,7 @@ use shipway_build::{BuildNetwork, BuildRequest, Built, ContextSource, NamedConte
 use shipway_distribution::Progress;
 use shipway_oci::{MediaType, Platform, Reference};
 
+use crate::archive::LayoutImage;
 use crate::bases::{AcceptExpired, BaseWishes};
 use crate::cli::{BuildArgs, BuildNetworkKind, ProgressStyle};
 use crate::contexts::{self, Prepared};
@@ -30,6 +31,9 @@ use crate::verbs::build::output::Output;
 use crate::verbs::registry::push;
 use crate::verbs::run::{extra_host, limits};
 
+/// Begins a named context that is an image of an OCI layout.
+const LAYOUT: &str = "oci-layout://";
+
 /// Compat: docker's words.
 const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipway build --help'.\n\n\
                      Usage:  shipway build [OPTIONS] PATH\n\nBuild an image from a Dockerfile";
@@ -45,6 +49,9 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let stop = stopping.build.clone();
     let prepared = contexts::prepare(engine, context, args.file.as_deref(), &stop);
     let prepared = prepared.map_err(|failure| stopping.failed(failure))?;
+    // What comes from layouts has no name, and is to be here until the build has its own hold on it.
+    let layouts = args.build_contexts.iter().any(|context| context.contains(LAYOUT));
+    let _lease = layouts.then(|| engine.store.lease()).transpose()?;
     let named = named_contexts(engine, args, &stop).map_err(|failure| stopping.failed(failure))?;
     let mut request = BuildRequest {
         stop,
@@ -212,7 +219,7 @@ fn named_contexts(
     args: &BuildArgs,
     stop: &Stop,
 ) -> Result<Vec<(NamedContext, Option<Prepared>)>, Failure> {
-    let form = "write it as `--build-context NAME=DIRECTORY`, or with docker-image://IMAGE or an address";
+    let form = "write it as `--build-context NAME=DIRECTORY`, or with docker-image://IMAGE, oci-layout://DIRECTORY or an address";
     let mut named = Vec::new();
     for text in &args.build_contexts {
         let wrong = |why: &str| Failure::new(format!("--build-context `{text}`: {why}"), form);
@@ -224,8 +231,16 @@ fn named_contexts(
         if let Some(image) = source.strip_prefix("docker-image://") {
             let image = image.parse().map_err(|error| wrong(&format!("`{image}` is no image: {error}")))?;
             named.push((NamedContext { name, source: ContextSource::Image(image) }, None));
-        } else if source.starts_with("oci-layout://") || source.starts_with("target:") {
-            return Err(wrong("that kind of source is not there yet"));
+        } else if let Some(layout) = source.strip_prefix(LAYOUT) {
+            let image_id = LayoutImage::parse(layout)?.load(engine)?;
+            named.push((
+                NamedContext { name, source: ContextSource::Loaded { image_id, from: source.to_owned() } },
+                None,
+            ));
+        } else if source.starts_with("target:") {
+            return Err(wrong(
+                "targets of other builds are there in bake files only, which are not there yet",
+            ));
         } else if source == "-" {
             return Err(wrong("the standard input can only be the build context"));
         } else {

@@ -96,6 +96,72 @@ fn context_and_dockerfile_come_on_the_standard_input() {
 }
 
 #[test]
+fn images_of_layouts_are_built_on_without_names() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let layout = machine.context().join("layout");
+    machine.dockerfile("FROM box\nRUN echo of the layout > /file\nENV FROM=layout\n");
+    let output =
+        ["build", "-q", "--network", "none", "-t", "made:v1", "-o", "type=oci,tar=false,dest=layout", "."];
+    machine.ok(&output);
+    machine.ok(&["rmi", "made:v1"]);
+    machine.ok(&["builder", "prune", "-af"]);
+    let images = machine.ok(&["images", "-aq"]).0;
+
+    machine.dockerfile("FROM other AS tools\nRUN test $FROM = layout\nFROM box\nCOPY --from=other /file /copied\nRUN cat /copied\n");
+    let build = |source: &str| {
+        let context = format!("other={source}");
+        machine.shipway(&["build", "--network", "none", "-t", "named", "--build-context", &context, "."])
+    };
+    let text = |output: std::process::Output| String::from_utf8(output.stderr).unwrap();
+    let said = text(build("oci-layout://layout"));
+    assert!(
+        said.contains("of the layout\n") && said.contains("load metadata for oci-layout://layout"),
+        "{said}"
+    );
+    assert_eq!(
+        machine.ok(&["images", "-aq"]).0.lines().count(),
+        images.lines().count() + 1,
+        "only the new one"
+    );
+    let index: serde_json::Value =
+        serde_json::from_slice(&fs_err::read(layout.join("index.json")).unwrap()).unwrap();
+    let digest = index["manifests"][0]["digest"].as_str().unwrap().to_owned();
+    for source in ["oci-layout://layout:v1".to_owned(), format!("oci-layout://./layout@{digest}")] {
+        let said = text(build(&source));
+        assert!(said.contains("of 3 steps from the cache") || said.contains("CACHED"), "{source}: {said}");
+    }
+    // A base image, too; what it needs stays when the store is cleaned.
+    machine.dockerfile("FROM other\nRUN cat /file\n");
+    assert!(build("oci-layout://layout").status.success());
+    machine.ok(&["system", "prune", "-f"]);
+    assert_eq!(cat(&machine, "named", "/file"), "of the layout\n");
+
+    let nothing = machine.context().join("nothing");
+    fs_err::create_dir(&nothing).unwrap();
+    fs_err::write(machine.context().join("page"), "x").unwrap();
+    for (source, want) in [
+        ("oci-layout://layout:v2", "it has no image with the tag `v2`; the tags are: v1"),
+        ("oci-layout://nothing", "it has no index.json"),
+        ("oci-layout://nowhere", "cannot read the OCI layout `nowhere`"),
+        ("oci-layout://page", "cannot read the OCI layout `page`"),
+        ("oci-layout://layout@sha256:12", "is no digest"),
+    ] {
+        let output = build(source);
+        let said = text(output);
+        assert!(said.contains(want) && said.contains("hint: "), "{source}: {said}");
+    }
+    // What is not what its digest says is not taken.
+    let blob = layout.join("blobs/sha256").join(digest.strip_prefix("sha256:").unwrap());
+    fs_err::write(&blob, "{}").unwrap();
+    assert!(text(build("oci-layout://layout")).contains(" is damaged"));
+    fs_err::remove_file(&blob).unwrap();
+    assert!(text(build("oci-layout://layout")).contains(" is missing"));
+}
+
+#[test]
 fn named_contexts_stand_for_stages_and_images() {
     if !can_run() {
         return;
@@ -122,7 +188,7 @@ fn named_contexts_stand_for_stages_and_images() {
     for (context, want) in [
         ("x", "it has no source"),
         ("x=", "its name or its source is empty"),
-        ("x=oci-layout://y", "is not there yet"),
+        ("x=target:y", "are not there yet"),
         ("x=/nowhere", "is no directory"),
         ("x=docker-image://No", "is no image"),
     ] {

@@ -10,7 +10,6 @@ use shipway_oci::{Platform, Reference};
 
 use super::evaluate::Evaluation;
 use super::{Origin, Plan, PlannedContext, PlannedImage, PlannedStage};
-use crate::key::KeyBuilder;
 use crate::progress::{StepInfo, StepKind};
 use crate::state::StageState;
 use crate::variables::{Variables, platform_variables};
@@ -33,12 +32,12 @@ pub(super) struct Planner<'a> {
     pub(super) lexer: Lexer,
     pub(super) global: Variables,
     pub(super) platform: Platform,
-    bases: &'a dyn BaseImages,
-    progress: &'a dyn Progress,
+    pub(super) bases: &'a dyn BaseImages,
+    pub(super) progress: &'a dyn Progress,
     pub(super) remotes: &'a dyn Remotes,
     pub(super) epoch: Option<i64>,
     stages: Vec<PlannedStage>,
-    images: Vec<PlannedImage>,
+    pub(super) images: Vec<PlannedImage>,
     contexts: Vec<PlannedContext>,
     /// Stages of the file that are planned, by their number there.
     known: HashMap<usize, usize>,
@@ -239,6 +238,11 @@ impl Planner<'_> {
         if let Some(source) = self.named(name) {
             return match source {
                 ContextSource::Image(reference) => self.image(&reference, &platform, span).map(Origin::Image),
+                ContextSource::Loaded { image_id, from } => {
+                    let names = (from.clone(), from);
+                    self.find_image(names, &platform, span, |bases| bases.loaded(&image_id))
+                        .map(Origin::Image)
+                }
                 ContextSource::Directory(directory) => Ok(self.directory(name, directory)),
             };
         }
@@ -298,44 +302,6 @@ impl Planner<'_> {
         }
         let platform = self.platform.clone();
         self.origin(name, number, span, platform)
-    }
-
-    fn image(&mut self, reference: &Reference, platform: &Platform, span: Span) -> Result<usize, BuildError> {
-        let name = format!("{reference}@{platform}");
-        if let Some(known) = self.images.iter().position(|image| image.name == name) {
-            return Ok(known);
-        }
-        if self.request.stop.is_set() {
-            return Err(BuildError::Cancelled);
-        }
-        let info = internal(self.next_id(), format!("[internal] load metadata for {reference}"));
-        self.steps.push(info.clone());
-        self.progress.event(&Event::Started { step: &info });
-        let start = std::time::Instant::now();
-        let image = self.bases.resolve(reference, platform).map_err(|source| {
-            let error = source.to_string();
-            self.progress.event(&Event::Failed {
-                step: &info,
-                elapsed: start.elapsed(),
-                error: &error,
-                cancelled: self.request.stop.is_set(),
-            });
-            BuildError::BaseImage {
-                reference: Box::new(reference.clone()),
-                source,
-                text: self.file.source.clone(),
-                span,
-            }
-        })?;
-        self.progress.event(&Event::Done { step: &info, elapsed: start.elapsed(), key: None });
-        let mut key = KeyBuilder::new("image");
-        key.text("platform", &platform.to_string());
-        for diff_id in &image.config.rootfs.diff_ids {
-            key.text("layer", &diff_id.to_string());
-        }
-        let key = key.finish().digest;
-        self.images.push(PlannedImage { name, image, key });
-        Ok(self.images.len() - 1)
     }
 
     fn resolve(

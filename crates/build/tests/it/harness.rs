@@ -14,7 +14,7 @@ use shipway_build::{
 };
 use shipway_layers::{LayerId, LayerStore as _, Unpacked};
 use shipway_linux::{Overlay, Root};
-use shipway_oci::{DiffId, ImageConfig, Platform, Reference, RootFs};
+use shipway_oci::{DiffId, Digest, ImageConfig, Platform, Reference, RootFs};
 use shipway_store::Store;
 use tempfile::TempDir;
 
@@ -164,6 +164,12 @@ struct NoImage;
 impl BaseImages for FakeBases {
     fn resolve(&self, reference: &Reference, _: &Platform) -> Result<BaseImage, SeamError> {
         self.0.lock().unwrap().get(&reference.familiar()).cloned().ok_or_else(|| SeamError::new(NoImage))
+    }
+
+    fn loaded(&self, image_id: &Digest) -> Result<BaseImage, SeamError> {
+        let images = self.0.lock().unwrap();
+        let found = images.values().find(|image| image.image_id == *image_id);
+        found.cloned().ok_or_else(|| SeamError::new(NoImage))
     }
 }
 
