@@ -117,7 +117,6 @@ impl LocalImages {
 
 impl BaseImages for LocalImages {
     fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<BaseImage, SeamError> {
-        let store = &self.engine.store;
         let here = match self.wishes.newer {
             true => None,
             false => self.local(reference, platform).map_err(SeamError::new)?,

@@ -30,6 +30,7 @@ mod signal_names;
 mod signals;
 mod spelling;
 mod step_caches;
+mod ssh;
 mod steps;
 mod sweep;
 mod table;

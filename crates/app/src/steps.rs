@@ -197,9 +197,9 @@ fn mount_of(
         }
         MountSource::Cache { directory, read_only } => (MountKind::Bind(directory.clone()), *read_only, None),
         MountSource::Tmpfs { size } => (MountKind::Tmpfs, false, *size),
-        MountSource::Agent { socket, mode, uid, gid } => {
+        MountSource::Agent { agent, mode, uid, gid } => {
             let path = scratch.dir.join(format!("agent-{number}"));
-            let agent = Agent::open(&path, socket, (*mode, *uid, *gid)).map_err(prepare(&path))?;
+            let agent = Agent::open(&path, agent, (*mode, *uid, *gid)).map_err(prepare(&path))?;
             agents.push(agent);
             (MountKind::Bind(path), false, None)
         }

@@ -313,7 +313,9 @@ pub enum Problem {
     #[error("the ssh agent `{id}` was not given")]
     #[diagnostic(
         code(build::no_agent),
-        help("give it with --ssh {id}, and start an agent: `eval $(ssh-agent); ssh-add`")
+        help(
+            "give it with --ssh {id}=KEYFILE, or with --ssh {id} and an agent: `eval $(ssh-agent); ssh-add`"
+        )
     )]
     MissingAgent {
         /// Its id.

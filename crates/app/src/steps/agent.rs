@@ -1,4 +1,4 @@
-//! The way from a step to this user's ssh agent: a socket of the step's own, with its own owner and mode, whose connections are carried on.
+//! The way from a step to an ssh agent: a socket of the step's own, with its own owner and mode, whose connections are carried on.
 
 use std::io;
 use std::net::Shutdown;
@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use shipway_build::SshAgent;
+
 /// A socket that leads to an agent; it goes with this value.
 #[derive(Debug)]
 pub(super) struct Agent {
@@ -18,20 +20,24 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    /// Makes a socket at `path` that leads to the one at `target`.
-    pub(super) fn open(path: &Path, target: &Path, (mode, uid, gid): (u32, u32, u32)) -> io::Result<Self> {
+    /// Makes a socket at `path` that leads to `agent`.
+    pub(super) fn open(
+        path: &Path,
+        agent: &Arc<dyn SshAgent>,
+        (mode, uid, gid): (u32, u32, u32),
+    ) -> io::Result<Self> {
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         chown(path, Some(uid), Some(gid))?;
         let is_over = Arc::new(AtomicBool::new(false));
-        let (over, target) = (Arc::clone(&is_over), target.to_owned());
+        let (over, agent) = (Arc::clone(&is_over), Arc::clone(agent));
         let accept = move || {
             for connection in listener.incoming() {
                 if over.load(Ordering::Acquire) {
                     return;
                 }
                 let Ok(from) = connection else { continue };
-                match UnixStream::connect(&target) {
+                match agent.connect() {
                     Ok(to) => carry(from, to),
                     Err(error) => tracing::warn!(%error, "the ssh agent does not answer"),
                 }
@@ -53,16 +59,16 @@ impl Drop for Agent {
     }
 }
 
-/// Carries both ways until one side has enough. The step's end closes its side.
+/// Carries both ways, each until its side has no more to say: who has asked all that he wants still waits for the answer. The step's end
+/// closes its side.
 fn carry(from: UnixStream, to: UnixStream) {
     let pair = || Ok::<_, io::Error>((from.try_clone()?, to.try_clone()?));
     let (Ok(there), Ok(back)) = (pair(), pair()) else { return };
     let way = |mut from: UnixStream, mut to: UnixStream| {
         move || {
-            // A side that went away ends the other, too.
+            // A side that went away cannot be told that the other is done.
             drop(io::copy(&mut from, &mut to));
-            drop(to.shutdown(Shutdown::Both));
-            drop(from.shutdown(Shutdown::Both));
+            drop(to.shutdown(Shutdown::Write));
         }
     };
     for way in [way(there.0, there.1), way(back.1, back.0)] {
@@ -77,13 +83,15 @@ mod tests {
     use std::io::{Read as _, Write as _};
 
     use super::*;
+    use crate::ssh::SocketAgent;
 
     #[test]
     fn what_is_asked_reaches_the_agent_and_its_answer_comes_back() {
         let dir = tempfile::tempdir().unwrap();
         let (own, agent) = (dir.path().join("own"), dir.path().join("agent"));
         let listener = UnixListener::bind(&agent).unwrap();
-        let way = Agent::open(&own, &agent, (0o600, 0, 0));
+        let target: Arc<dyn SshAgent> = Arc::new(SocketAgent(agent));
+        let way = Agent::open(&own, &target, (0o600, 0, 0));
         let Ok(way) = way else {
             // Only root gives files away.
             return;

@@ -6,6 +6,7 @@ mod check;
 mod output;
 mod secret;
 
+mod ssh;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -260,7 +261,7 @@ fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<Bu
         build_args: args.build_args.iter().filter_map(|text| build_arg(text)).collect(),
         labels: args.labels.iter().map(|text| label(text)).collect(),
         secrets: args.secrets.iter().map(|text| secret::load(text)).collect::<Result<_, _>>()?,
-        agents: args.ssh.iter().map(|text| agent(text)).collect::<Result<_, _>>()?,
+        agents: args.ssh.iter().map(|text| ssh::agent(text)).collect::<Result<_, _>>()?,
         target: args.target.clone(),
         no_cache: args.no_cache,
         no_cache_stages: args.no_cache_filter.clone(),
@@ -310,28 +311,6 @@ fn annotation(text: &str) -> Result<(String, String), Failure> {
         Some(_) => name,
     };
     Ok((name.to_owned(), value.to_owned()))
-}
-
-/// `ID[=SOCKET]`; without a socket it is that of this shell's agent. Compat: buildx, which takes key files too.
-fn agent(text: &str) -> Result<(String, PathBuf), Failure> {
-    let (id, socket) = text.split_once('=').unwrap_or((text, ""));
-    let hint =
-        "start an agent, give it the key, and name it: `eval $(ssh-agent); ssh-add KEY`, then --ssh default";
-    let socket = match socket {
-        "" => std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from),
-        path => Some(PathBuf::from(path)),
-    };
-    let socket =
-        socket.ok_or_else(|| Failure::new("there is no ssh agent: SSH_AUTH_SOCK is not set", hint))?;
-    let found =
-        fs_err::metadata(&socket).map_err(|error| Failure::new(format!("--ssh `{text}`: {error}"), hint))?;
-    if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) {
-        return Err(Failure::new(
-            format!("--ssh `{text}`: `{}` is no agent's socket", socket.display()),
-            hint,
-        ));
-    }
-    Ok((id.to_owned(), socket))
 }
 
 /// `NAME:ADDRESS`

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use shipway_testkit::registry::{Reply, TestRegistry};
+use shipway_testkit::{Need, require};
 
 use crate::machine::{Machine, can_run};
 
@@ -504,6 +505,46 @@ fn results_go_where_they_are_wanted() {
 }
 
 #[test]
+fn a_step_is_served_by_keys_that_are_in_no_agent() {
+    if !can_run() || !require(&[Need::OpenSsh]) {
+        return;
+    }
+    let machine = Machine::with_box();
+    let key = machine.dir.path().join("key").display().to_string();
+    run(machine.dir.path(), "ssh-keygen -q -t ed25519 -N '' -C 'the build key' -f key");
+    run(machine.dir.path(), "ssh-keygen -q -t ed25519 -N secret -f locked");
+    machine.dockerfile(
+        "FROM box\nRUN --mount=type=ssh --mount=type=cache,target=/c test -S $SSH_AUTH_SOCK; until test -e /c/done; do sleep 0.05; done\n",
+    );
+    let args = ["build", "--network", "none", "-t", "kept", "--ssh", &format!("default={key}"), "."];
+    let mut build = machine.spawn(&mut machine.command(&args));
+    // The step's own socket; there is no client in the image.
+    let entries =
+        |place: &str| fs_err::read_dir(machine.dir.path().join(place)).into_iter().flatten().flatten();
+    let socket =
+        || {
+            let step = entries("state/steps").next()?.path();
+            fs_err::read_dir(step).ok()?.flatten().map(|entry| entry.path()).find(|path| {
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("agent-"))
+            })
+        };
+    machine.until("the step has an agent", || socket().is_some());
+    let listed = Command::new("ssh-add").arg("-L").env("SSH_AUTH_SOCK", socket().unwrap()).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert_eq!(listed, fs_err::read_to_string(machine.dir.path().join("key.pub")).unwrap());
+    let cache = entries("root/build/caches").map(|entry| entry.path()).find(|path| path.is_dir()).unwrap();
+    fs_err::write(cache.join("done"), "").unwrap();
+    assert!(build.wait().unwrap().success());
+    assert_eq!(machine.count("state/steps"), 0);
+    let locked = format!("default={}", machine.dir.path().join("locked").display());
+    let said = machine.refused(&["build", "--ssh", &locked, "."], 1);
+    assert!(
+        said.contains("has a passphrase\nhint: give it to an agent") && said.contains("ssh-add "),
+        "{said}"
+    );
+}
+
+#[test]
 fn secrets_and_agents_reach_a_step_and_stay_out_of_the_image() {
     if !can_run() {
         return;
@@ -538,7 +579,7 @@ fn secrets_and_agents_reach_a_step_and_stay_out_of_the_image() {
     let there = machine.ok(&["run", "--rm", "--network", "none", "kept", "ls -d /run || true"]);
     assert_eq!(there.0, "", "nothing of it is in the image");
     for (flag, want) in
-        [("default=token", "is no agent's socket"), ("default=/nowhere", "--ssh `default=/nowhere`: ")]
+        [("default=token", "is no private ssh key"), ("default=/nowhere", "--ssh `default=/nowhere`: ")]
     {
         let said = machine.refused(&["build", "--ssh", flag, "."], 1);
         assert!(said.contains(want), "{flag}: {said}");

@@ -100,7 +100,7 @@ impl Solver<'_> {
             all.env.push(format!("SSH_AUTH_SOCK={target}"));
         }
         let source = MountSource::Agent {
-            socket: agent.clone(),
+            agent: agent.clone(),
             mode: mount.mode.unwrap_or(0o600),
             uid: mount.uid.unwrap_or(0),
             gid: mount.gid.unwrap_or(0),

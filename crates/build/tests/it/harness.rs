@@ -141,7 +141,7 @@ fn describe(step: &RunStep) -> String {
                 fs_err::write(&marker, "x".repeat(times + 1)).unwrap();
                 format!("cache {times}")
             }
-            MountSource::Agent { socket, mode, .. } => format!("agent {} {mode:o}", socket.display()),
+            MountSource::Agent { agent, mode, .. } => format!("agent {agent:?} {mode:o}"),
             MountSource::Tmpfs { size } => format!("tmpfs {size:?}"),
             MountSource::File { content, mode, .. } => {
                 format!("file {} {mode:o}", String::from_utf8_lossy(content))
