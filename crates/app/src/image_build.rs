@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shipway_build::{BuildRequest, Builder, Built};
+use shipway_build::{BuildRequest, Builder, Built, Debugger};
 
 use crate::bases::{BaseWishes, LocalImages};
 use crate::budget;
@@ -14,17 +14,26 @@ use crate::step_caches::StepCaches;
 use crate::steps::ContainerSteps;
 use crate::sweep::sweep_steps;
 
-/// Builds; base images come as `wishes` says, and steps from and to `caches`.
+/// What a build has beside what all of them have.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    /// Where steps come from and go to.
+    pub(crate) caches: StepCaches,
+    /// Whoever looks at a command that fails.
+    pub(crate) debugger: Option<Arc<dyn Debugger>>,
+}
+
+/// Builds; base images come as `wishes` says.
 pub(crate) fn build(
     engine: &Engine,
     request: &BuildRequest,
     wishes: BaseWishes,
-    caches: StepCaches,
+    beside: Beside,
     show: &Show,
 ) -> Result<Built, Failure> {
     sweep_steps(engine);
-    let fetches = !caches.sources.is_empty();
-    let builder = Builder::new(
+    let fetches = !beside.caches.sources.is_empty();
+    let mut builder = Builder::new(
         engine.store.clone(),
         Arc::new(engine.layers.clone()),
         Arc::new(ContainerSteps::new(engine)),
@@ -32,7 +41,10 @@ pub(crate) fn build(
         Arc::new(show.clone()),
     )
     .with_remotes(Arc::new(Remote::new(&engine.roots.data)?))
-    .with_caches(caches.sources, caches.targets);
+    .with_caches(beside.caches.sources, beside.caches.targets);
+    if let Some(debugger) = beside.debugger {
+        builder = builder.with_debugger(debugger);
+    }
     let built = builder.build(request)?;
     // One that made and fetched nothing new cannot have gone over it.
     if (built.cached_steps < built.steps || fetches)

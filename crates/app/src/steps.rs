@@ -3,6 +3,7 @@
 mod agent;
 mod emulation;
 mod network;
+mod shell;
 
 use std::io::{Read as _, Write};
 use std::os::fd::AsRawFd as _;

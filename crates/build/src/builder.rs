@@ -15,8 +15,8 @@ use crate::plan::{Plan, PlannedImage, internal, plan};
 use crate::seams::NoRemotes;
 use crate::solve::{Imports, Solver};
 use crate::{
-    BaseImages, BuildError, BuildRequest, Built, CacheSource, CacheTarget, Event, Progress, Remotes,
-    StepRunner,
+    BaseImages, BuildError, BuildRequest, Built, CacheSource, CacheTarget, Debugger, Event, Progress,
+    Remotes, StepRunner,
 };
 
 /// A larger Dockerfile is refused, in bytes.
@@ -33,6 +33,7 @@ pub struct Builder {
     pub(crate) remotes: Arc<dyn Remotes>,
     pub(crate) cache_sources: Vec<Arc<dyn CacheSource>>,
     pub(crate) cache_targets: Vec<Arc<dyn CacheTarget>>,
+    pub(crate) debugger: Option<Arc<dyn Debugger>>,
 }
 
 impl fmt::Debug for Builder {
@@ -52,7 +53,7 @@ impl Builder {
     ) -> Self {
         let remotes = Arc::new(NoRemotes);
         let (cache_sources, cache_targets) = (Vec::new(), Vec::new());
-        Self { store, layers, runner, bases, progress, remotes, cache_sources, cache_targets }
+        Self { store, layers, runner, bases, progress, remotes, cache_sources, cache_targets, debugger: None }
     }
 
     /// Lets ADD fetch what it names by an address.
@@ -65,6 +66,12 @@ impl Builder {
     #[must_use]
     pub fn with_caches(self, sources: Vec<Arc<dyn CacheSource>>, targets: Vec<Arc<dyn CacheTarget>>) -> Self {
         Self { cache_sources: sources, cache_targets: targets, ..self }
+    }
+
+    /// Lets somebody look around where a command has failed.
+    #[must_use]
+    pub fn with_debugger(self, debugger: Arc<dyn Debugger>) -> Self {
+        Self { debugger: Some(debugger), ..self }
     }
 
     /// Builds an image and names it. Nothing gets a name unless everything succeeded; finished steps stay in the cache.

@@ -405,6 +405,10 @@ pub enum Problem {
     #[error("the build was cancelled")]
     #[diagnostic(code(build::cancelled))]
     Cancelled,
+    /// The step failed, and everybody has heard of it.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Told(Box<BuildError>),
 }
 
 impl Problem {
@@ -424,6 +428,7 @@ impl Problem {
     pub(crate) fn at(self, text: &Source, span: Span, step: &str) -> BuildError {
         match self {
             Self::Cancelled => BuildError::Cancelled,
+            Self::Told(error) => *error,
             Self::Exit { command, code, hint } => {
                 BuildError::RunFailed { step: step.to_owned(), command, code, hint, text: text.clone(), span }
             }

@@ -51,8 +51,8 @@ pub use request::{
     BuildNetwork, BuildRequest, Built, ContextSource, NamedContext, ProcessLimit, Secret, Stop,
 };
 pub use seams::{
-    BaseImage, BaseImages, Fetched, MOUNT_STUBS, MountSource, Remotes, RunStep, SshAgent, StepMount,
-    StepRunner, StubKind,
+    BaseImage, BaseImages, Debugger, Fetched, MOUNT_STUBS, MountSource, Remotes, RunStep, SshAgent,
+    StepMount, StepRunner, StubKind,
 };
 pub use shipway_dockerfile::{
     Dockerfile, InstructionKind, KnownImage, Mount, MountKind, Rule, Source, Span, Stage, Warning,

@@ -104,6 +104,8 @@ pub(crate) type HistoryAt = usize;
 #[derive(Debug)]
 pub(crate) struct RunAction {
     pub(crate) args: Vec<String>,
+    /// The program of SHELL, whatever form the command has.
+    pub(crate) shell: String,
     /// A heredoc that starts with `#!`: its name and text.
     pub(crate) script: Option<(String, String)>,
     pub(crate) env: Vec<String>,

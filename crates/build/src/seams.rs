@@ -11,7 +11,7 @@ use std::sync::Arc;
 use shipway_layers::LayerId;
 use shipway_oci::{Digest, ImageConfig, Platform, Reference};
 
-use crate::{BuildNetwork, ProcessLimit, SeamError, Stop};
+use crate::{BuildError, BuildNetwork, ProcessLimit, SeamError, Stop};
 
 /// Runs the command of a RUN step.
 ///
@@ -156,6 +156,15 @@ impl fmt::Debug for MountSource {
 pub trait SshAgent: fmt::Debug + Send + Sync {
     /// Returns a connection on which it answers.
     fn connect(&self) -> io::Result<UnixStream>;
+}
+
+/// Lets a person look around where a command has failed.
+///
+/// Called once in a build, when none of its other steps works any more; the build fails when the call returns.
+pub trait Debugger: fmt::Debug + Send + Sync {
+    /// Shows why the step failed, and its files as the command left them. `step` has the command's mounts, variables, user and
+    /// directory; its program is the shell of the stage.
+    fn look(&self, error: &BuildError, step: &RunStep);
 }
 
 /// Fetches what ADD names by an address.

@@ -6,6 +6,7 @@
 
 mod binds;
 mod copies;
+mod debug;
 mod exports;
 mod fetches;
 mod imports;
@@ -31,7 +32,7 @@ use crate::key::KeyBuilder;
 use crate::plan::{Action, Origin, Plan, PlannedStage};
 use crate::progress::{StepInfo, StepKind};
 use crate::request::Stop;
-use crate::{BuildError, BuildRequest, Builder, Built, Event};
+use crate::{BuildError, BuildRequest, Builder, Built, Event, Problem};
 
 pub(crate) use imports::{Imports, Stacked, StageLayer};
 pub(crate) use steps::StoredResult;
@@ -82,6 +83,8 @@ pub(crate) struct Solver<'a> {
     permits: Permits,
     first_error: Mutex<Option<BuildError>>,
     counts: Mutex<Counts>,
+    /// Somebody looks, or has looked, at a step that failed.
+    is_debugged: AtomicBool,
     /// Cache rows of this build by their layer: an equal layer may replace one.
     rows: Mutex<HashMap<LayerId, Vec<CachedStep>>>,
     /// A layer that a cache should have cannot be had.
@@ -114,9 +117,10 @@ impl<'a> Solver<'a> {
             context_error: Mutex::default(),
             outcomes: Mutex::new(vec![None; plan.stages.len()]),
             changed: Condvar::new(),
-            permits: Permits { free: Mutex::new(cores), freed: Condvar::new() },
+            permits: Permits { all: cores, free: Mutex::new(cores), freed: Condvar::new() },
             first_error: Mutex::default(),
             counts: Mutex::default(),
+            is_debugged: AtomicBool::new(false),
             rows: Mutex::default(),
             lacks_layer: AtomicBool::new(false),
             last_id: AtomicUsize::new(plan.steps.len()),
@@ -286,6 +290,7 @@ impl<'a> Solver<'a> {
                         }
                     }
                 }
+                Err(Problem::Told(error)) => return Err(*error),
                 Err(problem) => {
                     let error = problem.at(&self.plan.source, step.span, &step.info.name);
                     let text = error.to_string();
@@ -377,6 +382,7 @@ impl<'a> Solver<'a> {
 
 /// At most as many steps work at once as there are cores.
 struct Permits {
+    all: usize,
     free: Mutex<usize>,
     freed: Condvar,
 }
@@ -390,6 +396,12 @@ impl Permits {
         *free -= 1;
         Permit(self)
     }
+
+    /// Waits until nobody works but the caller, for at most `limit`.
+    fn wait_alone(&self, limit: Duration) {
+        let others = |free: &mut usize| *free + 1 < self.all;
+        drop(self.freed.wait_timeout_while(lock(&self.free), limit, others));
+    }
 }
 
 struct Permit<'a>(&'a Permits);
@@ -397,6 +409,6 @@ struct Permit<'a>(&'a Permits);
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         *lock(&self.0.free) += 1;
-        self.0.freed.notify_one();
+        self.0.freed.notify_all();
     }
 }

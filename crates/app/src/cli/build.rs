@@ -51,6 +51,7 @@ pub(crate) enum BuildNetworkKind {
   tar c . | shipway build -                    a context on the standard input; a Dockerfile alone goes too
   shipway build --build-context assets=../assets .
   shipway build --build-context base=oci-layout://layout:v1 .
+  shipway build --debug .                      a shell where a step fails
   shipway build --bootstrap-base .             `FROM debian:bookworm` from the host's package mirror")]
 pub(crate) struct BuildArgs {
     /// What COPY reads from: a directory, an archive at an address or on the standard input (`-`), a git repository
@@ -122,6 +123,9 @@ pub(crate) struct BuildArgs {
     /// Look for mistakes in the Dockerfile and build nothing
     #[arg(long)]
     pub(crate) check: bool,
+    /// Open a shell where a RUN step has failed, with its files, mounts and variables; needs a terminal
+    #[arg(long)]
+    pub(crate) debug: bool,
     /// Print only the image's id
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -3,15 +3,19 @@
 mod caches;
 mod call;
 mod check;
+mod debug;
 mod output;
 mod secret;
-
 mod ssh;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use shipway_build::{BuildNetwork, BuildRequest, Built, ContextSource, NamedContext, ProcessLimit, Stop};
+use shipway_build::{
+    BuildNetwork, BuildRequest, Built, ContextSource, Debugger, NamedContext, ProcessLimit, Stop,
+};
 use shipway_distribution::Progress;
 use shipway_oci::{MediaType, Platform, Reference};
 
@@ -21,13 +25,14 @@ use crate::cli::{BuildArgs, BuildNetworkKind, ProgressStyle};
 use crate::contexts::{self, Prepared};
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::image_build;
+use crate::image_build::{self, Beside};
 use crate::progress::{End, Show};
 use crate::pulls::Silent;
 use crate::tasks::Stopping;
 use crate::transfers::{Direction, Transfers};
 use crate::ui::Ui;
 use crate::verbs::build::call::Question;
+use crate::verbs::build::debug::Shell;
 use crate::verbs::build::output::Output;
 use crate::verbs::registry::push;
 use crate::verbs::run::{extra_host, limits};
@@ -79,9 +84,16 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let wishes = BaseWishes { bootstrap, newer: args.pull };
     let caches = caches.open(engine)?;
     let show = Show::open(style, "Building")?;
-    let built = image_build::build(engine, &request, wishes, caches, &show);
+    let shell = args.debug.then(|| Shell::new(engine, &show, ui)).flatten().map(Arc::new);
+    let debugger = shell.clone().map(|shell| -> Arc<dyn Debugger> { shell });
+    let built = image_build::build(engine, &request, wishes, Beside { caches, debugger }, &show);
     show.close(End::from(&built));
-    let built = built.map_err(|failure| stopping.failed(failure))?;
+    let built = built.map_err(|failure| {
+        stopping.failed(match &shell {
+            Some(shell) => shell.rest_of(failure),
+            None => failure,
+        })
+    })?;
     deliver(engine, &request, &built, (&outputs, args), ui)?;
     let quiet = matches!(style, ProgressStyle::Quiet | ProgressStyle::None);
     if push {

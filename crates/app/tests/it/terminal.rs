@@ -116,6 +116,77 @@ fn a_shell_in_a_running_container_has_a_terminal_of_its_own() {
 }
 
 #[test]
+fn a_shell_is_opened_where_a_step_has_failed() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile(
+        "FROM box\nENV MADE=before PS1='look> '\nWORKDIR /srv\nUSER web\nRUN --network=none \
+         --mount=type=cache,target=/c,mode=0777 --mount=target=/ctx echo left > /c/file; echo out of it; false\n",
+    );
+    let mut person = Person::new();
+    let mut build = person.start(&machine, &["build", "--debug", "-t", "no", "."]);
+    person.sees("look> ");
+    let before = person.seen.clone();
+    let order = [
+        "\nout of it",
+        "error: The command",
+        "returned a non-zero code: 1",
+        "Dockerfile:5:1",
+        "note: this is `/bin/sh`",
+    ];
+    let places: Vec<usize> = order
+        .iter()
+        .map(|text| before.rfind(text).unwrap_or_else(|| panic!("no {text:?}: {before}")))
+        .collect();
+    assert!(places.is_sorted(), "{places:?}: {before}");
+    assert!(!person.is_in_order(), "keys go through as they are typed");
+    person.types("echo $MADE $PWD; id -un; cat /c/file; ls -1 /ctx; stty size; tty\r");
+    person.sees("before /srv\r\nweb\r\nleft\r\nDockerfile\r\nbusybox\r\n");
+    person.sees("33 99\r\n/dev/pts/0\r\n");
+    set_window_size(&person.master, WindowSize { rows: 12, columns: 34 }).unwrap();
+    person.types("until stty size | grep 34; do :; done\r");
+    person.sees("12 34\r\n");
+    person.types("exit 7\r");
+    person.sees("error: the build has failed, for the reason above");
+    assert_eq!(build.wait().unwrap().code(), Some(1), "that of the build, not of the shell");
+    assert!(person.is_in_order());
+    machine.assert_nothing_is_left();
+
+    // Without a shell in the image, and without a terminal, the build fails as ever.
+    machine.dockerfile("FROM box\nSHELL [\"/none\", \"-c\"]\nRUN [\"false\"]\n");
+    let mut build = person.start(&machine, &["build", "--debug", "--network", "none", "."]);
+    person.sees("note: no shell: ");
+    assert_eq!(build.wait().unwrap().code(), Some(1));
+    let said = machine.refused(&["build", "--debug", "--network", "none", "."], 1);
+    assert!(
+        said.contains("is no terminal, so --debug opens no shell") && said.contains("error: The command"),
+        "{said}"
+    );
+    machine.assert_nothing_is_left();
+}
+
+#[test]
+fn a_shell_where_a_step_has_failed_ends_with_the_build() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM box\nENV PS1='look> '\nRUN --network=none false\n");
+    let mut person = Person::new();
+    let mut build = person.start(&machine, &["build", "--debug", "-q", "."]);
+    person.sees("look> ");
+    // Ctrl-C is the shell's.
+    person.types("\x03echo still here\r");
+    person.sees("still here\r\n");
+    signal(&build, 15);
+    assert_eq!(build.wait().unwrap().code(), Some(130));
+    assert!(person.is_in_order());
+    machine.assert_nothing_is_left();
+}
+
+#[test]
 fn a_terminal_in_the_background_is_logged_and_none_is_made_of_a_pipe() {
     if !can_run() {
         return;

@@ -219,8 +219,10 @@ impl Evaluation {
             RunNetwork::None => BuildNetwork::None,
             RunNetwork::Host => BuildNetwork::Host,
         };
+        let shell = with_shell(&self.state, &CommandLine::Shell(String::new())).swap_remove(0);
         let action = RunAction {
             args,
+            shell,
             script,
             env: self.state.scope.to_env(),
             cwd: self.state.cwd().to_owned(),

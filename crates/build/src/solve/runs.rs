@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use shipway_dockerfile::{Mount, MountKind, Sharing};
 use shipway_layers::Snapshot;
 
 use super::binds::Bind;
+use super::debug::Failed;
 use super::leaks::{Redact, check, needles};
 use super::stubs::Stubs;
 use super::{Outcome, Solver};
@@ -189,12 +191,12 @@ impl Solver<'_> {
             let source = MountSource::Cache { directory, read_only: mount.read_only };
             mounts.mounts.push(StepMount { target, source });
         }
-        for bind in std::mem::take(&mut mounts.binds) {
-            let mount = self.make_bind(&step.info, &bind, &mut mounts.held)?;
+        let binds = std::mem::take(&mut mounts.binds);
+        for bind in &binds {
+            let mount = self.make_bind(&step.info, bind, &mut mounts.held)?;
             mounts.mounts.push(mount);
         }
-        // Parents before what is in them.
-        mounts.mounts.sort_by_key(|mount| mount.target.matches('/').count());
+        sort(&mut mounts.mounts);
         let mut wanted: Vec<(PathBuf, StubKind)> =
             MOUNT_STUBS.iter().map(|(path, kind)| (PathBuf::from(path), *kind)).collect();
         for mount in &mounts.mounts {
@@ -209,7 +211,7 @@ impl Solver<'_> {
             }
         }
         env.append(&mut mounts.env);
-        let command = run.args.join(" ");
+        let (command, start) = (run.args.join(" "), Instant::now());
         let run_step = RunStep {
             args: run.args.clone(),
             env,
@@ -241,7 +243,9 @@ impl Solver<'_> {
             return Err(Problem::Cancelled);
         }
         if code != 0 {
-            return Err(Problem::Exit { command, code, hint: full_disk(self.builder.store.root()) });
+            let problem = Problem::Exit { command, code, hint: full_disk(self.builder.store.root()) };
+            let failed = Failed { step, problem, start };
+            return Err(self.debug(failed, run_step, (&run.shell, &binds)));
         }
         stubs.remove()?;
         drop(held);
@@ -261,6 +265,11 @@ fn full_disk(root: &Path) -> Option<String> {
             root.display()
         )
     })
+}
+
+/// Parents before what is in them.
+pub(super) fn sort(mounts: &mut [StepMount]) {
+    mounts.sort_by_key(|mount| mount.target.matches('/').count());
 }
 
 fn stub_kind(source: &MountSource) -> StubKind {

@@ -4,6 +4,7 @@
 
 mod cache;
 mod copy;
+mod debug;
 mod errors;
 mod harness;
 mod link;

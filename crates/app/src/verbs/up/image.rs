@@ -9,9 +9,8 @@ use crate::bases::{AcceptExpired, BaseWishes};
 use crate::cli::UpArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::image_build;
+use crate::image_build::{self, Beside};
 use crate::progress::Show;
-use crate::step_caches::StepCaches;
 use crate::tasks::Stopping;
 use crate::ui::Ui;
 
@@ -54,7 +53,7 @@ pub(super) async fn build(
     let wishes = BaseWishes { bootstrap, newer: false };
     let (builder, show) = (engine.clone(), show.clone());
     let built =
-        spawn_blocking(move || image_build::build(&builder, &request, wishes, StepCaches::default(), &show))
+        spawn_blocking(move || image_build::build(&builder, &request, wishes, Beside::default(), &show))
             .await;
     let built = built.map_err(|panic| super::crashed(&panic))??;
     let config = engine.store.config(&built.image_id)?;
