@@ -143,7 +143,7 @@ mod tests {
             ("build --rm=true --force-rm .", Ok(2)),
             ("build --memory 512m .", Ok(1)),
             ("build -m 512m .", Ok(1)),
-            ("build --cgroup-parent x .", Err("`shipway build --cgroup-parent` is not there yet\nhint: ")),
+            ("build --security-opt x .", Err("`shipway build --security-opt` is not there yet\nhint: ")),
             ("images --tree", Err("`shipway images --tree` is not there yet\nhint: ")),
             ("rmi --platform linux/arm64 x", Err("`shipway rmi --platform` is not there yet\nhint: ")),
             ("build --nonsense .", Err("unexpected argument '--nonsense'")),

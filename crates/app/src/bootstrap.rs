@@ -83,6 +83,7 @@ impl StepRunner for Configure {
             limits: Vec::new(),
             shm_size: None,
             platform: Platform::host(),
+            cgroup_parent: None,
             stop: Stop::new(),
         };
         self.0.run(&step, output).map_err(|error| Box::new(error) as Box<dyn Diagnostic + Send + Sync>)

@@ -176,6 +176,7 @@ impl ContainerSteps {
             shm_size: step.shm_size,
             capabilities: CapabilityProfile::Build,
             cgroup_parent: format!("shipway-{}", self.roots.id),
+            cgroup_above: step.cgroup_parent.clone().unwrap_or_default(),
             id,
             ..ContainerSpec::default()
         })

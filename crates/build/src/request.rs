@@ -39,6 +39,8 @@ pub struct BuildRequest {
     pub limits: Vec<ProcessLimit>,
     /// `--shm-size`: bytes of `/dev/shm` in RUN steps.
     pub shm_size: Option<u64>,
+    /// `--cgroup-parent`: a control group that bounds RUN steps. Changes no key.
+    pub cgroup_parent: Option<String>,
     /// `--label`
     pub labels: Vec<(String, String)>,
     /// Network of RUN steps that do not choose.

@@ -77,6 +77,8 @@ pub struct RunStep {
     pub shm_size: Option<u64>,
     /// What its programs are made for.
     pub platform: Platform,
+    /// Name of somebody's control group that bounds it.
+    pub cgroup_parent: Option<String>,
     /// Becomes set when the step is to end.
     pub stop: Stop,
 }

@@ -48,15 +48,30 @@ const VERSION_1: [(Controller, &str); 5] = [
 impl Cgroup {
     /// Names the group `path`, relative to the root of each hierarchy. Makes nothing yet.
     pub fn at(path: &str) -> Self {
+        Self::below("", path)
+    }
+
+    /// Names the group `path` below somebody else's group `above`, in the hierarchies that have that; it is never made. In the others the
+    /// group is where [`Cgroup::at`] has it.
+    pub fn below(above: &str, path: &str) -> Self {
+        let place = |hierarchy: &Path| {
+            let above = hierarchy.join(above);
+            if above.is_dir() { above.join(path) } else { hierarchy.join(path) }
+        };
         let root = Path::new(MOUNT);
         if root.join("cgroup.controllers").exists() {
-            return Self { dirs: vec![(Controller::Unified, root.join(path))] };
+            return Self { dirs: vec![(Controller::Unified, place(root))] };
         }
         let present = |(controller, name): (Controller, &str)| {
             let hierarchy = root.join(name);
-            hierarchy.join("tasks").exists().then(|| (controller, hierarchy.join(path)))
+            hierarchy.join("tasks").exists().then(|| (controller, place(&hierarchy)))
         };
         Self { dirs: VERSION_1.into_iter().filter_map(present).collect() }
+    }
+
+    /// Returns whether a hierarchy has the group.
+    pub fn exists(&self) -> bool {
+        self.dirs.iter().any(|(_, dir)| dir.is_dir())
     }
 
     /// Makes the group and sets its limits. A limit that the machine cannot hold is an error.
@@ -344,8 +359,14 @@ mod tests {
         assert_eq!(pids.trim(), "17");
         assert_eq!(group.processes(), Vec::<i32>::new());
         assert!(!group.was_out_of_memory());
+        // Below one of somebody else's.
+        let inner = Cgroup::below(&name, "inner");
+        inner.create(Limits::default()).unwrap();
+        assert!(inner.exists() && Cgroup::at(&format!("{name}/inner")) == inner);
+        assert_eq!(Cgroup::below("shipway-no-such", "inner"), Cgroup::at("inner"));
+        inner.remove().unwrap();
         group.remove().unwrap();
         group.remove().unwrap();
-        assert!(group.dirs.iter().all(|(_, dir)| !dir.exists()));
+        assert!(!group.exists());
     }
 }

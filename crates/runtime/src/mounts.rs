@@ -238,5 +238,5 @@ fn existing(root: &Root, path: &str) -> io::Result<Option<OwnedFd>> {
 
 /// Returns the control group of a container.
 pub(crate) fn cgroup_of(spec: &ContainerSpec) -> Cgroup {
-    Cgroup::at(&format!("{}/{}", spec.cgroup_parent, spec.id))
+    Cgroup::below(&spec.cgroup_above, &format!("{}/{}", spec.cgroup_parent, spec.id))
 }

@@ -170,7 +170,7 @@ fn remove_groups(spec: &ContainerSpec) {
     // What is not empty stays.
     drop(cgroup_of(spec).remove());
     if !spec.cgroup_parent.contains('/') {
-        drop(linux::Cgroup::at(&spec.cgroup_parent).remove());
+        drop(linux::Cgroup::below(&spec.cgroup_above, &spec.cgroup_parent).remove());
     }
 }
 

@@ -47,6 +47,8 @@ pub struct ContainerSpec {
     pub resources: Resources,
     /// Name of the control group above the container's own, relative to the hierarchy's root.
     pub cgroup_parent: String,
+    /// Name of somebody's control group above that, in the hierarchies that have it, which bounds the container too; empty for none.
+    pub cgroup_above: String,
     /// Ports of the host that lead to the container.
     pub publish: Vec<PortMapping>,
     /// The container's address, which published ports lead to.

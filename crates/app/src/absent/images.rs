@@ -2,7 +2,7 @@
 
 use super::Flag;
 
-const RESOURCES: &str = "limits for RUN steps are not there; leave it out";
+const CONFINED: &str = "every step is confined as the others are; leave it out";
 const RECORDS: &str = "leave it out: the image has no such attachments";
 const OLD_BUILDER: &str = "only docker's classic builder used it";
 
@@ -11,7 +11,6 @@ pub(super) const BUILD: &[Flag] = &[
     Flag::value("allow", "no step gets more rights than the others; leave it out"),
     Flag::value("attest", RECORDS),
     Flag::value("builder", "there is one builder; leave it out"),
-    Flag::value("cgroup-parent", RESOURCES),
     Flag::switch("compress", "").ignored("the context is read in place"),
     Flag::value("cpu-period", "").ignored(OLD_BUILDER),
     Flag::value("cpu-quota", "").ignored(OLD_BUILDER),
@@ -27,7 +26,7 @@ pub(super) const BUILD: &[Flag] = &[
     Flag::value("provenance", RECORDS),
     Flag::switch("rm", "").ignored("nothing of a step stays but its layer"),
     Flag::value("sbom", RECORDS),
-    Flag::value("security-opt", RESOURCES),
+    Flag::value("security-opt", CONFINED),
     Flag::switch("squash", "").ignored("each step stays a layer"),
 ];
 

@@ -108,6 +108,9 @@ pub(crate) struct BuildArgs {
     /// Size of /dev/shm in RUN steps [default: 64m]
     #[arg(long, value_name = "SIZE")]
     pub(crate) shm_size: Option<String>,
+    /// A control group of this machine that bounds RUN steps, by its path below /sys/fs/cgroup
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cgroup_parent: Option<String>,
     /// A secret for RUN --mount=type=secret: id=ID, and src=FILE or env=NAME
     #[arg(long = "secret", value_name = "SECRET")]
     pub(crate) secrets: Vec<String>,

@@ -17,6 +17,7 @@ use shipway_build::{
     BuildNetwork, BuildRequest, Built, ContextSource, Debugger, NamedContext, ProcessLimit, Stop,
 };
 use shipway_distribution::Progress;
+use shipway_linux::Cgroup;
 use shipway_oci::{MediaType, Platform, Reference};
 
 use crate::archive::LayoutImage;
@@ -281,6 +282,7 @@ fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<Bu
         hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
         limits: limits(args)?,
         shm_size: limits::shm_size(args.shm_size.as_deref())?,
+        cgroup_parent: args.cgroup_parent.as_deref().map(cgroup_parent).transpose()?,
         network: match args.network {
             BuildNetworkKind::Default => BuildNetwork::Default,
             BuildNetworkKind::None => BuildNetwork::None,
@@ -334,6 +336,23 @@ fn host(text: &str) -> Result<(String, IpAddr), Failure> {
 fn limits(args: &BuildArgs) -> Result<Vec<ProcessLimit>, Failure> {
     let limits = limits::of_processes(&args.ulimits)?.into_iter();
     Ok(limits.map(|limit| ProcessLimit { name: limit.name, soft: limit.soft, hard: limit.hard }).collect())
+}
+
+/// The name of a control group, from the root of the hierarchies; only one that is there bounds anything.
+fn cgroup_parent(text: &str) -> Result<String, Failure> {
+    let name = text.trim_matches('/');
+    let wrong = |why: &str| {
+        let hint = "make it and give it limits before: `mkdir /sys/fs/cgroup/NAME`, or name another";
+        Err(Failure::new(format!("--cgroup-parent `{text}`: {why}"), hint))
+    };
+    let is_plain = |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
+    if name.is_empty() || !Path::new(name).components().all(is_plain) {
+        return wrong("that is no name of a control group");
+    }
+    if !Cgroup::at(name).exists() {
+        return wrong("there is no such control group");
+    }
+    Ok(name.to_owned())
 }
 
 /// `NAME=value`; a name alone is an empty label. Compat: docker.

@@ -545,6 +545,47 @@ fn a_step_is_served_by_keys_that_are_in_no_agent() {
 }
 
 #[test]
+fn a_group_of_this_machine_bounds_the_steps() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let name = format!("shipway-test-parent-{}", std::process::id());
+    let group = shipway_linux::Cgroup::at(&name);
+    group.create(shipway_linux::Limits { pids: Some(40), ..shipway_linux::Limits::default() }).unwrap();
+    machine.dockerfile(
+        "FROM box\nRUN --mount=type=cache,target=/c until test -e /c/done; do sleep 0.05; done\n",
+    );
+    let build = ["build", "-q", "--network", "none", "--cgroup-parent", &format!("/{name}"), "."];
+    let mut building = machine.spawn(machine.command(&build).stdout(Stdio::null()));
+    let entries =
+        |place: &Path| fs_err::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mounts = [Path::new("/sys/fs/cgroup/pids").join(&name), Path::new("/sys/fs/cgroup").join(&name)];
+    let below = format!("shipway-{}", machine.root_id());
+    let members = || {
+        let groups = mounts.iter().flat_map(|mount| entries(&mount.join(&below)));
+        let lists = groups.filter_map(|group| fs_err::read_to_string(group.join("cgroup.procs")).ok());
+        lists.map(|list| list.lines().count()).sum::<usize>()
+    };
+    machine.until("the step is in the group", || members() > 0);
+    let caches = machine.dir.path().join("root/build/caches");
+    fs_err::write(entries(&caches).find(|path| path.is_dir()).unwrap().join("done"), "").unwrap();
+    assert!(building.wait().unwrap().success());
+    machine.until("our own group is gone", || mounts.iter().all(|mount| !mount.join(&below).exists()));
+    assert!(group.exists(), "it is somebody else's");
+    group.remove().unwrap();
+    machine.assert_nothing_is_left();
+    for (name, want) in [
+        ("shipway-no-such", "there is no such control group"),
+        ("../x", "no name of a control group"),
+        ("/", "no name of a control group"),
+    ] {
+        let said = machine.refused(&["build", "--cgroup-parent", name, "."], 1);
+        assert!(said.contains(want) && said.contains("hint: "), "{name}: {said}");
+    }
+}
+
+#[test]
 fn secrets_and_agents_reach_a_step_and_stay_out_of_the_image() {
     if !can_run() {
         return;

@@ -227,6 +227,7 @@ impl Solver<'_> {
             limits: self.request.limits.clone(),
             shm_size: self.request.shm_size,
             platform: run.platform.clone(),
+            cgroup_parent: self.request.cgroup_parent.clone(),
             stop: self.stop.clone(),
         };
         let secrets = self.request.secrets.iter().filter(|secret| mounts.secrets.contains(&secret.id));
