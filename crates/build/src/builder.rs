@@ -97,7 +97,7 @@ impl Builder {
             let message = format!("one or more build arguments were not used: {names}");
             self.progress.event(&Event::Warning { message: &message, span: None, rule: None });
         }
-        let imports = Imports::load(self, &plan.steps[first..]);
+        let imports = Imports::load(self, &plan.steps, first);
         loop {
             let solver = Solver::new(self, request, &plan, &imports);
             match solver.run() {

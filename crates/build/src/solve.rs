@@ -17,12 +17,12 @@ mod stubs;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use shipway_layers::{Layer, LayerId};
+use shipway_layers::{Layer, LayerError, LayerId};
 use shipway_oci::Digest;
 use shipway_store::CachedStep;
 
@@ -89,8 +89,8 @@ pub(crate) struct Solver<'a> {
     rows: Mutex<HashMap<LayerId, Vec<CachedStep>>>,
     /// A layer that a cache should have cannot be had.
     lacks_layer: AtomicBool,
-    /// Number of the last step that is shown.
-    last_id: AtomicUsize,
+    /// Layers whose diff IDs are known.
+    hashed: Mutex<HashMap<LayerId, Layer>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,7 +123,7 @@ impl<'a> Solver<'a> {
             is_debugged: AtomicBool::new(false),
             rows: Mutex::default(),
             lacks_layer: AtomicBool::new(false),
-            last_id: AtomicUsize::new(plan.steps.len()),
+            hashed: Mutex::default(),
         }
     }
 
@@ -134,7 +134,17 @@ impl<'a> Solver<'a> {
 
     /// Returns a number for a step that is in no plan.
     pub(crate) fn next_id(&self) -> usize {
-        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+        self.imports.next_id()
+    }
+
+    /// Returns a layer with its diff ID. One that is equal to another has none recorded, and is hashed once here.
+    fn hashed(&self, id: &LayerId) -> Result<Layer, LayerError> {
+        if let Some(known) = lock(&self.hashed).get(id) {
+            return Ok(known.clone());
+        }
+        let layer = self.builder.layers.diff_id(id)?;
+        lock(&self.hashed).insert(id.clone(), layer.clone());
+        Ok(layer)
     }
 
     /// Does everything and names the image.
@@ -354,7 +364,7 @@ impl<'a> Solver<'a> {
             if self.stop.is_set() {
                 return Err(BuildError::Cancelled);
             }
-            let layer = self.builder.layers.diff_id(id).map_err(fail("hash a layer"))?;
+            let layer = self.hashed(id).map_err(fail("hash a layer"))?;
             // An equal layer was there before: let the cache lead to it, or this one is hashed at every build.
             if layer.id != *id {
                 for row in lock(&self.rows).remove(id).unwrap_or_default() {

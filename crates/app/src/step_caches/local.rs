@@ -230,7 +230,10 @@ fn write(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -> Resu
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let part = path.with_file_name(name);
-    let written = File::create(&part).and_then(|mut file| {
+    // What a program left that was killed and had this number.
+    drop(fs_err::remove_file(&part));
+    let opened = File::options().write(true).create_new(true).open(&part);
+    let written = opened.and_then(|mut file| {
         content(&mut file)?;
         file.flush()?;
         fs_err::rename(&part, path)

@@ -40,7 +40,7 @@ impl Solver<'_> {
 
     fn diff_id_of(&self, layer: &StageLayer) -> Result<DiffId, LayerError> {
         match layer {
-            StageLayer::Here(id) => self.builder.layers.diff_id(id).map(|layer| layer.diff_id),
+            StageLayer::Here(id) => self.hashed(id).map(|layer| layer.diff_id),
             StageLayer::Distant(layer) => Ok(layer.diff_id),
         }
     }
@@ -138,7 +138,7 @@ impl Solver<'_> {
             };
             let form = match (here, layer) {
                 (Some(id), _) => {
-                    let layer = self.builder.layers.diff_id(&id);
+                    let layer = self.hashed(&id);
                     let layer =
                         layer.map_err(|source| BuildError::Layers { action: "hash a layer", source })?;
                     Some((Descriptor::new(MediaType::OCI_LAYER, layer.diff_id.0, layer.size), layer.diff_id))

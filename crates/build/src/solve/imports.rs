@@ -60,6 +60,8 @@ pub(crate) struct Imports {
     caches: Vec<Loaded>,
     layers: Mutex<HashMap<DiffId, Arc<DistantLayer>>>,
     lost: Mutex<HashSet<DiffId>>,
+    /// Number of the last step that is shown, also where a build begins again.
+    last_id: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -70,8 +72,9 @@ struct Loaded {
 }
 
 impl Imports {
-    /// Reads the documents of all caches; `steps` are how that is shown. One that cannot be read is left out.
-    pub(crate) fn load(builder: &Builder, steps: &[StepInfo]) -> Self {
+    /// Reads the documents of all caches; the last of the plan's steps, from `first` on, are how that is shown. One that cannot be read
+    /// is left out.
+    pub(crate) fn load(builder: &Builder, steps: &[StepInfo], first: usize) -> Self {
         let load = |(source, step): (&Arc<dyn CacheSource>, &StepInfo)| {
             let start = Instant::now();
             builder.progress.event(&Event::Started { step });
@@ -92,7 +95,7 @@ impl Imports {
                 }
             }
         };
-        let sources = builder.cache_sources.iter().zip(steps);
+        let sources = builder.cache_sources.iter().zip(&steps[first..]);
         let caches = std::thread::scope(|scope| {
             let threads: Vec<_> = sources.map(|one| scope.spawn(move || load(one))).collect();
             let joined = threads.into_iter().map(|thread| thread.join());
@@ -100,7 +103,12 @@ impl Imports {
                 .filter_map(|loaded| loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         });
-        Self { caches, ..Self::default() }
+        Self { caches, last_id: AtomicUsize::new(steps.len()), ..Self::default() }
+    }
+
+    /// Returns a number for a step that is in no plan.
+    pub(super) fn next_id(&self) -> usize {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Returns a step whose layer may still be had.
