@@ -48,38 +48,38 @@ struct Recorded {
     chain: Vec<DiffId>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// A document as it is written.
+#[derive(Debug, Serialize)]
 struct Document {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     layers: Vec<Layer>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     records: Vec<Record>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 struct Layer {
     blob: Digest,
     /// Place of the layer below, -1 if there is none.
     parent: i64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 struct Record {
     digest: Digest,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     inputs: Vec<Vec<Link>>,
-    #[serde(default, rename = "layers", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "layers", skip_serializing_if = "Vec::is_empty")]
     results: Vec<Shown>,
-    #[serde(default, rename = "shipway", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "shipway", skip_serializing_if = "Option::is_none")]
     step: Option<Step>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 struct Link {
     link: usize,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown {
     layer: usize,
@@ -94,26 +94,43 @@ struct Step {
     diff_id: Option<DiffId>,
 }
 
+/// What is read of a document: the rest is for others.
+#[derive(Debug, Deserialize)]
+struct Found {
+    #[serde(default)]
+    records: Vec<FoundRecord>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FoundRecord {
+    /// Of any algorithm where it is not ours.
+    #[serde(default)]
+    digest: String,
+    #[serde(default, rename = "shipway")]
+    step: Option<Step>,
+}
+
 impl StepRecord {
     /// Reads those that a cache's document has; records of others are left out.
     pub fn parse(document: &[u8]) -> Result<Vec<Self>, serde_json::Error> {
-        let document: Document = parse_json(document)?;
-        Ok(document.records.into_iter().filter_map(Record::known).collect())
+        let found: Found = parse_json(document)?;
+        Ok(found.records.into_iter().filter_map(FoundRecord::known).collect())
     }
 
     /// Reads those that the config of an image has, from the text in [`INLINE_CACHE`]; the error says what is wrong with it.
     pub fn parse_inline(text: &str) -> Result<Vec<Self>, String> {
         let bytes = STANDARD.decode(text).map_err(|error| error.to_string())?;
-        let records: Vec<Record> = parse_json(&bytes).map_err(|error| error.to_string())?;
-        Ok(records.into_iter().filter_map(Record::known).collect())
+        let records: Vec<FoundRecord> = parse_json(&bytes).map_err(|error| error.to_string())?;
+        Ok(records.into_iter().filter_map(FoundRecord::known).collect())
     }
 }
 
-impl Record {
+impl FoundRecord {
     fn known(self) -> Option<StepRecord> {
         let Step { state, created, diff_id } = self.step?;
         // It goes into configs of images.
-        is_rfc3339(&created).then_some(StepRecord { key: self.digest, state, created, diff_id })
+        let key = self.digest.parse().ok()?;
+        is_rfc3339(&created).then_some(StepRecord { key, state, created, diff_id })
     }
 }
 
@@ -273,8 +290,8 @@ mod tests {
     fn documents_of_others_have_no_steps_and_damaged_ones_do_no_harm() {
         let zero = format!("sha256:{}", "0".repeat(64));
         let others = json!({
-            "layers": [{ "blob": zero, "parent": -1, "annotations": { "mediaType": "x", "createdAt": "" } }],
-            "records": [{ "digest": zero, "chains": [{ "layers": [0], "createdAt": "" }], "inputs": [[{ "selector": "s", "link": 0 }]] }],
+            "layers": [{ "blob": "sha512:x", "annotations": { "mediaType": "x", "createdAt": "" } }],
+            "records": [{ "digest": "random:x" }, { "digest": zero, "chains": [{ "layers": [0], "createdAt": "" }], "inputs": [[{ "selector": "s", "link": 0 }]] }],
         });
         assert_eq!(StepRecord::parse(others.to_string().as_bytes()).unwrap(), []);
         assert_eq!(StepRecord::parse(b"{}").unwrap(), []);

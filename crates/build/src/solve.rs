@@ -11,6 +11,7 @@ mod exports;
 mod fetches;
 mod imports;
 mod leaks;
+mod permits;
 mod runs;
 mod steps;
 mod stubs;
@@ -33,6 +34,7 @@ use crate::plan::{Action, Origin, Plan, PlannedStage};
 use crate::progress::{StepInfo, StepKind};
 use crate::request::Stop;
 use crate::{BuildError, BuildRequest, Builder, Built, Event, Problem};
+use permits::Permits;
 
 pub(crate) use imports::{Imports, Stacked, StageLayer};
 pub(crate) use steps::StoredResult;
@@ -106,7 +108,6 @@ impl<'a> Solver<'a> {
         plan: &'a Plan,
         imports: &'a Imports,
     ) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             builder,
             request,
@@ -117,7 +118,7 @@ impl<'a> Solver<'a> {
             context_error: Mutex::default(),
             outcomes: Mutex::new(vec![None; plan.stages.len()]),
             changed: Condvar::new(),
-            permits: Permits { all: cores, free: Mutex::new(cores), freed: Condvar::new() },
+            permits: Permits::of_cores(),
             first_error: Mutex::default(),
             counts: Mutex::default(),
             is_debugged: AtomicBool::new(false),
@@ -387,38 +388,5 @@ impl<'a> Solver<'a> {
             steps: counts.steps,
             cached_steps: counts.cached,
         })
-    }
-}
-
-/// At most as many steps work at once as there are cores.
-struct Permits {
-    all: usize,
-    free: Mutex<usize>,
-    freed: Condvar,
-}
-
-impl Permits {
-    fn take(&self) -> Permit<'_> {
-        let mut free = lock(&self.free);
-        while *free == 0 {
-            free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
-        }
-        *free -= 1;
-        Permit(self)
-    }
-
-    /// Waits until nobody works but the caller, for at most `limit`.
-    fn wait_alone(&self, limit: Duration) {
-        let others = |free: &mut usize| *free + 1 < self.all;
-        drop(self.freed.wait_timeout_while(lock(&self.free), limit, others));
-    }
-}
-
-struct Permit<'a>(&'a Permits);
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.freed.notify_all();
     }
 }

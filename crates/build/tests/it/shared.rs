@@ -155,19 +155,26 @@ fn another_machine_does_nothing_again_and_fetches_only_what_is_in_the_image() {
     if !require(&[Need::Root, Need::Overlay]) {
         return;
     }
-    for (mode, layers) in [(CacheMode::Max, 7), (CacheMode::Min, 4)] {
+    for (mode, layers, epoch) in
+        [(CacheMode::Max, 7, ""), (CacheMode::Min, 4, ""), (CacheMode::Max, 7, "1700000000")]
+    {
+        let build_args = vec![("SOURCE_DATE_EPOCH".to_owned(), epoch.to_owned())];
+        let request =
+            |bench: &Bench| BuildRequest { build_args: build_args.clone(), ..bench.request(STAGES) };
         let (one, other, shelf) = (machine(), machine(), Arc::new(Shelf::default()));
-        let built = fill(&one, &shelf, mode, &one.request(STAGES));
+        let built = fill(&one, &shelf, mode, &request(&one));
         assert_eq!(one.log.lines("OUTPUT shelved").len(), 1);
         assert_eq!(shelf.layers.lock().unwrap().len(), layers, "{mode:?}");
-        let again = take(&other, &shelf, &other.request(STAGES));
+        let again = take(&other, &shelf, &request(&other));
         assert_eq!((again.image_id, again.manifest), (built.image_id, built.manifest), "{mode:?}");
         assert_eq!((again.cached_steps, runs(&other)), (again.steps, 0), "{mode:?}");
         assert_eq!(shelf.fetched.load(Ordering::SeqCst), 4, "{mode:?}");
         assert_eq!(other.listing(&again), one.listing(&built));
         assert_eq!(other.log.lines("WARNING"), [""; 0]);
         // And knows the steps from now on.
-        let third = other.build("FROM debian\nWORKDIR /app\n").unwrap();
+        let third =
+            BuildRequest { build_args: build_args.clone(), ..other.request("FROM debian\nWORKDIR /app\n") };
+        let third = other.run(&third).unwrap();
         assert_eq!(third.cached_steps, third.steps);
         other.assert_nothing_left();
     }
