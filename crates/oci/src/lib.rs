@@ -8,6 +8,7 @@
 //! spec v1.3 for the fields that Docker adds, and `distribution/reference` for names.
 #![forbid(unsafe_code)]
 
+mod attestation;
 mod chain;
 mod config;
 mod descriptor;
@@ -17,8 +18,10 @@ mod json;
 mod manifest;
 mod media_type;
 mod platform;
+mod purl;
 mod reference;
 
+pub use attestation::{Attested, Statement, Subject, is_attestation, is_only_of};
 pub use chain::{ChainId, DiffId, chain_id};
 pub use config::{ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, RootFs};
 pub use descriptor::Descriptor;
@@ -28,4 +31,5 @@ pub use json::parse_json;
 pub use manifest::{Index, Manifest};
 pub use media_type::MediaType;
 pub use platform::{ParsePlatformError, Platform};
+pub use purl::{PackageUrl, image_purl};
 pub use reference::{ParseReferenceError, Reference};

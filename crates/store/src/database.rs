@@ -14,12 +14,15 @@ use crate::atomic::atomic_write;
 use crate::{StoreError, reserve};
 
 /// Version of the tables: each step of [`STEPS`] makes the next one.
-const SCHEMA: i64 = 5;
+const SCHEMA: i64 = 6;
 
 /// The write-ahead log is written back into the tables at this length: one megabyte.
 const LOG_PAGES: i64 = 256;
 
-const STEPS: [&str; 5] = [TABLES, CONTAINERS, REGISTRIES, HOSTED, CACHED];
+const STEPS: [&str; 6] = [TABLES, CONTAINERS, REGISTRIES, HOSTED, CACHED, INDEXES];
+
+/// Version 6: names of indexes that hold what is attested of an image.
+const INDEXES: &str = "ALTER TABLE images ADD COLUMN index_digest TEXT;";
 
 /// Version 5: when a manifest of another registry was asked for last; what only readers of the store know.
 const CACHED: &str = "

@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use shipway_oci::Digest;
+use shipway_oci::{Digest, Index, is_attestation, parse_json};
 
+use crate::images::DOCUMENT_LIMIT;
 use crate::{LayerId, Store, StoreError};
 
 /// What a collection removed.
@@ -182,6 +183,9 @@ impl Store {
         for image in self.images()? {
             needed.blobs.insert(image.manifest.hex());
             needed.blobs.insert(image.image_id.hex());
+            if let Some(index) = image.index {
+                self.need_index(&index, &mut needed);
+            }
             let manifest = self.manifest(&image.manifest)?;
             needed.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.hex()));
             let config = self.config(&image.image_id)?;
@@ -189,6 +193,9 @@ impl Store {
         }
         for (digest, manifest) in self.digests_of_images()? {
             needed.blobs.extend([digest.hex(), manifest.hex()]);
+            if digest != manifest {
+                self.need_index(&digest, &mut needed);
+            }
             // A manifest that only a registry's index needs names blobs that a push of it would want.
             if let Ok(manifest) = self.manifest(&manifest) {
                 needed.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.hex()));
@@ -202,6 +209,20 @@ impl Store {
                 .extend(self.snapshot_parents(&id)?.unwrap_or_default().iter().map(ToString::to_string));
         }
         Ok(needed)
+    }
+
+    /// An index needs what it says is attested of its images, as far as that is here.
+    fn need_index(&self, index: &Digest, needed: &mut Needed) {
+        needed.blobs.insert(index.hex());
+        let Ok(bytes) = self.read_blob(index, DOCUMENT_LIMIT) else { return };
+        let Ok(index) = parse_json::<Index>(&bytes) else { return };
+        for listed in index.manifests.iter().filter(|listed| is_attestation(listed)) {
+            needed.blobs.insert(listed.digest.hex());
+            if let Ok(manifest) = self.manifest(&listed.digest) {
+                needed.blobs.insert(manifest.config.digest.hex());
+                needed.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.hex()));
+            }
+        }
     }
 
     /// Returns what is in a directory and not known.
@@ -248,8 +269,8 @@ fn remove(path: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CachedStep, LayerNotes, LayerRow};
-    use shipway_oci::{Descriptor, DiffId, ImageConfig, Manifest, RootFs};
+    use crate::{CachedStep, Found, LayerNotes, LayerRow};
+    use shipway_oci::{Attested, Descriptor, DiffId, ImageConfig, Manifest, MediaType, RootFs, Statement};
 
     fn layer(store: &Store, content: &str) -> (LayerId, DiffId) {
         let id = LayerId::unique(1);
@@ -307,6 +328,37 @@ mod tests {
         store.cache_prune(i64::MAX).unwrap();
         let freed = store.gc(0).unwrap().unwrap();
         assert_eq!((freed.blobs, freed.layers), (2, 2));
+    }
+
+    #[test]
+    fn what_is_attested_of_an_image_stays_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (_, in_use) = layer(&store, "layer");
+        let (manifest, id) = image(&store, in_use);
+        let size = fs_err::metadata(store.blob_path(&manifest)).unwrap().len();
+        let said = Statement::new(Statement::SPDX, "a list".into(), &[], &manifest);
+        let described = Descriptor::new(MediaType::OCI_MANIFEST, manifest, size);
+        let attested = Attested::new(described, &[said], <_>::default());
+        let index = store.put_attested(&attested).unwrap();
+        let image = Found { index: Some(index), ..Found::new(id, manifest) };
+        let [first, second] = ["web:1", "web:2"].map(|name| name.parse().unwrap());
+        store.tag_found(&first, &image, 1).unwrap();
+
+        assert_eq!(store.gc(0).unwrap().unwrap().blobs, 0);
+        let found = store.resolve("web:1").unwrap();
+        assert_eq!((found.index, store.attested(&found).unwrap()), (Some(index), attested));
+        assert_eq!(store.resolve(&format!("web@{index}")).unwrap().image_id, id);
+        assert_eq!(store.resolve(&index.to_string()).unwrap().image_id, id);
+
+        // The name moves on, and the image keeps what is said of it.
+        let (other_manifest, other) = self::image(&store, DiffId(Digest::of(b"other")));
+        store.tag_found(&first, &Found::new(other, other_manifest), 2).unwrap();
+        assert_eq!(store.resolve(&id.to_string()).unwrap().index, Some(index));
+        store.tag(&second, manifest, id, 3).unwrap();
+        assert_eq!(store.resolve("web:2").unwrap().index, None);
+        assert_eq!(store.gc(0).unwrap().unwrap().blobs, 4, "index, manifest, config, statement");
+        assert_eq!(store.attested(&found), None);
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Images and their names.
 
 use rusqlite::params;
-use shipway_oci::{Digest, ImageConfig, Manifest, Reference};
+use shipway_oci::{Attested, Digest, ImageConfig, Manifest, Reference};
 
-use crate::{Store, StoreError};
+use crate::{Found, Store, StoreError};
 
 /// Largest manifest or config that is read. Compat: containerd, distribution and containers/image agree on 4 MiB.
 pub(crate) const DOCUMENT_LIMIT: u64 = 4 << 20;
+
+/// Largest statement of an attestation. Compat: BuildKit, 40 MiB before it is wrapped.
+pub const ATTESTATION_LIMIT: u64 = 48 << 20;
 
 /// One name of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct ImageRecord {
     pub image_id: Digest,
     /// Digest of the manifest.
     pub manifest: Digest,
+    /// Digest of the index that the name stands for, if it is not the manifest itself: one with what is attested of the image.
+    pub index: Option<Digest>,
     /// When the name was given, seconds since the epoch.
     pub named: i64,
 }
@@ -42,22 +47,30 @@ impl Store {
         image_id: Digest,
         now: i64,
     ) -> Result<(), StoreError> {
+        self.tag_found(name, &Found::new(image_id, manifest), now)
+    }
+
+    /// Gives an image a name as [`Store::tag`] does; the index that it was found in goes along.
+    pub fn tag_found(&self, name: &Reference, image: &Found, now: i64) -> Result<(), StoreError> {
         let name = name.to_string();
+        let id = image.image_id.to_string();
         self.write("name an image", |transaction| {
-            let sql = "SELECT image_id, manifest FROM images WHERE name = ?1 AND image_id <> ?2";
-            let before: Vec<(String, String)> = transaction
+            let sql =
+                "SELECT image_id, manifest, index_digest FROM images WHERE name = ?1 AND image_id <> ?2";
+            let before: Vec<(String, String, Option<String>)> = transaction
                 .prepare(sql)?
-                .query_map(params![name, image_id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .query_map(params![name, id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect::<Result<_, _>>()?;
-            let insert =
-                "INSERT OR REPLACE INTO images (name, image_id, manifest, created) VALUES (?1, ?2, ?3, ?4)";
-            transaction.execute(insert, params![name, image_id.to_string(), manifest.to_string(), now])?;
-            transaction.execute("DELETE FROM images WHERE name = ?1", [format!("{UNNAMED}{image_id}")])?;
-            for (old_id, old_manifest) in before {
+            let insert = "INSERT OR REPLACE INTO images (name, image_id, manifest, index_digest, created)
+                          VALUES (?1, ?2, ?3, ?4, ?5)";
+            let index = image.index.map(|digest| digest.to_string());
+            transaction.execute(insert, params![name, id, image.manifest.to_string(), index, now])?;
+            transaction.execute("DELETE FROM images WHERE name = ?1", [format!("{UNNAMED}{id}")])?;
+            for (old_id, old_manifest, old_index) in before {
                 let others = "SELECT count(*) FROM images WHERE image_id = ?1";
                 if transaction.query_row(others, [&old_id], |row| row.get::<_, i64>(0))? == 0 {
-                    transaction
-                        .execute(insert, params![format!("{UNNAMED}{old_id}"), old_id, old_manifest, now])?;
+                    let name = format!("{UNNAMED}{old_id}");
+                    transaction.execute(insert, params![name, old_id, old_manifest, old_index, now])?;
                 }
             }
             Ok(())
@@ -65,12 +78,17 @@ impl Store {
     }
 
     /// Keeps an image that was built without a name.
-    pub fn keep_unnamed(&self, manifest: Digest, image_id: Digest, now: i64) -> Result<(), StoreError> {
+    pub fn keep_unnamed(&self, image: &Found, now: i64) -> Result<(), StoreError> {
+        let id = image.image_id.to_string();
+        let index = image.index.map(|digest| digest.to_string());
         self.write("record an image", |transaction| {
-            let sql = "INSERT INTO images (name, image_id, manifest, created) SELECT ?1, ?2, ?3, ?4
-                       WHERE NOT EXISTS (SELECT 1 FROM images WHERE image_id = ?2)";
-            let values =
-                params![format!("{UNNAMED}{image_id}"), image_id.to_string(), manifest.to_string(), now];
+            let sql = "INSERT INTO images (name, image_id, manifest, index_digest, created)
+                       SELECT ?1, ?2, ?3, ?4, ?5
+                       WHERE NOT EXISTS (SELECT 1 FROM images WHERE image_id = ?2 AND name <> ?1)
+                       ON CONFLICT (name) DO UPDATE
+                       SET manifest = ?3, index_digest = ?4, created = ?5
+                       WHERE manifest <> ?3 OR index_digest IS NOT ?4";
+            let values = params![format!("{UNNAMED}{id}"), id, image.manifest.to_string(), index, now];
             transaction.execute(sql, values).map(drop)
         })
     }
@@ -78,17 +96,19 @@ impl Store {
     /// Returns every name of every image, newest first.
     pub fn images(&self) -> Result<Vec<ImageRecord>, StoreError> {
         self.read("list images", |connection| {
-            let sql = "SELECT name, image_id, manifest, created FROM images ORDER BY created DESC, name";
+            let sql = "SELECT name, image_id, manifest, created, index_digest FROM images
+                       ORDER BY created DESC, name";
             let mut statement = connection.prepare_cached(sql)?;
             let rows = statement.query_map([], |row| {
                 let texts: [String; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
-                Ok((texts, row.get(3)?))
+                Ok((texts, row.get(3)?, row.get::<_, Option<String>>(4)?))
             })?;
             rows.filter_map(|row| match row {
-                Ok(([name, image_id, manifest], named)) => Some(Ok(ImageRecord {
+                Ok(([name, image_id, manifest], named, index)) => Some(Ok(ImageRecord {
                     name: name.parse().ok().filter(|_| !name.starts_with(UNNAMED)),
                     image_id: image_id.parse().ok()?,
                     manifest: manifest.parse().ok()?,
+                    index: index.and_then(|index| index.parse().ok()),
                     named,
                 })),
                 Err(error) => Some(Err(error)),
@@ -140,6 +160,23 @@ impl Store {
     /// Returns a manifest.
     pub fn manifest(&self, digest: &Digest) -> Result<Manifest, StoreError> {
         self.document(digest, "image manifest")
+    }
+
+    /// Returns the index that an image was found in with everything that it lists. `None` if there is none, or not all of it is here.
+    pub fn attested(&self, image: &Found) -> Option<Attested> {
+        let index = self.read_blob(&image.index?, DOCUMENT_LIMIT).ok()?;
+        Attested::read(index, &image.manifest, |listed| {
+            self.read_blob(&listed.digest, ATTESTATION_LIMIT).ok()
+        })
+    }
+
+    /// Stores the documents of an index, the image's own not among them, and returns the digest of the index.
+    pub fn put_attested(&self, attested: &Attested) -> Result<Digest, StoreError> {
+        let mut last = attested.descriptor().digest;
+        for bytes in attested.documents() {
+            last = self.put_blob(bytes)?;
+        }
+        Ok(last)
     }
 
     fn document<T: serde::de::DeserializeOwned>(

@@ -11,8 +11,17 @@ pub struct Found {
     pub image_id: Digest,
     /// Digest of the manifest.
     pub manifest: Digest,
+    /// Digest of the index that it was found in, if it was in one with what is attested of it.
+    pub index: Option<Digest>,
     /// The name, if it was found by one.
     pub name: Option<Reference>,
+}
+
+impl Found {
+    /// An image that is in no index and has no name.
+    pub fn new(image_id: Digest, manifest: Digest) -> Self {
+        Self { image_id, manifest, index: None, name: None }
+    }
 }
 
 impl Store {
@@ -26,7 +35,9 @@ impl Store {
             let by_name = |image: &&ImageRecord| match (&image.name, reference.digest()) {
                 (Some(name), None) => name == reference,
                 // The digest says which image; its names may have moved on.
-                (_, Some(digest)) => image.manifest == digest || image.image_id == digest,
+                (_, Some(digest)) => {
+                    image.manifest == digest || image.image_id == digest || image.index == Some(digest)
+                }
                 (None, None) => false,
             };
             if let Some(image) = images.iter().find(by_name) {
@@ -50,7 +61,10 @@ impl Store {
             return Err(StoreError::NoImage(text.to_owned()));
         }
         let fits = |image: &&ImageRecord| {
-            image.image_id.hex().starts_with(prefix) || (prefix.len() == 64 && image.manifest.hex() == prefix)
+            let whole = |digest: Digest| prefix.len() == 64 && digest.hex() == prefix;
+            image.image_id.hex().starts_with(prefix)
+                || whole(image.manifest)
+                || image.index.is_some_and(whole)
         };
         let mut fitting: Vec<&ImageRecord> = images.iter().filter(fits).collect();
         fitting.sort_by_key(|image| image.image_id);
@@ -67,7 +81,7 @@ impl Store {
 }
 
 fn found(image: &ImageRecord) -> Found {
-    Found { image_id: image.image_id, manifest: image.manifest, name: None }
+    Found { image_id: image.image_id, manifest: image.manifest, index: image.index, name: None }
 }
 
 #[cfg(test)]

@@ -174,6 +174,7 @@ impl Store {
             images.iter().any(|image| image.image_id == image_id).then_some(Found {
                 image_id,
                 manifest,
+                index: Some(*digest).filter(|digest| *digest != manifest),
                 name: None,
             })
         });

@@ -1,0 +1,403 @@
+//! What is attested of an image, beside it in an index.
+//!
+//! Specs: BuildKit, docs/attestations/attestation-storage.md (the form with an image config); in-toto Statement v0.1.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, MediaType, Platform, RootFs, parse_json,
+};
+
+/// Annotation of a descriptor: what it is to another one.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+/// Annotation of a descriptor: which other one.
+const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
+const ATTESTATION_MANIFEST: &str = "attestation-manifest";
+/// Annotation of a layer: what its statement says.
+const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
+const STATEMENT: &str = "application/vnd.in-toto+json";
+const STATEMENT_V01: &str = "https://in-toto.io/Statement/v0.1";
+
+/// Something that is said of artifacts. Spec: in-toto, spec/v0.1.0 Statement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Statement {
+    #[serde(rename = "_type")]
+    kind: String,
+    /// What it is said of.
+    pub subject: Vec<Subject>,
+    /// What kind of thing is said.
+    pub predicate_type: String,
+    /// What is said.
+    pub predicate: Value,
+}
+
+/// An artifact that something is said of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// A package URL, or `_`.
+    pub name: String,
+    /// Hexadecimal digests by algorithm.
+    pub digest: BTreeMap<String, String>,
+}
+
+impl Statement {
+    /// Predicate of a bill of materials.
+    pub const SPDX: &'static str = "https://spdx.dev/Document";
+    /// Predicate of SLSA provenance, version 0.2.
+    pub const PROVENANCE_V02: &'static str = "https://slsa.dev/provenance/v0.2";
+    /// Predicate of SLSA provenance, version 1.
+    pub const PROVENANCE_V1: &'static str = "https://slsa.dev/provenance/v1";
+
+    /// Says something of a manifest under each of its names. Compat: BuildKit, one without a name is `_`.
+    pub fn new(predicate_type: &str, predicate: Value, names: &[String], manifest: &Digest) -> Self {
+        let nameless = ["_".to_owned()];
+        let names = if names.is_empty() { &nameless[..] } else { names };
+        let digest = BTreeMap::from([("sha256".to_owned(), manifest.hex())]);
+        Self {
+            kind: STATEMENT_V01.to_owned(),
+            subject: names
+                .iter()
+                .map(|name| Subject { name: name.clone(), digest: digest.clone() })
+                .collect(),
+            predicate_type: predicate_type.to_owned(),
+            predicate,
+        }
+    }
+}
+
+/// An index of one image and of what is attested of it, with all documents but the image's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attested {
+    /// The index.
+    pub index: Vec<u8>,
+    /// Manifests of attestations, as the index lists them.
+    pub manifests: Vec<(Descriptor, Vec<u8>)>,
+    /// What those manifests need: configs and statements.
+    pub blobs: Vec<(Descriptor, Vec<u8>)>,
+}
+
+/// Returns whether an index lists something as attestations of an image.
+pub fn is_attestation(listed: &Descriptor) -> bool {
+    listed.annotations.get(REFERENCE_TYPE).is_some_and(|kind| kind == ATTESTATION_MANIFEST)
+}
+
+/// Returns whether an index lists nothing but an image and its attestations.
+pub fn is_only_of(index: &Index, image: &Digest) -> bool {
+    let of_it = |listed: &Descriptor| {
+        is_attestation(listed)
+            && listed.annotations.get(REFERENCE_DIGEST).is_some_and(|digest| *digest == image.to_string())
+    };
+    let images = index.manifests.iter().filter(|listed| listed.digest == *image).count();
+    images == 1 && index.manifests.iter().all(|listed| listed.digest == *image || of_it(listed))
+}
+
+impl Attested {
+    /// Puts an image, as an index describes it, and statements about it into an index. Without statements it is alone.
+    pub fn new(image: Descriptor, statements: &[Statement], annotations: BTreeMap<String, String>) -> Self {
+        let mut index = Index {
+            schema_version: 2,
+            media_type: Some(MediaType::new(MediaType::OCI_INDEX)),
+            manifests: Vec::new(),
+            annotations,
+            other: Map::new(),
+        };
+        let target = image.digest;
+        index.manifests.push(image);
+        let (mut manifests, mut blobs) = (Vec::new(), Vec::new());
+        if !statements.is_empty() {
+            let (listed, manifest) = attestation(statements, &target, &mut blobs);
+            index.manifests.push(listed.clone());
+            manifests.push((listed, manifest));
+        }
+        Self { index: to_json(&index), manifests, blobs }
+    }
+
+    /// Reads an index with everything that it lists beside `image`. `None` if it lists other images, or something is not to be had.
+    pub fn read(
+        index: Vec<u8>,
+        image: &Digest,
+        mut read: impl FnMut(&Descriptor) -> Option<Vec<u8>>,
+    ) -> Option<Self> {
+        let parsed: Index = parse_json(&index).ok().filter(|parsed| is_only_of(parsed, image))?;
+        let (mut manifests, mut blobs) = (Vec::new(), Vec::new());
+        for listed in parsed.manifests.into_iter().filter(|listed| listed.digest != *image) {
+            let bytes = read(&listed)?;
+            let manifest: Manifest = parse_json(&bytes).ok()?;
+            for blob in manifest.layers.into_iter().chain([manifest.config]) {
+                let bytes = read(&blob)?;
+                blobs.push((blob, bytes));
+            }
+            manifests.push((listed, bytes));
+        }
+        Some(Self { index, manifests, blobs })
+    }
+
+    /// Returns the same for the same image under another manifest, as it has when its layers are compressed: what is said of the old
+    /// one is said of `image` then. Only its digest and size are taken over.
+    pub fn moved(&self, from: &Digest, image: &Descriptor) -> Self {
+        if *from == image.digest {
+            return self.clone();
+        }
+        let mut renamed = BTreeMap::from([(*from, (image.digest, image.size))]);
+        let mut blobs = Vec::new();
+        // Statements first: configs list them.
+        let is_statement = |blob: &&(Descriptor, Vec<u8>)| blob.0.media_type.as_str() == STATEMENT;
+        for (descriptor, bytes) in self.blobs.iter().filter(is_statement) {
+            let bytes = resubject(bytes, from, &image.digest).unwrap_or_else(|| bytes.clone());
+            blobs.push((note(&mut renamed, descriptor, &bytes), bytes));
+        }
+        for (descriptor, bytes) in self.blobs.iter().filter(|blob| !is_statement(blob)) {
+            let bytes = relist(bytes, &renamed).unwrap_or_else(|| bytes.clone());
+            blobs.push((note(&mut renamed, descriptor, &bytes), bytes));
+        }
+        let point = |listed: &mut Descriptor| {
+            if let Some(of) =
+                listed.annotations.get_mut(REFERENCE_DIGEST).filter(|of| **of == from.to_string())
+            {
+                *of = image.digest.to_string();
+            }
+        };
+        let mut manifests = Vec::new();
+        for (descriptor, bytes) in &self.manifests {
+            let bytes = redirect(bytes, &renamed).unwrap_or_else(|| bytes.clone());
+            let mut descriptor = note(&mut renamed, descriptor, &bytes);
+            point(&mut descriptor);
+            manifests.push((descriptor, bytes));
+        }
+        let mut index = self.index.clone();
+        if let Ok(mut parsed) = parse_json::<Index>(&self.index) {
+            for listed in &mut parsed.manifests {
+                rename(listed, &renamed);
+                point(listed);
+            }
+            index = to_json(&parsed);
+        }
+        Self { index, manifests, blobs }
+    }
+
+    /// Returns the statements about the image, those that can be read.
+    pub fn statements(&self) -> Vec<Statement> {
+        let statements =
+            self.blobs.iter().filter(|(descriptor, _)| descriptor.media_type.as_str() == STATEMENT);
+        statements.filter_map(|(_, bytes)| parse_json(bytes).ok()).collect()
+    }
+
+    /// Returns what the index is in a registry, or in another index.
+    pub fn descriptor(&self) -> Descriptor {
+        let kind = parse_json::<Index>(&self.index).ok().and_then(|index| index.media_type);
+        let kind = kind.unwrap_or_else(|| MediaType::new(MediaType::OCI_INDEX));
+        Descriptor::new(kind.as_str(), Digest::of(&self.index), self.index.len() as u64)
+    }
+
+    /// Returns all documents, each before those that name it.
+    pub fn documents(&self) -> impl Iterator<Item = &[u8]> {
+        let parts = self.blobs.iter().chain(&self.manifests).map(|(_, bytes)| bytes.as_slice());
+        parts.chain([self.index.as_slice()])
+    }
+}
+
+/// Makes a manifest of statements, and adds what it needs to `blobs`.
+fn attestation(
+    statements: &[Statement],
+    image: &Digest,
+    blobs: &mut Vec<(Descriptor, Vec<u8>)>,
+) -> (Descriptor, Vec<u8>) {
+    let mut layers = Vec::new();
+    for statement in statements {
+        let bytes = to_json(statement);
+        let mut layer = Descriptor::new(STATEMENT, Digest::of(&bytes), bytes.len() as u64);
+        layer.annotations.insert(PREDICATE_TYPE.to_owned(), statement.predicate_type.clone());
+        layers.push(layer.clone());
+        blobs.push((layer, bytes));
+    }
+    let nowhere = Platform { os: "unknown".to_owned(), ..Platform::linux("unknown") };
+    let config = ImageConfig {
+        os: nowhere.os.clone(),
+        architecture: nowhere.architecture.clone(),
+        rootfs: RootFs::of_layers(layers.iter().map(|layer| DiffId(layer.digest)).collect()),
+        ..ImageConfig::default()
+    };
+    let config = to_json(&config);
+    let described = Descriptor::new(MediaType::OCI_CONFIG, Digest::of(&config), config.len() as u64);
+    blobs.push((described.clone(), config));
+    let manifest = to_json(&Manifest::new(described, layers));
+    let mut listed = Descriptor::new(MediaType::OCI_MANIFEST, Digest::of(&manifest), manifest.len() as u64);
+    listed.annotations.insert(REFERENCE_TYPE.to_owned(), ATTESTATION_MANIFEST.to_owned());
+    listed.annotations.insert(REFERENCE_DIGEST.to_owned(), image.to_string());
+    listed.platform = Some(nowhere);
+    (listed, manifest)
+}
+
+/// New digests and sizes by the old digests.
+type Renamed = BTreeMap<Digest, (Digest, u64)>;
+
+fn note(renamed: &mut Renamed, descriptor: &Descriptor, bytes: &[u8]) -> Descriptor {
+    renamed.insert(descriptor.digest, (Digest::of(bytes), bytes.len() as u64));
+    let mut descriptor = descriptor.clone();
+    rename(&mut descriptor, renamed);
+    descriptor
+}
+
+fn rename(descriptor: &mut Descriptor, renamed: &Renamed) {
+    if let Some((digest, size)) = renamed.get(&descriptor.digest) {
+        (descriptor.digest, descriptor.size) = (*digest, *size);
+    }
+}
+
+/// Lets a statement speak of another manifest; `None` if it spoke of something else, or is none.
+fn resubject(bytes: &[u8], from: &Digest, to: &Digest) -> Option<Vec<u8>> {
+    let mut statement: Value = parse_json(bytes).ok()?;
+    let mut is_other = false;
+    for subject in statement.get_mut("subject")?.as_array_mut()? {
+        if let Some(digest) = subject.pointer_mut("/digest/sha256").filter(|digest| **digest == from.hex()) {
+            *digest = json!(to.hex());
+            is_other = true;
+        }
+    }
+    is_other.then(|| to_json(&statement))
+}
+
+/// Lets a config list renamed statements; `None` if it lists none of them.
+fn relist(bytes: &[u8], renamed: &Renamed) -> Option<Vec<u8>> {
+    let mut config: ImageConfig = parse_json(bytes).ok()?;
+    let before = config.rootfs.clone();
+    for diff_id in &mut config.rootfs.diff_ids {
+        if let Some((digest, _)) = renamed.get(&diff_id.0) {
+            diff_id.0 = *digest;
+        }
+    }
+    (config.rootfs != before).then(|| to_json(&config))
+}
+
+/// Lets a manifest name renamed blobs, and a renamed subject.
+fn redirect(bytes: &[u8], renamed: &Renamed) -> Option<Vec<u8>> {
+    let mut manifest: Manifest = parse_json(bytes).ok()?;
+    rename(&mut manifest.config, renamed);
+    manifest.layers.iter_mut().for_each(|layer| rename(layer, renamed));
+    if let Some(subject) = manifest.other.get_mut("subject") {
+        let mut described: Descriptor = serde_json::from_value(subject.clone()).ok()?;
+        rename(&mut described, renamed);
+        *subject = json!(described);
+    }
+    Some(to_json(&manifest))
+}
+
+fn to_json(document: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(document).expect("these documents are always JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(text: &str) -> Descriptor {
+        Descriptor {
+            platform: Some(Platform::linux("amd64")),
+            ..Descriptor::new(MediaType::OCI_MANIFEST, Digest::of(text.as_bytes()), text.len() as u64)
+        }
+    }
+
+    fn attested(image: &Descriptor) -> Attested {
+        let names = ["pkg:docker/web@1".to_owned(), "pkg:docker/web@2".to_owned()];
+        let statements = [
+            Statement::new(
+                Statement::PROVENANCE_V02,
+                json!({ "builder": { "id": "" } }),
+                &names,
+                &image.digest,
+            ),
+            Statement::new(Statement::SPDX, json!({ "SPDXID": "x" }), &[], &image.digest),
+        ];
+        Attested::new(image.clone(), &statements, BTreeMap::from([("a".to_owned(), "b".to_owned())]))
+    }
+
+    /// Everything that the documents name is there, with the digest and size that they say.
+    fn check(attested: &Attested, image: &Descriptor) {
+        let index: Index = parse_json(&attested.index).unwrap();
+        assert_eq!((&index.manifests[0], index.annotations["a"].as_str()), (image, "b"));
+        let [_, listed] = index.manifests.as_slice() else { panic!("{index:?}") };
+        assert_eq!(listed.platform.as_ref().unwrap().to_string(), "unknown/unknown");
+        assert_eq!(listed.annotations[REFERENCE_DIGEST], image.digest.to_string());
+        assert!(is_attestation(listed) && is_only_of(&index, &image.digest));
+        let bytes = &attested.manifests[0].1;
+        assert_eq!((Digest::of(bytes), bytes.len() as u64), (listed.digest, listed.size));
+        let manifest: Manifest = parse_json(bytes).unwrap();
+        let find = |wanted: &Descriptor| {
+            let (_, bytes) = attested.blobs.iter().find(|(known, _)| known == wanted).unwrap();
+            assert_eq!((Digest::of(bytes), bytes.len() as u64), (wanted.digest, wanted.size));
+            bytes
+        };
+        let config: ImageConfig = parse_json(find(&manifest.config)).unwrap();
+        assert_eq!(config.os, "unknown");
+        for (layer, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
+            let statement: Statement = parse_json(find(layer)).unwrap();
+            assert_eq!(
+                (layer.annotations[PREDICATE_TYPE].as_str(), diff_id.0),
+                (statement.predicate_type.as_str(), layer.digest)
+            );
+            assert!(statement.subject.iter().all(|subject| subject.digest["sha256"] == image.digest.hex()));
+        }
+        assert_eq!(manifest.layers.len(), config.rootfs.diff_ids.len());
+    }
+
+    #[test]
+    fn an_index_names_an_image_and_what_is_said_of_it() {
+        let image = image("manifest");
+        let attested = attested(&image);
+        check(&attested, &image);
+        let names: Vec<_> =
+            attested.statements().iter().flat_map(|said| said.subject.clone()).map(|of| of.name).collect();
+        assert_eq!(names, ["pkg:docker/web@1", "pkg:docker/web@2", "_"]);
+    }
+
+    #[test]
+    fn what_is_said_goes_with_the_image_to_another_manifest() {
+        let (old, new) = (image("plain"), image("compressed"));
+        let moved = attested(&old).moved(&old.digest, &new);
+        check(&moved, &new);
+        assert_eq!(moved, attested(&new), "as if it had been said of that");
+        assert_eq!(attested(&old).moved(&old.digest, &old), attested(&old));
+    }
+
+    #[test]
+    fn an_index_is_whole_or_not_there() {
+        let image = image("manifest");
+        let attested = attested(&image);
+        let all: BTreeMap<Digest, &[u8]> =
+            attested.documents().map(|bytes| (Digest::of(bytes), bytes)).collect();
+        let read = |wanted: &Descriptor| all.get(&wanted.digest).map(|bytes| bytes.to_vec());
+        let again = Attested::read(attested.index.clone(), &image.digest, read).unwrap();
+        assert_eq!((again.index == attested.index, again.manifests == attested.manifests), (true, true));
+        assert_eq!(again.blobs.len(), attested.blobs.len());
+        for (name, missing) in [("manifest", &attested.manifests[0].0), ("statement", &attested.blobs[0].0)] {
+            let read = |wanted: &Descriptor| (wanted != missing).then(|| read(wanted)).flatten();
+            assert_eq!(Attested::read(attested.index.clone(), &image.digest, read), None, "case {name}");
+        }
+        let other = Digest::of(b"other");
+        assert_eq!(Attested::read(attested.index.clone(), &other, read), None);
+        let mut index: Index = parse_json(&attested.index).unwrap();
+        index.manifests.push(Descriptor { digest: other, ..image.clone() });
+        assert_eq!(Attested::read(to_json(&index), &image.digest, read), None, "another image is not here");
+        assert_eq!(Attested::read(b"{}".to_vec(), &image.digest, read), None);
+    }
+
+    #[test]
+    fn attestations_as_artifacts_are_moved_too() {
+        let (old, new) = (image("plain"), image("compressed"));
+        let mut attested = attested(&old);
+        let mut manifest: Manifest = parse_json(&attested.manifests[0].1).unwrap();
+        manifest.other.insert("subject".to_owned(), json!(Descriptor { platform: None, ..old.clone() }));
+        manifest.config = Descriptor::new("application/vnd.oci.empty.v1+json", Digest::of(b"{}"), 2);
+        attested.blobs.retain(|(blob, _)| blob.media_type.as_str() == STATEMENT);
+        attested.blobs.push((manifest.config.clone(), b"{}".to_vec()));
+        attested.manifests[0].1 = to_json(&manifest);
+        let moved = attested.moved(&old.digest, &new);
+        let manifest: Value = parse_json(&moved.manifests[0].1).unwrap();
+        assert_eq!(manifest["subject"]["digest"], new.digest.to_string());
+        assert_eq!(manifest["config"]["size"], 2);
+    }
+}
