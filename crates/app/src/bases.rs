@@ -113,6 +113,29 @@ impl LocalImages {
         }
         Ok(None)
     }
+
+    /// Returns what a name stands for: what its registry says, else the image as it is here.
+    fn digest(&self, reference: &Reference, image_id: &Digest) -> Result<Digest, SeamError> {
+        if let Some(digest) = reference.digest() {
+            return Ok(digest);
+        }
+        let store = &self.engine.store;
+        let known = store.digests(image_id).map_err(SeamError::new)?;
+        let of_name = known.iter().rev().find(|known| known.repository == reference.name());
+        if let Some(known) = of_name {
+            return Ok(known.digest);
+        }
+        let found = store.resolve(&image_id.to_string()).map_err(SeamError::new)?;
+        Ok(found.index.unwrap_or(found.manifest))
+    }
+}
+
+impl LocalImages {
+    fn base(&self, image_id: Digest, digest: Digest) -> Result<BaseImage, SeamError> {
+        let config = self.engine.store.config(&image_id).map_err(SeamError::new)?;
+        let layers = self.engine.layers.resolve(&config.rootfs.diff_ids).map_err(SeamError::new)?;
+        Ok(BaseImage { image_id, digest, config, layers })
+    }
 }
 
 impl BaseImages for LocalImages {
@@ -132,14 +155,11 @@ impl BaseImages for LocalImages {
             }
             (None, _) => self.pull(reference, platform)?,
         };
-        self.loaded(&image_id)
+        self.base(image_id, self.digest(reference, &image_id)?)
     }
 
     fn loaded(&self, image_id: &Digest) -> Result<BaseImage, SeamError> {
-        let store = &self.engine.store;
-        let config = store.config(image_id).map_err(SeamError::new)?;
-        let layers = self.engine.layers.resolve(&config.rootfs.diff_ids).map_err(SeamError::new)?;
-        Ok(BaseImage { image_id: *image_id, config, layers })
+        self.base(*image_id, *image_id)
     }
 }
 

@@ -3,10 +3,11 @@
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use shipway_build::{MAX_DOCKERFILE, Stop, is_tar_header};
+use shipway_build::{MAX_DOCKERFILE, Material, Stop, is_tar_header};
 use shipway_fetch::{Client, Request};
 use shipway_layers::{Budget, LayerStore as _, Snapshot, decompress, unpack};
 use shipway_linux::Root;
+use shipway_oci::Hashing;
 
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -26,6 +27,8 @@ pub(crate) struct Prepared {
     pub(crate) dockerfile: PathBuf,
     /// The Dockerfile's text, if it is in no file.
     pub(crate) text: Option<Vec<u8>>,
+    /// Where it was fetched from.
+    pub(crate) origin: Option<Material>,
     _files: Option<Snapshot>,
 }
 
@@ -48,9 +51,7 @@ pub(crate) fn prepare(
         address => match git::parse(address, git::Form::Context) {
             Some(parsed) => of_repository(engine, parsed, file, stop)?,
             None if address.starts_with("http://") || address.starts_with("https://") => {
-                let client = Client::from_environment()?;
-                let body = client.open(&Request::get(address, ARCHIVE))?.into_body();
-                of_stream(engine, Box::new(body), address, file)?
+                of_archive(engine, address, file)?
             }
             None if address.contains("://") => {
                 return Err(Failure::new(
@@ -68,6 +69,18 @@ pub(crate) fn prepare(
     Ok(prepared)
 }
 
+fn of_archive(engine: &Engine, address: &str, file: Option<&Path>) -> Result<Prepared, Failure> {
+    let client = Client::from_environment()?;
+    let mut body = Hashing::new(client.open(&Request::get(address, ARCHIVE))?.into_body());
+    let mut prepared = of_stream(engine, Box::new(&mut body), address, file)?;
+    // What is behind the end of an archive belongs to its digest.
+    std::io::copy(&mut body, &mut std::io::sink()).map_err(|error| {
+        Failure::new(format!("could not read {address} to its end: {error}"), "fetch it again")
+    })?;
+    prepared.origin = Some(Material::at(address, "sha256", body.digest().hex()));
+    Ok(prepared)
+}
+
 fn of_directory(context: &Path, file: Option<&Path>) -> Result<Prepared, Failure> {
     if !context.is_dir() {
         return Err(Failure::new(
@@ -76,13 +89,13 @@ fn of_directory(context: &Path, file: Option<&Path>) -> Result<Prepared, Failure
         ));
     }
     let dockerfile = file.map_or_else(|| context.join("Dockerfile"), Path::to_owned);
-    Ok(Prepared { context: context.to_owned(), dockerfile, text: None, _files: None })
+    Ok(Prepared { context: context.to_owned(), dockerfile, text: None, origin: None, _files: None })
 }
 
 /// Reads an archive, or else a Dockerfile with nothing beside it.
 fn of_stream(
     engine: &Engine,
-    mut stream: Box<dyn Read>,
+    mut stream: Box<dyn Read + '_>,
     what: &str,
     file: Option<&Path>,
 ) -> Result<Prepared, Failure> {
@@ -105,6 +118,7 @@ fn of_stream(
             context: files.upper.clone(),
             dockerfile: PathBuf::from("Dockerfile"),
             text: Some(text),
+            origin: None,
             _files: Some(files),
         });
     }
@@ -124,8 +138,11 @@ fn of_repository(
     let address =
         parsed.map_err(|why| Failure::new(why, "write it as `https://HOST/PATH.git#REF:DIRECTORY`"))?;
     let files = place(engine)?;
-    let (top, _commit) = git::fetch(&address, &files.upper, &|| stop.is_set())?;
-    within(top, file, files)
+    let (top, commit) = git::fetch(&address, &files.upper, &|| stop.is_set())?;
+    let mut prepared = within(top, file, files)?;
+    let algorithm = if commit.len() == 40 { "sha1" } else { "sha256" };
+    prepared.origin = Some(Material::at(&address.to_string(), algorithm, commit));
+    Ok(prepared)
 }
 
 /// The Dockerfile of what was fetched is in it, and no link leads it elsewhere.
@@ -143,7 +160,7 @@ fn within(context: PathBuf, file: Option<&Path>, files: Snapshot) -> Result<Prep
             "name the Dockerfile in it: -f PATH",
         ));
     }
-    Ok(Prepared { context, dockerfile, text: None, _files: Some(files) })
+    Ok(Prepared { context, dockerfile, text: None, origin: None, _files: Some(files) })
 }
 
 fn place(engine: &Engine) -> Result<Snapshot, Failure> {

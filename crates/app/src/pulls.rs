@@ -128,7 +128,8 @@ fn pull_from(
     let pulled = bring(registries, engine, reference, platform, progress)?;
     // Compat: docker, a digest in the name wins over a tag.
     let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
-    let named = engine.store.tag(&name, pulled.manifest, pulled.image_id, clock::now());
+    let found = found(&pulled, None);
+    let named = engine.store.tag_found(&name, &found, clock::now());
     named.map_err(PullFailure::Store)?;
     Ok(pulled)
 }
@@ -149,7 +150,11 @@ pub(crate) fn find(engine: &Engine, name: &str, policy: PullPolicy, ui: &mut Ui)
     let pulled = pull(engine, &reference, None, &progress)?;
     ui.note(format!("Digest: {}", pulled.digest));
     ui.note(format!("Status: Downloaded newer image for {}", reference.familiar()));
-    Ok(Found { image_id: pulled.image_id, manifest: pulled.manifest, name: Some(reference) })
+    Ok(found(&pulled, Some(reference)))
+}
+
+fn found(pulled: &Pulled, name: Option<Reference>) -> Found {
+    Found { name, index: pulled.index, ..Found::new(pulled.image_id, pulled.manifest) }
 }
 
 /// `v1: Pulling from library/x`

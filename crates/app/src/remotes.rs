@@ -59,14 +59,13 @@ impl Remotes for Remote {
         into: &Path,
         (keep_git_dir, checksum): (bool, Option<&str>),
         stop: &Stop,
-    ) -> Result<PathBuf, SeamError> {
+    ) -> Result<(PathBuf, String), SeamError> {
         let hint = "write it as `https://HOST/PATH.git#REF:DIRECTORY`";
         let parsed = git::parse(source, git::Form::Source);
         let parsed = parsed.unwrap_or_else(|| Err(format!("`{source}` is no address of a repository")));
         let mut address = parsed.map_err(|why| SeamError::new(RemoteError::new(why, hint)))?;
         address.keep_git_dir |= keep_git_dir;
         address.checksum = checksum.map(str::to_owned).or(address.checksum);
-        let fetched = git::fetch(&address, into, &|| stop.is_set());
-        fetched.map(|(top, _commit)| top).map_err(SeamError::new)
+        git::fetch(&address, into, &|| stop.is_set()).map_err(SeamError::new)
     }
 }

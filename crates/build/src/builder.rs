@@ -12,11 +12,11 @@ use shipway_store::Store;
 use crate::caches::Caches;
 use crate::lint::lint;
 use crate::plan::{Plan, PlannedImage, internal, plan};
-use crate::seams::NoRemotes;
+use crate::seams::{NoInventory, NoRemotes};
 use crate::solve::{Imports, Solver};
 use crate::{
-    BaseImages, BuildError, BuildRequest, Built, CacheSource, CacheTarget, Debugger, Event, Progress,
-    Remotes, StepRunner,
+    BaseImages, BuildError, BuildRequest, Built, CacheSource, CacheTarget, Debugger, Event, Inventory,
+    Progress, Remotes, StepRunner,
 };
 
 /// A larger Dockerfile is refused, in bytes.
@@ -34,6 +34,7 @@ pub struct Builder {
     pub(crate) cache_sources: Vec<Arc<dyn CacheSource>>,
     pub(crate) cache_targets: Vec<Arc<dyn CacheTarget>>,
     pub(crate) debugger: Option<Arc<dyn Debugger>>,
+    pub(crate) inventory: Arc<dyn Inventory>,
 }
 
 impl fmt::Debug for Builder {
@@ -51,9 +52,18 @@ impl Builder {
         bases: Arc<dyn BaseImages>,
         progress: Arc<dyn Progress>,
     ) -> Self {
-        let remotes = Arc::new(NoRemotes);
-        let (cache_sources, cache_targets) = (Vec::new(), Vec::new());
-        Self { store, layers, runner, bases, progress, remotes, cache_sources, cache_targets, debugger: None }
+        Self {
+            store,
+            layers,
+            runner,
+            bases,
+            progress,
+            remotes: Arc::new(NoRemotes),
+            inventory: Arc::new(NoInventory),
+            cache_sources: Vec::new(),
+            cache_targets: Vec::new(),
+            debugger: None,
+        }
     }
 
     /// Lets ADD fetch what it names by an address.
@@ -72,6 +82,12 @@ impl Builder {
     #[must_use]
     pub fn with_debugger(self, debugger: Arc<dyn Debugger>) -> Self {
         Self { debugger: Some(debugger), ..self }
+    }
+
+    /// Lets the packages of results be listed.
+    #[must_use]
+    pub fn with_inventory(self, inventory: Arc<dyn Inventory>) -> Self {
+        Self { inventory, ..self }
     }
 
     /// Builds an image and names it. Nothing gets a name unless everything succeeded; finished steps stay in the cache.

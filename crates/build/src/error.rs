@@ -180,6 +180,14 @@ pub enum BuildError {
         #[diagnostic_source]
         source: SeamError,
     },
+    /// The packages of the result cannot be listed.
+    #[error("cannot list the packages in the image")]
+    #[diagnostic(code(build::sbom), help("build without the list: leave --sbom out"))]
+    ListPackages {
+        /// Why not.
+        #[source]
+        source: SeamError,
+    },
     /// The build was asked to stop.
     #[error("the build was cancelled")]
     #[diagnostic(code(build::cancelled))]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use shipway_layers::Layer;
 use shipway_oci::{Descriptor, Digest, HistoryEntry, ImageConfig, Manifest, MediaType, RootFs};
-use shipway_store::StoreError;
+use shipway_store::{Found, StoreError};
 
 use crate::plan::{PlannedStage, internal};
 use crate::progress::StepInfo;
@@ -13,13 +13,21 @@ use crate::solve::{Made, Outcome, Solver};
 use crate::time::{now_seconds, rfc3339};
 use crate::{BuildError, Event};
 
+/// What was written.
+pub(crate) struct Exported {
+    pub(crate) image_id: Digest,
+    /// Its digest and its length.
+    pub(crate) manifest: (Digest, u64),
+    pub(crate) index: Option<(Digest, u64)>,
+}
+
 /// Writes the documents of an image and names it. All its layers have been synced.
 pub(crate) fn export(
     solver: &Solver<'_>,
     stage: &PlannedStage,
     outcome: &Outcome,
     layers: &[Layer],
-) -> Result<(Digest, (Digest, u64)), BuildError> {
+) -> Result<Exported, BuildError> {
     let step = StepInfo {
         inputs: stage.last_step.into_iter().collect(),
         ..internal(solver.next_id(), "exporting to image".to_owned())
@@ -46,7 +54,6 @@ pub(crate) fn export(
     fill_history(&mut config, &outcome.made, solver.plan.epoch);
     config.created = config.history.last().and_then(|entry| entry.created.clone());
 
-    let store = &solver.builder.store;
     let config_bytes = serde_json::to_vec(&config).expect("an image config is always JSON");
     let image_id = put(solver, &config_bytes).map_err(fail("write the image's config"))?;
     let mut manifest = Manifest::new(
@@ -60,24 +67,38 @@ pub(crate) fn export(
     let manifest_bytes = serde_json::to_vec(&manifest).expect("a manifest is always JSON");
     let manifest = put(solver, &manifest_bytes).map_err(fail("write the image's manifest"))?;
     progress.event(&Event::Written { image_id, manifest });
+    let sbom = solver.sbom(stage, outcome, &image_id)?;
+    let described = Descriptor::new(MediaType::OCI_MANIFEST, manifest, manifest_bytes.len() as u64);
+    let attested = solver.attested(stage, outcome, layers, described, sbom);
+    if let Some(attested) = &attested {
+        solver.builder.store.put_attested(attested).map_err(fail("write what is attested of the image"))?;
+    }
+    let index = attested.map(|attested| attested.descriptor()).map(|index| (index.digest, index.size));
     if solver.request.stop.is_set() {
         return Err(BuildError::Cancelled);
     }
+    let image = Found { index: index.map(|(digest, _)| digest), ..Found::new(image_id, manifest) };
+    name(solver, &image)?;
+    progress.event(&Event::Done { step: &step, elapsed: start.elapsed(), key: None });
+    Ok(Exported { image_id, manifest: (manifest, manifest_bytes.len() as u64), index })
+}
+
+/// Gives an image the names that were asked for.
+fn name(solver: &Solver<'_>, image: &Found) -> Result<(), BuildError> {
+    let fail = |action| move |source: StoreError| BuildError::Store { action, source };
+    let store = &solver.builder.store;
     for name in &solver.request.tags {
         // A name that is right already is not written again: that would wait for the disk.
         let known = store.resolve(&name.to_string());
-        if !known.is_ok_and(|found| {
-            found.image_id == image_id && found.manifest == manifest && found.name.is_some()
-        }) {
-            store.tag(name, manifest, image_id, now_seconds()).map_err(fail("name the image"))?;
+        if !known.is_ok_and(|found| Found { name: None, ..found.clone() } == *image && found.name.is_some()) {
+            store.tag_found(name, image, now_seconds()).map_err(fail("name the image"))?;
         }
-        progress.event(&Event::Named { name });
+        solver.builder.progress.event(&Event::Named { name });
     }
     if solver.request.tags.is_empty() {
-        store.keep_unnamed(manifest, image_id, now_seconds()).map_err(fail("record the image"))?;
+        store.keep_unnamed(image, now_seconds()).map_err(fail("record the image"))?;
     }
-    progress.event(&Event::Done { step: &step, elapsed: start.elapsed(), key: None });
-    Ok((image_id, (manifest, manifest_bytes.len() as u64)))
+    Ok(())
 }
 
 /// Stores a document unless it is there.

@@ -15,6 +15,7 @@
 //! Compat: configs and histories are those of BuildKit. Where BuildKit loses or falsifies files, we do not.
 #![forbid(unsafe_code)]
 
+mod attest;
 mod builder;
 mod caches;
 mod context;
@@ -39,6 +40,7 @@ mod summary;
 mod time;
 mod variables;
 
+pub use attest::{Attest, Material, Provenance, SlsaVersion};
 pub use builder::{Builder, MAX_DOCKERFILE, check, parse, read};
 pub use caches::{CacheMount, Caches};
 pub use copy::is_tar_header;
@@ -51,8 +53,8 @@ pub use request::{
     BuildNetwork, BuildRequest, Built, ContextSource, NamedContext, ProcessLimit, Secret, Stop,
 };
 pub use seams::{
-    BaseImage, BaseImages, Debugger, Fetched, MOUNT_STUBS, MountSource, Remotes, RunStep, SshAgent,
-    StepMount, StepRunner, StubKind,
+    BaseImage, BaseImages, Debugger, Fetched, Inventory, InventoryQuestion, MOUNT_STUBS, MountSource,
+    Remotes, RunStep, SshAgent, StepMount, StepRunner, StubKind,
 };
 pub use shipway_dockerfile::{
     Dockerfile, InstructionKind, KnownImage, Mount, MountKind, Rule, Source, Span, Stage, Warning,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use shipway_oci::{Digest, Platform, Reference};
 
-use crate::SshAgent;
+use crate::{Attest, Material, SshAgent};
 
 /// What to build.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,16 @@ pub struct BuildRequest {
     pub no_cache_stages: Vec<String>,
     /// `--annotation`: of the manifest.
     pub annotations: Vec<(String, String)>,
+    /// `--annotation index:…`: of the index, if there is one.
+    pub index_annotations: Vec<(String, String)>,
+    /// `--annotation manifest-descriptor:…`: of what the index says of the manifest.
+    pub descriptor_annotations: Vec<(String, String)>,
+    /// `--attest`: what is attested of the result. With something it is in an index.
+    pub attest: Attest,
+    /// Where the context was fetched from, if not from this machine.
+    pub origin: Option<Material>,
+    /// Where other contexts were fetched from.
+    pub fetched: Vec<Material>,
     /// `--add-host`: names that RUN steps know.
     pub hosts: Vec<(String, IpAddr)>,
     /// `--ulimit`: limits of the processes of RUN steps.
@@ -172,6 +182,8 @@ pub struct Built {
     pub manifest: Digest,
     /// Bytes of that.
     pub manifest_size: u64,
+    /// Digest of the index that lists it with what is attested of it, and bytes of that.
+    pub index: Option<(Digest, u64)>,
     /// The names it got.
     pub tags: Vec<Reference>,
     /// How many steps made or would make a layer, base images included.

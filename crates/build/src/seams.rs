@@ -8,7 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
 use shipway_layers::LayerId;
+use shipway_linux::Root;
 use shipway_oci::{Digest, ImageConfig, Platform, Reference};
 
 use crate::{BuildError, BuildNetwork, ProcessLimit, SeamError, Stop};
@@ -177,15 +179,15 @@ pub trait Remotes: fmt::Debug + Send + Sync {
     /// Fetches a file over HTTP into `into`.
     fn http(&self, url: &str, into: &Path) -> Result<Fetched, SeamError>;
 
-    /// Fetches the files of a repository into `into`, an empty directory, and returns where the wanted ones are: there or below. With
-    /// `keep_git_dir` its history comes too; its commit must begin with `checksum` if that is given.
+    /// Fetches the files of a repository into `into`, an empty directory, and returns where the wanted ones are, there or below, and
+    /// the commit that they are of. With `keep_git_dir` its history comes too; its commit must begin with `checksum` if that is given.
     fn git(
         &self,
         source: &str,
         into: &Path,
         options: (bool, Option<&str>),
         stop: &Stop,
-    ) -> Result<PathBuf, SeamError>;
+    ) -> Result<(PathBuf, String), SeamError>;
 }
 
 /// What a server says of a file.
@@ -223,8 +225,42 @@ impl Remotes for NoRemotes {
         _into: &Path,
         _options: (bool, Option<&str>),
         _stop: &Stop,
-    ) -> Result<PathBuf, SeamError> {
+    ) -> Result<(PathBuf, String), SeamError> {
         Err(SeamError::new(NothingFetched))
+    }
+}
+
+/// Lists what an image is made of.
+pub trait Inventory: fmt::Debug + Send + Sync {
+    /// Returns the packages in the files of an image, as a document of SPDX 2.3.
+    fn spdx(&self, files: &Root, question: &InventoryQuestion<'_>) -> Result<Value, SeamError>;
+}
+
+/// Which image is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct InventoryQuestion<'a> {
+    /// Its names.
+    pub names: &'a [Reference],
+    /// What it is for.
+    pub platform: &'a Platform,
+    /// Digest of its config.
+    pub image_id: Digest,
+    /// When the answer is made, RFC 3339 in seconds; `SOURCE_DATE_EPOCH` if that is set.
+    pub created: &'a str,
+}
+
+/// Nobody lists anything.
+#[derive(Debug)]
+pub(crate) struct NoInventory;
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("packages are not listed here")]
+#[diagnostic(code(build::inventory), help("leave the bill of materials out"))]
+struct NothingListed;
+
+impl Inventory for NoInventory {
+    fn spdx(&self, _files: &Root, _question: &InventoryQuestion<'_>) -> Result<Value, SeamError> {
+        Err(SeamError::new(NothingListed))
     }
 }
 
@@ -242,6 +278,8 @@ pub trait BaseImages: fmt::Debug + Send + Sync {
 pub struct BaseImage {
     /// Digest of its config.
     pub image_id: Digest,
+    /// Digest of what its name stands for: its manifest, or the index that lists it.
+    pub digest: Digest,
     /// Its config.
     pub config: ImageConfig,
     /// Its layers, base first, one for each diff ID.

@@ -27,16 +27,19 @@ use shipway_layers::{Layer, LayerError, LayerId};
 use shipway_oci::Digest;
 use shipway_store::CachedStep;
 
+use crate::attest::Materials;
 use crate::context::Context;
-use crate::export::export;
+use crate::export::{Exported, export};
 use crate::key::KeyBuilder;
 use crate::plan::{Action, Origin, Plan, PlannedStage};
 use crate::progress::{StepInfo, StepKind};
 use crate::request::Stop;
+use crate::time::now;
 use crate::{BuildError, BuildRequest, Builder, Built, Event, Problem};
 use permits::Permits;
 
 pub(crate) use imports::{Imports, Stacked, StageLayer};
+pub(crate) use leaks::star;
 pub(crate) use steps::StoredResult;
 
 /// Takes the lock, also after a thread that held it has panicked: the panic is raised again when the threads join.
@@ -75,6 +78,10 @@ pub(crate) struct Solver<'a> {
     pub(crate) request: &'a BuildRequest,
     pub(crate) plan: &'a Plan,
     pub(crate) imports: &'a Imports,
+    /// Since the epoch.
+    pub(crate) started: Duration,
+    /// What was fetched.
+    pub(crate) materials: Materials,
     /// Set by the request, or by the first stage that fails.
     pub(crate) stop: Stop,
     /// The build context, then those that are named.
@@ -113,6 +120,8 @@ impl<'a> Solver<'a> {
             request,
             plan,
             imports,
+            started: now(),
+            materials: Materials::default(),
             stop: request.stop.child(),
             contexts: (0..=plan.contexts.len()).map(|_| OnceLock::new()).collect(),
             context_error: Mutex::default(),
@@ -378,12 +387,14 @@ impl<'a> Solver<'a> {
         self.builder.layers.sync().map_err(fail("write the layers to disk"))?;
         let counts = *lock(&self.counts);
         let stage = self.plan.stages.last().expect("a plan has its target");
-        let (image_id, (manifest, manifest_size)) = export(self, stage, outcome, &layers)?;
+        let Exported { image_id, manifest: (manifest, manifest_size), index } =
+            export(self, stage, outcome, &layers)?;
         self.export_caches(outcome)?;
         Ok(Built {
             image_id,
             manifest,
             manifest_size,
+            index,
             tags: self.request.tags.clone(),
             steps: counts.steps,
             cached_steps: counts.cached,

@@ -1,5 +1,6 @@
 //! From a name to an image in the store.
 
+mod attestations;
 mod layers;
 
 use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
@@ -33,6 +34,8 @@ pub struct Pulled {
     pub manifest: Digest,
     /// What the name stands for in the registry: the manifest, or the index that lists it.
     pub digest: Digest,
+    /// That index, if it lists only this image and what is attested of it, and all of that is here.
+    pub index: Option<Digest>,
 }
 
 /// Pulls an image for a platform, or for this machine's.
@@ -76,26 +79,27 @@ impl One<'_> {
             let registry = self.reference.registry();
             self.deps.progress.event(&Event::Note(&format!("{registry}: {quota}")));
         }
-        let (document, manifest) = self.choose(named)?;
+        let (document, manifest, index) = self.choose(named)?;
         let config = self.config(&manifest)?;
         self.check_platform(&config)?;
         self.layers(&manifest, &config)?;
         self.put(&document.bytes)?;
+        let index = index.and_then(|index| self.attestations(index, &document.digest));
         let image_id = manifest.config.digest;
         let repository = self.reference.name();
         self.deps
             .store
             .record_digest(&repository, digest, image_id, document.digest)
             .map_err(RegistryError::store)?;
-        Ok(Pulled { image_id, manifest: document.digest, digest })
+        Ok(Pulled { image_id, manifest: document.digest, digest, index })
     }
 
-    /// Returns the manifest that a document is, or the one for the platform that it lists.
-    fn choose(&self, named: Document) -> Result<(Document, Manifest), RegistryError> {
+    /// Returns the manifest that a document is, or the one for the platform that it lists, and itself.
+    fn choose(&self, named: Document) -> Result<(Document, Manifest, Option<Document>), RegistryError> {
         let index = match named.content {
             Content::Manifest(ref manifest) => {
                 let manifest = manifest.clone();
-                return Ok((named, *manifest));
+                return Ok((named, *manifest, None));
             }
             Content::Index(ref index) => index,
         };
@@ -112,7 +116,7 @@ impl One<'_> {
         };
         let manifest = manifest.clone();
         self.put(&named.bytes)?;
-        Ok((document, *manifest))
+        Ok((document, *manifest, Some(named)))
     }
 
     fn config(&self, manifest: &Manifest) -> Result<ImageConfig, RegistryError> {

@@ -1,6 +1,7 @@
 //! From an image in the store, or something else, to a registry.
 
 mod artifact;
+mod attested;
 mod layers;
 
 use shipway_fetch::Method;
@@ -40,7 +41,7 @@ pub struct Pushed {
     pub size: u64,
 }
 
-/// Pushes an image under a name with a tag. Blobs that the registry has are not sent, nor read.
+/// Pushes an image under a name with a tag, in its index if all of that is here. Blobs that the registry has are not sent, nor read.
 pub fn push(deps: Push<'_>, reference: &Reference, image: &Found) -> Result<Pushed, PushError> {
     let pushed = Place::of(deps, reference).and_then(|place| One { place, image }.push());
     pushed.map_err(|source| PushError { reference: reference.familiar(), source })
@@ -88,9 +89,13 @@ impl<'a> Place<'a> {
         upload.run()
     }
 
-    fn put_manifest(&self, bytes: &[u8], kind: &str) -> Result<Digest, RegistryError> {
+    fn tag(&self) -> &str {
+        self.reference.tag().unwrap_or("latest")
+    }
+
+    /// Puts a manifest or an index under a tag, or under its digest.
+    fn put_manifest(&self, bytes: &[u8], kind: &str, tag: &str) -> Result<Digest, RegistryError> {
         let registry = &self.repository.registry;
-        let tag = self.reference.tag().unwrap_or("latest");
         let url = registry.url(&format!("{}/manifests/{tag}", self.repository.path));
         let ask = Ask::new(Method::Put, &url, &self.scope).header("content-type", kind);
         let response = registry.ask(&ask, bytes)?;
@@ -121,12 +126,13 @@ impl One<'_> {
         let read = |digest| store.read_blob(digest, crate::documents::DOCUMENT_LIMIT);
         let manifest = store.manifest(&self.image.manifest).map_err(RegistryError::store)?;
         let config = store.config(&self.image.image_id).map_err(RegistryError::store)?;
-        let there = if self.give(&manifest, &config)? {
-            manifest.layers.clone()
-        } else {
-            let there = self.send_layers(&manifest, &config.rootfs.diff_ids)?;
-            self.place.send_bytes(&read(&self.image.image_id).map_err(RegistryError::store)?)?;
-            there
+        let there = match self.give(&manifest, &config)? {
+            Some(there) => there,
+            None => {
+                let there = self.send_layers(&manifest, &config.rootfs.diff_ids)?;
+                self.place.send_bytes(&read(&self.image.image_id).map_err(RegistryError::store)?)?;
+                there
+            }
         };
         let bytes = if there == manifest.layers {
             read(&self.image.manifest).map_err(RegistryError::store)?
@@ -135,12 +141,18 @@ impl One<'_> {
             serde_json::to_vec(&changed).expect("a manifest is always JSON")
         };
         let kind = manifest.media_type.as_ref().map_or(MediaType::OCI_MANIFEST, MediaType::as_str);
-        let digest = self.place.put_manifest(&bytes, kind)?;
+        let image = Descriptor::new(kind, Digest::of(&bytes), bytes.len() as u64);
+        let pushed = match self.attested(&image) {
+            Some(attested) => self.put_index(&attested, (&image, &bytes))?,
+            None => {
+                Pushed { digest: self.place.put_manifest(&bytes, kind, self.place.tag())?, size: image.size }
+            }
+        };
         store.put_blob(&bytes).map_err(RegistryError::store)?;
         store
-            .record_digest(&self.place.reference.name(), digest, self.image.image_id, digest)
+            .record_digest(&self.place.reference.name(), pushed.digest, self.image.image_id, image.digest)
             .map_err(RegistryError::store)?;
-        Ok(Pushed { digest, size: bytes.len() as u64 })
+        Ok(pushed)
     }
 
     fn send_layers(
@@ -160,21 +172,27 @@ impl One<'_> {
     }
 
     /// Has a registry on this machine take everything from the store, if it is the one that we use too: no bytes are sent. Returns
-    /// whether it has.
-    fn give(&self, manifest: &Manifest, config: &ImageConfig) -> Result<bool, RegistryError> {
+    /// what the layers are there if it has.
+    fn give(
+        &self,
+        manifest: &Manifest,
+        config: &ImageConfig,
+    ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
         let registry = &self.place.repository.registry;
         if !is_loopback(registry.inner.host.endpoint.host()) {
-            return Ok(false);
+            return Ok(None);
         }
         let base = registry.url("");
         let response = registry.ask(&Ask::new(Method::Head, &base, &self.place.scope), &[])?;
         if !response.header("server").is_some_and(|server| server.starts_with("shipway/")) {
-            return Ok(false);
+            return Ok(None);
         }
-        let layers = manifest.layers.iter().map(|layer| layer.digest);
-        for digest in [self.image.image_id].into_iter().chain(layers) {
+        let layers = manifest.layers.iter().zip(&config.rootfs.diff_ids);
+        let there: Vec<Descriptor> =
+            layers.map(|(layer, diff_id)| self.repeatable(layer, *diff_id)).collect::<Result<_, _>>()?;
+        for digest in [self.image.image_id].into_iter().chain(there.iter().map(|layer| layer.digest)) {
             if !self.place.repository.mount_own(self.place.deps.store, &digest, &self.place.scope)? {
-                return Ok(false);
+                return Ok(None);
             }
         }
         let diff_ids: Vec<Digest> = config.rootfs.diff_ids.iter().map(|diff_id| diff_id.0).collect();
@@ -182,7 +200,19 @@ impl One<'_> {
         for digest in &diff_ids {
             self.place.deps.progress.event(&Event::Layer { digest, state: LayerState::Exists });
         }
-        Ok(true)
+        Ok(Some(there))
+    }
+
+    /// Returns a form of a layer whose bytes can be had: of a layer that came from elsewhere only the archive that it came as has them.
+    fn repeatable(&self, layer: &Descriptor, diff_id: DiffId) -> Result<Descriptor, RegistryError> {
+        let store = self.place.deps.store;
+        if store.has_blob(&layer.digest) {
+            return Ok(layer.clone());
+        }
+        let known = store.packed(diff_id).map_err(RegistryError::store)?;
+        let foreign = known.into_iter().find(|form| form.packer.is_empty() && store.has_blob(&form.digest));
+        Ok(foreign
+            .map_or_else(|| layer.clone(), |form| Descriptor::new(form.media_type, form.digest, form.size)))
     }
 }
 

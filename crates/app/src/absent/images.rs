@@ -3,13 +3,11 @@
 use super::Flag;
 
 const CONFINED: &str = "every step is confined as the others are; leave it out";
-const RECORDS: &str = "leave it out: the image has no such attachments";
 const OLD_BUILDER: &str = "only docker's classic builder used it";
 
 /// `docker build` and `docker buildx build`.
 pub(super) const BUILD: &[Flag] = &[
     Flag::value("allow", "no step gets more rights than the others; leave it out"),
-    Flag::value("attest", RECORDS),
     Flag::value("builder", "there is one builder; leave it out"),
     Flag::switch("compress", "").ignored("the context is read in place"),
     Flag::value("cpu-period", "").ignored(OLD_BUILDER),
@@ -23,9 +21,7 @@ pub(super) const BUILD: &[Flag] = &[
     Flag::switch("load", "").ignored("the image is in the store as soon as it is built"),
     Flag::value("memory", "").with_short('m').ignored(OLD_BUILDER),
     Flag::value("memory-swap", "").ignored(OLD_BUILDER),
-    Flag::value("provenance", RECORDS),
     Flag::switch("rm", "").ignored("nothing of a step stays but its layer"),
-    Flag::value("sbom", RECORDS),
     Flag::value("security-opt", CONFINED),
     Flag::switch("squash", "").ignored("each step stays a layer"),
 ];

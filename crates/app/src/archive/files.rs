@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use shipway_distribution::{Content, LayerSink as _, read_document, select};
 use shipway_layers::{Budget, LayerStore as _};
 use shipway_linux::Root;
-use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Platform};
-use shipway_store::{LayerId, StoreError};
+use shipway_oci::{Attested, Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Platform};
+use shipway_store::{ATTESTATION_LIMIT, Found, LayerId, StoreError};
 
 use super::DOCUMENT_LIMIT;
 use super::intake::{is_full, uncopied};
@@ -85,11 +85,15 @@ impl<'a> Files<'a> {
 
     /// Reads a small file; `None` if it is not there.
     pub(super) fn document(&self, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        self.document_within(path, DOCUMENT_LIMIT)
+    }
+
+    fn document_within(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
         let Some(file) = self.open(path)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        file.take(DOCUMENT_LIMIT + 1).read_to_end(&mut bytes).map_err(|error| self.unreadable(error))?;
-        if bytes.len() as u64 > DOCUMENT_LIMIT {
-            return Err(self.wrong(format!("`{path}` is larger than {DOCUMENT_LIMIT} bytes")));
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| self.unreadable(error))?;
+        if bytes.len() as u64 > limit {
+            return Err(self.wrong(format!("`{path}` is larger than {limit} bytes")));
         }
         Ok(Some(bytes))
     }
@@ -105,8 +109,13 @@ impl<'a> Files<'a> {
 
     /// Reads a document that a descriptor names, which it must be.
     fn described(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Failure> {
+        self.described_within(descriptor, DOCUMENT_LIMIT)
+    }
+
+    fn described_within(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, Failure> {
         let path = format!("blobs/sha256/{}", descriptor.digest.hex());
-        let bytes = self.document(&path)?.ok_or_else(|| self.wrong(format!("`{path}` is missing")))?;
+        let bytes =
+            self.document_within(&path, limit)?.ok_or_else(|| self.wrong(format!("`{path}` is missing")))?;
         if Digest::of(&bytes) != descriptor.digest {
             return Err(self.wrong(format!("`{path}` is damaged")));
         }
@@ -124,9 +133,9 @@ impl<'a> Files<'a> {
         serde_json::from_slice(bytes).map_err(|error| self.wrong(format!("a config is not valid: {error}")))
     }
 
-    /// Stores an image that an entry of an index describes, without a name; returns the digests of its manifest and its config.
-    pub(super) fn image(&self, entry: &Descriptor) -> Result<(Digest, Digest), Failure> {
-        let (digest, manifest) = self.manifest(entry)?;
+    /// Stores an image that an entry of an index describes, without a name.
+    pub(super) fn image(&self, entry: &Descriptor) -> Result<Found, Failure> {
+        let (digest, manifest, index) = self.manifest(entry)?;
         let config = self.described(&manifest.config)?;
         let parsed = self.config(&config)?;
         if parsed.rootfs.diff_ids.len() != manifest.layers.len() {
@@ -139,25 +148,35 @@ impl<'a> Files<'a> {
         }
         self.engine.layers.resolve(&parsed.rootfs.diff_ids)?;
         let image_id = self.engine.store.put_blob(&config)?;
-        Ok((digest, image_id))
+        let index = index.map(|index| self.attested(index, &digest)).transpose()?.flatten();
+        Ok(Found { index, ..Found::new(image_id, digest) })
     }
 
-    /// Stores the manifest that an entry of an index is, or the one for this machine that it lists.
-    fn manifest(&self, entry: &Descriptor) -> Result<(Digest, Manifest), Failure> {
+    /// Stores what an index lists beside an image, and the index, if it is all there and for nothing else.
+    fn attested(&self, index: Vec<u8>, image: &Digest) -> Result<Option<Digest>, Failure> {
+        let attested =
+            Attested::read(index, image, |listed| self.described_within(listed, ATTESTATION_LIMIT).ok());
+        attested.map(|attested| Ok(self.engine.store.put_attested(&attested)?)).transpose()
+    }
+
+    /// Stores the manifest that an entry of an index is, or the one for this machine that it lists; the index that lists it comes too.
+    fn manifest(&self, entry: &Descriptor) -> Result<(Digest, Manifest, Option<Vec<u8>>), Failure> {
         let mut entry = entry.clone();
+        let mut listed_in = None;
         for _depth in 0..2 {
             let bytes = self.described(&entry)?;
             let document = read_document(bytes, entry.media_type.as_str())
                 .map_err(|why| self.wrong(format!("manifest {}: {why}", entry.digest.short())))?;
             match document.content {
                 Content::Manifest(manifest) => {
-                    return Ok((self.engine.store.put_blob(&document.bytes)?, *manifest));
+                    return Ok((self.engine.store.put_blob(&document.bytes)?, *manifest, listed_in));
                 }
                 Content::Index(index) => {
                     let host = Platform::host();
                     entry = select(&index, &host)
                         .ok_or_else(|| self.wrong(format!("it has nothing for {host}")))?
                         .clone();
+                    listed_in = Some(document.bytes);
                 }
             }
         }

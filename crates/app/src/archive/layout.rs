@@ -56,7 +56,7 @@ impl LayoutImage {
         let bytes = files.document(INDEX)?.ok_or_else(|| files.wrong("it has no index.json"))?;
         let index = files.index(&bytes)?;
         let entry = self.find(&index).map_err(|why| files.wrong(why))?;
-        files.image(&entry).map(|(_manifest, image_id)| image_id)
+        files.image(&entry).map(|image| image.image_id)
     }
 
     /// Returns the entry that is meant. Compat: BuildKit, a digest goes before a tag, and may be of something that the index does not

@@ -5,6 +5,7 @@ use std::io::Read;
 use serde::Deserialize;
 use shipway_layers::LayerStore as _;
 use shipway_oci::{Descriptor, Digest, Manifest, MediaType, Reference};
+use shipway_store::Found;
 
 use super::files::Files;
 use super::{CONTAINERD_NAME, REF_NAME, take_in};
@@ -45,9 +46,9 @@ pub(crate) fn load(engine: &Engine, archive: &mut dyn Read) -> Result<Vec<Loaded
         (Some(index), _) => {
             let index = files.index(&index)?;
             for entry in &index.manifests {
-                let (manifest, image_id) = files.image(entry)?;
-                let names = names_of(entry, image_id, docker.as_deref().unwrap_or_default());
-                images.push((manifest, image_id, names));
+                let image = files.image(entry)?;
+                let names = names_of(entry, image.image_id, docker.as_deref().unwrap_or_default());
+                images.push((image, names));
             }
         }
         (None, Some(entries)) => {
@@ -60,21 +61,21 @@ pub(crate) fn load(engine: &Engine, archive: &mut dyn Read) -> Result<Vec<Loaded
     engine.layers.sync()?;
     let now = clock::now();
     let mut loaded = Vec::new();
-    for (manifest, image_id, names) in images {
+    for (image, names) in images {
         for name in &names {
-            engine.store.tag(name, manifest, image_id, now)?;
+            engine.store.tag_found(name, &image, now)?;
         }
         if names.is_empty() {
-            engine.store.keep_unnamed(manifest, image_id, now)?;
-            loaded.push(Loaded::Unnamed(image_id));
+            engine.store.keep_unnamed(&image, now)?;
+            loaded.push(Loaded::Unnamed(image.image_id));
         }
         loaded.extend(names.into_iter().map(Loaded::Named));
     }
     Ok(loaded)
 }
 
-/// Manifest, image ID and names.
-type Image = (Digest, Digest, Vec<Reference>);
+/// An image and its names.
+type Image = (Found, Vec<Reference>);
 
 fn of_docker(files: &Files<'_>, entry: &Entry) -> Result<Image, Failure> {
     let missing = |path: &str| files.wrong(format!("`{path}` is missing"));
@@ -95,7 +96,7 @@ fn of_docker(files: &Files<'_>, entry: &Entry) -> Result<Image, Failure> {
     let manifest = serde_json::to_vec(&Manifest::new(config, described))
         .map_err(|error| files.wrong(error.to_string()))?;
     let manifest = files.engine.store.put_blob(&manifest)?;
-    Ok((manifest, image_id, tags_of(entry)))
+    Ok((Found::new(image_id, manifest), tags_of(entry)))
 }
 
 fn tags_of(entry: &Entry) -> Vec<Reference> {

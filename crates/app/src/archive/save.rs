@@ -99,6 +99,15 @@ impl Archive<'_> {
         self.blob(&digest, &bytes)?;
         let kind = there.media_type.as_ref().map_or(MediaType::OCI_MANIFEST, MediaType::as_str).to_owned();
         let mut entry = Descriptor::new(kind, digest, bytes.len() as u64);
+        if let Some(attested) = store.attested(&image.found) {
+            let attested = attested.moved(&image.found.manifest, &entry);
+            for (document, bytes) in attested.blobs.iter().chain(&attested.manifests) {
+                self.blob(&document.digest, bytes)?;
+            }
+            let index = attested.descriptor();
+            self.blob(&index.digest, &attested.index)?;
+            return Ok((index, there));
+        }
         entry.platform = format!("{}/{}", config.os, config.architecture).parse().ok();
         Ok((entry, there))
     }

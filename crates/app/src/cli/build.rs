@@ -41,6 +41,7 @@ pub(crate) enum BuildNetworkKind {
   shipway build -t web:1.2 -t web:latest .     two names
   shipway build -f deploy/Dockerfile .         another Dockerfile
   shipway build -t registry.example/web:1 --push .
+  shipway build -t registry.example/web:1 --push --provenance=mode=min --sbom .
   shipway build --build-arg VERSION=3 --target test .
   shipway build --target binary -o out .       the files of a stage into a directory
   shipway build -o type=oci,dest=web.tar .     an archive that other tools load
@@ -96,9 +97,18 @@ pub(crate) struct BuildArgs {
     /// Add a label to the image
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub(crate) labels: Vec<String>,
-    /// Add an annotation to the image's manifest
-    #[arg(long = "annotation", value_name = "NAME=VALUE")]
+    /// Add an annotation to the image's manifest, or with `index:` or `manifest-descriptor:` before its name elsewhere
+    #[arg(long = "annotation", value_name = "[TYPE:]NAME=VALUE")]
     pub(crate) annotations: Vec<String>,
+    /// Attest something of the image, in an index with it: `type=provenance,mode=min|max` or `type=sbom` [default: nothing]
+    #[arg(long = "attest", value_name = "type=TYPE[,…]")]
+    pub(crate) attests: Vec<String>,
+    /// Attest where the image comes from, in the words of SLSA; `mode=max` unless said, which tells build arguments and the Dockerfile
+    #[arg(long, value_name = "BOOL|mode=MODE[,…]", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) provenance: Option<String>,
+    /// Attest the packages in the image, as an SPDX document
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) sbom: Option<String>,
     /// Add a name to /etc/hosts of RUN steps
     #[arg(long, value_name = "NAME:ADDRESS")]
     pub(crate) add_host: Vec<String>,

@@ -3,6 +3,7 @@
 //! Compat: BuildKit, `URL#REF:SUBDIR` and `URL?ref=…&subdir=…`. Nothing of what a repository says is run: no hooks, no filters that it
 //! brings; its addresses and names never look like options (SECURITY.md, row 19).
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -29,6 +30,18 @@ pub(crate) struct Address {
     pub(crate) keep_git_dir: bool,
     /// Repositories within it come too.
     pub(crate) submodules: bool,
+}
+
+/// As it is written. Compat: BuildKit, `URL#REF:SUBDIR`.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.remote)?;
+        match (self.reference.as_str(), self.subdir.as_str()) {
+            ("", "") => Ok(()),
+            (reference, "") => write!(f, "#{reference}"),
+            (reference, subdir) => write!(f, "#{reference}:{subdir}"),
+        }
+    }
 }
 
 /// Whether a text is read as ADD reads its sources, or as a context, where more is understood.

@@ -1,5 +1,6 @@
 //! `shipway build`
 
+mod attest;
 mod caches;
 mod call;
 mod check;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use shipway_build::{
-    BuildNetwork, BuildRequest, Built, ContextSource, Debugger, NamedContext, ProcessLimit, Stop,
+    Attest, BuildNetwork, BuildRequest, Built, ContextSource, Debugger, NamedContext, ProcessLimit, Stop,
 };
 use shipway_distribution::Progress;
 use shipway_linux::Cgroup;
@@ -66,6 +67,8 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         inline_cache: caches.inline() || wants_inline_cache(args),
         dockerfile_text: prepared.text.clone(),
         contexts: named.iter().map(|(context, _files)| context.clone()).collect(),
+        origin: prepared.origin.clone(),
+        fetched: named.iter().filter_map(|(_, files)| files.as_ref()?.origin.clone()).collect(),
         ..request(prepared.context.clone(), prepared.dockerfile.clone(), args)?
     };
     if let Some(question) = question {
@@ -187,13 +190,14 @@ fn forget(engine: &Engine, built: &Built) -> Result<(), Failure> {
 /// Returns what `--metadata-file` says. Compat: buildx, these names.
 fn metadata(request: &BuildRequest, built: &Built) -> Value {
     let names: Vec<String> = request.tags.iter().map(ToString::to_string).collect();
+    let image = (MediaType::OCI_MANIFEST, built.manifest, built.manifest_size);
+    let index = built.index.map(|(digest, size)| (MediaType::OCI_INDEX, digest, size));
+    let (kind, digest, size) = index.unwrap_or(image);
     let mut said = json!({
         "buildx.build.ref": format!("shipway/{}", built.image_id.short()),
         "containerimage.config.digest": built.image_id.to_string(),
-        "containerimage.digest": built.manifest.to_string(),
-        "containerimage.descriptor": {
-            "mediaType": MediaType::OCI_MANIFEST, "digest": built.manifest.to_string(), "size": built.manifest_size,
-        },
+        "containerimage.digest": digest.to_string(),
+        "containerimage.descriptor": { "mediaType": kind, "digest": digest.to_string(), "size": size },
     });
     if !names.is_empty() {
         said["image.name"] = json!(names.join(","));
@@ -267,6 +271,14 @@ fn named_contexts(
 }
 
 fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<BuildRequest, Failure> {
+    let attest = attest::parse(args)?;
+    let Annotations { manifest, index, descriptor } = Annotations::parse(&args.annotations)?;
+    if attest == Attest::default() && !(index.is_empty() && descriptor.is_empty()) {
+        return Err(Failure::new(
+            "there is no index to annotate: an image of which nothing is attested is one manifest",
+            "attest something too, such as --provenance=mode=min, or annotate the manifest: --annotation NAME=VALUE",
+        ));
+    }
     Ok(BuildRequest {
         context,
         dockerfile,
@@ -278,7 +290,10 @@ fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<Bu
         target: args.target.clone(),
         no_cache: args.no_cache,
         no_cache_stages: args.no_cache_filter.clone(),
-        annotations: args.annotations.iter().map(|text| annotation(text)).collect::<Result<_, _>>()?,
+        annotations: manifest,
+        index_annotations: index,
+        descriptor_annotations: descriptor,
+        attest,
         hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
         limits: limits(args)?,
         shm_size: limits::shm_size(args.shm_size.as_deref())?,
@@ -308,23 +323,48 @@ fn wants_inline_cache(args: &BuildArgs) -> bool {
     last.is_some_and(|(_, value)| matches!(value.as_str(), "1" | "true"))
 }
 
-/// `[manifest:]NAME=value`. Compat: buildx.
-fn annotation(text: &str) -> Result<(String, String), Failure> {
-    let form = "write it as `--annotation NAME=VALUE`";
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| Failure::new(format!("--annotation `{text}` has no value"), form))?;
-    let name = match name.split_once(':') {
-        None | Some(("manifest", _)) => name.rsplit(':').next().unwrap_or(name),
-        Some((other @ ("index" | "index-descriptor" | "manifest-descriptor"), _)) => {
-            return Err(Failure::new(
-                format!("annotations of the {other} are not there yet: an image is one manifest"),
-                form,
-            ));
+/// What `--annotation` says, by what it is said of.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Annotations {
+    manifest: Vec<(String, String)>,
+    index: Vec<(String, String)>,
+    /// Of what the index says of the manifest.
+    descriptor: Vec<(String, String)>,
+}
+
+impl Annotations {
+    /// `[TYPE[,TYPE]:]NAME=value`. Compat: buildx.
+    fn parse(texts: &[String]) -> Result<Self, Failure> {
+        let form = "write it as `--annotation NAME=VALUE`";
+        let mut all = Self::default();
+        for text in texts {
+            let (name, value) = text
+                .split_once('=')
+                .ok_or_else(|| Failure::new(format!("--annotation `{text}` has no value"), form))?;
+            let is_type = |word: &str| {
+                matches!(word, "manifest" | "index" | "manifest-descriptor" | "index-descriptor")
+            };
+            let (types, name) = match name.split_once(':') {
+                Some((types, name)) if types.split(',').all(is_type) => (types, name),
+                _ => ("manifest", name),
+            };
+            for kind in types.split(',') {
+                let said = (name.to_owned(), value.to_owned());
+                match kind {
+                    "index" => all.index.push(said),
+                    "manifest-descriptor" => all.descriptor.push(said),
+                    "index-descriptor" => {
+                        return Err(Failure::new(
+                            format!("--annotation `{text}`: nothing lists the index, so there is no {kind}"),
+                            "annotate the index itself: `--annotation index:NAME=VALUE`",
+                        ));
+                    }
+                    _ => all.manifest.push(said),
+                }
+            }
         }
-        Some(_) => name,
-    };
-    Ok((name.to_owned(), value.to_owned()))
+        Ok(all)
+    }
 }
 
 /// `NAME:ADDRESS`
@@ -364,6 +404,24 @@ fn label(text: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn annotations_are_of_what_they_name() {
+        let texts =
+            ["a=1", "index,manifest:b=2", "manifest-descriptor:c:d=3", "org.x:e=4"].map(str::to_owned);
+        let of = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let want = Annotations {
+            manifest: of(&[("a", "1"), ("b", "2"), ("org.x:e", "4")]),
+            index: of(&[("b", "2")]),
+            descriptor: of(&[("c:d", "3")]),
+        };
+        assert_eq!(Annotations::parse(&texts).unwrap(), want);
+        for text in ["a", "index-descriptor:a=1"] {
+            assert!(Annotations::parse(&[text.to_owned()]).unwrap_err().text().contains("hint: "), "{text}");
+        }
+    }
 
     #[test]
     fn names_alone_are_read_as_docker_reads_them() {

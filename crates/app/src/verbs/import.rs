@@ -6,6 +6,7 @@ use shipway_layers::LayerStore as _;
 use shipway_oci::{
     ContainerConfig, Descriptor, HistoryEntry, ImageConfig, Manifest, MediaType, Platform, Reference, RootFs,
 };
+use shipway_store::Found;
 
 use crate::archive::take_in;
 use crate::cli::ImportArgs;
@@ -55,7 +56,7 @@ pub(crate) fn run(engine: &Engine, args: &ImportArgs, ui: &mut Ui) -> Result<u8,
     engine.layers.sync()?;
     match &name {
         Some(name) => engine.store.tag(name, manifest, image_id, clock::now())?,
-        None => engine.store.keep_unnamed(manifest, image_id, clock::now())?,
+        None => engine.store.keep_unnamed(&Found::new(image_id, manifest), clock::now())?,
     }
     ui.line(image_id);
     Ok(0)

@@ -13,12 +13,15 @@ use crate::template::Template;
 use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &InspectArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    // They can be large: only who asks for them gets them.
+    let with_attested =
+        args.format.as_ref().is_some_and(|format| format.contains(".SBOM") || format.contains(".Provenance"));
     let template =
         args.format.as_deref().filter(|format| *format != "json").map(Template::new).transpose()?;
     let mut found = Vec::new();
     let mut missing = false;
     for name in &args.names {
-        match one(engine, name, args.kind) {
+        match one(engine, name, args.kind, with_attested) {
             Ok(document) => found.push(document),
             Err(failure) => {
                 ui.note(failure.text());
@@ -39,7 +42,12 @@ pub(crate) fn run(engine: &Engine, args: &InspectArgs, ui: &mut Ui) -> Result<u8
 }
 
 /// Compat: docker, containers win over images.
-fn one(engine: &Engine, name: &str, kind: Option<InspectKind>) -> Result<Value, Failure> {
+fn one(
+    engine: &Engine,
+    name: &str,
+    kind: Option<InspectKind>,
+    with_attested: bool,
+) -> Result<Value, Failure> {
     if kind != Some(InspectKind::Image) {
         match engine.store.container(name) {
             Ok(row) => return container::document(engine, &row),
@@ -47,7 +55,14 @@ fn one(engine: &Engine, name: &str, kind: Option<InspectKind>) -> Result<Value, 
             Err(error) => return Err(error.into()),
         }
     }
-    image::document(engine, &engine.store.resolve(name)?)
+    let found = engine.store.resolve(name)?;
+    let mut document = image::document(engine, &found)?;
+    if with_attested {
+        let (sbom, provenance) = image::attested(engine, &found);
+        document["SBOM"] = sbom;
+        document["Provenance"] = provenance;
+    }
+    Ok(document)
 }
 
 /// Compat: docker indents by four.

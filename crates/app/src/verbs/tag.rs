@@ -7,6 +7,6 @@ use crate::failure::Failure;
 pub(crate) fn run(engine: &Engine, source: &str, target: &str) -> Result<u8, Failure> {
     let name: shipway_oci::Reference = target.parse()?;
     let found = engine.store.resolve(source)?;
-    engine.store.tag(&name, found.manifest, found.image_id, clock::now())?;
+    engine.store.tag_found(&name, &found, clock::now())?;
     Ok(0)
 }

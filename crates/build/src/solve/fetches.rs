@@ -60,6 +60,7 @@ impl Solver<'_> {
         let arrived = files.work.join(NAMELESS);
         let fetched = self.builder.remotes.http(url, &arrived);
         let fetched = fetched.map_err(|source| Problem::Fetch { address: url.to_owned(), source })?;
+        self.materials.file(url, &fetched.digest);
         let name = fetched.name.or_else(|| name_of(url));
         if name.is_none() && destination.ends_with('/') {
             let what = format!("neither `{url}` nor its server says what the file is called");
@@ -85,13 +86,14 @@ impl Solver<'_> {
 
     fn fetch_repository(&self, address: &str, options: (bool, Option<&str>)) -> Result<Fetch, Problem> {
         let files = self.place_to_fetch_into()?;
-        let top = self.builder.remotes.git(address, &files.upper, options, &self.stop);
-        let top = top.map_err(|source| {
+        let fetched = self.builder.remotes.git(address, &files.upper, options, &self.stop);
+        let (top, commit) = fetched.map_err(|source| {
             if self.stop.is_set() {
                 return Problem::Cancelled;
             }
             Problem::Fetch { address: address.to_owned(), source }
         })?;
+        self.materials.commit(address, &commit);
         let root = Root::open(&top).map_err(Problem::io("open", address))?;
         Ok(Fetch { root, word: "/".to_owned(), place: format!("`{address}`"), _files: files })
     }

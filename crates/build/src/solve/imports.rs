@@ -190,7 +190,7 @@ impl Solver<'_> {
     }
 
     /// Like [`Self::bring`], within a step, with what mends the chain where a layer did not know those below it.
-    pub(super) fn layers_of(&self, step: &StepInfo, layers: &[Stacked]) -> Result<Vec<LayerId>, Problem> {
+    pub(crate) fn layers_of(&self, step: &StepInfo, layers: &[Stacked]) -> Result<Vec<LayerId>, Problem> {
         let brought = self.bring(layers);
         let brought = brought.map_err(|source| Problem::Store { action: "record a step", source })?;
         let Some(brought) = brought else {

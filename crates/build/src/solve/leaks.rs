@@ -24,6 +24,17 @@ pub(super) fn needles<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Vec<(&'a
     needles
 }
 
+/// Returns a text with stars in the place of secrets.
+pub(crate) fn star(text: &str, secrets: &[Secret]) -> String {
+    let mut text = text.to_owned();
+    for (_, bytes) in needles(secrets.iter()) {
+        if let Ok(secret) = std::str::from_utf8(bytes) {
+            text = text.replace(secret, "****");
+        }
+    }
+    text
+}
+
 /// Looks for secrets in the files that a command has left.
 pub(super) fn check(upper: &Path, needles: &[(&str, &[u8])]) -> Result<(), Problem> {
     if needles.is_empty() {

@@ -213,7 +213,7 @@ impl Bench {
 
     fn add_base(&self, name: &str, config: ImageConfig, layers: Vec<LayerId>) {
         let image_id = shipway_oci::Digest::of(&serde_json::to_vec(&config).unwrap());
-        let image = BaseImage { image_id, config, layers };
+        let image = BaseImage { image_id, digest: image_id, config, layers };
         let name: Reference = name.parse().unwrap();
         self.bases.0.lock().unwrap().insert(name.familiar(), image);
     }

@@ -7,6 +7,7 @@ use shipway_build::Built;
 use shipway_layers::{Budget, LayerStore as _, serialise, unpack};
 use shipway_linux::{Overlay, Root};
 use shipway_oci::Reference;
+use shipway_store::Found;
 
 use crate::archive::{self, Wanted};
 use crate::engine::Engine;
@@ -141,7 +142,8 @@ pub(super) fn write(engine: &Engine, built: &Built, output: &Output, ui: &mut Ui
 }
 
 fn save(engine: &Engine, built: &Built, out: &mut dyn Write) -> Result<(), Failure> {
-    let found = engine.store.resolve(&built.image_id.to_string())?;
+    let index = built.index.map(|(digest, _)| digest);
+    let found = Found { index, ..Found::new(built.image_id, built.manifest) };
     archive::save(engine, &[Wanted { found, names: built.tags.clone() }], out)
 }
 

@@ -33,7 +33,7 @@ impl Row {
             "Containers": "N/A",
             "CreatedAt": clock::moment(self.created),
             "CreatedSince": format!("{} ago", clock::ago(clock::now() - self.created)),
-            "Digest": name.map_or_else(|| "<none>".to_owned(), |_| self.image.manifest.to_string()),
+            "Digest": name.map_or_else(|| "<none>".to_owned(), |_| self.image.index.unwrap_or(self.image.manifest).to_string()),
             "ID": if whole { id.to_string() } else { id.short() },
             "Repository": name.map_or_else(|| "<none>".to_owned(), Reference::familiar_name),
             "SharedSize": "N/A",

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use shipway_layers::LayerStore as _;
-use shipway_oci::{Descriptor, Digest, Index, MediaType, Reference, parse_json};
+use shipway_oci::{
+    Attested, Descriptor, Digest, Index, MediaType, Reference, Statement, is_attestation, parse_json,
+};
 use shipway_store::Found;
 
 use crate::archive::DOCUMENT_LIMIT;
@@ -27,13 +29,13 @@ pub(super) fn document(engine: &Engine, found: &Found) -> Result<Value, Failure>
         let of_name = known.iter().filter(|known| known.repository == name.name()).map(|known| known.digest);
         // Where no registry has said another one, it is that of the image itself.
         let all: Vec<Digest> = of_name.collect();
-        let all = if all.is_empty() { vec![found.manifest] } else { all };
+        let all = if all.is_empty() { vec![found.index.unwrap_or(found.manifest)] } else { all };
         digests.extend(all.iter().map(|digest| format!("{}@{digest}", name.familiar_name())));
     }
     digests.sort();
     digests.dedup();
     let indexes = known.iter().map(|known| known.digest).filter(|digest| *digest != found.manifest);
-    let index = indexes.filter_map(|digest| index(engine, &digest)).next();
+    let index = found.index.into_iter().chain(indexes).filter_map(|digest| index(engine, &digest)).next();
     let mut document = json!({
         "Id": found.image_id,
         "RepoTags": tags,
@@ -58,6 +60,19 @@ pub(super) fn document(engine: &Engine, found: &Found) -> Result<Value, Failure>
     Ok(document)
 }
 
+/// Returns what is attested of an image. Compat: the fields of `docker buildx imagetools inspect`.
+pub(super) fn attested(engine: &Engine, found: &Found) -> (Value, Value) {
+    let (mut sbom, mut provenance) = (json!({}), json!({}));
+    for said in engine.store.attested(found).iter().flat_map(Attested::statements) {
+        match said.predicate_type.as_str() {
+            Statement::SPDX => sbom["SPDX"] = said.predicate,
+            Statement::PROVENANCE_V02 | Statement::PROVENANCE_V1 => provenance["SLSA"] = said.predicate,
+            _ => {}
+        }
+    }
+    (sbom, provenance)
+}
+
 /// Returns the index that a registry has the image in, if it is here.
 fn index(engine: &Engine, digest: &Digest) -> Option<(Descriptor, Index)> {
     let bytes = engine.store.read_blob(digest, DOCUMENT_LIMIT).ok()?;
@@ -68,11 +83,7 @@ fn index(engine: &Engine, digest: &Digest) -> Option<(Descriptor, Index)> {
 
 /// Returns what is said of an image of an index, and whether it is here. Compat: docker's `Manifests`.
 fn summary(engine: &Engine, listed: &Descriptor) -> Value {
-    let is_attestation = listed
-        .annotations
-        .get("vnd.docker.reference.type")
-        .is_some_and(|kind| kind == "attestation-manifest");
-    let kind = match (is_attestation, listed.media_type.is_manifest()) {
+    let kind = match (is_attestation(listed), listed.media_type.is_manifest()) {
         (true, _) => "attestation",
         (false, true) => "image",
         (false, false) => "unknown",

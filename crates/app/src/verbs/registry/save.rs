@@ -4,6 +4,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use shipway_oci::Digest;
+use shipway_store::Found;
 
 use crate::archive::{self, Wanted};
 use crate::cli::SaveArgs;
@@ -42,7 +43,7 @@ fn wanted(engine: &Engine, names: &[String]) -> Result<Vec<Wanted>, Failure> {
     let mut images: Vec<Wanted> = Vec::new();
     for name in names {
         let found = engine.store.resolve(name)?;
-        let same = |image: &&mut Wanted| -> bool { key(image) == (found.image_id, found.manifest) };
+        let same = |image: &&mut Wanted| -> bool { key(&image.found) == key(&found) };
         match images.iter_mut().find(same) {
             Some(image) => image.names.extend(found.name),
             None => images.push(Wanted { names: found.name.clone().into_iter().collect(), found }),
@@ -51,8 +52,8 @@ fn wanted(engine: &Engine, names: &[String]) -> Result<Vec<Wanted>, Failure> {
     Ok(images)
 }
 
-fn key(image: &Wanted) -> (Digest, Digest) {
-    (image.found.image_id, image.found.manifest)
+fn key(found: &Found) -> (Digest, Digest, Option<Digest>) {
+    (found.image_id, found.manifest, found.index)
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
