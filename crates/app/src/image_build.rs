@@ -8,6 +8,7 @@ use crate::bases::{BaseWishes, LocalImages};
 use crate::budget;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::packages::Packages;
 use crate::progress::Show;
 use crate::remotes::Remote;
 use crate::step_caches::StepCaches;
@@ -41,6 +42,7 @@ pub(crate) fn build(
         Arc::new(show.clone()),
     )
     .with_remotes(Arc::new(Remote::new(&engine.roots.data)?))
+    .with_inventory(Arc::new(Packages(show.clone())))
     .with_caches(beside.caches.sources, beside.caches.targets);
     if let Some(debugger) = beside.debugger {
         builder = builder.with_debugger(debugger);

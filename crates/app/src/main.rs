@@ -19,6 +19,7 @@ mod host_ca;
 mod image_build;
 mod listing;
 mod network;
+mod packages;
 mod part_file;
 mod progress;
 mod publish;

@@ -69,9 +69,7 @@ impl Solver<'_> {
     /// Makes what the request wants to be attested of an image, in an index with it; `None` if that is nothing.
     pub(crate) fn attested(
         &self,
-        stage: &PlannedStage,
-        outcome: &Outcome,
-        layers: &[Layer],
+        (stage, outcome, layers): (&PlannedStage, &Outcome, &[Layer]),
         image: Descriptor,
         sbom: Option<Value>,
     ) -> Option<Attested> {

@@ -69,7 +69,7 @@ pub(crate) fn export(
     progress.event(&Event::Written { image_id, manifest });
     let sbom = solver.sbom(stage, outcome, &image_id)?;
     let described = Descriptor::new(MediaType::OCI_MANIFEST, manifest, manifest_bytes.len() as u64);
-    let attested = solver.attested(stage, outcome, layers, described, sbom);
+    let attested = solver.attested((stage, outcome, layers), described, sbom);
     if let Some(attested) = &attested {
         solver.builder.store.put_attested(attested).map_err(fail("write what is attested of the image"))?;
     }

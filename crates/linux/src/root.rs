@@ -137,6 +137,20 @@ impl Root {
         Ok(self.open_with(path, OFlags::RDONLY | OFlags::NONBLOCK, 0)?.into())
     }
 
+    /// Opens a regular file for reading, following symlinks inside the root; `None` if something else is there, which is not opened, or a
+    /// link that leads round in a circle.
+    pub fn open_regular(&self, path: impl AsRef<Path>) -> io::Result<Option<File>> {
+        let found = match self.open_with(path, OFlags::PATH, 0) {
+            Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => return Ok(None),
+            other => other?,
+        };
+        if !FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode).is_file() {
+            return Ok(None);
+        }
+        let again = format!("/proc/self/fd/{}", found.as_raw_fd());
+        Ok(Some(rustix::fs::open(again, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?.into()))
+    }
+
     /// Opens a directory as a root of its own.
     pub fn open_root(&self, path: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Self { dir: self.open_with(path, OFlags::PATH | OFlags::DIRECTORY, 0)? })

@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bootstrap", &["oci", "store", "layers", "fetch"]),
     ("network", &["linux"]),
     ("runtime", &["oci", "linux"]),
+    ("scan", &["oci", "store", "layers", "linux"]),
     ("build", &["oci", "dockerfile", "store", "layers", "linux"]),
     ("apiserver", &[]),
     ("events", &[]),
@@ -43,6 +44,7 @@ const WITHOUT_TOKIO: &[&str] = &[
     "network",
     "build",
     "runtime",
+    "scan",
 ];
 
 /// Returns the direct, non-development dependencies of every crate of the workspace.

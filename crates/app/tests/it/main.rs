@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod attestations;
 mod bucket;
 mod budget;
 mod builder;

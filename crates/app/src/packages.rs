@@ -1,0 +1,30 @@
+//! The packages in what a build makes.
+
+use serde_json::Value;
+use shipway_build::{Event, Inventory, InventoryQuestion, Progress as _, SeamError};
+use shipway_linux::Root;
+use shipway_scan::{Described, spdx};
+
+use crate::progress::Show;
+
+/// Lists packages, and tells where that is not all there is.
+#[derive(Debug)]
+pub(crate) struct Packages(pub(crate) Show);
+
+impl Inventory for Packages {
+    fn spdx(&self, files: &Root, question: &InventoryQuestion<'_>) -> Result<Value, SeamError> {
+        let found = shipway_scan::Inventory::read(files);
+        for note in &found.notes {
+            let message = format!("the list of packages is not complete: {note}");
+            self.0.event(&Event::Warning { message: &message, span: None });
+        }
+        let described = Described {
+            names: question.names,
+            platform: question.platform,
+            image_id: question.image_id,
+            created: question.created,
+            tool: concat!("shipway-", env!("CARGO_PKG_VERSION")),
+        };
+        Ok(spdx(&found, &described))
+    }
+}
