@@ -16,7 +16,7 @@ impl Inventory for Packages {
         let found = shipway_scan::Inventory::read(files);
         for note in &found.notes {
             let message = format!("the list of packages is not complete: {note}");
-            self.0.event(&Event::Warning { message: &message, span: None });
+            self.0.event(&Event::Warning { message: &message, span: None, rule: None });
         }
         let described = Described {
             names: question.names,

@@ -1,7 +1,7 @@
 //! Images go to registries and come back, and travel in files, by the real program.
 
 use std::io::{Read as _, Write as _};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use shipway_testkit::registry::{Asked, Reply, TestRegistry};
 
@@ -261,6 +261,35 @@ fn our_own_registry_takes_images_and_gives_them_back() {
     let mut said = String::new();
     server.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(said.contains(" - \"PUT /v2/team/box/manifests/1\" 201 0 "), "{said}");
+    machine.assert_nothing_is_left();
+}
+
+#[test]
+fn our_own_registry_gives_a_base_from_elsewhere_as_the_archive_that_it_came_as() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let tree = machine.context().join("tree");
+    fs_err::create_dir_all(tree.join("bin")).unwrap();
+    for name in ["cat", "sh"] {
+        fs_err::copy("/bin/busybox", tree.join("bin").join(name)).unwrap();
+    }
+    fs_err::write(tree.join("file"), "of the base\n").unwrap();
+    let mut tar = Command::new("tar");
+    tar.args(["-cf", "base.tar", "-C", "tree", "file", "bin"]).current_dir(machine.context());
+    assert!(tar.status().unwrap().success());
+    machine.ok(&["import", "base.tar", "base"]);
+    machine.dockerfile("FROM base\nRUN cat /file > /copy\n");
+    let server = machine.serve(&["registry", "serve", "-q", "--listen", "127.0.0.1:0"]);
+    let name = format!("{}/above:1", server.address());
+    machine.ok(&["build", "-q", "--network", "none", "-t", &name, "--push", "."]);
+    let elsewhere = machine.dir.path().join("elsewhere");
+    let (root, state) = (elsewhere.join("root"), elsewhere.join("state"));
+    let roots = ["--root", root.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let command = ["run", "--rm", "--network", "none", &name, "cat", "/copy"];
+    assert_eq!(machine.ok(&[&roots[..], &command].concat()).0, "of the base\n");
+    drop(server);
     machine.assert_nothing_is_left();
 }
 
