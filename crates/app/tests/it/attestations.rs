@@ -2,9 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 
 use serde_json::Value;
 use shipway_oci::Digest;
+use shipway_testkit::registry::{Reply, TestRegistry};
 
 use crate::machine::{Machine, can_run};
 
@@ -233,6 +235,78 @@ fn check_sbom(said: &Value) {
         "pkg:deb/debian/bash@5.2.15-2%2Bb7?arch=amd64&distro=debian-12"
     );
     assert_eq!(packages.len(), 2);
+}
+
+#[test]
+fn what_was_fetched_is_a_material_with_its_digest() {
+    if !can_run() {
+        return;
+    }
+    let machine = machine();
+    let files = machine.dir.path().join("files");
+    let work = machine.dir.path().join("work");
+    fs_err::create_dir_all(&files).unwrap();
+    fs_err::create_dir_all(&work).unwrap();
+    let git = "git -c user.name=me -c user.email=me@test -c init.defaultBranch=main";
+    let served = files.clone();
+    let server = machine.inside(move || {
+        TestRegistry::with_fault(move |asked, _| {
+            let path = asked.target.split('?').next().unwrap().trim_start_matches('/');
+            Some(
+                fs_err::read(served.join(path))
+                    .map_or_else(|_| Reply::new(404, ""), |bytes| Reply::new(200, bytes)),
+            )
+        })
+    });
+    let url = format!("http://{}", server.address);
+    fs_err::write(files.join("one"), "one").unwrap();
+    fs_err::write(work.join("file"), "of the repository").unwrap();
+    let commit = |dir: &std::path::Path| {
+        let line = format!(
+            "{git} init -q && {git} add . && {git} commit -qm x && git clone -q --bare . {0}/app.git && \
+             git -C {0}/app.git update-server-info && git rev-parse HEAD",
+            files.display()
+        );
+        let output = Command::new("sh").args(["-c", &line]).current_dir(dir).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let one = Digest::of(b"one");
+    let dockerfile =
+        format!("FROM scratch\nADD {url}/one /one\nADD --checksum={one} {url}/one /again\nCOPY file /file\n");
+    fs_err::write(work.join("Dockerfile"), dockerfile).unwrap();
+    let head = commit(&work);
+    let context = format!("{}/app.git#main", url.replace("http://", &format!("http://me:{CANARY}@")));
+    for time in ["anew", "cached"] {
+        machine.ok(&["build", "-t", "web", "--network", "none", "--provenance", &context]);
+        let said = json(machine.ok(&["inspect", "-f", "{{json .Provenance.SLSA}}", "web"]).0.as_bytes());
+        let materials = serde_json::json!([
+            { "uri": format!("{url}/app.git#main"), "digest": { "sha1": head } },
+            { "uri": format!("{url}/one"), "digest": { "sha256": one.hex() } },
+        ]);
+        assert_eq!(said["materials"], materials, "{time}");
+        assert_eq!(said["invocation"]["configSource"]["digest"]["sha1"], head.as_str());
+        assert_eq!(said["metadata"]["completeness"]["materials"], true);
+        assert_eq!(said["metadata"]["https://mobyproject.org/buildkit@v1#hermetic"], true);
+        assert!(!said.to_string().contains(CANARY), "{said}");
+    }
+    let mut tar = Command::new("tar");
+    tar.arg("-czf").arg(files.join("context.tgz")).args(["file", "Dockerfile"]).current_dir(&work);
+    assert!(tar.status().unwrap().success());
+    machine.ok(&[
+        "build",
+        "-t",
+        "web",
+        "--network",
+        "none",
+        "--provenance=version=v1",
+        &format!("{url}/context.tgz"),
+    ]);
+    let said = json(machine.ok(&["inspect", "-f", "{{json .Provenance.SLSA}}", "web"]).0.as_bytes());
+    let digest = Digest::of(&fs_err::read(files.join("context.tgz")).unwrap()).hex();
+    let source = serde_json::json!({ "uri": format!("{url}/context.tgz"), "digest": { "sha256": digest }, "path": "Dockerfile" });
+    assert_eq!(said["buildDefinition"]["externalParameters"]["configSource"], source);
+    machine.assert_nothing_is_left();
 }
 
 #[test]
