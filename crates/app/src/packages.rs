@@ -7,6 +7,9 @@ use shipway_scan::{Described, spdx};
 
 use crate::progress::Show;
 
+/// So many notes are told one by one; all are in the document.
+const TOLD: usize = 5;
+
 /// Lists packages, and tells where that is not all there is.
 #[derive(Debug)]
 pub(crate) struct Packages(pub(crate) Show);
@@ -14,7 +17,9 @@ pub(crate) struct Packages(pub(crate) Show);
 impl Inventory for Packages {
     fn spdx(&self, files: &Root, question: &InventoryQuestion<'_>) -> Result<Value, SeamError> {
         let found = shipway_scan::Inventory::read(files);
-        for note in &found.notes {
+        let more = found.notes.len().saturating_sub(TOLD);
+        let rest = (more > 0).then(|| format!("{more} more of that kind are told in the document"));
+        for note in found.notes.iter().take(TOLD).chain(&rest) {
             let message = format!("the list of packages is not complete: {note}");
             self.0.event(&Event::Warning { message: &message, span: None, rule: None });
         }

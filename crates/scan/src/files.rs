@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use shipway_linux::{Kind, Root};
+use shipway_linux::{Kind, Metadata, Root};
 
 /// Directories may be so deep, and there may be so many names in all.
 const DEPTH: usize = 64;
@@ -33,7 +33,7 @@ fn is_absent(error: &io::Error) -> bool {
 /// Goes through all names of an image in order. `visit` returns whether a directory is gone into.
 ///
 /// What belongs to the kernel is left out. Returns notes of what else was.
-pub(crate) fn walk(root: &Root, mut visit: impl FnMut(&Path, Kind) -> bool) -> Vec<String> {
+pub(crate) fn walk(root: &Root, mut visit: impl FnMut(&Path, &Metadata) -> bool) -> Vec<String> {
     let mut notes = Vec::new();
     let mut seen = 0;
     let mut todo = VecDeque::from([(PathBuf::new(), 0)]);
@@ -56,7 +56,7 @@ pub(crate) fn walk(root: &Root, mut visit: impl FnMut(&Path, Kind) -> bool) -> V
             if depth == 0 && ["proc", "sys", "dev"].iter().any(|kernel| name == *kernel) {
                 continue;
             }
-            let goes_in = visit(&path, metadata.kind) && metadata.kind == Kind::Directory;
+            let goes_in = visit(&path, &metadata) && metadata.kind == Kind::Directory;
             if goes_in && depth >= DEPTH {
                 notes.push(format!("/{} is too deep: it was not looked at", path.display()));
             } else if goes_in {

@@ -1,11 +1,12 @@
 //! Everything that is installed in an image.
 
+use std::collections::HashSet;
 use std::path::Path;
 
-use shipway_linux::Root;
+use shipway_linux::{Kind, Root};
 
 use crate::files::{read, walk};
-use crate::{Package, Release, apk, dpkg, node, python};
+use crate::{Package, Release, apk, dpkg, node, programs, python};
 
 /// Largest `os-release`, in bytes.
 const RELEASE_LIMIT: u64 = 64 << 10;
@@ -36,8 +37,15 @@ impl Inventory {
         packages.extend(apk::packages(root, &mut notes));
         let mut modules = Vec::new();
         let mut distributions = Vec::new();
-        let left_out = walk(root, |path, kind| {
-            if let Some(metadata) = python::metadata_of(path, kind) {
+        let mut executables = Vec::new();
+        // A program may have several names.
+        let mut names = HashSet::new();
+        let left_out = walk(root, |path, found| {
+            let is_program = found.kind == Kind::File && found.mode & 0o111 != 0;
+            if is_program && (found.links < 2 || names.insert((found.device, found.inode))) {
+                executables.push(path.to_owned());
+            }
+            if let Some(metadata) = python::metadata_of(path, found.kind) {
                 distributions.push(metadata);
                 return false;
             }
@@ -49,6 +57,12 @@ impl Inventory {
         notes.extend(left_out);
         packages.extend(distributions.iter().filter_map(|path| python::package(root, path, &mut notes)));
         packages.extend(modules.iter().filter_map(|path| node::package(root, path, &mut notes)));
+        for path in &executables {
+            match programs::packages(root, path) {
+                Ok(found) => packages.extend(found),
+                Err(error) => notes.push(format!("/{} could not be read: {error}", path.display())),
+            }
+        }
         let rpm = RPM.iter().find(|path| root.metadata(path).is_ok_and(|found| found.is_some()));
         notes.extend(rpm.map(|path| format!("/{path} is of rpm: its packages are not listed")));
         packages.sort();

@@ -9,8 +9,12 @@ use crate::Release;
 pub enum Ecosystem {
     /// Alpine and its relatives.
     Apk,
+    /// Rust's crates, in programs that tell of them.
+    Cargo,
     /// Debian and its relatives.
     Deb,
+    /// Go's modules, in programs.
+    Go,
     /// Node's modules.
     Node,
     /// Python's distributions.
@@ -22,7 +26,9 @@ impl Ecosystem {
     pub fn purl_type(self) -> &'static str {
         match self {
             Self::Apk => "apk",
+            Self::Cargo => "cargo",
             Self::Deb => "deb",
+            Self::Go => "golang",
             Self::Node => "npm",
             Self::Python => "pypi",
         }
@@ -72,21 +78,24 @@ impl Package {
         let distribution = release.map(Release::short).unwrap_or_default();
         let architecture = self.architecture.as_deref().unwrap_or_default();
         let of_distribution = [("arch", architecture), ("distro", distribution.as_str())];
-        let (namespace, name, qualifiers) = match self.ecosystem {
-            Ecosystem::Apk => {
-                (release.map_or("alpine", |release| &release.id), self.name.clone(), &of_distribution[..])
-            }
-            Ecosystem::Deb => {
-                (release.map_or("debian", |release| &release.id), self.name.clone(), &of_distribution[..])
-            }
-            Ecosystem::Node => match self.name.rsplit_once('/') {
-                Some((scope, name)) => (scope, name.to_owned(), &[][..]),
-                None => ("", self.name.clone(), &[][..]),
-            },
-            Ecosystem::Python => ("", normalized(&self.name), &[][..]),
+        let of_release = |other| release.map_or(other, |release| release.id.as_str());
+        let split = |name: &str| {
+            let (before, name) = name.rsplit_once('/').unwrap_or(("", name));
+            (before.to_owned(), name.to_owned())
         };
+        let (namespace, name) = match self.ecosystem {
+            Ecosystem::Apk => (of_release("alpine").to_owned(), self.name.clone()),
+            Ecosystem::Deb => (of_release("debian").to_owned(), self.name.clone()),
+            Ecosystem::Cargo => (String::new(), self.name.clone()),
+            // Spec: purl-types, golang: in lower case.
+            Ecosystem::Go => split(&self.name.to_lowercase()),
+            Ecosystem::Node => split(&self.name),
+            Ecosystem::Python => (String::new(), normalized(&self.name)),
+        };
+        let is_of_release = matches!(self.ecosystem, Ecosystem::Apk | Ecosystem::Deb);
+        let qualifiers = if is_of_release { &of_distribution[..] } else { &[] };
         let kind = self.ecosystem.purl_type();
-        PackageUrl { kind, namespace, name: &name, version: &self.version, qualifiers }.render()
+        PackageUrl { kind, namespace: &namespace, name: &name, version: &self.version, qualifiers }.render()
     }
 }
 

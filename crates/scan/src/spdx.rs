@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use shipway_oci::{Digest, Platform, Reference, image_purl};
 
 use crate::licence::{OwnNames, expression};
-use crate::{Ecosystem, Inventory, Package};
+use crate::{Inventory, Package};
 
 const UNKNOWN: &str = "NOASSERTION";
 const IMAGE: &str = "SPDXRef-Image";
@@ -149,12 +149,7 @@ fn supplier(maintainer: &str) -> String {
 
 /// Returns the name that a package has within the document. Spec: SPDX 2.3, 3.2: letters, digits, `.` and `-`.
 fn id(package: &Package, purl: &str) -> String {
-    let world = match package.ecosystem {
-        Ecosystem::Apk => "apk",
-        Ecosystem::Deb => "deb",
-        Ecosystem::Node => "npm",
-        Ecosystem::Python => "pypi",
-    };
+    let world = package.ecosystem.purl_type();
     let fits = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     let name: String = package.name.chars().map(fits).take(80).collect();
     let digest = Digest::of(format!("{purl}\n{}", package.place).as_bytes()).hex();
@@ -164,7 +159,7 @@ fn id(package: &Package, purl: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Release;
+    use crate::{Ecosystem, Release};
 
     fn inventory() -> Inventory {
         let bash = Package {

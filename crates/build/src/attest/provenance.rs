@@ -202,6 +202,14 @@ impl Facts<'_> {
         if let Some(size) = request.shm_size {
             set("shm-size", size.to_string());
         }
+        if !request.limits.is_empty() {
+            let number =
+                |limit: Option<u64>| limit.map_or_else(|| "-1".to_owned(), |limit| limit.to_string());
+            let limits = request.limits.iter();
+            let limits =
+                limits.map(|limit| format!("{}={}:{}", limit.name, number(limit.soft), number(limit.hard)));
+            set("ulimit", limits.collect::<Vec<_>>().join(","));
+        }
         for context in &request.contexts {
             let source = match &context.source {
                 ContextSource::Image(reference) => format!("docker-image://{reference}"),

@@ -1,0 +1,139 @@
+//! What is attested of results.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use shipway_build::{Attest, Inventory, InventoryQuestion, Provenance, SeamError, Secret, SlsaVersion};
+use shipway_linux::Root;
+use shipway_oci::Statement;
+use shipway_store::Found;
+use shipway_testkit::{Need, require};
+
+use crate::harness::Bench;
+
+const SECRET: &str = "do-not-tell-5f2c";
+
+/// Lists the names at the top of an image.
+#[derive(Debug)]
+struct Names;
+
+impl Inventory for Names {
+    fn spdx(&self, files: &Root, question: &InventoryQuestion<'_>) -> Result<Value, SeamError> {
+        let names: Vec<String> =
+            files.names(".").unwrap().iter().map(|name| name.to_string_lossy().into_owned()).collect();
+        Ok(json!({ "names": names, "of": question.names[0].familiar(), "at": question.created }))
+    }
+}
+
+fn provenance(version: SlsaVersion) -> Provenance {
+    Provenance { is_full: true, version, builder_id: "https://ci.test".to_owned(), is_reproducible: true }
+}
+
+/// Builds, and returns the statements by their type.
+fn statements(bench: &Bench, request: &shipway_build::BuildRequest) -> Vec<Statement> {
+    let built = bench.builder().with_inventory(Arc::new(Names)).build(request).unwrap();
+    let index = built.index.map(|(digest, _)| digest);
+    let found = Found { index, ..Found::new(built.image_id, built.manifest) };
+    assert_eq!(bench.store.resolve("app").unwrap().index, index);
+    let attested = bench.store.attested(&found).unwrap();
+    let statements = attested.statements();
+    for said in &statements {
+        assert_eq!(said.subject[0].name, "pkg:docker/app@latest?platform=linux%2Famd64");
+        assert_eq!(said.subject[0].digest["sha256"], built.manifest.hex());
+    }
+    statements
+}
+
+#[test]
+fn provenance_follows_the_stages_and_tells_no_secret() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    bench.file("a", "a");
+    let mut request = bench.request(&format!(
+        "FROM debian AS tools\nRUN write /tool x\nFROM tools AS unused\nRUN write /unused x\n\
+         FROM debian\nARG PASSWORD\n# {SECRET}\nCOPY a /a\nCOPY --from=tools /tool /tool\n\
+         RUN --mount=type=secret,id=one,required=true --mount=type=secret,target=/run/two --network=none say hi\n"
+    ));
+    request.secrets = vec![Secret { id: "one".to_owned(), content: format!("{SECRET}\n").into_bytes() }];
+    request.build_args = vec![
+        ("PASSWORD".to_owned(), SECRET.to_owned()),
+        ("HTTP_PROXY".to_owned(), "http://me:secret@proxy".to_owned()),
+    ];
+    request.attest = Attest { provenance: Some(provenance(SlsaVersion::V02)), sbom: true };
+    let said = statements(&bench, &request);
+    assert_eq!(said.len(), 2);
+    let (what, inside) = (&said[0].predicate, &said[1].predicate);
+    assert_eq!(said[0].predicate_type, "https://slsa.dev/provenance/v0.2");
+    let parameters = &what["invocation"]["parameters"];
+    assert_eq!(parameters["args"], json!({ "build-arg:PASSWORD": "****" }));
+    assert_eq!(parameters["secrets"], json!([{ "id": "one" }, { "id": "two", "optional": true }]));
+    assert_eq!(parameters["locals"], json!([{ "name": "context" }, { "name": "dockerfile" }]));
+    assert_eq!(
+        (&what["metadata"]["reproducible"], &what["builder"]["id"]),
+        (&true.into(), &"https://ci.test".into())
+    );
+    let steps = what["buildConfig"]["steps"].as_array().unwrap();
+    let told: Vec<(&str, &Value)> =
+        steps.iter().map(|step| (step["id"].as_str().unwrap(), &step["inputs"])).collect();
+    let none = Value::Null;
+    let [first, copied, both, last] =
+        [json!(["step0:0"]), json!(["step2:0"]), json!(["step3:0", "step1:0"]), json!(["step4:0"])];
+    let want = [
+        ("step0", &none),
+        ("step1", &first),
+        ("step2", &none),
+        ("step3", &copied),
+        ("step4", &both),
+        ("step5", &last),
+    ];
+    assert_eq!(told, want, "{steps:?}");
+    assert!(!steps.iter().any(|step| step["instruction"].as_str().unwrap().contains("unused")));
+    let layers = &what["metadata"]["https://mobyproject.org/buildkit@v1#metadata"]["layers"];
+    let info = &what["metadata"]["https://mobyproject.org/buildkit@v1#metadata"]["source"]["infos"][0];
+    let dockerfile = STANDARD.decode(info["data"].as_str().unwrap()).unwrap();
+    let dockerfile = String::from_utf8(dockerfile).unwrap();
+    assert!(dockerfile.contains("# ****\n") && !dockerfile.contains(SECRET), "{dockerfile}");
+    let made: Vec<&String> = layers.as_object().unwrap().keys().collect();
+    assert_eq!(made, ["step3:0", "step4:0", "step5:0"]);
+    for statement in &said {
+        let text = statement.predicate.to_string();
+        assert!(!text.contains(SECRET) && !text.contains("proxy"), "{text}");
+    }
+    assert_eq!(inside["of"], "app:latest");
+    assert!(inside["names"].as_array().unwrap().contains(&"tool".into()), "{inside}");
+}
+
+#[test]
+fn what_is_from_elsewhere_alone_is_complete() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    let mut request = bench.request("FROM debian\nRUN --network=none say hi\n");
+    request.origin = Some(shipway_build::Material::at("https://me:x@a.test/app.git#main", "sha1", "ab"));
+    request.attest = Attest { provenance: Some(provenance(SlsaVersion::V1)), sbom: false };
+    let said = statements(&bench, &request);
+    let definition = &said[0].predicate["buildDefinition"];
+    let source =
+        json!({ "uri": "https://a.test/app.git#main", "digest": { "sha1": "ab" }, "path": "Dockerfile" });
+    assert_eq!(definition["externalParameters"]["configSource"], source);
+    assert_eq!(definition["resolvedDependencies"].as_array().unwrap().len(), 2);
+    let metadata = &said[0].predicate["runDetails"]["metadata"];
+    assert_eq!(metadata["buildkit_completeness"], json!({ "request": true, "resolvedDependencies": true }));
+    assert_eq!(metadata["buildkit_hermetic"], true);
+    assert!(metadata["startedOn"].as_str().unwrap() <= metadata["finishedOn"].as_str().unwrap());
+
+    // Who lists packages may fail, and then there is no image.
+    let mut request = bench.request("FROM debian\nRUN say hi\n");
+    request.tags = vec!["none".parse().unwrap()];
+    request.attest.sbom = true;
+    let error = bench.run(&request).unwrap_err();
+    assert_eq!(error.to_string(), "cannot list the packages in the image");
+    assert!(bench.store.resolve("none").is_err());
+}
