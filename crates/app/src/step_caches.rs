@@ -1,7 +1,7 @@
 //! Caches of build steps that machines share: in registries, in directories, in images.
 //!
 //! A cache is a manifest, or an index, whose layers are those of the steps, and a config that says under which keys they are
-//! found. Format: that of BuildKit's caches, so that what copies those copies these; see `docs/adr/0013-cache-exports.md`.
+//! found. Format: that of BuildKit's caches, so that what copies those copies these; see `docs/adr/0014-cache-exports.md`.
 
 mod documents;
 mod local;
