@@ -4,14 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shipway_dockerfile::{Dockerfile, KnownImage};
+use shipway_dockerfile::{Dockerfile, KnownImage, parse_until_mistake};
 use shipway_layers::LayerStore;
 use shipway_oci::Reference;
 use shipway_store::Store;
 
 use crate::caches::Caches;
 use crate::lint::lint;
-use crate::plan::{Plan, PlannedImage, internal, plan};
+use crate::plan::{Plan, PlannedImage, internal, plan, tell_loaded};
 use crate::seams::{NoInventory, NoRemotes};
 use crate::solve::{Imports, Solver};
 use crate::{
@@ -92,8 +92,14 @@ impl Builder {
 
     /// Builds an image and names it. Nothing gets a name unless everything succeeded; finished steps stay in the cache.
     pub fn build(&self, request: &BuildRequest) -> Result<Built, BuildError> {
-        let file = read(request)?;
+        let (file, mistake) = read_until_mistake(request)?;
         self.progress.event(&Event::Loaded { source: &file.source });
+        if let Some(mistake) = mistake {
+            tell_loaded(&file, &*self.progress);
+            // It is worse than what the rules find, also where that is an error.
+            drop(self.warn(&file, request, &|_base| None));
+            return Err(mistake);
+        }
         // Nothing that this build finds is collected before it has a name.
         let lease = self.store.lease();
         let _lease =
@@ -106,7 +112,7 @@ impl Builder {
                 plan.steps.push(internal(plan.steps.len() + 1, name));
             }
         }
-        self.warn(&file, request, &plan)?;
+        self.warn(&file, request, &|name| known(&plan, name))?;
         self.progress.event(&Event::Planned { steps: &plan.steps });
         if !plan.unused_args.is_empty() {
             let names = plan.unused_args.join(" ");
@@ -124,17 +130,13 @@ impl Builder {
     }
 
     /// Tells what is odd about the Dockerfile; where its author wants that, it is an error.
-    fn warn(&self, file: &Dockerfile, request: &BuildRequest, plan: &Plan) -> Result<(), BuildError> {
-        let image = |name: &str| {
-            let reference: Reference = name.parse().ok()?;
-            let is_it = |image: &&PlannedImage| {
-                image.name.rsplit_once('@').is_some_and(|(of, _)| of == reference.to_string())
-            };
-            let config = &plan.images.iter().find(is_it)?.image.config;
-            let platform = format!("{}/{}", config.os, config.architecture);
-            Some(KnownImage { env: config.config.env.clone(), platform })
-        };
-        let linted = lint(file, request, &image);
+    fn warn(
+        &self,
+        file: &Dockerfile,
+        request: &BuildRequest,
+        image: &dyn Fn(&str) -> Option<KnownImage>,
+    ) -> Result<(), BuildError> {
+        let linted = lint(file, request, image);
         for warning in &linted.warnings {
             let line = file.source.position(warning.span.start).line;
             let message = format!("{}: {} (line {line})", warning.rule.name(), warning.message);
@@ -160,16 +162,46 @@ impl Builder {
     }
 }
 
+/// Returns what a plan knows of a base image.
+fn known(plan: &Plan, name: &str) -> Option<KnownImage> {
+    let reference: Reference = name.parse().ok()?;
+    let is_it = |image: &&PlannedImage| {
+        image.name.rsplit_once('@').is_some_and(|(of, _)| of == reference.to_string())
+    };
+    let config = &plan.images.iter().find(is_it)?.image.config;
+    let platform = format!("{}/{}", config.os, config.architecture);
+    Some(KnownImage { env: config.config.env.clone(), platform })
+}
+
 /// Reads and parses the Dockerfile of a request without building.
 pub fn read(request: &BuildRequest) -> Result<Dockerfile, BuildError> {
-    match &request.dockerfile_text {
-        Some(text) => parse(&request.dockerfile, text),
-        None => check(&request.dockerfile),
-    }
+    let (file, mistake) = read_until_mistake(request)?;
+    mistake.map_or(Ok(file), Err)
+}
+
+/// Reads and parses the Dockerfile of a request up to its first mistake; returns what stands before that, and the mistake.
+pub fn read_until_mistake(request: &BuildRequest) -> Result<(Dockerfile, Option<BuildError>), BuildError> {
+    let wrong = |error| BuildError::Dockerfile(Box::new(error));
+    let name = name_of(&request.dockerfile);
+    let read = match &request.dockerfile_text {
+        Some(text) => parse_until_mistake(&name, text),
+        None => parse_until_mistake(&name, &load(&request.dockerfile)?),
+    };
+    read.map(|(file, mistake)| (file, mistake.map(wrong))).map_err(wrong)
 }
 
 /// Reads and parses a Dockerfile that is in a file.
 pub fn check(dockerfile: &Path) -> Result<Dockerfile, BuildError> {
+    parse(dockerfile, &load(dockerfile)?)
+}
+
+/// Parses a Dockerfile that is in no file, or was read.
+pub fn parse(dockerfile: &Path, bytes: &[u8]) -> Result<Dockerfile, BuildError> {
+    shipway_dockerfile::parse(&name_of(dockerfile), bytes)
+        .map_err(|error| BuildError::Dockerfile(Box::new(error)))
+}
+
+fn load(dockerfile: &Path) -> Result<Vec<u8>, BuildError> {
     use std::io::Read as _;
     let fail = |source| BuildError::ReadDockerfile { path: dockerfile.to_owned(), source };
     let file = fs_err::File::open(dockerfile).map_err(fail)?;
@@ -178,13 +210,11 @@ pub fn check(dockerfile: &Path) -> Result<Dockerfile, BuildError> {
     if bytes.len() as u64 > MAX_DOCKERFILE {
         return Err(fail(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 16 MiB")));
     }
-    parse(dockerfile, &bytes)
+    Ok(bytes)
 }
 
-/// Parses a Dockerfile that is in no file, or was read.
-pub fn parse(dockerfile: &Path, bytes: &[u8]) -> Result<Dockerfile, BuildError> {
-    let name = dockerfile
-        .file_name()
-        .map_or_else(|| "Dockerfile".into(), |name| name.to_string_lossy().into_owned());
-    shipway_dockerfile::parse(&name, bytes).map_err(|error| BuildError::Dockerfile(Box::new(error)))
+/// Returns what messages call a Dockerfile.
+fn name_of(dockerfile: &Path) -> String {
+    let name = dockerfile.file_name();
+    name.map_or_else(|| "Dockerfile".into(), |name| name.to_string_lossy().into_owned())
 }

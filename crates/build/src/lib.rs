@@ -41,7 +41,7 @@ mod time;
 mod variables;
 
 pub use attest::{Attest, Material, Provenance, SlsaVersion};
-pub use builder::{Builder, MAX_DOCKERFILE, check, parse, read};
+pub use builder::{Builder, MAX_DOCKERFILE, check, parse, read, read_until_mistake};
 pub use caches::{CacheMount, Caches};
 pub use copy::is_tar_header;
 pub use error::{BuildError, Problem, SeamError, StepError};

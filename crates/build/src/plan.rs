@@ -17,7 +17,7 @@ use crate::progress::StepInfo;
 use crate::state::StageState;
 use crate::{BaseImage, BuildNetwork};
 
-pub(crate) use stages::{internal, plan};
+pub(crate) use stages::{internal, plan, tell_loaded};
 
 /// What is to be done.
 #[derive(Debug)]

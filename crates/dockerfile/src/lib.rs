@@ -39,5 +39,5 @@ pub use instruction::{
 pub use lint::{Checks, Facts, KnownImage, RULES, Rule, Warning, lint};
 pub use mount::{Mount, MountKind, ParseMountError, Sharing};
 pub use source::{Position, Source, Span, excerpt};
-pub use stages::{Dockerfile, GlobalArg, Stage, parse, parse_trigger};
+pub use stages::{Dockerfile, GlobalArg, Stage, parse, parse_trigger, parse_until_mistake};
 pub use suggest::suggest;

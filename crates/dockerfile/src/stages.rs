@@ -54,8 +54,28 @@ pub struct Stage {
 
 /// Parses a Dockerfile; `name` is how messages call it.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Dockerfile, ParseDockerfileError> {
+    let (file, mistake) = parse_until_mistake(name, bytes)?;
+    mistake.map_or(Ok(file), Err)
+}
+
+/// Parses a Dockerfile up to its first mistake, and returns what stands before that, which may have no stage, and the mistake. What is no
+/// text at all is an error.
+pub fn parse_until_mistake(
+    name: &str,
+    bytes: &[u8],
+) -> Result<(Dockerfile, Option<ParseDockerfileError>), ParseDockerfileError> {
     let source = decode(name, bytes)?;
-    parse_source(&source).map_err(|error| error.in_source(&source))
+    let mut reader = LineReader::new(source.text());
+    let mut file = Dockerfile {
+        source: source.clone(),
+        directives: Directives::default(),
+        global_args: Vec::new(),
+        stages: Vec::new(),
+        empty_continuations: Vec::new(),
+    };
+    let parsed = parse_lines(&mut reader, &mut file);
+    file.directives = reader.directives;
+    Ok((file, parsed.err().map(|error| error.in_source(&source))))
 }
 
 /// Parses the text of an ONBUILD trigger: one instruction, which is blamed on `span` of `source`.
@@ -75,31 +95,35 @@ pub fn parse_trigger(text: &str, source: &Source, span: Span) -> Result<Instruct
     Ok(Instruction { span, ..parsed })
 }
 
-fn parse_source(source: &Source) -> Result<Dockerfile, Located> {
-    let mut reader = LineReader::new(source.text());
-    let mut global_args = Vec::new();
-    let mut stages: Vec<Stage> = Vec::new();
-    let mut empty_continuations = Vec::new();
+fn parse_lines(reader: &mut LineReader<'_>, file: &mut Dockerfile) -> Result<(), Located> {
     while let Some(mut line) = reader.next_line()? {
         let escape = reader.directives.escape;
         let heredocs =
             if accepts_heredocs(&line, escape) { reader.read_heredocs(&mut line)? } else { Vec::new() };
         if line.has_empty_continuation {
-            empty_continuations.push(line.span);
+            file.empty_continuations.push(line.span);
         }
         let instruction = match parse_line(&line, &heredocs, escape)? {
             Parsed::From { image, platform, name, span, text } => {
                 let comments = std::mem::take(&mut line.comments);
-                stages.push(Stage { name, image, platform, text, span, instructions: Vec::new(), comments });
+                file.stages.push(Stage {
+                    name,
+                    image,
+                    platform,
+                    text,
+                    span,
+                    instructions: Vec::new(),
+                    comments,
+                });
                 continue;
             }
             Parsed::Instruction(instruction) => instruction,
         };
-        match (stages.last_mut(), instruction.kind) {
+        match (file.stages.last_mut(), instruction.kind) {
             (Some(stage), kind) => stage.instructions.push(Instruction { kind, ..instruction }),
             (None, InstructionKind::Arg(args)) => {
                 let (span, comments) = (instruction.span, &instruction.comments);
-                global_args.extend(args.into_iter().map(|declaration| GlobalArg {
+                file.global_args.extend(args.into_iter().map(|declaration| GlobalArg {
                     declaration,
                     span,
                     comments: comments.clone(),
@@ -110,16 +134,11 @@ fn parse_source(source: &Source) -> Result<Dockerfile, Located> {
             }
         }
     }
-    if stages.is_empty() {
-        return Err(Problem::NoStages.at(Span::new(source.text().len(), source.text().len())));
+    if file.stages.is_empty() {
+        let end = file.source.text().len();
+        return Err(Problem::NoStages.at(Span::new(end, end)));
     }
-    Ok(Dockerfile {
-        source: source.clone(),
-        directives: reader.directives,
-        global_args,
-        stages,
-        empty_continuations,
-    })
+    Ok(())
 }
 
 /// Decodes UTF-8; comments may hold anything.

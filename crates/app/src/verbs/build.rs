@@ -137,9 +137,12 @@ fn push_one(
 
 /// Says what a Dockerfile offers.
 fn answer(engine: &Engine, question: Question, request: &BuildRequest, ui: &mut Ui) -> Result<u8, Failure> {
+    if question == Question::Check {
+        return check::run(engine, request, ui);
+    }
     let file = shipway_build::read(request)?;
     match question {
-        Question::Check => return check::run(engine, &file, request, ui),
+        Question::Check => {}
         Question::Targets { json } => call::targets(&file, json, ui),
         Question::Outline { json } => call::outline(&file, request, json, ui)?,
     }

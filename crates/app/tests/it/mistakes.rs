@@ -285,6 +285,23 @@ fn what_is_odd_is_told_by_its_rule() {
         (Some(0), "Check complete, no warnings found.\n".to_owned())
     );
 
+    // What stands above a mistake is looked at all the same.
+    place.write("app/Dockerfile", "FROM scratch AS Big\nMAINTAINER me\nCOPI left /\nENV a b\n");
+    let output = place.command(&["build", "--check", "app"]).output().unwrap();
+    let (said, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        said.contains("WARNING: StageNameCasing - ") && said.contains("WARNING: MaintainerDeprecated - "),
+        "{said}"
+    );
+    assert!(!said.contains("Check complete") && !said.contains("LegacyKeyValueFormat"), "{said}");
+    assert!(why.contains("Dockerfile:3:1: unknown instruction `COPI`") && why.contains("COPY"), "{why}");
+    assert_eq!(output.status.code(), Some(1));
+    let said = place.refusal(&["build", "app"]);
+    assert!(
+        said.contains("warning: MaintainerDeprecated: ") && said.contains("unknown instruction `COPI`"),
+        "{said}"
+    );
+
     // A build tells of them, and goes on unless its Dockerfile wants no such thing.
     place.write("app/Dockerfile", "FROM scratch AS Big\nCOPY left /\n");
     let output = place.command(&["build", "-t", "odd", "app"]).output().unwrap();

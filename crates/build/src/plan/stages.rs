@@ -47,9 +47,7 @@ pub(super) struct Planner<'a> {
 /// Plans a build of a parsed file.
 pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder) -> Result<Plan, BuildError> {
     let (bases, progress, remotes) = (&*builder.bases, &*builder.progress, &*builder.remotes);
-    let load = internal(1, format!("[internal] load build definition from {}", file.source.name()));
-    progress.event(&Event::Started { step: &load });
-    progress.event(&Event::Done { step: &load, elapsed: std::time::Duration::ZERO, key: None });
+    let load = tell_loaded(file, progress);
     let target = target_stage(file, request)?;
     let platform = request.platform.clone().unwrap_or_else(Platform::host);
     let target_name = file.stages[target].name.clone().unwrap_or_default();
@@ -83,6 +81,14 @@ pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder)
         steps: planner.steps,
         unused_args,
     })
+}
+
+/// Tells that the Dockerfile was read, and returns the step that did it.
+pub(crate) fn tell_loaded(file: &Dockerfile, progress: &dyn Progress) -> StepInfo {
+    let load = internal(1, format!("[internal] load build definition from {}", file.source.name()));
+    progress.event(&Event::Started { step: &load });
+    progress.event(&Event::Done { step: &load, elapsed: std::time::Duration::ZERO, key: None });
+    load
 }
 
 /// Returns a step that no instruction asks for.

@@ -298,3 +298,22 @@ fn triggers_parse_to_one_instruction_and_blame_their_from() {
     let error = parse_trigger("NOPE x", &source, span).unwrap_err();
     assert_eq!(error.to_string(), "Dockerfile:1:1: unknown instruction `NOPE`");
 }
+
+#[test]
+fn what_stands_before_a_mistake_is_read() {
+    for (name, text, want) in [
+        ("in a stage", "ARG A=1\n# escape=`\nFROM a AS b\nRUN c\nRNU d\nFROM e\n", (1, 1, 1)),
+        ("before FROM", "ARG A\nRUN x\nFROM a\n", (1, 0, 0)),
+        ("at once", "x", (0, 0, 0)),
+        ("empty", "", (0, 0, 0)),
+        ("a heredoc without end", "FROM a\nRUN <<E\nx\n", (0, 1, 0)),
+    ] {
+        let (file, mistake) = parse_until_mistake("Dockerfile", text.as_bytes()).unwrap();
+        let instructions = file.stages.iter().map(|stage| stage.instructions.len()).sum::<usize>();
+        assert_eq!((file.global_args.len(), file.stages.len(), instructions), want, "case {name}");
+        let whole = parse("Dockerfile", text.as_bytes()).unwrap_err();
+        assert_eq!(mistake.unwrap().to_string(), whole.to_string(), "case {name}");
+    }
+    assert!(parse_until_mistake("Dockerfile", b"FROM a\nRUN b\n").unwrap().1.is_none());
+    assert!(parse_until_mistake("Dockerfile", b"FROM \xff\n").is_err());
+}

@@ -1,6 +1,6 @@
 //! `shipway build --check`. Compat: buildx, also that a warning is enough to fail.
 
-use shipway_build::{BuildRequest, Dockerfile, KnownImage, Linted, Source, Warning};
+use shipway_build::{BuildRequest, KnownImage, Linted, Source, Warning};
 
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -10,32 +10,35 @@ use crate::ui::Ui;
 const AROUND: usize = 2;
 const RULER: &str = "--------------------";
 
-/// Shows what is odd about a Dockerfile. Base images that are not here are not fetched for it; what depends on them is not looked at.
-pub(super) fn run(
-    engine: &Engine,
-    file: &Dockerfile,
-    request: &BuildRequest,
-    ui: &mut Ui,
-) -> Result<u8, Failure> {
+/// Shows what is odd about a Dockerfile, up to a mistake in it. Base images that are not here are not fetched for it; what depends on them
+/// is not looked at.
+pub(super) fn run(engine: &Engine, request: &BuildRequest, ui: &mut Ui) -> Result<u8, Failure> {
+    let (file, mistake) = shipway_build::read_until_mistake(request)?;
     let image = |name: &str| {
         let found = engine.store.resolve(name).ok()?;
         let config = engine.store.config(&found.image_id).ok()?;
         let platform = format!("{}/{}", config.os, config.architecture);
         Some(KnownImage { env: config.config.env, platform })
     };
-    let Linted { warnings, error } = shipway_build::lint(file, request, &image);
+    let Linted { warnings, error } = shipway_build::lint(&file, request, &image);
     let found = match warnings.len() {
         0 => "no warnings found.".to_owned(),
         1 => "1 warning has been found!".to_owned(),
         count => format!("{count} warnings have been found!"),
     };
-    ui.line(format!("Check complete, {found}"));
+    // Compat: buildx, what was not read to its end is not checked.
+    if mistake.is_none() {
+        ui.line(format!("Check complete, {found}"));
+    }
     for warning in &warnings {
         let kind = if error { "ERROR" } else { "WARNING" };
         ui.line(format!("\n{kind}: {} - {}\n{}", warning.rule.name(), warning.rule.url(), warning.message));
         ui.line(excerpt(&file.source, warning));
     }
-    Ok(u8::from(!warnings.is_empty()))
+    match mistake {
+        Some(mistake) => Err(mistake.into()),
+        None => Ok(u8::from(!warnings.is_empty())),
+    }
 }
 
 /// Returns the lines around a place, its own marked.
