@@ -115,9 +115,11 @@ impl Store {
         })
     }
 
-    /// Returns those layers that are in no image.
+    /// Returns those layers that are in no image, neither of this store nor of the registry on it.
     pub fn outside_images(&self, mut layers: Vec<LayerRow>) -> Result<Vec<LayerRow>, StoreError> {
-        let in_images = self.needed()?.diff_ids;
+        let mut in_images = self.needed()?.diff_ids;
+        // Such a layer stands for its archive.
+        in_images.extend(self.hosted_bytes()?);
         layers.retain(|row| !row.diff_id.is_some_and(|id| in_images.contains(&id.to_string())));
         Ok(layers)
     }

@@ -302,6 +302,14 @@ impl Store {
         Ok((usize::try_from(repositories).unwrap_or_default(), bytes))
     }
 
+    /// Returns the digests of the bytes that are blobs of repositories.
+    pub(crate) fn hosted_bytes(&self) -> Result<HashSet<String>, StoreError> {
+        self.read("see what repositories have", |connection| {
+            let mut statement = connection.prepare_cached("SELECT DISTINCT blob FROM hosted_blobs")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })
+    }
+
     /// Forgets blobs that no manifest of their repository has come to name, and returns the hex digests of the bytes that the
     /// others need.
     pub(crate) fn hosted_needs(&self, now: i64) -> Result<HashSet<String>, StoreError> {

@@ -14,9 +14,9 @@ A star behind an ID: builds still write to it. Behind a size: an image has it to
     Du(BuilderDuArgs),
     /// Remove what is in the build cache and in no image
     #[command(after_help = "Examples:
-  shipway builder prune                       asks first
-  shipway builder prune -af                   also steps whose result is in an image, and downloaded packages
-  shipway builder prune -f --filter until=24h what no build has used for a day
+  shipway builder prune                          asks first
+  shipway builder prune -af                      also steps whose result is in an image
+  shipway builder prune -f --filter until=24h    what no build has used for a day
   shipway builder prune -f --max-used-space 10g")]
     Prune(BuilderPruneArgs),
     /// Names that are part of the design and not there yet, and typing errors.

@@ -115,3 +115,21 @@ fn the_build_cache_is_made_smaller_as_it_was_asked_for() {
     let (_, again) = machine.ok(&["build", "--network", "none", "."]);
     assert!(again.contains("1 of 2 steps from the cache"), "{again}");
 }
+
+#[test]
+fn what_the_own_registry_has_is_not_called_freed() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    build(&machine, "FROM box\nRUN head -c 300000 /dev/urandom > /pushed\n");
+    let served = machine.serve(&["registry", "serve", "--listen", "127.0.0.1:0"]);
+    let name = format!("{}/web", served.address());
+    machine.ok(&["tag", "web", &name]);
+    machine.ok(&["push", &name]);
+    machine.ok(&["rmi", "web", &name]);
+    let layers = machine.count("root/layers");
+    assert!(listed(&machine, &["private"]).is_empty());
+    assert_eq!(machine.ok(&["builder", "prune", "-af"]).0.lines().last(), Some("Total:    0B"));
+    assert_eq!(machine.count("root/layers"), layers);
+}
