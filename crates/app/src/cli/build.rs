@@ -124,7 +124,7 @@ pub(crate) struct BuildArgs {
     /// A secret for RUN --mount=type=secret: id=ID, and src=FILE or env=NAME
     #[arg(long = "secret", value_name = "SECRET")]
     pub(crate) secrets: Vec<String>,
-    /// An ssh agent for RUN --mount=type=ssh: `default`, ID=SOCKET, or ID=KEYFILE[,KEYFILE]
+    /// An ssh agent for RUN --mount=type=ssh: `default`, `ID=SOCKET`, or `ID=KEYFILE[,KEYFILE]`
     #[arg(long = "ssh", value_name = "ID[=SOCKET|KEY]")]
     pub(crate) ssh: Vec<String>,
     /// What to build for: `linux/arm64`, …; this machine by default. RUN steps for another one need an emulator (qemu-user-static)
