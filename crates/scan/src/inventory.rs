@@ -6,15 +6,12 @@ use std::path::Path;
 use shipway_linux::{Kind, Root};
 
 use crate::files::{read, walk};
-use crate::{Package, Release, apk, dpkg, node, programs, python};
+use crate::{Package, Release, apk, dpkg, node, programs, python, rpm};
 
 /// Largest `os-release`, in bytes.
 const RELEASE_LIMIT: u64 = 64 << 10;
 /// So many notes are kept.
 const NOTES: usize = 100;
-/// Databases of rpm, which are not read.
-const RPM: [&str; 3] =
-    ["var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/rpm/Packages"];
 
 /// Everything that is installed in an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +32,7 @@ impl Inventory {
         let text = releases.iter().find_map(|path| read(root, Path::new(path), RELEASE_LIMIT).ok().flatten());
         let mut packages = dpkg::packages(root, &mut notes);
         packages.extend(apk::packages(root, &mut notes));
+        packages.extend(rpm::packages(root, &mut notes));
         let mut modules = Vec::new();
         let mut distributions = Vec::new();
         let mut executables = Vec::new();
@@ -63,8 +61,6 @@ impl Inventory {
                 Err(error) => notes.push(format!("/{} could not be read: {error}", path.display())),
             }
         }
-        let rpm = RPM.iter().find(|path| root.metadata(path).is_ok_and(|found| found.is_some()));
-        notes.extend(rpm.map(|path| format!("/{path} is of rpm: its packages are not listed")));
         packages.sort();
         packages.dedup();
         if notes.len() > NOTES {
@@ -104,7 +100,7 @@ mod tests {
         write("app/node_modules/a/package.json", r#"{"name":"a","version":"1.0.0"}"#);
         write("app/node_modules/a/node_modules/b/package.json", r#"{"name":"b","version":"2.0.0"}"#);
         write("app/node_modules/broken/package.json", "{");
-        write("var/lib/rpm/rpmdb.sqlite", "");
+        write("var/lib/rpm/Packages", "");
         write("lib/apk/db/installed", "P:musl\nV:1\n");
         let root = Root::open(dir.path()).unwrap();
         root.symlink(Path::new("../usr/lib/os-release"), "etc-release").unwrap();
@@ -124,8 +120,8 @@ mod tests {
         );
         assert_eq!(found.release.unwrap().short(), "debian-12");
         assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
-        assert!(found.notes[0].starts_with("/app/node_modules/broken/package.json could not be read: "));
-        assert!(found.notes[1].contains("its packages are not listed"));
+        assert!(found.notes[0].contains("its packages are not listed"));
+        assert!(found.notes[1].starts_with("/app/node_modules/broken/package.json could not be read: "));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! From an image's files to the packages in it, and to a bill of materials.
 //!
 //! [`Inventory::read`] looks at a file system and lists what package managers and languages have installed: Debian's dpkg (also as
-//! distroless images keep it), Alpine's apk, Python's distributions, Node's modules, and what programs of Go and Rust tell of
+//! distroless images keep it), Alpine's apk, rpm, Python's distributions, Node's modules, and what programs of Go and Rust tell of
 //! themselves. [`spdx`] writes that down.
 //!
 //! The files are an image's, so nothing about them is believed: they are read through a [`shipway_linux::Root`], no link leads out of
 //! it, sizes, depths and numbers are bounded, and of a database that is damaged as much is listed as can be read. What was left out is
 //! among [`Inventory::notes`].
 //!
-//! What is not here: advisories; packages of rpm.
+//! What is not here: advisories; databases of rpm before 4.16.
 #![forbid(unsafe_code)]
 
 mod apk;
@@ -22,6 +22,7 @@ mod package;
 mod programs;
 mod python;
 mod release;
+mod rpm;
 mod spdx;
 
 pub use inventory::Inventory;

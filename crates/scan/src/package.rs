@@ -19,6 +19,8 @@ pub enum Ecosystem {
     Node,
     /// Python's distributions.
     Python,
+    /// Fedora and its relatives.
+    Rpm,
 }
 
 impl Ecosystem {
@@ -31,6 +33,7 @@ impl Ecosystem {
             Self::Go => "golang",
             Self::Node => "npm",
             Self::Python => "pypi",
+            Self::Rpm => "rpm",
         }
     }
 }
@@ -77,7 +80,6 @@ impl Package {
     pub fn purl(&self, release: Option<&Release>) -> String {
         let distribution = release.map(Release::short).unwrap_or_default();
         let architecture = self.architecture.as_deref().unwrap_or_default();
-        let of_distribution = [("arch", architecture), ("distro", distribution.as_str())];
         let of_release = |other| release.map_or(other, |release| release.id.as_str());
         let split = |name: &str| {
             let (before, name) = name.rsplit_once('/').unwrap_or(("", name));
@@ -91,11 +93,16 @@ impl Package {
             Ecosystem::Go => split(&self.name.to_lowercase()),
             Ecosystem::Node => split(&self.name),
             Ecosystem::Python => (String::new(), normalized(&self.name)),
+            Ecosystem::Rpm => (of_release("fedora").to_owned(), self.name.clone()),
         };
-        let is_of_release = matches!(self.ecosystem, Ecosystem::Apk | Ecosystem::Deb);
+        // Spec: purl-types, rpm: the epoch is no part of the version.
+        let epoch = self.version.split_once(':').filter(|_| self.ecosystem == Ecosystem::Rpm);
+        let (epoch, version) = epoch.unwrap_or(("", &self.version));
+        let of_distribution = [("arch", architecture), ("distro", distribution.as_str()), ("epoch", epoch)];
+        let is_of_release = matches!(self.ecosystem, Ecosystem::Apk | Ecosystem::Deb | Ecosystem::Rpm);
         let qualifiers = if is_of_release { &of_distribution[..] } else { &[] };
         let kind = self.ecosystem.purl_type();
-        PackageUrl { kind, namespace: &namespace, name: &name, version: &self.version, qualifiers }.render()
+        PackageUrl { kind, namespace: &namespace, name: &name, version, qualifiers }.render()
     }
 }
 
