@@ -2,6 +2,7 @@
 
 mod materials;
 mod provenance;
+mod steps;
 
 use serde_json::Value;
 use shipway_layers::Layer;

@@ -44,7 +44,13 @@ pub(crate) fn packages(root: &Root, notes: &mut Vec<String>) -> Vec<Package> {
     for place in PLACES {
         match read(root, place) {
             Ok(None) => {}
-            Ok(Some(found)) => return found,
+            Ok(Some(found)) => {
+                let log = format!("{place}-wal");
+                if root.metadata(&log).is_ok_and(|found| found.is_some_and(|found| found.size > 0)) {
+                    notes.push(format!("/{log} was not read: what was installed last may be missing"));
+                }
+                return found;
+            }
             Err(error) => {
                 notes.push(format!("/{place} could not be read: {error}"));
                 return Vec::new();
@@ -256,6 +262,13 @@ mod tests {
             fs_err::write(&path, dice.mutate(&whole, &words)).unwrap();
             assert!(packages(&root, &mut Vec::new()).len() <= 200);
         }
+        fs_err::write(&path, &whole).unwrap();
+        let log = path.with_extension("sqlite-wal");
+        fs_err::write(&log, "x").unwrap();
+        let mut notes = Vec::new();
+        assert_eq!(packages(&root, &mut notes).len(), 40);
+        assert!(notes[0].contains("rpmdb.sqlite-wal was not read"), "{notes:?}");
+        fs_err::remove_file(&log).unwrap();
         fs_err::write(&path, "no database").unwrap();
         let mut notes = Vec::new();
         assert_eq!(packages(&root, &mut notes), []);

@@ -159,7 +159,7 @@ impl<'a> Files<'a> {
         attested.map(|attested| Ok(self.engine.store.put_attested(&attested)?)).transpose()
     }
 
-    /// Stores the manifest that an entry of an index is, or the one for this machine that it lists; the index that lists it comes too.
+    /// Stores the manifest that an entry of an index is, or the one for this machine that it lists; the index comes with it.
     fn manifest(&self, entry: &Descriptor) -> Result<(Digest, Manifest, Option<Vec<u8>>), Failure> {
         let mut entry = entry.clone();
         let mut listed_in = None;

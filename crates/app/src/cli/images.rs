@@ -53,7 +53,8 @@ pub(crate) enum InspectKind {
 #[command(after_help = "Examples:
   shipway inspect debian:bookworm
   shipway inspect -f '{{.Config.Env}}' web
-  shipway inspect -f '{{json .RootFS.Layers}}' --type image web")]
+  shipway inspect -f '{{json .RootFS.Layers}}' --type image web
+  shipway inspect -f '{{json .Provenance}}' web   what is attested of it; also .SBOM")]
 pub(crate) struct InspectArgs {
     /// `json`, or a Go template
     #[arg(short, long, value_name = "FORMAT")]

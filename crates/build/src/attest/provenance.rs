@@ -5,16 +5,14 @@
 
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
-use shipway_dockerfile::{MountKind, Span};
+use shipway_dockerfile::MountKind;
 use shipway_layers::Layer;
-use shipway_oci::{Descriptor, MediaType, Platform, Statement};
+use shipway_oci::{Platform, Statement};
 
 use super::{Material, SlsaVersion};
 use crate::plan::{Action, CopyAction, Origin, Plan, PlannedStage, SourceWord};
-use crate::solve::{Made, star};
+use crate::solve::Made;
 use crate::{BuildNetwork, BuildRequest, ContextSource, Provenance};
 
 /// Compat: BuildKit, solver/llbsolver/provenance/types.
@@ -123,7 +121,7 @@ fn digest_set(material: &Material) -> Value {
 }
 
 /// Makes an object; what is not known is left out.
-fn object<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
+pub(super) fn object<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
     let known = fields.into_iter().filter(|(_, value)| !value.is_null());
     known.map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -288,135 +286,6 @@ impl Facts<'_> {
 
     fn steps(&self) -> impl Iterator<Item = (&PlannedStage, &crate::plan::Step)> {
         self.plan.stages.iter().flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)))
-    }
-
-    /// Returns every step that makes something, with the stage that it is of, in the order of the plan.
-    fn numbered(&self) -> Vec<(usize, Numbered<'_>)> {
-        let mut all = Vec::new();
-        for (at, stage) in self.plan.stages.iter().enumerate() {
-            if matches!(stage.base, Origin::Image(_)) {
-                all.push((at, Numbered::Base(stage)));
-            }
-            let made = stage.steps.iter().filter(|step| !matches!(step.action, Action::Metadata));
-            all.extend(made.map(|step| (at, Numbered::Step(step))));
-        }
-        all
-    }
-
-    /// Returns the steps that led to the result; only of full provenance.
-    fn build_config(&self) -> Value {
-        if !self.wanted.is_full {
-            return Value::Null;
-        }
-        let all = self.numbered();
-        let last_of =
-            |stage: usize| all.iter().rposition(|(of, _)| *of == stage).map(|at| format!("step{at}:0"));
-        let of_origin = |origin: &Origin| match origin {
-            Origin::Stage(stage) => last_of(*stage),
-            _ => None,
-        };
-        let steps: Vec<Value> = all
-            .iter()
-            .enumerate()
-            .map(|(at, (stage, numbered))| {
-                let before = at.checked_sub(1).filter(|before| all[*before].0 == *stage);
-                let base = || of_origin(&self.plan.stages[*stage].base);
-                let mut inputs: Vec<String> =
-                    before.map(|before| format!("step{before}:0")).or_else(base).into_iter().collect();
-                if let Numbered::Step(step) = numbered {
-                    inputs.extend(origins(&step.action).iter().filter_map(of_origin));
-                }
-                let (name, instruction, span) = numbered.told();
-                let line = span.map(|span| self.plan.source.position(span.start).line);
-                let stage = &self.plan.stages[*stage].name;
-                let mut told = object([
-                    ("id", json!(format!("step{at}"))),
-                    ("stage", json!(stage)),
-                    ("name", json!(name)),
-                    ("instruction", json!(instruction)),
-                    ("line", json!(line)),
-                ]);
-                if !inputs.is_empty() {
-                    told.insert("inputs".to_owned(), json!(inputs));
-                }
-                Value::Object(told)
-            })
-            .collect();
-        json!({ "steps": steps })
-    }
-
-    /// Returns the Dockerfile, where in it the steps stand, and the layers that they made; only of full provenance.
-    fn metadata(&self) -> Value {
-        if !self.wanted.is_full {
-            return json!({});
-        }
-        let source = &self.plan.source;
-        // What is encoded cannot be starred any more.
-        let text = star(source.text(), &self.request.secrets);
-        let mut locations = Map::new();
-        let mut layers = Map::new();
-        let own = self.made.iter().filter(|made| made.layer.is_some());
-        let own: Vec<(usize, &Layer)> = own
-            .clone()
-            .map(|made| made.history_at)
-            .zip(self.layers.iter().skip(self.layers.len().saturating_sub(own.count())))
-            .collect();
-        for (at, (_, numbered)) in self.numbered().iter().enumerate() {
-            if let (_, _, Some(span)) = numbered.told() {
-                let place = |offset| {
-                    let position = source.position(offset);
-                    json!({ "line": position.line, "character": position.column - 1 })
-                };
-                let range = json!({ "start": place(span.start), "end": place(span.end) });
-                locations.insert(
-                    format!("step{at}"),
-                    json!({ "locations": [{ "ranges": [range], "sourceIndex": 0 }] }),
-                );
-            }
-            let Numbered::Step(step) = numbered else { continue };
-            let is_own = self.stage.steps.iter().any(|own| std::ptr::eq(own, *step));
-            let place = history_at(&step.action).filter(|_| is_own);
-            if let Some((_, layer)) = own.iter().find(|(history, _)| Some(*history) == place) {
-                let layer = Descriptor::new(MediaType::OCI_LAYER, layer.diff_id.0, layer.size);
-                layers.insert(format!("step{at}:0"), json!([[layer]]));
-            }
-        }
-        let info =
-            json!({ "filename": source.name(), "language": "Dockerfile", "data": STANDARD.encode(text) });
-        json!({ "source": { "locations": locations, "infos": [info] }, "layers": layers })
-    }
-}
-
-/// A step of the provenance.
-enum Numbered<'a> {
-    Base(&'a PlannedStage),
-    Step(&'a crate::plan::Step),
-}
-
-impl Numbered<'_> {
-    /// Returns its name, its instruction and where that stands.
-    fn told(&self) -> (&str, &str, Option<Span>) {
-        let info = match self {
-            Self::Base(stage) => &stage.base_step,
-            Self::Step(step) => &step.info,
-        };
-        (&info.name, &info.instruction, info.span)
-    }
-}
-
-fn history_at(action: &Action) -> Option<usize> {
-    match action {
-        Action::Metadata => None,
-        Action::Run(_, at) | Action::Copy(_, at) | Action::Workdir(_, at) => Some(*at),
-    }
-}
-
-/// Returns what else a step reads.
-fn origins(action: &Action) -> Vec<Origin> {
-    match action {
-        Action::Copy(copy, _) => copy.from.into_iter().collect(),
-        Action::Run(run, _) => run.mounts.iter().filter_map(|(_, origin)| *origin).collect(),
-        Action::Metadata | Action::Workdir(..) => Vec::new(),
     }
 }
 
