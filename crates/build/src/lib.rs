@@ -53,8 +53,8 @@ pub use request::{
     BuildNetwork, BuildRequest, Built, ContextSource, NamedContext, ProcessLimit, Secret, Stop,
 };
 pub use seams::{
-    BaseImage, BaseImages, Debugger, Fetched, Inventory, InventoryQuestion, MOUNT_STUBS, MountSource,
-    Remotes, RunStep, SshAgent, StepMount, StepRunner, StubKind,
+    BaseImage, BaseImages, Debugger, Fetched, HOST_CA_STUBS, Inventory, InventoryQuestion, MOUNT_STUBS,
+    MountSource, Remotes, RunStep, SshAgent, StepMount, StepRunner, StubKind,
 };
 pub use shipway_dockerfile::{
     Dockerfile, InstructionKind, KnownImage, Mount, MountKind, Rule, Source, Span, Stage, Warning,

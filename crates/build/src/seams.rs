@@ -28,16 +28,18 @@ pub trait StepRunner: fmt::Debug + Send + Sync {
 }
 
 /// Paths that a runner may mount over; the builder makes what is missing before and removes it after a step.
-pub const MOUNT_STUBS: [(&str, StubKind); 8] = [
+pub const MOUNT_STUBS: [(&str, StubKind); 6] = [
     ("dev", StubKind::Directory),
     ("proc", StubKind::Directory),
     ("sys", StubKind::Directory),
     ("etc/hosts", StubKind::File),
     ("etc/hostname", StubKind::File),
     ("etc/resolv.conf", StubKind::File),
-    ("run/shipway/host-ca.crt", StubKind::File),
-    ("run/shipway/apt.conf", StubKind::File),
 ];
+
+/// The same for steps with [`RunStep::host_ca`].
+pub const HOST_CA_STUBS: [(&str, StubKind); 2] =
+    [("run/shipway/host-ca.crt", StubKind::File), ("run/shipway/apt.conf", StubKind::File)];
 
 /// What a mount goes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

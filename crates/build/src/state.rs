@@ -24,12 +24,15 @@ pub(crate) struct StageState {
 impl StageState {
     /// `FROM scratch`
     pub(crate) fn scratch(platform: &Platform) -> Self {
-        Self::start(ImageConfig {
+        let mut image = ImageConfig {
             architecture: platform.architecture.clone(),
             variant: platform.variant.clone(),
             os: platform.os.clone(),
             ..ImageConfig::default()
-        })
+        };
+        // Compat: BuildKit says so of scratch, and of no other image.
+        "/".clone_into(&mut image.config.working_dir);
+        Self::start(image)
     }
 
     /// `FROM image`
@@ -111,6 +114,12 @@ pub(crate) fn clean_path(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_scratch_says_where_it_is() {
+        assert_eq!(StageState::scratch(&Platform::linux("amd64")).image.config.working_dir, "/");
+        assert_eq!(StageState::of_image(&ImageConfig::default()).image.config.working_dir, "");
+    }
 
     #[test]
     fn paths_are_relative_to_the_working_directory() {

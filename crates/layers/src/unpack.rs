@@ -33,19 +33,20 @@ pub(crate) enum Whiteouts {
     Refuse,
 }
 
-/// Unpacks a plain tar (no whiteouts) below `root` and returns the bytes of its files.
+/// Unpacks a plain tar (no whiteouts) below `root` and returns the directories that it only implies, parents first.
 ///
-/// Entries may replace what earlier ones made.
-pub fn unpack(root: &Root, archive: &mut dyn Read, budget: Budget) -> Result<u64, LayerError> {
+/// Entries may replace what earlier ones made. What is implied has mode 755 and the time 0.
+pub fn unpack(root: &Root, archive: &mut dyn Read, budget: Budget) -> Result<Vec<PathBuf>, LayerError> {
     let mut archive = BufReader::with_capacity(BUFFER, archive);
-    Unpacker::new(root, budget, Whiteouts::Refuse).run(&mut archive).map(|unpacked| unpacked.bytes)
+    Unpacker::new(root, budget, Whiteouts::Refuse).run(&mut archive).map(|unpacked| {
+        let below = unpacked.implied.into_iter().filter(|path| !path.as_os_str().is_empty());
+        below.collect()
+    })
 }
 
 /// What came out of an archive beside the tree.
 #[derive(Debug)]
 pub(crate) struct Unpacked {
-    /// Bytes of the files.
-    pub(crate) bytes: u64,
     /// Directories that were only implied, parents first; the root is empty.
     pub(crate) implied: Vec<PathBuf>,
     /// Hard links to what must be in a lower layer: name and target.
@@ -71,7 +72,6 @@ pub(crate) struct Unpacker<'a> {
     links: BTreeMap<PathBuf, PathBuf>,
     hiding: BTreeSet<PathBuf>,
     empties_root: bool,
-    bytes: u64,
 }
 
 impl<'a> Unpacker<'a> {
@@ -86,7 +86,6 @@ impl<'a> Unpacker<'a> {
             links: BTreeMap::new(),
             hiding: BTreeSet::new(),
             empties_root: false,
-            bytes: 0,
         }
     }
 
@@ -110,7 +109,6 @@ impl<'a> Unpacker<'a> {
             self.root.set_mtime(path, *mtime).map_err(LayerError::io("set the time of", path))?;
         }
         Ok(Unpacked {
-            bytes: self.bytes,
             implied: self.implied.into_iter().collect(),
             links: self.links.into_iter().collect(),
             hiding: self.hiding.into_iter().collect(),
@@ -157,7 +155,6 @@ impl<'a> Unpacker<'a> {
             EntryKind::File => {
                 let mut file = EarlyFile::new(self.make(&path, |root, name| root.create_private(name))?);
                 archive.copy_content(&mut file)?;
-                self.bytes += entry.size;
                 attributes(entry).apply(file.get_ref())?;
                 Ok(set_modified(file.get_ref(), entry.mtime)?)
             }

@@ -390,8 +390,8 @@ pub(crate) fn digest_of(items: &[Item], keep_owner: bool) -> Digest {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    let mut first_names = std::collections::HashMap::new();
     for item in items {
+        let mut first_names = std::collections::HashMap::new();
         add(item.name.as_os_str().as_bytes());
         for (path, _, entry) in item.kept.iter().flat_map(|kept| &kept.parents) {
             add(path.as_os_str().as_bytes());

@@ -7,17 +7,19 @@ use shipway_linux::Root;
 
 use crate::Problem;
 
+const ROOT: &str = "root";
 /// A larger passwd or group file is not read further.
 const MAX_FILE: u64 = 16 << 20;
 
 /// Returns the numbers of `user[:group]`.
 ///
-/// A number needs no entry and is its own group; a name has the group of its entry.
+/// A number needs no entry and is its own group; a name has the group of its entry. Compat: BuildKit, `root` is 0 whatever the files
+/// say, also where there are none.
 pub(crate) fn resolve_owner(root: &Root, text: &str) -> Result<(u32, u32), Problem> {
     let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
     let (uid, own_group) = match user.parse::<u32>() {
         Ok(uid) => (uid, uid),
-        Err(_) if user.is_empty() => (0, 0),
+        Err(_) if user.is_empty() || user == ROOT => (0, 0),
         Err(_) => {
             let fields = find(root, "/etc/passwd", user)?;
             let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok());
@@ -28,6 +30,7 @@ pub(crate) fn resolve_owner(root: &Root, text: &str) -> Result<(u32, u32), Probl
         None => own_group,
         Some(group) => match group.parse::<u32>() {
             Ok(gid) => gid,
+            Err(_) if group == ROOT => 0,
             Err(_) => {
                 let fields = find(root, "/etc/group", group)?;
                 fields
@@ -74,6 +77,7 @@ mod tests {
             ("number", "1000", Some((1000, 1000))),
             ("numbers", "1:2", Some((1, 2))),
             ("only a group", ":staff", Some((0, 50))),
+            ("root's own name", "root:root", Some((0, 0))),
             ("no such user", "nosuch", None),
             ("no such group", "web:nosuch", None),
             ("broken line", "broken", None),
@@ -81,5 +85,8 @@ mod tests {
         ] {
             assert_eq!(resolve_owner(&root, text).ok(), want, "case {name}");
         }
+        fs_err::remove_dir_all(dir.path().join("etc")).unwrap();
+        assert_eq!(resolve_owner(&root, "root:root").ok(), Some((0, 0)));
+        assert!(resolve_owner(&root, "web").is_err());
     }
 }

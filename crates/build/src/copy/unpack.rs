@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use shipway_layers::{Budget, unpack};
 use shipway_linux::Root;
@@ -15,7 +16,6 @@ pub(crate) enum Archive {
     Gzip,
     Xz,
     Zstd,
-    /// Known but not supported.
     Bzip2,
 }
 
@@ -26,7 +26,7 @@ pub(crate) fn archive_of(root: &Root, path: &Path) -> Result<Option<Archive>, Pr
     root.open_file(path).map_err(read())?.take(512).read_to_end(&mut start).map_err(read())?;
     let kind = match start.as_slice() {
         [0x1f, 0x8b, ..] => Archive::Gzip,
-        [b'B', b'Z', b'h', ..] => return Ok(Some(Archive::Bzip2)),
+        [b'B', b'Z', b'h', ..] => Archive::Bzip2,
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Archive::Xz,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Archive::Zstd,
         _ => Archive::Plain,
@@ -47,7 +47,7 @@ fn decompress(kind: Archive, file: std::fs::File) -> io::Result<Box<dyn Read>> {
         Archive::Gzip => Box::new(flate2::read::MultiGzDecoder::new(file)),
         Archive::Xz => Box::new(lzma_rust2::XzReader::new(io::BufReader::new(file), true)),
         Archive::Zstd => Box::new(zstd::stream::read::Decoder::new(file)?),
-        Archive::Bzip2 => return Err(io::Error::new(io::ErrorKind::Unsupported, "bzip2")),
+        Archive::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(file)),
     })
 }
 
@@ -66,18 +66,20 @@ pub fn is_tar_header(header: &[u8]) -> bool {
 }
 
 /// Unpacks an archive into an empty directory.
-pub(crate) fn unpack_archive(root: &Root, path: &Path, kind: Archive, into: &Root) -> Result<(), Problem> {
-    if kind == Archive::Bzip2 {
-        return Err(Problem::Unsupported {
-            what: format!("unpacking `{}`, which is compressed with bzip2,", path.display()),
-            help: "compress it with gzip, xz or zstd",
-        });
-    }
+///
+/// Directories that the archive only implies are dated `now`, a duration since 1970.
+pub(crate) fn unpack_archive(
+    root: &Root,
+    path: &Path,
+    kind: Archive,
+    (into, now): (&Root, Duration),
+) -> Result<(), Problem> {
     let file = root.open_file(path).map_err(Problem::io("read", path))?;
     let mut stream = decompress(kind, file).map_err(Problem::io("decompress", path))?;
-    unpack(into, &mut *stream, Budget::default())
+    let implied = unpack(into, &mut *stream, Budget::default())
         .map_err(|source| Problem::Layers { action: "unpack an archive", source })?;
-    Ok(())
+    let now = (i64::try_from(now.as_secs()).unwrap_or(i64::MAX), now.subsec_nanos());
+    implied.iter().try_for_each(|path| into.set_mtime(path, now).map_err(Problem::io("date", path)))
 }
 
 #[cfg(test)]
@@ -92,13 +94,18 @@ mod tests {
         header[156] = b'0';
         let sum: u32 = header.iter().map(|b| u32::from(*b)).sum::<u32>() + 8 * 32;
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let mut packed = Vec::new();
+        bzip2::read::BzEncoder::new(&header[..], bzip2::Compression::fast())
+            .read_to_end(&mut packed)
+            .unwrap();
         let zipped = zstd::encode_all(&header[..], 1).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
         for (name, bytes, want) in [
             ("tar", header.clone(), Some(Archive::Plain)),
             ("zstd", zipped, Some(Archive::Zstd)),
-            ("bzip2", b"BZh91AY".to_vec(), Some(Archive::Bzip2)),
+            ("bzip2", packed, Some(Archive::Bzip2)),
+            ("looks like bzip2", b"BZh91AY".to_vec(), None),
             ("text", b"hello".to_vec(), None),
             ("looks like gzip", b"\x1f\x8bxxxxxxxx".to_vec(), None),
             ("empty", Vec::new(), None),

@@ -35,7 +35,7 @@ pub(crate) struct Writer<'a> {
     /// `--chmod`
     pub(crate) mode: Option<ModeChange>,
     pub(crate) stop: &'a Stop,
-    /// Names of files that were copied, by device and inode: hard links stay links.
+    /// Names of files that the item at hand has brought, by device and inode: its hard links stay links.
     pub(crate) links: HashMap<(u64, u64), PathBuf>,
     /// The root is nothing, and what is written will lie on something else.
     pub(crate) apart: Option<Apart>,
@@ -99,6 +99,8 @@ impl<'a> Writer<'a> {
     /// Writes one item; a destination with a slash at the end is a directory.
     pub(crate) fn item(&mut self, tree: &Tree<'_>, item: &Item, destination: &str) -> Result<(), Problem> {
         let path = Path::new(destination);
+        // Compat: BuildKit, files that were named one by one are not one file afterwards.
+        self.links.clear();
         if let Some(kept) = &item.kept {
             let (top, _) = self.ensure_directory(path)?;
             for (below, at, entry) in &kept.parents {

@@ -303,7 +303,7 @@ impl Solver<'_> {
             .prepare(&[])
             .map_err(|source| Problem::Layers { action: "prepare a place to unpack into", source })?;
         let root = Root::open(&scratch.upper).map_err(Problem::io("open", "a place to unpack into"))?;
-        unpack_archive(tree.root, &item.base, kind, &root)?;
+        unpack_archive(tree.root, &item.base, kind, (&root, now()))?;
         let unpacked = Tree {
             root: &root,
             ignore: None,

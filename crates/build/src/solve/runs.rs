@@ -16,7 +16,7 @@ use crate::caches::Held;
 use crate::key::Key;
 use crate::plan::{RunAction, Step};
 use crate::progress::StepInfo;
-use crate::seams::{MOUNT_STUBS, MountSource, RunStep, StepMount, StubKind};
+use crate::seams::{HOST_CA_STUBS, MOUNT_STUBS, MountSource, RunStep, StepMount, StubKind};
 use crate::{Event, Problem, ProcessLimit, Progress};
 
 /// The confinement of commands; part of the key of each.
@@ -197,8 +197,9 @@ impl Solver<'_> {
             mounts.mounts.push(mount);
         }
         sort(&mut mounts.mounts);
+        let trust = HOST_CA_STUBS.iter().filter(|_| self.request.host_ca);
         let mut wanted: Vec<(PathBuf, StubKind)> =
-            MOUNT_STUBS.iter().map(|(path, kind)| (PathBuf::from(path), *kind)).collect();
+            MOUNT_STUBS.iter().chain(trust).map(|(path, kind)| (PathBuf::from(path), *kind)).collect();
         for mount in &mounts.mounts {
             wanted.push((PathBuf::from(&mount.target), stub_kind(&mount.source)));
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use shipway_layers::Snapshot;
-use shipway_linux::{Kind, Root};
+use shipway_linux::{Kind, Metadata, Root};
 
 use super::steps::mount;
 use crate::Problem;
@@ -16,8 +16,8 @@ pub(super) struct Stubs {
     upper: Root,
     /// Paths that were made and their inodes, parents first.
     made: Vec<(PathBuf, u64)>,
-    /// Directories of lower layers that making a stub copied up, as they were: path, mode, owner, group.
-    copied: Vec<(PathBuf, (u32, u32, u32))>,
+    /// Directories of lower layers that making a stub copied up, as they were.
+    copied: Vec<(PathBuf, Attributes)>,
 }
 
 impl Stubs {
@@ -38,15 +38,18 @@ impl Stubs {
                 if let Some(found) = root.metadata(directory).map_err(Problem::io("find", directory))?
                     && in_upper.is_none()
                 {
-                    stubs.copied.push((directory.to_owned(), (found.mode, found.uid, found.gid)));
+                    stubs.copied.push((directory.to_owned(), attributes(&found)));
                 }
             }
-            paths.extend(root.create_dir_all(&parent, 0o755).map_err(Problem::io("make", path))?);
-            let made = match kind {
-                StubKind::Directory => root.create_dir(&resolved, 0o755),
-                StubKind::File => root.create_file(&resolved, 0o644).map(drop),
-            };
-            made.map_err(Problem::io("make", path))?;
+            let lowest = parent.ancestors().find(|at| matches!(root.metadata(at), Ok(Some(_))));
+            keeping_time(&root, lowest.unwrap_or(Path::new("")), || {
+                paths.extend(root.create_dir_all(&parent, 0o755).map_err(Problem::io("make", path))?);
+                let made = match kind {
+                    StubKind::Directory => root.create_dir(&resolved, 0o755),
+                    StubKind::File => root.create_file(&resolved, 0o644).map(drop),
+                };
+                made.map_err(Problem::io("make", path))
+            })?;
             paths.push(resolved);
         }
         // Inodes of the upper directory itself: those of the merged view may be others.
@@ -70,7 +73,9 @@ impl Stubs {
                     _ => false,
                 };
             if untouched {
-                self.upper.remove(path).map_err(Problem::io("remove", path))?;
+                keeping_time(&self.upper, path.parent().unwrap_or(Path::new("")), || {
+                    self.upper.remove(path).map_err(Problem::io("remove", path))
+                })?;
             }
         }
         // Deepest first.
@@ -79,10 +84,12 @@ impl Stubs {
         copied.dedup();
         for (path, before) in &copied {
             let Some(found) = self.upper.metadata(path).map_err(Problem::io("find", path))? else { continue };
-            let same = found.is_directory() && (found.mode, found.uid, found.gid) == *before;
+            let same = found.is_directory() && attributes(&found) == *before;
             let marked = same && self.is_marked(path)?;
             if same && !marked && self.is_empty(path)? {
-                self.upper.remove(path).map_err(Problem::io("remove", path))?;
+                keeping_time(&self.upper, path.parent().unwrap_or(Path::new("")), || {
+                    self.upper.remove(path).map_err(Problem::io("remove", path))
+                })?;
             }
         }
         Ok(())
@@ -96,5 +103,51 @@ impl Stubs {
     fn is_marked(&self, path: &Path) -> Result<bool, Problem> {
         let xattrs = self.upper.xattrs(path).map_err(Problem::io("read", path))?;
         Ok(xattrs.iter().any(|(name, value)| name == "user.overlay.opaque" && value == b"y"))
+    }
+}
+
+/// Mode, owner, group and time.
+type Attributes = (u32, u32, u32, (i64, u32));
+
+fn attributes(found: &Metadata) -> Attributes {
+    (found.mode, found.uid, found.gid, found.mtime)
+}
+
+/// Changes what is in a directory and leaves its time as it was: it is the command's, or nobody's.
+fn keeping_time(
+    root: &Root,
+    directory: &Path,
+    change: impl FnOnce() -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let at = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let before = root.metadata(at).map_err(Problem::io("find", at))?;
+    change()?;
+    match before {
+        Some(before) => root.set_mtime(at, before.mtime).map_err(Problem::io("date", at)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_keeps_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        root.create_dir("etc", 0o755).unwrap();
+        for directory in ["etc", ""] {
+            root.set_mtime(if directory.is_empty() { "." } else { directory }, (7, 8)).unwrap();
+            let file = Path::new(directory).join("hosts");
+            let make = || root.create_file(&file, 0o644).map(drop).map_err(Problem::io("make", &file));
+            keeping_time(&root, Path::new(directory), make).unwrap();
+            keeping_time(&root, Path::new(directory), || {
+                root.remove(&file).map_err(Problem::io("remove", &file))
+            })
+            .unwrap();
+        }
+        assert_eq!(root.metadata("etc").unwrap().unwrap().mtime, (7, 8));
+        assert_eq!(root.metadata(".").unwrap().unwrap().mtime, (7, 8));
     }
 }
