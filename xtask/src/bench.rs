@@ -3,24 +3,27 @@
 //! Prints Markdown tables with medians, ranges and ratios; progress goes to the standard error. Machines differ and
 //! are shared, so the ratios are what counts. Needs root. `docs/benchmarks.md` holds what was measured.
 //!
-//! Programs are found on `PATH`; `SHIPWAY`, `DOCKERD`, `DOCKER`, `PODMAN`, `CRUN`, `RUNC`, `SKOPEO`,
+//! Programs are found on `PATH`; `SHIPWAY`, `DOCKERD`, `DOCKER`, `BUILDAH`, `PODMAN`, `CRUN`, `RUNC`, `SKOPEO`,
 //! `DOCKER_REGISTRY` and `MMDEBSTRAP` name others, and an empty value leaves a peer out. Everything is made below the temporary directory (`TMPDIR`), with
 //! daemons of its own and in a mount namespace of its own, and removed at the end. What needs no way out runs in a
 //! network namespace of its own too.
 
 mod bootstrap;
+mod build;
+mod builders;
 mod cluster;
 mod containers;
-mod docker;
+pub(crate) mod docker;
 mod flask;
 mod images;
-mod inputs;
+pub(crate) mod inputs;
 mod machine;
 mod pods;
-mod program;
+pub(crate) mod program;
 mod samples;
-mod shipway;
+pub(crate) mod shipway;
 mod table;
+mod volume;
 
 use std::process::Command;
 
@@ -29,7 +32,7 @@ use anyhow::{Context as _, bail, ensure};
 use inputs::Scratch;
 use table::Table;
 
-const USAGE: &str = "usage: cargo xtask bench [containers|images|cluster|flask|bootstrap]… [--runs N]";
+const USAGE: &str = "usage: cargo xtask bench [containers|images|build|cluster|flask|bootstrap]… [--runs N]";
 
 /// A set of rows that share what they need.
 struct Group {
@@ -44,6 +47,7 @@ struct Group {
 const GROUPS: &[Group] = &[
     Group { name: "containers", downloads: false, runs: 20, measure: containers::measure },
     Group { name: "images", downloads: false, runs: 3, measure: images::measure },
+    Group { name: "build", downloads: false, runs: 3, measure: build::measure },
     Group { name: "cluster", downloads: false, runs: 7, measure: cluster::measure },
     Group { name: "flask", downloads: true, runs: 5, measure: flask::measure },
     Group { name: "bootstrap", downloads: true, runs: 5, measure: bootstrap::measure },
@@ -114,7 +118,8 @@ fn run_inside(group: &Group, runs: Option<usize>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn set_up_loopback() -> anyhow::Result<()> {
+/// Sets up the loopback device of the network namespace that this process is in.
+pub(crate) fn set_up_loopback() -> anyhow::Result<()> {
     let status = Command::new("ip").args(["link", "set", "lo", "up"]).status();
     ensure!(status.context("could not start `ip`")?.success(), "could not set up the loopback device");
     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! - `check`: format, lints, the repository's own rules, all tests, documentation;
 //! - `rules`: the repository's own rules alone (file lengths, names of modules);
+//! - `differ`: builds Dockerfiles by Shipway and by Docker, and compares (not part of `check`, but of CI);
 //! - `guest`: the program on another kernel, in an emulated machine (not part of `check`);
 //! - `fuzz`: libFuzzer on what strangers send (not part of `check`);
 //! - `soak`: the tests of chance and of endurance, many times more (not part of `check`);
@@ -11,6 +12,7 @@
 
 mod bench;
 mod check;
+mod differ;
 mod fuzz;
 mod guest;
 mod rules;
@@ -24,11 +26,12 @@ fn main() -> ExitCode {
         Some("check") => check::run(),
         Some("rules") => rules::run(),
         Some("bench") => bench::run(&arguments[1..]),
+        Some("differ") => differ::run(&arguments[1..]),
         Some("guest") => guest::run(&arguments[1..]),
         Some("fuzz") => fuzz::run(&arguments[1..]),
         Some("soak") => soak::run(&arguments[1..]),
         _ => {
-            eprintln!("usage: cargo xtask check|rules|guest|bench|fuzz|soak");
+            eprintln!("usage: cargo xtask check|rules|differ|guest|bench|fuzz|soak");
             return ExitCode::from(2);
         }
     };

@@ -23,6 +23,44 @@ pub(crate) enum Network {
     Bridge,
 }
 
+/// Where the daemon and its client are.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    server: PathBuf,
+    client: PathBuf,
+    /// What the daemon says of itself.
+    pub(crate) version: String,
+}
+
+impl Programs {
+    /// Finds the daemon, and the client of the daemon's version if there is one: a newer client has no BuildKit of its own.
+    pub(crate) fn find() -> Option<Self> {
+        let server = program::find("DOCKERD", "dockerd")?;
+        let version = program::version(&server);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut clients =
+            std::env::split_paths(&path).map(|dir| dir.join("docker")).filter(|file| file.is_file());
+        let number = number(&version);
+        let client = match std::env::var_os("DOCKER") {
+            Some(_named) => program::find("DOCKER", "docker"),
+            None => clients.find(|client| self::number(&program::version(client)) == number),
+        };
+        let client = client.or_else(|| program::find("DOCKER", "docker"))?;
+        Some(Self { server, client, version })
+    }
+
+    /// Returns the first number of the daemon's version.
+    pub(crate) fn major(&self) -> u32 {
+        number(&self.version).split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// Returns `20.10.24` of `Docker version 20.10.24+dfsg1, build 5d6db84`.
+fn number(version: &str) -> &str {
+    let number = version.split(' ').nth(2).unwrap_or_default();
+    number.split(['+', ',', '-']).next().unwrap_or_default()
+}
+
 /// A daemon that answers; it ends with the value.
 #[derive(Debug)]
 pub(crate) struct Docker {
@@ -35,16 +73,21 @@ pub(crate) struct Docker {
 impl Docker {
     /// Starts a daemon, or notes why there is none.
     pub(crate) fn start(dir: &Path, network: Network, table: &mut Table) -> anyhow::Result<Option<Self>> {
-        let found = (program::find("DOCKERD", "dockerd"), program::find("DOCKER", "docker"));
-        let (Some(server), Some(client)) = found else {
+        let Some(programs) = Programs::find() else {
             table.note("Docker was left out: `dockerd` or `docker` is not installed.");
             return Ok(None);
         };
-        table.note(format!("Docker: {}.", program::version(&server)));
+        table.note(format!("Docker: {}.", programs.version));
+        Self::start_at(&programs, dir, network).map(Some)
+    }
+
+    /// Starts a daemon with everything that it writes below `dir`.
+    pub(crate) fn start_at(programs: &Programs, dir: &Path, network: Network) -> anyhow::Result<Self> {
+        let (server, client) = (&programs.server, programs.client.clone());
         fs_err::create_dir_all(dir)?;
         fs_err::write(dir.join("daemon.json"), "{}\n")?;
         let socket = dir.join("docker.sock");
-        let mut command = Command::new(&server);
+        let mut command = Command::new(server);
         command.arg("--config-file").arg(dir.join("daemon.json"));
         command.arg("--data-root").arg(dir.join("data"));
         command.arg("--exec-root").arg(dir.join("exec"));
@@ -59,7 +102,7 @@ impl Docker {
         let daemon = command.spawn().with_context(|| format!("could not start {}", server.display()))?;
         let mut docker = Self { client, socket, dir: dir.to_owned(), daemon };
         docker.wait()?;
-        Ok(Some(docker))
+        Ok(docker)
     }
 
     fn wait(&mut self) -> anyhow::Result<()> {
@@ -82,6 +125,11 @@ impl Docker {
         command.env("DOCKER_HOST", format!("unix://{}", self.socket.display()));
         command.env("DOCKER_CONFIG", self.dir.join("client")).args(args);
         command
+    }
+
+    /// Returns the daemon's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.id()
     }
 
     /// Makes an image of a root file system.
@@ -117,4 +165,16 @@ fn remove_group(group: &Path) {
         }
     }
     drop(fs_err::remove_dir(group));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_version_is_found() {
+        assert_eq!(number("Docker version 20.10.24+dfsg1, build 5d6db84"), "20.10.24");
+        assert_eq!(number("Docker version 28.2.2, build e6534b4"), "28.2.2");
+        assert_eq!(number("of unknown version"), "version");
+    }
 }

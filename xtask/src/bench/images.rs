@@ -173,14 +173,14 @@ impl Image {
 }
 
 /// A registry that runs; it ends with the value.
-struct Registry {
-    name: &'static str,
-    address: String,
+pub(crate) struct Registry {
+    pub(crate) name: &'static str,
+    pub(crate) address: String,
     process: Child,
 }
 
 impl Registry {
-    fn ours(shipway: &Shipway) -> anyhow::Result<Self> {
+    pub(crate) fn ours(shipway: &Shipway) -> anyhow::Result<Self> {
         let mut command = shipway.command(&["registry", "serve", "--quiet", "--listen", "127.0.0.1:0"]);
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let mut line = String::new();
@@ -191,7 +191,7 @@ impl Registry {
     }
 
     /// Starts Debian's `docker-registry`, or notes why there is none.
-    fn theirs(dir: &Path, table: &mut Table) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn theirs(dir: &Path, table: &mut Table) -> anyhow::Result<Option<Self>> {
         let Some(program) = program::find("DOCKER_REGISTRY", "docker-registry") else {
             table.note("`docker-registry` was left out: it is not installed.");
             return Ok(None);

@@ -46,6 +46,12 @@ impl Memory {
     }
 }
 
+/// Returns the most megabytes that a process has had in memory so far; `None` once it has ended.
+pub(crate) fn peak(pid: u32) -> Option<f64> {
+    let status = read(&format!("/proc/{pid}/status")).ok()?;
+    field(&status, "VmHWM:").map(|kibibytes| kibibytes * 1.024 / 1e3)
+}
+
 /// Returns which part of one processor, in per cent, a process uses while nobody wants anything of it.
 ///
 /// Its threads tell nanoseconds, but no more once they have ended; the process tells all, but in steps of 10 ms:
@@ -115,6 +121,7 @@ mod tests {
     fn this_process_has_memory_and_times() {
         let pid = u64::from(std::process::id());
         assert!(Memory::of(pid).unwrap().resident > 0.0);
+        assert!(peak(std::process::id()).unwrap() > 0.0);
         running_time(pid).unwrap();
         assert!(thread_times(pid).unwrap().values().any(|time| !time.is_zero()));
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 120 30 5 6 20 0 1 0 99";
