@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use shipway_linux::{Kind, Metadata, Root};
+use shipway_linux::{Kind, Metadata, Parents, Root, xattrs_of};
 
 use crate::tar_header::{BLOCK, Header, pad};
 use crate::walk::walk;
@@ -38,17 +38,18 @@ pub(crate) fn serialise_without(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut names: HashMap<u64, Vec<u8>> = HashMap::new();
+    let mut parents = Parents::new(root);
     walk(root, &mut |path, metadata| {
         if metadata.is_directory() && implied.contains(path) {
             return Ok(());
         }
-        write_entry(root, path, metadata, &mut names, out)
+        write_entry(parents.of(path)?, path, metadata, &mut names, out)
     })?;
     out.write_all(&[0; 2 * BLOCK])
 }
 
 fn write_entry(
-    root: &Root,
+    (parent, name): (&Root, &Path),
     path: &Path,
     metadata: &Metadata,
     names: &mut HashMap<u64, Vec<u8>>,
@@ -67,7 +68,7 @@ fn write_entry(
         Kind::Directory => {
             header.path.push(b'/');
             header.kind = b'5';
-            let xattrs = root.xattrs(path)?;
+            let xattrs = parent.xattrs(name)?;
             let opaque = xattrs.iter().any(|(name, value)| name == OPAQUE && value == b"y");
             header.xattrs = kept(xattrs);
             header.write(out)?;
@@ -87,9 +88,10 @@ fn write_entry(
             }
             header.kind = b'0';
             header.size = metadata.size;
-            header.xattrs = kept(root.xattrs(path)?);
+            let file = parent.open_file(name)?;
+            header.xattrs = kept(xattrs_of(&file)?);
             header.write(out)?;
-            let copied = io::copy(&mut io::Read::take(root.open_file(path)?, metadata.size), out)?;
+            let copied = io::copy(&mut io::Read::take(file, metadata.size), out)?;
             if copied != metadata.size {
                 return Err(io::Error::new(
                     io::ErrorKind::UnexpectedEof,
@@ -101,7 +103,7 @@ fn write_entry(
         Kind::Symlink => {
             header.kind = b'2';
             header.mode = 0o777;
-            header.link = root.read_link(path)?.into_os_string().as_bytes().to_vec();
+            header.link = parent.read_link(name)?.into_os_string().as_bytes().to_vec();
             header.write(out)?;
         }
         Kind::Special => write_special(path, metadata, header, out)?,

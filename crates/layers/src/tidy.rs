@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use shipway_linux::{Kind, Root};
+use shipway_linux::{Kind, Parents, Root};
 
 use crate::serialise::{OPAQUE, is_socket};
 use crate::walk::walk;
@@ -18,13 +18,15 @@ pub(crate) fn tidy(upper: &Path, lowers: &[PathBuf], latest_mtime: Option<i64>) 
     let root = Root::open(upper)?;
     let lowers: Vec<Root> = lowers.iter().map(|lower| Root::open(lower)).collect::<io::Result<_>>()?;
     let mut times: Vec<(PathBuf, (i64, u32))> = vec![(PathBuf::new(), (0, 0))];
+    let mut parents = Parents::new(&root);
     walk(&root, &mut |path, metadata| {
         let mut mtime = metadata.mtime;
         if is_socket(metadata) {
             return root.remove(path);
         }
         if matches!(metadata.kind, Kind::Directory | Kind::File) {
-            for (name, _) in root.xattrs(path)?.iter().filter(|(name, _)| name.starts_with(OVERLAY)) {
+            let (parent, own) = parents.of(path)?;
+            for (name, _) in parent.xattrs(own)?.iter().filter(|(name, _)| name.starts_with(OVERLAY)) {
                 if name != OPAQUE || !hides_a_directory(&lowers, path)? {
                     root.remove_xattr(path, name)?;
                 }

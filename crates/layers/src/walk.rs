@@ -7,17 +7,16 @@ use shipway_linux::{Metadata, Root};
 
 /// Calls `visit` for everything below the root, parents first and names in byte order.
 pub(crate) fn walk(root: &Root, visit: &mut dyn FnMut(&Path, &Metadata) -> io::Result<()>) -> io::Result<()> {
-    let mut open = vec![PathBuf::new()];
-    while let Some(path) = open.pop() {
-        if !path.as_os_str().is_empty() {
-            let Some(metadata) = root.metadata(&path)? else { continue };
-            visit(&path, &metadata)?;
-            if !metadata.is_directory() {
-                continue;
-            }
+    let below = |path: &Path| -> io::Result<Vec<(PathBuf, Metadata)>> {
+        let entries = root.entries(path)?.into_iter().rev();
+        Ok(entries.map(|(name, metadata)| (path.join(name), metadata)).collect())
+    };
+    let mut open = below(Path::new(""))?;
+    while let Some((path, metadata)) = open.pop() {
+        visit(&path, &metadata)?;
+        if metadata.is_directory() {
+            open.append(&mut below(&path)?);
         }
-        let names = root.names(&path)?;
-        open.extend(names.into_iter().rev().map(|name| path.join(name)));
     }
     Ok(())
 }

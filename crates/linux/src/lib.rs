@@ -22,6 +22,7 @@ mod netlink;
 mod netns;
 pub mod nft;
 mod overlay;
+mod parents;
 mod power_cut;
 mod process;
 mod root;
@@ -49,6 +50,7 @@ pub use mount_attr::set_read_only;
 pub use netlink::{InterfaceAddress, Link, NetlinkError, Route, RouteSocket, Veth};
 pub use netns::{NetworkNamespace, forget_private_mounts, keep_mounts_private};
 pub use overlay::Overlay;
+pub use parents::Parents;
 pub use power_cut::cut_power;
 pub use process::{
     CONTAINER_NAMESPACES, Ended, Forked, Namespaces, PROCESS_NAMESPACE, become_subreaper, change_directory,
@@ -56,7 +58,7 @@ pub use process::{
     kernel_working_directory, new_cgroup_namespace, new_session, no_new_privileges, open_pidfd,
     replace_standard, reset_signals, set_hostname, set_ids, signal_pidfd, wait_for, wait_pidfd,
 };
-pub use root::{Kind, Metadata, Root};
+pub use root::{Kind, Metadata, Root, xattrs_of};
 pub use rustix::fs::OFlags as OpenFlags;
 pub use seal::ensure_sealed;
 pub use surroundings::{

@@ -276,30 +276,7 @@ impl Root {
 
     /// Returns the extended attributes of a file or directory, sorted by name; none where there cannot be any.
     pub fn xattrs(&self, path: impl AsRef<Path>) -> io::Result<Vec<(String, Vec<u8>)>> {
-        let file = self.open_nofollow(path.as_ref())?;
-        // Most files have none or few: a buffer on the stack serves.
-        let mut short = [0; 256];
-        let mut long = Vec::new();
-        let names = match rustix::fs::flistxattr(&file, &mut short[..]) {
-            Ok(length) => &short[..length],
-            Err(Errno::RANGE) => {
-                long.resize(65_536, 0);
-                let length = rustix::fs::flistxattr(&file, &mut long)?;
-                &long[..length]
-            }
-            Err(Errno::OPNOTSUPP) => &[],
-            Err(error) => return Err(error.into()),
-        };
-        let mut found = Vec::new();
-        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            let name = String::from_utf8_lossy(name).into_owned();
-            let mut value = vec![0; 65_536];
-            let length = rustix::fs::fgetxattr(&file, &name, &mut value)?;
-            value.truncate(length);
-            found.push((name, value));
-        }
-        found.sort();
-        Ok(found)
+        xattrs_of(self.open_nofollow(path.as_ref())?)
     }
 
     /// Removes an extended attribute of a file or directory.
@@ -384,6 +361,33 @@ impl Root {
         let opened = self.open_with(parent, OFlags::PATH | OFlags::DIRECTORY, 0)?;
         Ok((Directory::Opened(opened), name.to_owned()))
     }
+}
+
+/// Returns the extended attributes of an open file or directory, sorted by name; none where there cannot be any.
+pub fn xattrs_of(file: impl AsFd) -> io::Result<Vec<(String, Vec<u8>)>> {
+    // Most files have none or few: a buffer on the stack serves.
+    let mut short = [0; 256];
+    let mut long = Vec::new();
+    let names = match rustix::fs::flistxattr(&file, &mut short[..]) {
+        Ok(length) => &short[..length],
+        Err(Errno::RANGE) => {
+            long.resize(65_536, 0);
+            let length = rustix::fs::flistxattr(&file, &mut long)?;
+            &long[..length]
+        }
+        Err(Errno::OPNOTSUPP) => &[],
+        Err(error) => return Err(error.into()),
+    };
+    let mut found = Vec::new();
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let name = String::from_utf8_lossy(name).into_owned();
+        let mut value = vec![0; 65_536];
+        let length = rustix::fs::fgetxattr(&file, &name, &mut value)?;
+        value.truncate(length);
+        found.push((name, value));
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The directory that a last component is in: often the root itself, which needs no call.

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use shipway_linux::{Kind, Metadata};
+use shipway_linux::{Kind, Metadata, xattrs_of};
 use shipway_oci::{Digest, Hasher};
 
 use super::{Entry, Item, Kept, Tree, resolve_in};
@@ -284,7 +284,8 @@ impl Gather<'_> {
         let mut file = self.tree.root.open_file(path).map_err(Problem::io("read", path))?;
         let mut hasher = Hasher::default();
         std::io::copy(&mut file, &mut hasher).map_err(Problem::io("read", path))?;
-        let digest = with_xattrs(hasher.finish(), &kept_xattrs(self.tree, path)?);
+        let digest =
+            with_xattrs(hasher.finish(), &kept(xattrs_of(&file).map_err(Problem::io("read", path))?));
         if let Some(stats) = self.tree.stats {
             stats.put(path, metadata, digest, self.now);
         }
@@ -348,13 +349,17 @@ fn is_socket(metadata: &Metadata) -> bool {
     metadata.mode & 0o170_000 == 0o140_000
 }
 
-/// Returns the attributes that a copy keeps.
+/// Returns the attributes of a path that a copy keeps.
 pub(super) fn kept_xattrs(tree: &Tree<'_>, path: &Path) -> Result<Vec<(String, Vec<u8>)>, Problem> {
-    let mut xattrs = tree.root.xattrs(path).map_err(Problem::io("read", path))?;
+    Ok(kept(tree.root.xattrs(path).map_err(Problem::io("read", path))?))
+}
+
+/// Returns those of a file's attributes that a copy keeps.
+pub(super) fn kept(mut xattrs: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
     xattrs.retain(|(name, _)| {
         (name.starts_with("user.") && !name.starts_with("user.overlay.")) || name == "security.capability"
     });
-    Ok(xattrs)
+    xattrs
 }
 
 fn with_xattrs(content: Digest, xattrs: &[(String, Vec<u8>)]) -> Digest {

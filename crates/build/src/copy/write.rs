@@ -11,9 +11,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use shipway_linux::{Kind, Metadata, Root};
+use shipway_linux::{Kind, Metadata, Parents, Root, xattrs_of};
 
-use super::gather::kept_xattrs;
+use super::gather::{kept, kept_xattrs};
 use super::{Entry, Item, ModeChange, Tree, resolve_in};
 use crate::Problem;
 use crate::request::Stop;
@@ -37,6 +37,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) stop: &'a Stop,
     /// Names of files that the item at hand has brought, by device and inode: its hard links stay links.
     pub(crate) links: HashMap<(u64, u64), PathBuf>,
+    /// Where the entry at hand goes.
+    parents: Parents<'a>,
     /// The root is nothing, and what is written will lie on something else.
     pub(crate) apart: Option<Apart>,
 }
@@ -57,7 +59,8 @@ impl<'a> Writer<'a> {
         mode: Option<ModeChange>,
         stop: &'a Stop,
     ) -> Self {
-        Self { root, owner, mode, stop, links: HashMap::new(), apart: None }
+        let parents = Parents::new(root);
+        Self { root, owner, mode, stop, links: HashMap::new(), parents, apart: None }
     }
 
     /// Makes a directory and those above it; returns where it is with links followed, and whether anything was made.
@@ -101,6 +104,7 @@ impl<'a> Writer<'a> {
         let path = Path::new(destination);
         // Compat: BuildKit, files that were named one by one are not one file afterwards.
         self.links.clear();
+        self.parents.forget();
         if let Some(kept) = &item.kept {
             let (top, _) = self.ensure_directory(path)?;
             for (below, at, entry) in &kept.parents {
@@ -200,10 +204,11 @@ impl<'a> Writer<'a> {
         let mode = metadata.mode & 0o7777;
         let mode = self.mode.as_ref().map_or(mode, |change| change.apply(mode, is_directory));
         let target = Target { to, owner, mode };
-        let there = self.root.metadata(to).map_err(Problem::io("find", to))?;
+        let (parent, name) = self.parents.of(to).map_err(Problem::io("find", to))?;
+        let there = parent.metadata(name).map_err(Problem::io("find", to))?;
         match metadata.kind {
             Kind::Directory => return self.directory(tree, from, there.as_ref(), target),
-            _ if there.is_some() => self.root.remove_all(to).map_err(Problem::io("replace", to))?,
+            _ if there.is_some() => parent.remove_all(name).map_err(Problem::io("replace", to))?,
             _ => {}
         }
         let file_id = (metadata.device, metadata.inode);
@@ -213,18 +218,18 @@ impl<'a> Writer<'a> {
             return self.root.hard_link(first, to).map_err(Problem::io("link", to));
         }
         match metadata.kind {
-            Kind::File => self.file(tree, from, entry, target)?,
+            Kind::File => write_file(tree, (from, entry), (parent, name), target)?,
             Kind::Symlink => {
                 let link = entry.link.as_deref().unwrap_or(Path::new(""));
-                self.root.symlink(link, to).map_err(Problem::io("link", to))?;
-                self.root.set_owner(to, owner.0, owner.1).map_err(Problem::io("own", to))?;
-                self.root.set_mtime(to, metadata.mtime).map_err(Problem::io("date", to))?;
+                parent.symlink(link, name).map_err(Problem::io("link", to))?;
+                parent.set_owner(name, owner.0, owner.1).map_err(Problem::io("own", to))?;
+                parent.set_mtime(name, metadata.mtime).map_err(Problem::io("date", to))?;
             }
             _ => {
                 let node = (metadata.mode & 0o170_000) | mode;
-                self.root.make_node(to, node, metadata.rdev).map_err(Problem::io("make", to))?;
-                self.root.set_owner(to, owner.0, owner.1).map_err(Problem::io("own", to))?;
-                self.root.set_mtime(to, metadata.mtime).map_err(Problem::io("date", to))?;
+                parent.make_node(name, node, metadata.rdev).map_err(Problem::io("make", to))?;
+                parent.set_owner(name, owner.0, owner.1).map_err(Problem::io("own", to))?;
+                parent.set_mtime(name, metadata.mtime).map_err(Problem::io("date", to))?;
             }
         }
         if metadata.links > 1 {
@@ -259,37 +264,37 @@ impl<'a> Writer<'a> {
                 }
             }
         }
-        self.xattrs(tree, from, to)
-    }
-
-    fn file(
-        &self,
-        tree: &Tree<'_>,
-        from: &Path,
-        entry: &Entry,
-        Target { to, owner, mode }: Target<'_>,
-    ) -> Result<(), Problem> {
-        let mut source = tree.root.open_file(from).map_err(Problem::io("read", from))?;
-        let mut target = self.root.create_file(to, 0o600).map_err(Problem::io("write", to))?;
-        std::io::copy(&mut source, &mut target).map_err(Problem::io("copy", from))?;
-        // The key says what was read before; a file that changed since must not be kept under it.
-        let now = source.metadata().map_err(Problem::io("read", from))?;
-        let was = &entry.metadata;
-        let same = (now.dev(), now.ino(), now.size()) == (was.device, was.inode, was.size)
-            && (now.ctime(), now.ctime_nsec()) == (was.ctime.0, i64::from(was.ctime.1));
-        if tree.stats.is_some() && !same {
-            return Err(Problem::invalid(format!("`{}` changed while the build read it", from.display())));
-        }
-        self.xattrs(tree, from, to)?;
-        finish_file(&target, owner, mode, Some(was.mtime)).map_err(Problem::io("write", to))
-    }
-
-    fn xattrs(&self, tree: &Tree<'_>, from: &Path, to: &Path) -> Result<(), Problem> {
         for (name, value) in kept_xattrs(tree, from)? {
             self.root.set_xattr(to, &name, &value).map_err(Problem::io("set attributes of", to))?;
         }
         Ok(())
     }
+}
+
+/// Copies a file under a name that is free in `parent`.
+fn write_file(
+    tree: &Tree<'_>,
+    (from, entry): (&Path, &Entry),
+    (parent, name): (&Root, &Path),
+    Target { to, owner, mode }: Target<'_>,
+) -> Result<(), Problem> {
+    let mut source = tree.root.open_file(from).map_err(Problem::io("read", from))?;
+    let mut target = parent.create_private(name).map_err(Problem::io("write", to))?;
+    std::io::copy(&mut source, &mut target).map_err(Problem::io("copy", from))?;
+    // The key says what was read before; a file that changed since must not be kept under it.
+    let now = source.metadata().map_err(Problem::io("read", from))?;
+    let was = &entry.metadata;
+    let same = (now.dev(), now.ino(), now.size()) == (was.device, was.inode, was.size)
+        && (now.ctime(), now.ctime_nsec()) == (was.ctime.0, i64::from(was.ctime.1));
+    if tree.stats.is_some() && !same {
+        return Err(Problem::invalid(format!("`{}` changed while the build read it", from.display())));
+    }
+    finish_file(&target, owner, mode, Some(was.mtime)).map_err(Problem::io("write", to))?;
+    // Last: a change of owner takes a file's capabilities away.
+    for (attribute, value) in kept(xattrs_of(&source).map_err(Problem::io("read", from))?) {
+        parent.set_xattr(name, &attribute, &value).map_err(Problem::io("set attributes of", to))?;
+    }
+    Ok(())
 }
 
 /// Owner first: changing it clears set-user-id bits.

@@ -170,11 +170,15 @@ fn times_hard_links_and_attributes_are_kept() {
     file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(12345)).unwrap();
     let root = shipway_linux::Root::open(&context).unwrap();
     let supports = root.set_xattr("dir/x", "user.note", b"kept").is_ok();
+    let capability = [&[1, 0, 0, 2, 0, 0x20, 0, 0][..], &[0; 12]].concat();
+    root.set_xattr("dir/sub/y", "security.capability", &capability).unwrap();
     let built = bench.build("FROM debian\nCOPY dir /d/\n").unwrap();
     let files = bench.files(&built);
     let x = files.metadata("d/x").unwrap().unwrap();
     assert_eq!(x.mtime.0, 12345);
     assert_eq!((x.inode, x.links), (files.metadata("d/z").unwrap().unwrap().inode, 2));
+    let owned = bench.files(&bench.build("FROM debian\nCOPY --chown=7 dir/sub/y /y\n").unwrap());
+    assert_eq!(owned.xattrs("y").unwrap(), [("security.capability".to_owned(), capability)]);
     if supports {
         assert_eq!(files.xattrs("d/x").unwrap(), [("user.note".to_owned(), b"kept".to_vec())]);
     }
