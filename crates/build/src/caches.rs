@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use shipway_dockerfile::{Mount, Sharing};
@@ -118,8 +119,14 @@ impl Caches {
         self.base.join(format!("{name}.lock"))
     }
 
-    /// Takes a cache for a command, and waits where it must be alone with it.
-    pub(crate) fn take(&self, id: &str, mount: &Mount, stop: &Stop) -> Result<Held, Problem> {
+    /// Takes a cache for a command, and waits where it must be alone with it. One that is new gets what `fill` writes, all or nothing.
+    pub(crate) fn take(
+        &self,
+        id: &str,
+        mount: &Mount,
+        stop: &Stop,
+        fill: &dyn Fn(&Root) -> Result<(), Problem>,
+    ) -> Result<Held, Problem> {
         // The name is a digest: an id such as `../..` leads nowhere.
         let name = Digest::of(id.as_bytes()).hex();
         fs_err::create_dir_all(&self.base).map_err(Problem::io("make", &self.base))?;
@@ -142,7 +149,9 @@ impl Caches {
         // Its time is that of the last use. A disk that is full is told of by what needs it more.
         drop(lock.set_len(0).and_then(|()| (&lock).write_all(id.as_bytes())));
         let directory = self.base.join(&name);
-        self.make(&name, &directory, mount)?;
+        if !directory.exists() {
+            self.make(&name, mount, fill)?;
+        }
         Ok(Held { directory, _lock: lock })
     }
 
@@ -168,18 +177,27 @@ impl Caches {
         Ok((locked.is_ok() && is_still(&lock, &path)).then_some(lock))
     }
 
-    fn make(&self, name: &str, directory: &Path, mount: &Mount) -> Result<(), Problem> {
-        if directory.exists() {
-            return Ok(());
-        }
+    /// Makes a directory under another name first; that of a killed process counts as one that is being removed.
+    fn make(
+        &self,
+        name: &str,
+        mount: &Mount,
+        fill: &dyn Fn(&Root) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        let new = unused_name(name);
+        let path = self.base.join(&new);
         let root = Root::open(&self.base).map_err(Problem::io("open", &self.base))?;
-        match root.create_dir(Path::new(name), mount.mode.unwrap_or(0o755)) {
-            // Another one that shares it.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-            made => made.map_err(Problem::io("make", directory))?,
-        }
+        root.create_dir(&new, mount.mode.unwrap_or(0o755)).map_err(Problem::io("make", &path))?;
+        let made = root.open_root(&new).map_err(Problem::io("open", &path)).and_then(|own| fill(&own));
         let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
-        root.set_owner(Path::new(name), uid, gid).map_err(Problem::io("own", directory))
+        let made = made.and_then(|()| root.set_owner(&new, uid, gid).map_err(Problem::io("own", &path)));
+        let named = made.and_then(|()| match fs_err::rename(&path, self.base.join(name)) {
+            // Another one that shares it was quicker.
+            Err(_) if self.base.join(name).is_dir() => Ok(()),
+            named => named.map_err(Problem::io("name", &path)),
+        });
+        remove(&path).map_err(Problem::io("remove", &path))?;
+        named
     }
 }
 
@@ -187,6 +205,13 @@ impl Caches {
 fn is_still(file: &File, path: &Path) -> bool {
     let found = fs_err::metadata(path).ok().map(|found| found.ino());
     found.is_some() && found == file.metadata().ok().map(|opened| opened.ino())
+}
+
+/// Returns a name that nobody else uses.
+fn unused_name(name: &str) -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("{name}.{}.{number}{GONE}", std::process::id())
 }
 
 fn remove(directory: &Path) -> io::Result<()> {
@@ -211,11 +236,27 @@ mod tests {
     }
 
     #[test]
+    fn a_new_cache_is_filled_once_or_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let caches = Caches::below(dir.path());
+        let take = |fill: &dyn Fn(&Root) -> Result<(), Problem>| {
+            caches.take("id", &mount(Sharing::Shared), &Stop::default(), fill)
+        };
+        let write = |root: &Root| root.create_dir("in", 0o700).map_err(Problem::io("make", "in"));
+        let broken = |root: &Root| write(root).and(Err(Problem::Cancelled));
+        assert!(take(&broken).is_err() && caches.list().unwrap().is_empty());
+        let held = take(&write).unwrap();
+        assert!(held.directory.join("in").is_dir());
+        take(&broken).unwrap();
+        assert_eq!(caches.list().unwrap().len(), 1);
+    }
+
+    #[test]
     fn a_cache_is_shared_or_not_and_goes_when_nobody_uses_it() {
         let dir = tempfile::tempdir().unwrap();
         let (caches, stop) = (Caches::below(dir.path()), Stop::new());
         assert_eq!(caches.list().unwrap(), []);
-        let take = |sharing| caches.take("../../id", &mount(sharing), &stop).unwrap();
+        let take = |sharing| caches.take("../../id", &mount(sharing), &stop, &|_| Ok(())).unwrap();
         let (one, two) = (take(Sharing::Shared), take(Sharing::Shared));
         assert_eq!(one.directory, two.directory);
         fs_err::write(one.directory.join("file"), "kept").unwrap();
@@ -223,7 +264,10 @@ mod tests {
         assert_eq!((listed.len(), listed[0].id.as_str()), (1, "../../id"));
         // Alone means alone.
         stop.set();
-        assert!(matches!(caches.take("../../id", &mount(Sharing::Locked), &stop), Err(Problem::Cancelled)));
+        assert!(matches!(
+            caches.take("../../id", &mount(Sharing::Locked), &stop, &|_| Ok(())),
+            Err(Problem::Cancelled)
+        ));
         assert!(caches.is_used(&listed[0]) && !caches.remove(&listed[0]).unwrap());
         drop((one, two));
         assert!(!caches.is_used(&listed[0]));

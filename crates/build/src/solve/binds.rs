@@ -82,6 +82,25 @@ impl Solver<'_> {
         Gather { tree, exclude, parents: false, stop, now: now() }.source(source)
     }
 
+    /// Copies what a bind mount would show below a root.
+    pub(super) fn copy_bind(&self, step: &StepInfo, bind: &Bind, root: &Root) -> Result<(), Problem> {
+        let mut writer = Writer::new(root, None, None, &self.stop);
+        if let Some(found) = self.context_of(bind.origin) {
+            let (context, place) = found?;
+            return bind
+                .items
+                .iter()
+                .try_for_each(|item| writer.item(&tree_of(context, place.clone()), item, "/"));
+        }
+        let origin = bind.origin.unwrap_or(Origin::Scratch);
+        let from = self.files_of(origin).map_err(of_build)?;
+        let files = self.open_files(&self.layers_of(step, &from.layers)?)?;
+        let place = self.place_of(origin);
+        let tree = Tree { root: &files, ignore: None, stats: None, keep_owner: true, place };
+        let items = self.gather(&tree, bind.mount.source.as_deref().unwrap_or("/"))?;
+        items.iter().try_for_each(|item| writer.item(&tree, item, "/"))
+    }
+
     fn bind_of_stage(
         &self,
         step: &StepInfo,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use shipway_dockerfile::{Mount, MountKind, Sharing};
 use shipway_layers::Snapshot;
+use shipway_linux::Root;
 
 use super::binds::Bind;
 use super::debug::Failed;
@@ -31,8 +32,8 @@ pub(super) struct Mounts {
     env: Vec<String>,
     /// Ids of the secrets that the command gets.
     secrets: Vec<String>,
-    /// Caches to take when the command really runs.
-    caches: Vec<(String, Mount)>,
+    /// Caches to take when the command really runs, and what new ones begin with.
+    caches: Vec<(String, Mount, Option<Bind>)>,
     /// What of contexts and stages to show when the command really runs.
     binds: Vec<Bind>,
     /// What belongs to the mounts; it goes with the step.
@@ -70,16 +71,27 @@ impl Solver<'_> {
                     all.mounts.push(StepMount { target, source: MountSource::Tmpfs { size: mount.size } });
                 }
                 MountKind::Cache => {
-                    if mount.from.is_some() || mount.source.is_some() {
-                        return Err(Problem::Unsupported {
-                            what: "a cache mount with `from` or `source`".to_owned(),
-                            help: "fill the cache in the command",
-                        });
+                    let mut id =
+                        mount.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| target.clone());
+                    let first = match (&mount.from, &mount.source) {
+                        (Some(_), _) => {
+                            let read = Mount { read_only: true, ..mount.clone() };
+                            Some(self.find_bind(&read, *origin, String::new())?)
+                        }
+                        (None, Some(_)) => {
+                            return Err(Problem::invalid(
+                                "a cache mount with `source` needs `from`: the stage or image that has it",
+                            ));
+                        }
+                        (None, None) => None,
+                    };
+                    if let Some((_, described)) = &first {
+                        // Compat: BuildKit, what begins with other files is another cache.
+                        id = format!("{id} filled by {}", described.trim_start_matches("bind").trim_start());
                     }
-                    let id = mount.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| target.clone());
                     all.described
                         .push(format!("cache {target} {id} {:?} {}", mount.sharing, mount.read_only));
-                    all.caches.push((id, mount.clone()));
+                    all.caches.push((id, mount.clone(), first.map(|(bind, _)| bind)));
                 }
                 MountKind::Secret => self.secret(mount, &mut all)?,
                 MountKind::Ssh => self.agent(mount, &mut all)?,
@@ -173,15 +185,18 @@ impl Solver<'_> {
     ) -> Result<(), Problem> {
         let mut caches = std::mem::take(&mut mounts.caches);
         // All take them in one order, so that no two wait for each other.
-        caches.sort_by(|(one, _), (other, _)| one.cmp(other));
+        caches.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         let mut held: Vec<(String, Held)> = Vec::new();
-        for (id, mount) in caches {
+        for (id, mount, first) in caches {
             // The same cache in two places is one to its command.
             let known = held.iter().find(|(known, _)| *known == id && mount.sharing != Sharing::Private);
             let directory = match known {
                 Some((_, known)) => known.directory.clone(),
                 None => {
-                    let taken = self.builder.caches().take(&id, &mount, &self.stop)?;
+                    let fill = |root: &Root| {
+                        first.as_ref().map_or(Ok(()), |bind| self.copy_bind(&step.info, bind, root))
+                    };
+                    let taken = self.builder.caches().take(&id, &mount, &self.stop, &fill)?;
                     let directory = taken.directory.clone();
                     held.push((id, taken));
                     directory
