@@ -128,6 +128,8 @@ mod tests {
             let mut header = tar::Header::new_gnu();
             header.set_mode(*mode);
             header.set_size(0);
+            header.set_uid(0);
+            header.set_gid(0);
             header.set_mtime(*mtime);
             archive.append_data(&mut header, path, std::io::empty()).unwrap();
         }
