@@ -31,7 +31,7 @@ mod tests {
                 assert!(script.contains(verb.get_name()), "{shell}: {}", verb.get_name());
             }
             assert!(script.contains("kubeconfig") && script.contains("no-cache"), "{shell}");
-            assert!(!script.contains("cgroup-parent"), "{shell} offers a flag that is refused");
+            assert!(!script.contains("disable-content-trust"), "{shell} offers a flag that is refused");
         }
     }
 }

@@ -22,6 +22,7 @@ mod newcomer;
 mod platforms;
 mod progress;
 mod registries;
+mod reproducible;
 mod running;
 mod shared_steps;
 mod soak;
