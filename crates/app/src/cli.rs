@@ -19,7 +19,9 @@ use crate::failure::Failure;
 use crate::{absent, spelling};
 
 pub(crate) use build::{BootstrapArgs, BuildArgs, BuildNetworkKind, ImportArgs, ProgressStyle};
-pub(crate) use builder::{BuilderDuArgs, BuilderPruneArgs, BuilderVerb};
+pub(crate) use builder::{
+    BuilderDuArgs, BuilderExportArgs, BuilderImportArgs, BuilderPruneArgs, BuilderVerb,
+};
 pub(crate) use cluster::{ClusterVerb, DownArgs, StatusFormat, UpArgs};
 pub(crate) use containers::{
     ExecArgs, KillArgs, LimitArgs, LogsArgs, NetworkKind, PsArgs, PullPolicy, RmArgs, RunArgs, StopArgs,

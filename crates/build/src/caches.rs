@@ -21,6 +21,8 @@ use crate::request::Stop;
 const INTERVAL: Duration = Duration::from_millis(50);
 /// Longest id that is told.
 const LONGEST: u64 = 1024;
+/// So many letters of a name are enough.
+const LEAST: usize = 6;
 /// Behind the name of a cache that is being removed.
 const GONE: &str = ".gone";
 
@@ -97,6 +99,53 @@ impl Caches {
         // One without a file was made by an older version, which nobody runs now.
         let lock = File::options().write(true).open(self.lock_path(&cache.name));
         lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
+    }
+
+    /// Finds a cache by its id, or by the beginning of its name.
+    pub fn find(&self, id: &str) -> io::Result<Option<CacheMount>> {
+        let all = self.list()?;
+        let named = |cache: &&CacheMount| id.len() >= LEAST && cache.name.starts_with(id);
+        Ok(all.iter().find(|cache| cache.id == id).or_else(|| all.iter().find(named)).cloned())
+    }
+
+    /// Reads the files of a cache while no command uses it; waits until none does.
+    pub fn read(
+        &self,
+        cache: &CacheMount,
+        stop: &Stop,
+        read: &mut dyn FnMut(&Root) -> io::Result<()>,
+    ) -> Result<(), Problem> {
+        let _lock = self.wait(&cache.name, false, stop)?;
+        let root = Root::open(&cache.directory).map_err(Problem::io("open", &cache.directory))?;
+        read(&root).map_err(Problem::io("read", &cache.directory))
+    }
+
+    /// Gives a cache, which need not be there, the files that `fill` writes, instead of those that it has, all or none. Waits until
+    /// no command uses it.
+    pub fn replace(
+        &self,
+        id: &str,
+        stop: &Stop,
+        fill: &dyn Fn(&Root) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        fs_err::create_dir_all(&self.base).map_err(Problem::io("make", &self.base))?;
+        let name = Digest::of(id.as_bytes()).hex();
+        let lock = self.wait(&name, false, stop)?;
+        let (directory, new) = (self.base.join(&name), unused_name(&name));
+        let path = self.base.join(&new);
+        let made = self.make_in(&new, 0o755, fill);
+        let named = made.and_then(|_root| {
+            if directory.exists() {
+                shipway_linux::exchange(&path, &directory).map_err(Problem::io("replace", &directory))
+            } else {
+                fs_err::rename(&path, &directory).map_err(Problem::io("name", &path))
+            }
+        });
+        remove(&path).map_err(Problem::io("remove", &path))?;
+        named?;
+        lock.set_len(0)
+            .and_then(|()| (&lock).write_all(id.as_bytes()))
+            .map_err(Problem::io("write", &self.lock_path(&name)))
     }
 
     /// Removes a cache unless a command uses it; returns whether it did.
@@ -186,11 +235,9 @@ impl Caches {
     ) -> Result<(), Problem> {
         let new = unused_name(name);
         let path = self.base.join(&new);
-        let root = Root::open(&self.base).map_err(Problem::io("open", &self.base))?;
-        root.create_dir(&new, mount.mode.unwrap_or(0o755)).map_err(Problem::io("make", &path))?;
-        let made = root.open_root(&new).map_err(Problem::io("open", &path)).and_then(|own| fill(&own));
+        let made = self.make_in(&new, mount.mode.unwrap_or(0o755), fill);
         let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
-        let made = made.and_then(|()| root.set_owner(&new, uid, gid).map_err(Problem::io("own", &path)));
+        let made = made.and_then(|root| root.set_owner(&new, uid, gid).map_err(Problem::io("own", &path)));
         let named = made.and_then(|()| match fs_err::rename(&path, self.base.join(name)) {
             // Another one that shares it was quicker.
             Err(_) if self.base.join(name).is_dir() => Ok(()),
@@ -198,6 +245,20 @@ impl Caches {
         });
         remove(&path).map_err(Problem::io("remove", &path))?;
         named
+    }
+
+    /// Makes a directory and fills it; returns the one that it is in.
+    fn make_in(
+        &self,
+        new: &str,
+        mode: u32,
+        fill: &dyn Fn(&Root) -> Result<(), Problem>,
+    ) -> Result<Root, Problem> {
+        let path = self.base.join(new);
+        let root = Root::open(&self.base).map_err(Problem::io("open", &self.base))?;
+        root.create_dir(new, mode).map_err(Problem::io("make", &path))?;
+        root.open_root(new).map_err(Problem::io("open", &path)).and_then(|own| fill(&own))?;
+        Ok(root)
     }
 }
 
@@ -280,7 +341,23 @@ mod tests {
         assert_eq!(caches.list().unwrap().len(), 3);
         assert_eq!(caches.list().unwrap().iter().filter(|cache| caches.remove(cache).unwrap()).count(), 2);
         drop(again);
-        assert!(caches.remove(&caches.list().unwrap()[0]).unwrap());
+        caches
+            .replace("../../id", &Stop::new(), &|root| {
+                root.create_dir("new", 0o700).map_err(Problem::io("make", "new"))
+            })
+            .unwrap();
+        let found = caches.find("../../id").unwrap().unwrap();
+        assert_eq!(caches.find(&found.name()[..8]).unwrap().as_ref(), Some(&found));
+        caches
+            .read(&found, &Stop::new(), &mut |root| {
+                assert_eq!(root.names("")?, ["new"]);
+                Ok(())
+            })
+            .unwrap();
+        let broken = |_: &Root| Err(Problem::Cancelled);
+        assert!(caches.replace("../../id", &Stop::new(), &broken).is_err());
+        assert!(found.directory.join("new").is_dir() && caches.find("other").unwrap().is_none());
+        assert!(caches.list().unwrap().iter().all(|cache| caches.remove(cache).unwrap()));
         assert_eq!(fs_err::read_dir(dir.path().join("build/caches")).unwrap().count(), 0);
     }
 }

@@ -31,7 +31,7 @@ mod walk;
 
 pub use decompress::decompress;
 pub use error::LayerError;
-pub use serialise::{SERIALISER_VERSION, serialise};
+pub use serialise::{SERIALISER_VERSION, serialise, serialise_with_root};
 pub use shipway_store::LayerId;
 pub use unpack::{Budget, unpack};
 pub use unpacked::{Layer, LayerStore, Snapshot, Unpacked};

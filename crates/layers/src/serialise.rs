@@ -31,6 +31,23 @@ pub fn serialise(root: &Root, out: &mut dyn Write) -> io::Result<()> {
     serialise_without(root, &HashSet::new(), out)
 }
 
+/// Like [`serialise`], with an entry for the root itself: what unpacks it gets its owner and mode too.
+pub fn serialise_with_root(root: &Root, out: &mut dyn Write) -> io::Result<()> {
+    if let Some(metadata) = root.metadata("")? {
+        let header = Header {
+            path: b"./".to_vec(),
+            kind: b'5',
+            mode: metadata.mode & 0o7777,
+            uid: metadata.uid.into(),
+            gid: metadata.gid.into(),
+            mtime: metadata.mtime.0,
+            ..Header::default()
+        };
+        header.write(out)?;
+    }
+    serialise(root, out)
+}
+
 /// Like [`serialise`], without entries for the directories `implied`: what unpacks it leaves those as they are.
 pub(crate) fn serialise_without(
     root: &Root,

@@ -1,5 +1,7 @@
 //! The command line of `builder`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
@@ -19,6 +21,16 @@ A star behind an ID: builds still write to it. Behind a size: an image has it to
   shipway builder prune -f --filter until=24h    what no build has used for a day
   shipway builder prune -f --max-used-space 10g")]
     Prune(BuilderPruneArgs),
+    /// Write what is in a cache mount as an archive
+    #[command(after_help = "Examples:
+  shipway builder export /root/.cache/pip -o pip.tar     the id of the mount: its target if the Dockerfile says no other
+  shipway builder export go-build | zstd > go.tar.zst")]
+    Export(BuilderExportArgs),
+    /// Fill a cache mount from an archive, instead of what it has
+    #[command(after_help = "Examples:
+  shipway builder import /root/.cache/pip -i pip.tar
+  shipway builder import go-build < go.tar.zst           plain, gzip or zstd")]
+    Import(BuilderImportArgs),
     /// Names that are part of the design and not there yet, and typing errors.
     #[command(external_subcommand)]
     Other(Vec<String>),
@@ -35,6 +47,26 @@ pub(crate) struct BuilderDuArgs {
     /// `table`, `table TEMPLATE`, `pretty`, `json`, or a Go template
     #[arg(long, value_name = "FORMAT", conflicts_with = "verbose")]
     pub(crate) format: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuilderExportArgs {
+    /// Id of the mount, or the beginning of its ID in `builder du`
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// The archive; the standard output if not said
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuilderImportArgs {
+    /// Id of the mount
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// The archive; the standard input if not said
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

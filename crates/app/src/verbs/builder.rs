@@ -1,7 +1,9 @@
 //! `shipway builder`: the build cache. Compat: `docker builder`, `docker buildx`.
 
 mod du;
+mod export;
 mod filter;
+mod import;
 mod plan;
 mod prune;
 mod record;
@@ -14,6 +16,8 @@ use crate::ui::Ui;
 pub(crate) fn run(engine: &Engine, verb: &BuilderVerb, ui: &mut Ui) -> Result<u8, Failure> {
     match verb {
         BuilderVerb::Du(args) => du::run(engine, args, ui),
+        BuilderVerb::Export(args) => export::run(engine, args, ui),
+        BuilderVerb::Import(args) => import::run(engine, args),
         BuilderVerb::Prune(args) => prune::run(engine, args, ui),
         BuilderVerb::Other(words) => Err(refuse(words)),
     }
@@ -22,7 +26,7 @@ pub(crate) fn run(engine: &Engine, verb: &BuilderVerb, ui: &mut Ui) -> Result<u8
 /// Refuses a word: docker's are those that manage several builders.
 fn refuse(words: &[String]) -> Failure {
     let word = words.first().map_or("", String::as_str);
-    let there = "there are build, du and prune";
+    let there = "there are build, du, prune, export and import";
     match word {
         "create" | "inspect" | "ls" | "rm" | "stop" | "use" | "bake" | "debug" | "dial-stdio" | "history"
         | "imagetools" | "version" => {

@@ -133,3 +133,32 @@ fn what_the_own_registry_has_is_not_called_freed() {
     assert_eq!(machine.ok(&["builder", "prune", "-af"]).0.lines().last(), Some("Total:    0B"));
     assert_eq!(machine.count("root/layers"), layers);
 }
+
+#[test]
+fn a_cache_mount_goes_to_another_machine() {
+    if !can_run() {
+        return;
+    }
+    let [one, other] = [Machine::with_box(), Machine::with_box()];
+    let build = |machine: &Machine, run: &str| {
+        machine.dockerfile(&format!(
+            "FROM box\nRUN --mount=type=cache,target=/c,uid=33,mode=0750 {run} && stat -c '%u %a' /c > /said\n"
+        ));
+        machine.ok(&["build", "-q", "--network", "none", "-t", "made", "."]);
+        machine.ok(&["run", "--rm", "--network", "none", "made", "cat /said"]).0
+    };
+    build(&one, "mkdir -p /c/deep && echo kept > /c/deep/file && ln -s deep /c/link && chown 7 /c/deep/file");
+    let archive = one.dir.path().join("c.tar");
+    let path = archive.to_str().unwrap();
+    one.ok(&["builder", "export", "/c", "-o", path]);
+    other.ok(&["builder", "import", "/c", "-i", path]);
+    let said = build(&other, "test $(cat /c/link/file) = kept && test $(stat -c %u /c/deep/file) = 7");
+    assert_eq!(said, "33 750\n");
+    // What is no archive changes nothing.
+    fs_err::write(&archive, "no archive").unwrap();
+    other.refused(&["builder", "import", "/c", "-i", path], 1);
+    build(&other, "test -e /c/deep/file");
+    let errors = one.refused(&["builder", "export", "/nothing", "-o", path], 1);
+    assert!(errors.contains("there is no cache mount `/nothing`") && errors.contains("hint: "), "{errors}");
+    assert_eq!(fs_err::read_to_string(&archive).unwrap(), "no archive");
+}
