@@ -12,6 +12,7 @@ mod disks;
 mod examples;
 mod flags;
 mod fsck;
+mod hostile;
 mod layers;
 mod listing;
 mod logs;
