@@ -1,7 +1,7 @@
 //! Making what was written outlast a power cut.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::path::Path;
 
@@ -23,6 +23,9 @@ pub struct EarlyFile {
 /// As soon as so many bytes are there, the disk begins with them.
 const PIECE: u64 = 1 << 20;
 
+/// So many are copied between two looks at that.
+const AT_ONCE: u64 = 8 << 20;
+
 impl EarlyFile {
     /// Takes a file that is empty.
     pub fn new(file: File) -> Self {
@@ -32,6 +35,21 @@ impl EarlyFile {
     /// Returns the file.
     pub fn get_ref(&self) -> &File {
         &self.file
+    }
+
+    /// Appends what is left of another file; the kernel copies where it can. Returns how many bytes that were.
+    pub fn copy_from(&mut self, source: &File) -> io::Result<u64> {
+        let before = self.written;
+        loop {
+            let copied = io::copy(&mut source.take(AT_ONCE), &mut self.file)?;
+            self.written += copied;
+            if self.written - self.begun >= PIECE {
+                self.begin();
+            }
+            if copied < AT_ONCE {
+                return Ok(self.written - before);
+            }
+        }
     }
 
     fn begin(&mut self) {
@@ -126,6 +144,11 @@ mod tests {
         content.chunks(70_000).for_each(|piece| file.write_all(piece).unwrap());
         assert_eq!(file.get_ref().metadata().unwrap().len(), content.len() as u64);
         assert!(fs_err::read(&path).unwrap() == content);
+        let mut copy = EarlyFile::new(File::create(dir.path().join("copy")).unwrap());
+        let length = content.len() as u64;
+        assert_eq!(copy.copy_from(&File::open(&path).unwrap()).unwrap(), length);
+        assert_eq!(copy.copy_from(&File::open(&path).unwrap()).unwrap(), length);
+        assert!(fs_err::read(dir.path().join("copy")).unwrap() == content.repeat(2));
     }
 
     #[test]

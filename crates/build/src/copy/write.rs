@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use shipway_linux::{Kind, Metadata, Parents, Root, xattrs_of};
+use shipway_linux::{EarlyFile, Kind, Metadata, Parents, Root, xattrs_of};
 
 use super::gather::{kept, kept_xattrs};
 use super::{Entry, Item, ModeChange, Tree, resolve_in};
@@ -278,9 +278,9 @@ fn write_file(
     (parent, name): (&Root, &Path),
     Target { to, owner, mode }: Target<'_>,
 ) -> Result<(), Problem> {
-    let mut source = tree.root.open_file(from).map_err(Problem::io("read", from))?;
-    let mut target = parent.create_private(name).map_err(Problem::io("write", to))?;
-    std::io::copy(&mut source, &mut target).map_err(Problem::io("copy", from))?;
+    let source = tree.root.open_file(from).map_err(Problem::io("read", from))?;
+    let mut target = EarlyFile::new(parent.create_private(name).map_err(Problem::io("write", to))?);
+    target.copy_from(&source).map_err(Problem::io("copy", from))?;
     // The key says what was read before; a file that changed since must not be kept under it.
     let now = source.metadata().map_err(Problem::io("read", from))?;
     let was = &entry.metadata;
@@ -289,7 +289,7 @@ fn write_file(
     if tree.stats.is_some() && !same {
         return Err(Problem::invalid(format!("`{}` changed while the build read it", from.display())));
     }
-    finish_file(&target, owner, mode, Some(was.mtime)).map_err(Problem::io("write", to))?;
+    finish_file(target.get_ref(), owner, mode, Some(was.mtime)).map_err(Problem::io("write", to))?;
     // Last: a change of owner takes a file's capabilities away.
     for (attribute, value) in kept(xattrs_of(&source).map_err(Problem::io("read", from))?) {
         parent.set_xattr(name, &attribute, &value).map_err(Problem::io("set attributes of", to))?;
