@@ -75,6 +75,9 @@ fn cache_mounts(engine: &Engine, budget: u64) -> u64 {
     {
         return left(known.trim().parse().unwrap_or_default());
     }
+    if let Err(error) = caches.sweep() {
+        tracing::warn!(%error, "could not remove what is left of cache mounts");
+    }
     let mut listed = caches.list().unwrap_or_default();
     listed.sort_by_key(|cache| cache.used);
     let mut bytes: u64 = listed.iter().map(|cache| disk::tree(&cache.directory).1).sum();

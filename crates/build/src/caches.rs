@@ -7,15 +7,16 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use shipway_dockerfile::{Mount, Sharing};
+use shipway_layers::LayerId;
 use shipway_linux::Root;
 use shipway_oci::Digest;
 
 use crate::error::Problem;
 use crate::request::Stop;
+use crate::time::now;
 
 /// So often it is looked whether a lock can be had.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -79,9 +80,10 @@ impl Caches {
             }
             // One that an older version made has no file yet.
             let lock = fs_err::File::open(self.lock_path(name)).ok();
-            let used = fs_err::metadata(self.lock_path(name))
-                .or_else(|_none| fs_err::metadata(&path))?
-                .modified()?;
+            let used = fs_err::metadata(self.lock_path(name)).or_else(|_none| fs_err::metadata(&path));
+            // It may go meanwhile.
+            let Ok(used) = used else { continue };
+            let used = used.modified()?;
             let mut id = String::new();
             if let Some(lock) = lock {
                 // An id that is no text is not worth a failure.
@@ -158,10 +160,37 @@ impl Caches {
         let gone = self.base.join(format!("{}{GONE}", cache.name));
         // What a removal left that was killed.
         remove(&gone)?;
-        fs_err::rename(&cache.directory, &gone)?;
-        remove(&gone)?;
+        let renamed = fs_err::rename(&cache.directory, &gone);
+        let is_gone = renamed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if !is_gone {
+            renamed?;
+            remove(&gone)?;
+        }
         fs_err::remove_file(&path)?;
-        Ok(true)
+        Ok(!is_gone)
+    }
+
+    /// Removes what those have left who were killed while they filled or removed a cache.
+    pub fn sweep(&self) -> io::Result<()> {
+        let entries = match fs_err::read_dir(&self.base) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(unfinished) = name.and_then(|name| name.strip_suffix(GONE)) else { continue };
+            // Whoever is at it holds the lock of the cache, whose name comes before one of his own, or is all.
+            let caches = [Some(unfinished), unfinished.rsplit_once('.').map(|(cache, _)| cache)];
+            let is_held = |cache: &str| {
+                let lock = File::options().write(true).open(self.lock_path(cache));
+                lock.is_ok_and(|lock| lock.try_lock().is_err())
+            };
+            if !caches.into_iter().flatten().any(is_held) {
+                remove(&path)?;
+            }
+        }
+        Ok(())
     }
 
     fn lock_path(&self, name: &str) -> PathBuf {
@@ -238,9 +267,9 @@ impl Caches {
         let made = self.make_in(&new, mount.mode.unwrap_or(0o755), fill);
         let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
         let made = made.and_then(|root| root.set_owner(&new, uid, gid).map_err(Problem::io("own", &path)));
-        let named = made.and_then(|()| match fs_err::rename(&path, self.base.join(name)) {
+        let named = made.and_then(|()| match shipway_linux::rename_new(&path, &self.base.join(name)) {
             // Another one that shares it was quicker.
-            Err(_) if self.base.join(name).is_dir() => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             named => named.map_err(Problem::io("name", &path)),
         });
         remove(&path).map_err(Problem::io("remove", &path))?;
@@ -268,11 +297,9 @@ fn is_still(file: &File, path: &Path) -> bool {
     found.is_some() && found == file.metadata().ok().map(|opened| opened.ino())
 }
 
-/// Returns a name that nobody else uses.
+/// Returns a name that nobody else uses, also not in another container or after a restart.
 fn unused_name(name: &str) -> String {
-    static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("{name}.{}.{number}{GONE}", std::process::id())
+    format!("{name}.{}{GONE}", LayerId::unique(now().as_nanos()))
 }
 
 fn remove(directory: &Path) -> io::Result<()> {
@@ -310,6 +337,39 @@ mod tests {
         assert!(held.directory.join("in").is_dir());
         take(&broken).unwrap();
         assert_eq!(caches.list().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn of_two_who_make_a_cache_the_quicker_one_keeps_it_and_what_is_left_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let caches = Caches::below(dir.path());
+        let take = |fill: &dyn Fn(&Root) -> Result<(), Problem>| {
+            caches.take("id", &mount(Sharing::Shared), &Stop::default(), fill).unwrap()
+        };
+        let quicker = std::cell::RefCell::new(None);
+        let slower = take(&|_| {
+            let held = take(&|_| Ok(()));
+            let inode = fs_err::metadata(&held.directory).unwrap().ino();
+            *quicker.borrow_mut() = Some((held, inode));
+            Ok(())
+        });
+        let (held, inode) = quicker.take().unwrap();
+        assert_eq!(slower.directory, held.directory);
+        assert_eq!(fs_err::metadata(&held.directory).unwrap().ino(), inode, "it is still the first one's");
+        // One who is killed leaves this; another one is at it still.
+        let name = caches.list().unwrap().remove(0).name().to_owned();
+        let [left, at_work] = [format!("other.1{GONE}"), format!("{name}.1{GONE}")];
+        for name in [&left, &at_work] {
+            fs_err::create_dir(caches.base.join(name)).unwrap();
+        }
+        caches.sweep().unwrap();
+        assert!(!caches.base.join(left).exists() && caches.base.join(&at_work).exists());
+        drop((slower, held));
+        caches.sweep().unwrap();
+        assert!(!caches.base.join(at_work).exists() && caches.list().unwrap().len() == 1);
+        let listed = caches.list().unwrap().remove(0);
+        assert!(caches.remove(&listed).unwrap() && !caches.remove(&listed).unwrap());
+        assert_eq!(fs_err::read_dir(&caches.base).unwrap().count(), 0);
     }
 
     #[test]

@@ -133,8 +133,15 @@ pub(crate) struct CopyAction {
     pub(crate) unpack_remote: bool,
     /// The layer knows nothing of those below it.
     pub(crate) link: bool,
-    /// With `link` and an owner or a mode: the first directory on the way to the destination that nothing below has. It and those in it
-    /// are the copy's own. Known when the step begins.
+    /// With `link`: what was found below, once somebody has looked.
+    pub(crate) below: Option<Below>,
+}
+
+/// What a linked copy has to know of what lies below.
+#[derive(Clone, Debug)]
+pub(crate) struct Below {
+    /// The first directory on the way to the destination that is not there, if the copy has an owner or a mode for it. It and those in
+    /// it are the copy's own; others stay as they are.
     pub(crate) missing: Option<PathBuf>,
 }
 

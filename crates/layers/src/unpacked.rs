@@ -259,6 +259,11 @@ impl LayerStore for Unpacked {
     fn commit_apart(&self, snapshot: Snapshot, mut implied: Vec<PathBuf>) -> Result<LayerId, LayerError> {
         tidy(&snapshot.upper, &snapshot.lowers, snapshot.latest_mtime)
             .map_err(LayerError::io("tidy", &snapshot.upper))?;
+        // Its archive will not tell their times; here they are those that whoever unpacks it gives them.
+        let root = Root::open(&snapshot.upper).map_err(LayerError::io("open", &snapshot.upper))?;
+        for directory in &implied {
+            root.set_mtime(directory, (0, 0)).map_err(LayerError::io("date", directory))?;
+        }
         let id = self.adopt(&snapshot.upper)?;
         // It says nothing of the root either.
         implied.push(PathBuf::new());

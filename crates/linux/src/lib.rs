@@ -65,7 +65,7 @@ pub use surroundings::{
     enable_loopback, is_in_proc, is_limit, limit, limit_open_files, set_umask, wait_readable,
 };
 pub use sync::{
-    EarlyFile, exchange, filesystem_magic, free_bytes, free_files, reserve_bytes, sync_directory,
+    EarlyFile, exchange, filesystem_magic, free_bytes, free_files, rename_new, reserve_bytes, sync_directory,
     sync_filesystem, total_bytes,
 };
 pub use syscall_filter::{ArgumentTest, FilterAction, FilterRule, SyscallFilter};

@@ -85,6 +85,12 @@ pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
 }
 
+/// Gives something another name, which nothing may have yet, not even an empty directory.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
 /// Writes a directory's entries to the disk: a rename or creation in it is lasting afterwards.
 pub fn sync_directory(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
@@ -131,6 +137,9 @@ mod tests {
         fs_err::write(&one, "1").unwrap();
         assert!(exchange(&one, &other).is_err());
         fs_err::create_dir(&other).unwrap();
+        assert!(rename_new(&one, &other).is_err() && other.is_dir());
+        rename_new(&one, &dir.path().join("third")).unwrap();
+        rename_new(&dir.path().join("third"), &one).unwrap();
         exchange(&one, &other).unwrap();
         assert!(one.is_dir() && fs_err::read_to_string(&other).unwrap() == "1");
     }

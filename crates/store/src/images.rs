@@ -84,7 +84,8 @@ impl Store {
         self.write("record an image", |transaction| {
             let sql = "INSERT INTO images (name, image_id, manifest, index_digest, created)
                        SELECT ?1, ?2, ?3, ?4, ?5
-                       WHERE NOT EXISTS (SELECT 1 FROM images WHERE image_id = ?2 AND name <> ?1)
+                       WHERE NOT EXISTS (SELECT 1 FROM images WHERE image_id = ?2 AND name <> ?1
+                                         AND (?4 IS NULL OR index_digest IS ?4))
                        ON CONFLICT (name) DO UPDATE
                        SET manifest = ?3, index_digest = ?4, created = ?5
                        WHERE manifest <> ?3 OR index_digest IS NOT ?4";

@@ -92,7 +92,7 @@ fn builds_at_once_share_a_cache_and_give_what_they_give_alone() {
             "FROM box AS base\nRUN echo shared > /shared; mkdir -p /d; echo x > /d/x\n\
              FROM base\nRUN --mount=type=cache,target=/cache,sharing={} test -e /cache; echo {} > /kind\n\
              COPY passwd /copied\nRUN rm /d/x; echo {number} > /number\n",
-            if number % 2 == 0 { "shared" } else { "locked" },
+            if number.is_multiple_of(2) { "shared" } else { "locked" },
             number % 3,
         );
         fs_err::write(&path, text).unwrap();

@@ -352,7 +352,7 @@ impl Evaluation {
             unpack: add.is_some_and(|options| options.unpack.unwrap_or(true)),
             unpack_remote: add.is_some_and(|options| options.unpack.unwrap_or(false)),
             link: copy.link,
-            missing: None,
+            below: None,
         };
         let at = self.state.remember(text, None, true);
         Ok(Action::Copy(action, at))

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use shipway_layers::{LayerId, Snapshot};
-use shipway_linux::{Overlay, Root};
+use shipway_linux::{Metadata, Overlay, Root};
 use shipway_oci::Digest;
 
 use super::fetches::{Fetch, is_pinned};
@@ -16,7 +16,7 @@ use crate::copy::{
     unpack_archive,
 };
 use crate::key::{Key, KeyBuilder};
-use crate::plan::{CopyAction, Origin, SourceWord};
+use crate::plan::{Below, CopyAction, Origin, SourceWord};
 use crate::time::now;
 use crate::{BuildError, Problem};
 
@@ -30,6 +30,9 @@ enum Read<'a> {
     Inline(&'a str, &'a str),
 }
 
+/// Returns the keys of a copy on what is there.
+type KeysOf<'a> = dyn Fn(&CopyAction, &Outcome) -> Vec<Key> + 'a;
+
 impl Solver<'_> {
     pub(super) fn copy_step(
         &self,
@@ -37,8 +40,6 @@ impl Solver<'_> {
         copy: &CopyAction,
         outcome: &mut Outcome,
     ) -> Result<Applied, Problem> {
-        let looked_up = self.look_below(slot, copy, outcome)?;
-        let copy = looked_up.as_ref().unwrap_or(copy);
         match copy.from {
             None => self.copy_from_context(slot, copy, outcome),
             Some(Origin::Context(number)) => {
@@ -51,18 +52,36 @@ impl Solver<'_> {
         }
     }
 
+    /// Takes a copy from the cache, or does it; `keys` are those of a copy, the last one for what it copies. A linked one is first looked
+    /// for on what it lies on, without looking at that; then by itself, for it may have been made on something else.
+    fn cached_copy(
+        &self,
+        slot: &Slot<'_>,
+        copy: &CopyAction,
+        outcome: &mut Outcome,
+        (read, keys): (&[Read<'_>], &KeysOf<'_>),
+    ) -> Result<Applied, Problem> {
+        let mut all = keys(copy, outcome);
+        if !copy.link {
+            return self.cached_or(slot, &all, outcome, |snapshot| self.write(copy, read, snapshot));
+        }
+        if let Some(applied) = self.look_up(slot, &all, outcome)? {
+            return Ok(applied);
+        }
+        let apart = self.look_below(slot, copy, outcome)?;
+        all.extend(keys(&apart, outcome));
+        self.cached_or(slot, &all, outcome, |snapshot| self.write(&apart, read, snapshot))
+    }
+
     /// Finds out what a linked copy must know of what lies below after all: whether the destination is a directory, the numbers of an
-    /// owner, and which directories are new and so get that owner and mode; others stay as they are. `None` if there is nothing to know.
+    /// owner, and which directories are new and so get that owner and mode.
     fn look_below(
         &self,
         slot: &Slot<'_>,
         copy: &CopyAction,
         outcome: &Outcome,
-    ) -> Result<Option<CopyAction>, Problem> {
+    ) -> Result<CopyAction, Problem> {
         let has_attributes = copy.chown.is_some() || copy.chmod.is_some();
-        if !copy.link || copy.destination.ends_with('/') && !has_attributes {
-            return Ok(None);
-        }
         let below = self.open_files(&self.layers_of(&slot.step.info, &outcome.layers)?)?;
         let chown = copy.chown.as_deref().map(|chown| resolve_owner(&below, chown)).transpose()?;
         let chown = chown.map(|(uid, gid)| format!("{uid}:{gid}"));
@@ -71,16 +90,24 @@ impl Solver<'_> {
         for way in ways.into_iter().rev() {
             let resolved = resolve_in(&below, way).map_err(Problem::io("find", way))?;
             let found = below.metadata(&resolved).map_err(Problem::io("find", way))?;
-            if !found.is_some_and(|found| found.is_directory()) {
-                missing = Some(resolved_name(way));
-                break;
+            if found.as_ref().is_some_and(Metadata::is_directory) {
+                continue;
             }
+            let is_last = way == Path::new(&copy.destination) && !copy.destination.ends_with('/');
+            if found.is_some() && !is_last {
+                return Err(Problem::invalid(format!(
+                    "`{}` is a file in the image, not a directory",
+                    way.display()
+                )));
+            }
+            missing = Some(resolved_name(way));
+            break;
         }
         if missing.is_none() && !destination.ends_with('/') {
             destination.push('/');
         }
-        let missing = missing.filter(|_| has_attributes);
-        Ok(Some(CopyAction { chown, missing, destination, ..copy.clone() }))
+        let below = Some(Below { missing: missing.filter(|_| has_attributes) });
+        Ok(CopyAction { chown, below, destination, ..copy.clone() })
     }
 
     fn copy_from_context(
@@ -114,11 +141,11 @@ impl Solver<'_> {
         let of_source = |index: usize| trees.get(index).and_then(Option::as_ref).unwrap_or(tree);
         let word_of = |index: usize| fetches.get(index).and_then(Option::as_ref).map(|fetch| &*fetch.word);
         let read = self.read(copy, &of_source, &word_of)?;
-        let mut keys = vec![self.content_key(copy, &read, outcome)];
-        if is_pinned(copy) {
-            keys.insert(0, self.address_key(copy, outcome));
-        }
-        self.cached_or(slot, &keys, outcome, |snapshot| self.write(copy, &read, snapshot))
+        let keys = |copy: &CopyAction, outcome: &Outcome| {
+            let by_address = is_pinned(copy).then(|| self.address_key(copy, outcome));
+            by_address.into_iter().chain([self.content_key(copy, &read, outcome)]).collect()
+        };
+        self.cached_copy(slot, copy, outcome, (&read, &keys))
     }
 
     fn copy_from_stage(
@@ -130,18 +157,20 @@ impl Solver<'_> {
     ) -> Result<Applied, Problem> {
         let from = self.files_of(origin).map_err(of_build)?;
         // The stage being the same is enough to know; only if it is not, its files are looked at.
-        let mut by_stage = self.copy_key(copy, outcome);
-        by_stage.text("from", &from.key.to_string());
-        let by_stage = by_stage.finish();
-        if let Some(applied) = self.look_up(slot, std::slice::from_ref(&by_stage), outcome)? {
+        let by_stage = |copy: &CopyAction, outcome: &Outcome| {
+            self.copy_key(copy, outcome).text("from", &from.key.to_string()).finish()
+        };
+        if let Some(applied) = self.look_up(slot, &[by_stage(copy, outcome)], outcome)? {
             return Ok(applied);
         }
         let root = self.open_files(&self.layers_of(&slot.step.info, &from.layers)?)?;
         let tree =
             Tree { root: &root, ignore: None, stats: None, keep_owner: true, place: self.place_of(origin) };
         let read = self.read(copy, &|_| &tree, &|_| None)?;
-        let by_content = self.content_key(copy, &read, outcome);
-        self.cached_or(slot, &[by_stage, by_content], outcome, |snapshot| self.write(copy, &read, snapshot))
+        let keys = |copy: &CopyAction, outcome: &Outcome| {
+            vec![by_stage(copy, outcome), self.content_key(copy, &read, outcome)]
+        };
+        self.cached_copy(slot, copy, outcome, (&read, &keys))
     }
 
     /// Returns the key of a copy whose addresses alone say what comes.
@@ -202,9 +231,12 @@ impl Solver<'_> {
         let mut key = match (copy.is_add, copy.link) {
             (true, false) => self.key("add", outcome),
             (false, false) => self.key("copy", outcome),
-            (true, true) => self.key_apart("add --link"),
-            (false, true) => self.key_apart("copy --link"),
+            (_, true) if copy.below.is_none() => self.key("linked on what is there", outcome),
+            (_, true) => self.key_apart("linked"),
         };
+        if copy.link {
+            key.text("is", if copy.is_add { "add" } else { "copy" });
+        }
         let mut words = Vec::new();
         for source in &copy.sources {
             match source {
@@ -223,7 +255,7 @@ impl Solver<'_> {
             .text("--exclude", &format!("{:?}", copy.exclude))
             .text("--parents", if copy.parents { "true" } else { "" })
             .text("--unpack", if copy.unpack { "true" } else { "" });
-        if let Some(missing) = &copy.missing {
+        if let Some(missing) = copy.below.as_ref().and_then(|below| below.missing.as_ref()) {
             key.text("new below", &missing.to_string_lossy());
         }
         if copy.unpack_remote {
@@ -269,8 +301,8 @@ impl Solver<'_> {
         let owner = copy.chown.as_deref().map(|owner| resolve_owner(&root, owner)).transpose()?;
         let mode = copy.chmod.as_ref().map(|(_, mode)| mode.clone());
         let mut writer = Writer::new(&root, owner, mode, &self.stop);
-        if copy.link {
-            writer.apart = Some(Apart { missing: copy.missing.clone(), implied: RefCell::default() });
+        if let Some(below) = &copy.below {
+            writer.apart = Some(Apart { missing: below.missing.clone(), implied: RefCell::default() });
         }
         refuse_many_files(copy, read, &writer)?;
         for items in read {

@@ -41,11 +41,13 @@ impl Solver<'_> {
         let error = failed.problem.at(&self.plan.source, failed.step.span, &info.name);
         let (text, elapsed) = (error.to_string(), failed.start.elapsed());
         self.builder.progress.event(&Event::Failed { step: info, elapsed, error: &text, cancelled: false });
+        let mut held = Vec::new();
+        // Before anything is stopped: what copies looks whether it is.
+        let again = self.again(step, info, (shell, binds), &mut held);
         self.stop.set();
         self.changed.notify_all();
         self.permits.wait_alone(OTHERS);
-        let mut held = Vec::new();
-        match self.again(step, info, (shell, binds), &mut held) {
+        match again {
             Ok(step) => debugger.look(&error, &step),
             Err(problem) => {
                 let message = format!("the failed step cannot be shown: {problem}");

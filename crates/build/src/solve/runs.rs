@@ -103,7 +103,8 @@ impl Solver<'_> {
     /// Compat: BuildKit, where agents are found that name no target.
     fn agent(&self, mount: &Mount, all: &mut Mounts) -> Result<(), Problem> {
         let id = mount.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| "default".to_owned());
-        all.described.push(format!("ssh {id} {:?} {:?}", mount.target, mount.mode));
+        let of = (mount.uid, mount.gid);
+        all.described.push(format!("ssh {id} {:?} {:?} {of:?}", mount.target, mount.mode));
         let Some((_, agent)) = self.request.agents.iter().find(|(known, _)| *known == id) else {
             return if mount.required { Err(Problem::MissingAgent { id }) } else { Ok(()) };
         };
@@ -128,7 +129,8 @@ impl Solver<'_> {
         let id =
             mount.id.clone().or_else(|| mount.source.clone()).or_else(|| mount.target.as_ref().map(base));
         let id = id.unwrap_or_default();
-        all.described.push(format!("secret {id} {:?} {:?} {:?}", mount.target, mount.env, mount.mode));
+        let of = (mount.uid, mount.gid);
+        all.described.push(format!("secret {id} {:?} {:?} {:?} {of:?}", mount.target, mount.env, mount.mode));
         let Some(secret) = self.request.secrets.iter().find(|secret| secret.id == id) else {
             return if mount.required { Err(Problem::MissingSecret { id }) } else { Ok(()) };
         };
@@ -176,20 +178,18 @@ impl Solver<'_> {
         key.finish()
     }
 
-    pub(super) fn run_command(
-        &self,
-        step: &Step,
-        run: &RunAction,
-        mut mounts: Mounts,
-        snapshot: &Snapshot,
-    ) -> Result<(), Problem> {
+    /// Takes the caches of a command, which are its own or shared as long as the result lives, and adds their mounts.
+    fn take_caches(&self, step: &Step, mounts: &mut Mounts) -> Result<Vec<(String, Held)>, Problem> {
         let mut caches = std::mem::take(&mut mounts.caches);
         // All take them in one order, so that no two wait for each other.
         caches.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         let mut held: Vec<(String, Held)> = Vec::new();
+        // A private one is no other mount's.
+        let mut private: Vec<Held> = Vec::new();
         for (id, mount, first) in caches {
+            let is_private = mount.sharing == Sharing::Private;
             // The same cache in two places is one to its command.
-            let known = held.iter().find(|(known, _)| *known == id && mount.sharing != Sharing::Private);
+            let known = held.iter().find(|(known, _)| *known == id && !is_private);
             let directory = match known {
                 Some((_, known)) => known.directory.clone(),
                 None => {
@@ -198,7 +198,11 @@ impl Solver<'_> {
                     };
                     let taken = self.builder.caches().take(&id, &mount, &self.stop, &fill)?;
                     let directory = taken.directory.clone();
-                    held.push((id, taken));
+                    if is_private {
+                        private.push(taken);
+                    } else {
+                        held.push((id, taken));
+                    }
                     directory
                 }
             };
@@ -206,6 +210,18 @@ impl Solver<'_> {
             let source = MountSource::Cache { directory, read_only: mount.read_only };
             mounts.mounts.push(StepMount { target, source });
         }
+        held.extend(private.into_iter().map(|held| (String::new(), held)));
+        Ok(held)
+    }
+
+    pub(super) fn run_command(
+        &self,
+        step: &Step,
+        run: &RunAction,
+        mut mounts: Mounts,
+        snapshot: &Snapshot,
+    ) -> Result<(), Problem> {
+        let held = self.take_caches(step, &mut mounts)?;
         let binds = std::mem::take(&mut mounts.binds);
         for bind in &binds {
             let mount = self.make_bind(&step.info, bind, &mut mounts.held)?;

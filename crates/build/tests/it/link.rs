@@ -79,6 +79,9 @@ fn a_linked_copy_stays_when_what_it_lies_on_changes() {
     let changed: Vec<&String> = second.iter().filter(|line| !first.contains(line)).collect();
     assert_eq!(changed, ["mark 644 0:0 second"]);
     assert!(second.contains(&"tmp/ 1777 0:0".to_owned()) && second.contains(&"tmp/a 644 0:0 a".to_owned()));
+    // A directory in the place of a file would hide it.
+    let error = bench.build("FROM base\nCOPY --link a /etc/passwd/\n").unwrap_err();
+    assert!(error.to_string().contains("`/etc/passwd"), "{error}");
     // On something without that user it cannot be.
     let error = bench.build("FROM scratch\nCOPY --link --chown=web tree /srv\n").unwrap_err();
     assert!(error.to_string().contains("web"), "{error}");
@@ -102,7 +105,9 @@ fn its_archive_leaves_what_is_there_as_it_is() {
         assert_eq!(bench.layers.check(&row).unwrap(), None);
     }
     let lowers = elsewhere.view(&elsewhere.resolve(&diff_ids).unwrap());
+    let here = bench.files(&built).metadata("tmp/deep").unwrap().unwrap();
     let files = Root::from_fd(Overlay { lowers, upper: None, work: None }.mount_detached().unwrap());
     assert_eq!(files.metadata("tmp").unwrap().unwrap().mode & 0o7777, 0o1777);
     assert!(files.metadata("tmp/deep/a").unwrap().is_some());
+    assert_eq!(files.metadata("tmp/deep").unwrap().unwrap().mtime, here.mtime, "as it is here");
 }

@@ -181,6 +181,28 @@ fn another_machine_does_nothing_again_and_fetches_only_what_is_in_the_image() {
 }
 
 #[test]
+fn linked_copies_are_found_without_what_they_lie_on() {
+    const LINKED: &str = "FROM debian AS made\nRUN write /tools 1\nCOPY --link src /src/new\nRUN write /out made\n\
+                          FROM debian\nCOPY --from=made --link --chown=web /out /srv/new/\nCOPY --link page /etc\n";
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    for (mode, layers) in [(CacheMode::Max, 5), (CacheMode::Min, 2)] {
+        let (one, other, shelf) = (machine(), machine(), Arc::new(Shelf::default()));
+        let build_args = vec![("SOURCE_DATE_EPOCH".to_owned(), "1700000000".to_owned())];
+        let request =
+            |bench: &Bench| BuildRequest { build_args: build_args.clone(), ..bench.request(LINKED) };
+        let built = fill(&one, &shelf, mode, &request(&one));
+        assert_eq!(shelf.layers.lock().unwrap().len(), layers, "{mode:?}");
+        let again = take(&other, &shelf, &request(&other));
+        assert_eq!((again.image_id, runs(&other)), (built.image_id, 0), "{mode:?}");
+        assert_eq!((again.cached_steps, shelf.fetched.load(Ordering::SeqCst)), (again.steps, 2), "{mode:?}");
+        assert_eq!(other.listing(&again), one.listing(&built));
+        other.assert_nothing_left();
+    }
+}
+
+#[test]
 fn a_changed_file_costs_the_steps_that_read_it() {
     if !require(&[Need::Root, Need::Overlay]) {
         return;

@@ -67,6 +67,7 @@ fn remove(engine: &Engine, records: Vec<Record>) -> Result<Vec<Record>, Failure>
             "wait until nothing is built, then run it again",
         )
     };
+    caches.sweep().map_err(|error| failed("what is left of a cache mount", error))?;
     for record in records {
         match &record.what {
             What::Layer(layer) => layers.push(layer.clone()),

@@ -139,6 +139,7 @@ fn cache_mounts(engine: &Engine, ui: &mut Ui) -> Result<u64, Failure> {
         )
     };
     let (mut bytes, mut removed) = (0, Vec::new());
+    caches.sweep().map_err(failed)?;
     for cache in caches.list().map_err(failed)? {
         let size = tree(&cache.directory).1;
         if caches.remove(&cache).map_err(failed)? {
