@@ -33,5 +33,5 @@ pub use decompress::decompress;
 pub use error::LayerError;
 pub use serialise::{SERIALISER_VERSION, serialise, serialise_with_root};
 pub use shipway_store::LayerId;
-pub use unpack::{Budget, unpack};
+pub use unpack::{Budget, unpack, unpack_files};
 pub use unpacked::{Layer, LayerStore, Snapshot, Unpacked};

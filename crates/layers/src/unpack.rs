@@ -26,11 +26,13 @@ use crate::tar_reader::{Entry, EntryKind, TarReader};
 /// How much is read at a time.
 pub(crate) const BUFFER: usize = 1 << 17;
 
-/// Whether `.wh.` names mean that something is gone, or are names as others.
+/// What `.wh.` names mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whiteouts {
     Apply,
     Refuse,
+    /// They are names as others.
+    Keep,
 }
 
 /// Unpacks a plain tar (no whiteouts) below `root` and returns the directories that it only implies, parents first.
@@ -42,6 +44,12 @@ pub fn unpack(root: &Root, archive: &mut dyn Read, budget: Budget) -> Result<Vec
         let below = unpacked.implied.into_iter().filter(|path| !path.as_os_str().is_empty());
         below.collect()
     })
+}
+
+/// Like [`unpack`], of files that are no layer: a name that starts with `.wh.` is one as others.
+pub fn unpack_files(root: &Root, archive: &mut dyn Read, budget: Budget) -> Result<(), LayerError> {
+    let mut archive = BufReader::with_capacity(BUFFER, archive);
+    Unpacker::new(root, budget, Whiteouts::Keep).run(&mut archive).map(drop)
 }
 
 /// What came out of an archive beside the tree.

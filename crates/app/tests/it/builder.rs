@@ -147,12 +147,18 @@ fn a_cache_mount_goes_to_another_machine() {
         machine.ok(&["build", "-q", "--network", "none", "-t", "made", "."]);
         machine.ok(&["run", "--rm", "--network", "none", "made", "cat /said"]).0
     };
-    build(&one, "mkdir -p /c/deep && echo kept > /c/deep/file && ln -s deep /c/link && chown 7 /c/deep/file");
+    build(
+        &one,
+        "mkdir -p /c/deep && echo kept > /c/deep/file && touch /c/.wh.odd && ln -s deep /c/link && chown 7 /c/deep/file",
+    );
     let archive = one.dir.path().join("c.tar");
     let path = archive.to_str().unwrap();
     one.ok(&["builder", "export", "/c", "-o", path]);
     other.ok(&["builder", "import", "/c", "-i", path]);
-    let said = build(&other, "test $(cat /c/link/file) = kept && test $(stat -c %u /c/deep/file) = 7");
+    let said = build(
+        &other,
+        "test $(cat /c/link/file) = kept && test -f /c/.wh.odd && test $(stat -c %u /c/deep/file) = 7",
+    );
     assert_eq!(said, "33 750\n");
     // What is no archive changes nothing.
     fs_err::write(&archive, "no archive").unwrap();

@@ -22,6 +22,9 @@ const OPAQUE_MARK: &[u8] = b".wh..opq";
 impl Unpacker<'_> {
     /// Takes an entry if it is a whiteout; `false` if it is none.
     pub(super) fn whiteout(&mut self, entry: &Entry, path: &Path) -> Result<bool, Refusal> {
+        if self.whiteouts == Whiteouts::Keep {
+            return Ok(false);
+        }
         let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
         let parent = path.parent().unwrap_or(Path::new(""));
         let below = parent.iter().any(|name| name.as_bytes().starts_with(PREFIX));

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, BufReader, IsTerminal as _, Read};
 
 use shipway_build::{Caches, Problem};
-use shipway_layers::{Budget, decompress, unpack};
+use shipway_layers::{Budget, decompress, unpack_files};
 
 use crate::cli::BuilderImportArgs;
 use crate::engine::Engine;
@@ -28,8 +28,8 @@ pub(super) fn run(engine: &Engine, args: &BuilderImportArgs) -> Result<u8, Failu
     let caches = Caches::below(engine.store.root());
     let stopping = Stopping::hold()?;
     let filled = caches.replace(&args.id, &stopping.build, &|root| {
-        let unpacked = unpack(root, &mut **plain.borrow_mut(), Budget::default());
-        unpacked.map(drop).map_err(|source| Problem::Layers { action: "unpack the archive", source })
+        let unpacked = unpack_files(root, &mut **plain.borrow_mut(), Budget::default());
+        unpacked.map_err(|source| Problem::Layers { action: "unpack the archive", source })
     });
     filled.map_err(|problem| stopping.failed(Failure::from(problem)))?;
     crate::budget::recount(engine);
