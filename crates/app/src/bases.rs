@@ -61,6 +61,19 @@ impl NotLocal {
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("`{name}` is here for {has}, and {wanted} cannot be had")]
+#[diagnostic(
+    code(build::base),
+    help("build it for {wanted} too, or let the stage run here: FROM --platform=$BUILDPLATFORM {name}")
+)]
+struct OtherPlatform {
+    name: String,
+    has: String,
+    wanted: String,
+    source: PullFailure,
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("`{name}` is not in the local store")]
 #[diagnostic(code(build::base))]
 struct NotAnywhere {
@@ -80,12 +93,25 @@ impl LocalImages {
             pulls::pull_beside(&self.engine, reference, platform, &arrivals)
         };
         arrivals.end(&pulled);
-        pulled.map(|pulled| pulled.image_id).map_err(|failure| NotLocal::because(reference, failure))
+        pulled.map(|pulled| pulled.image_id).map_err(|source| match self.other(reference) {
+            Some(has) => {
+                let (name, wanted) = (reference.familiar(), platform.to_string());
+                SeamError::new(OtherPlatform { name, has, wanted, source })
+            }
+            None => NotLocal::because(reference, source),
+        })
+    }
+
+    /// Returns what the image of a name is for that is here, if it does not say nothing of that.
+    fn other(&self, reference: &Reference) -> Option<String> {
+        let found = self.engine.store.resolve(&reference.to_string()).ok()?;
+        let config = self.engine.store.config(&found.image_id).ok()?;
+        (!config.architecture.is_empty()).then(|| format!("{}/{}", config.os, config.architecture))
     }
 }
 
 /// Returns whether an image that says this of itself is for a platform; one that says nothing is for all.
-fn is_for(platform: &Platform, os: &str, architecture: &str) -> bool {
+pub(crate) fn is_for(platform: &Platform, os: &str, architecture: &str) -> bool {
     let same = |said: &str, wanted: &str| said.is_empty() || said == wanted;
     same(os, &platform.os) && same(architecture, &platform.architecture)
 }

@@ -96,6 +96,8 @@ pub(crate) enum Verb {
     )]
     Cluster(ClusterVerb),
     /// Build an image from a Dockerfile
+    // Compat: docker, of a flag that is there twice the last one holds.
+    #[command(args_override_self = true)]
     Build(Box<BuildArgs>),
     /// Look at the build cache, and make it smaller
     #[command(

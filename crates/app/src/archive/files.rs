@@ -22,6 +22,8 @@ use crate::pulls::Trees;
 pub(super) struct Files<'a> {
     pub(super) engine: &'a Engine,
     root: Root,
+    /// What is wanted of an index.
+    platform: Platform,
     /// The directory that somebody named; else they came in an archive.
     named: Option<PathBuf>,
     _unpacked: Option<Unpacked>,
@@ -45,21 +47,26 @@ impl<'a> Files<'a> {
         let unusable = |error: io::Error| StoreError::of_write(&dir, error);
         std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(unusable)?;
         let root = Root::open(&dir).map_err(unusable)?;
-        let files = Self { engine, root, named: None, _unpacked: Some(Unpacked(dir)) };
+        let platform = Platform::host();
+        let files = Self { engine, root, platform, named: None, _unpacked: Some(Unpacked(dir)) };
         let mut plain = shipway_layers::decompress(Box::new(archive))?;
         shipway_layers::unpack(&files.root, &mut *plain, Budget::default())?;
         Ok(files)
     }
 
     /// Takes a directory as it is.
-    pub(super) fn open_directory(engine: &'a Engine, dir: &Path) -> Result<Self, Failure> {
+    pub(super) fn open_directory(
+        engine: &'a Engine,
+        dir: &Path,
+        platform: Platform,
+    ) -> Result<Self, Failure> {
         let root = Root::open(dir).map_err(|error| {
             Failure::new(
                 format!("cannot read the OCI layout `{}`: {error}", dir.display()),
                 "name the directory that has its index.json",
             )
         })?;
-        Ok(Self { engine, root, named: Some(dir.to_owned()), _unpacked: None })
+        Ok(Self { engine, root, platform, named: Some(dir.to_owned()), _unpacked: None })
     }
 
     /// Says that the files are not what they should be.
@@ -159,7 +166,7 @@ impl<'a> Files<'a> {
         attested.map(|attested| Ok(self.engine.store.put_attested(&attested)?)).transpose()
     }
 
-    /// Stores the manifest that an entry of an index is, or the one for this machine that it lists; the index comes with it.
+    /// Stores the manifest that an entry of an index is, or the one for the platform that it lists; the index comes with it.
     fn manifest(&self, entry: &Descriptor) -> Result<(Digest, Manifest, Option<Vec<u8>>), Failure> {
         let mut entry = entry.clone();
         let mut listed_in = None;
@@ -172,9 +179,9 @@ impl<'a> Files<'a> {
                     return Ok((self.engine.store.put_blob(&document.bytes)?, *manifest, listed_in));
                 }
                 Content::Index(index) => {
-                    let host = Platform::host();
-                    entry = select(&index, &host)
-                        .ok_or_else(|| self.wrong(format!("it has nothing for {host}")))?
+                    let wanted = &self.platform;
+                    entry = select(&index, wanted)
+                        .ok_or_else(|| self.wrong(format!("it has nothing for {wanted}")))?
                         .clone();
                     listed_in = Some(document.bytes);
                 }
@@ -192,6 +199,11 @@ impl<'a> Files<'a> {
             return Ok(());
         }
         let mut file = self.open(&path)?.ok_or_else(|| self.wrong(format!("`{path}` is missing")))?;
+        if file.metadata().is_ok_and(|found| found.len() != layer.size) {
+            return Err(
+                self.wrong(format!("`{path}` does not have {} bytes, as its manifest says", layer.size))
+            );
+        }
         let mut ingest = store.ingest()?;
         io::copy(&mut file, &mut ingest).map_err(|error| self.unreadable(error))?;
         // First what it is: a layer is made only of the bytes that the manifest means.

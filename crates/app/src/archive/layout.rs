@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use shipway_oci::{Descriptor, Digest, Index};
+use shipway_oci::{Descriptor, Digest, Index, Platform};
 
 use super::files::Files;
 use super::{CONTAINERD_NAME, INDEX, REF_NAME};
+use crate::bases::is_for;
 use crate::engine::Engine;
 use crate::failure::Failure;
 
@@ -50,13 +51,19 @@ impl LayoutImage {
         Ok(Self { dir: PathBuf::from(dir), tag, digest })
     }
 
-    /// Brings the image into the store, without a name, and returns the digest of its config. The caller holds a lease.
-    pub(crate) fn load(&self, engine: &Engine) -> Result<Digest, Failure> {
-        let files = Files::open_directory(engine, &self.dir)?;
+    /// Brings the image for a platform into the store, without a name, and returns the digest of its config. The caller holds a lease.
+    pub(crate) fn load(&self, engine: &Engine, platform: &Platform) -> Result<Digest, Failure> {
+        let files = Files::open_directory(engine, &self.dir, platform.clone())?;
         let bytes = files.document(INDEX)?.ok_or_else(|| files.wrong("it has no index.json"))?;
         let index = files.index(&bytes)?;
         let entry = self.find(&index).map_err(|why| files.wrong(why))?;
-        files.image(&entry).map(|image| image.image_id)
+        let image_id = files.image(&entry)?.image_id;
+        let config = engine.store.config(&image_id)?;
+        if !is_for(platform, &config.os, &config.architecture) {
+            let has = format!("{}/{}", config.os, config.architecture);
+            return Err(files.wrong(format!("its image is for {has}, not for {platform}")));
+        }
+        Ok(image_id)
     }
 
     /// Returns the entry that is meant. Compat: BuildKit, a digest goes before a tag, and may be of something that the index does not

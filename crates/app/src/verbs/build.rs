@@ -46,8 +46,20 @@ const LAYOUT: &str = "oci-layout://";
 const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipway build --help'.\n\n\
                      Usage:  shipway build [OPTIONS] PATH\n\nBuild an image from a Dockerfile";
 
+/// Compat: buildx, some flags take a value only behind a `=`.
+fn usage(words: &[String]) -> Failure {
+    let is_value = |word: &String| matches!(word.as_str(), "true" | "false") || word.starts_with("mode=");
+    match words.iter().find(|word| words.len() == 2 && is_value(word)) {
+        Some(word) => Failure::new(
+            format!("`{word}` was taken for the context, and there is another one"),
+            format!("a value of --provenance or --sbom goes with a `=`: --provenance={word}"),
+        ),
+        None => Failure::plain(USAGE),
+    }
+}
+
 pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let [context] = args.context.as_slice() else { return Err(Failure::plain(USAGE)) };
+    let [context] = args.context.as_slice() else { return Err(usage(&args.context)) };
     let style = style(args)?;
     let question = if args.check { Some(Question::Check) } else { call::parse(&args.call)? };
     let outputs = output::parse(&args.outputs)?;
@@ -60,7 +72,8 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     // What comes from layouts has no name, and is to be here until the build has its own hold on it.
     let layouts = args.build_contexts.iter().any(|context| context.contains(LAYOUT));
     let _lease = layouts.then(|| engine.store.lease()).transpose()?;
-    let named = named_contexts(engine, args, &stop).map_err(|failure| stopping.failed(failure))?;
+    let wanted = platform.clone().unwrap_or_else(Platform::host);
+    let named = named_contexts(engine, args, (&wanted, &stop)).map_err(|failure| stopping.failed(failure))?;
     let mut request = BuildRequest {
         stop,
         platform,
@@ -238,7 +251,7 @@ fn style(args: &BuildArgs) -> Result<ProgressStyle, Failure> {
 fn named_contexts(
     engine: &Engine,
     args: &BuildArgs,
-    stop: &Stop,
+    (platform, stop): (&Platform, &Stop),
 ) -> Result<Vec<(NamedContext, Option<Prepared>)>, Failure> {
     let form = "write it as `--build-context NAME=DIRECTORY`, or with docker-image://IMAGE, oci-layout://DIRECTORY or an address";
     let mut named = Vec::new();
@@ -253,7 +266,7 @@ fn named_contexts(
             let image = image.parse().map_err(|error| wrong(&format!("`{image}` is no image: {error}")))?;
             named.push((NamedContext { name, source: ContextSource::Image(image) }, None));
         } else if let Some(layout) = source.strip_prefix(LAYOUT) {
-            let image_id = LayoutImage::parse(layout)?.load(engine)?;
+            let image_id = LayoutImage::parse(layout)?.load(engine, platform)?;
             named.push((
                 NamedContext { name, source: ContextSource::Loaded { image_id, from: source.to_owned() } },
                 None,
@@ -385,7 +398,12 @@ fn limits(args: &BuildArgs) -> Result<Vec<ProcessLimit>, Failure> {
 fn cgroup_parent(text: &str) -> Result<String, Failure> {
     let name = text.trim_matches('/');
     let wrong = |why: &str| {
-        let hint = "make it and give it limits before: `mkdir /sys/fs/cgroup/NAME`, or name another";
+        let places = match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            true => "/sys/fs/cgroup/NAME",
+            // Of version 1 each has a hierarchy of its own.
+            false => "/sys/fs/cgroup/{memory,cpu,pids}/NAME",
+        };
+        let hint = format!("make it and give it limits before: `mkdir {places}`, or name another");
         Err(Failure::new(format!("--cgroup-parent `{text}`: {why}"), hint))
     };
     let is_plain = |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));

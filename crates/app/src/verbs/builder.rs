@@ -17,10 +17,22 @@ pub(crate) fn run(engine: &Engine, verb: &BuilderVerb, ui: &mut Ui) -> Result<u8
     match verb {
         BuilderVerb::Du(args) => du::run(engine, args, ui),
         BuilderVerb::Export(args) => export::run(engine, args, ui),
-        BuilderVerb::Import(args) => import::run(engine, args),
+        BuilderVerb::Import(args) => import::run(engine, args, ui),
         BuilderVerb::Prune(args) => prune::run(engine, args, ui),
         BuilderVerb::Other(words) => Err(refuse(words)),
     }
+}
+
+/// Returns an id as it may be typed: with the star that `du` has behind those that builds write to.
+fn id_of(text: &str) -> Result<&str, Failure> {
+    let id = text.strip_suffix('*').unwrap_or(text);
+    if id.is_empty() {
+        return Err(Failure::new(
+            "a cache mount has an id",
+            "see `shipway builder du --verbose --filter type=exec.cachemount`",
+        ));
+    }
+    Ok(id)
 }
 
 /// Refuses a word: docker's are those that manage several builders.

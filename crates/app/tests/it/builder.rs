@@ -160,7 +160,17 @@ fn a_cache_mount_goes_to_another_machine() {
         "test $(cat /c/link/file) = kept && test -f /c/.wh.odd && test $(stat -c %u /c/deep/file) = 7",
     );
     assert_eq!(said, "33 750\n");
+    // By the ID that `du` shows, too.
+    let (shown, _) = other.ok(&["builder", "du", "--filter", "type=exec.cachemount", "--format", "{{.ID}}"]);
+    let (_, said) = other.ok(&["builder", "import", shown.trim(), "-i", path]);
+    assert_eq!(said, "filled the cache mount `/c`\n");
+    other.ok(&["builder", "export", shown.trim(), "-o", other.dir.path().join("again").to_str().unwrap()]);
     // What is no archive changes nothing.
+    fs_err::write(one.dir.path().join("empty"), "").unwrap();
+    let empty = one.dir.path().join("empty").display().to_string();
+    let errors = other.refused(&["builder", "import", "/c", "-i", &empty], 1);
+    assert!(errors.contains("the archive is empty"), "{errors}");
+    assert!(other.refused(&["builder", "import", "", "-i", path], 1).contains("has an id"));
     fs_err::write(&archive, "no archive").unwrap();
     other.refused(&["builder", "import", "/c", "-i", path], 1);
     build(&other, "test -e /c/deep/file");

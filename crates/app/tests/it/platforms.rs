@@ -48,6 +48,29 @@ fn what_is_made_here_for_another_machine_needs_no_emulator() {
     assert!(
         machine.refused(&["build", "--platform", "windows/amd64", "."], 1).contains("images for windows")
     );
+
+    // What is here for this machine only is told as that, by whatever way it comes.
+    machine.ok(&["tag", "box", "127.0.0.1:1/box:1"]);
+    machine.dockerfile("FROM 127.0.0.1:1/box:1\nCOPY passwd /x\n");
+    let errors = machine.refused(&["build", "--platform", OTHER, "."], 1);
+    let host = platform_of(&machine, "box");
+    assert!(errors.contains(&format!("is here for {host}, and {OTHER} cannot be had")), "{errors}");
+    assert!(errors.contains("FROM --platform=$BUILDPLATFORM"), "{errors}");
+    let layout = machine.dir.path().join("layout");
+    machine.dockerfile("FROM scratch\nCOPY passwd /x\n");
+    machine.ok(&["build", "-q", "-o", &format!("type=oci,tar=false,dest={}", layout.display()), "."]);
+    machine.dockerfile("FROM base\nCOPY passwd /y\n");
+    let context = format!("base=oci-layout://{}", layout.display());
+    machine.ok(&["build", "-q", "--build-context", &context, "."]);
+    let errors = machine.refused(&["build", "--platform", OTHER, "--build-context", &context, "."], 1);
+    assert!(errors.contains(&format!("for {host}, not for {OTHER}")), "{errors}");
+    // A value without its `=`, and a flag that is there twice.
+    let errors = machine.refused(&["build", "--provenance", "mode=max", "."], 1);
+    assert!(errors.contains("--provenance=mode=max"), "{errors}");
+    let twice = ["build", "-q", "--platform", "linux/s390x", "--platform", OTHER, "-t", "made", "."];
+    machine.dockerfile("FROM scratch\nCOPY passwd /y\n");
+    machine.ok(&twice);
+    assert_eq!(platform_of(&machine, "made"), OTHER, "the last one holds");
 }
 
 /// Lets busybox run what says that it is for the other machine, until it is dropped.

@@ -1,6 +1,6 @@
 //! `--cache-from` and `--cache-to`. Compat: buildx, `type=registry|local|inline`, or the name of an image alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shipway_build::{CacheMode, CacheSource, CacheTarget};
@@ -222,6 +222,9 @@ fn names((flag, form): (&'static str, &'static str), text: &str) -> Result<Optio
         return Ok(None);
     }
     let fields = Fields { flag, form, text, fields: Vec::new() };
+    if matches!(text, "local" | "inline" | "registry" | "gha" | "s3") || Path::new(text).is_dir() {
+        return Err(fields.refuse("that is no name of an image"));
+    }
     text.split(',').map(|name| fields.reference(name)).collect::<Result<_, _>>().map(Some)
 }
 
@@ -315,6 +318,8 @@ mod tests {
     #[test]
     fn what_is_not_there_is_refused_by_its_name() {
         for (from, to, want) in [
+            ("local", "", "that is no name of an image"),
+            ("", "inline", "that is no name of an image"),
             ("type=gha", "", "type `gha` is not there yet\nhint: "),
             ("type=s3,bucket=x", "", "type `s3` is not there yet\nhint: "),
             ("", "type=azblob,name=x", "type `azblob` is not there yet\nhint: "),

@@ -14,7 +14,7 @@ use crate::tasks::Stopping;
 use crate::ui::Ui;
 
 pub(super) fn run(engine: &Engine, args: &BuilderExportArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let id = &args.id;
+    let id = super::id_of(&args.id)?;
     if args.output.is_none() && io::stdout().is_terminal() {
         return Err(Failure::new(
             "an archive is nothing for a terminal",
