@@ -61,8 +61,8 @@ impl Facts<'_> {
                 let mut told = object([
                     ("id", json!(format!("step{at}"))),
                     ("stage", json!(stage)),
-                    ("name", json!(without_passwords(&name))),
-                    ("instruction", json!(without_passwords(&instruction))),
+                    ("name", json!(without_passwords(name))),
+                    ("instruction", json!(without_passwords(instruction))),
                     ("line", json!(line)),
                 ]);
                 if !inputs.is_empty() {
