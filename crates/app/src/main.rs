@@ -24,6 +24,7 @@ mod part_file;
 mod progress;
 mod publish;
 mod pulls;
+mod regular;
 mod remotes;
 mod requirements;
 mod roots;

@@ -12,6 +12,7 @@ use super::Identity;
 use super::key::{Curve, Key};
 use super::remainder::remainder_less_one;
 use super::wire::Reader;
+use crate::regular;
 
 /// A larger file holds something else. Compat: BuildKit.
 const LARGEST: u64 = 100 << 10;
@@ -27,6 +28,12 @@ pub(crate) enum KeyFileError {
         help("name the file of a private key: --ssh default=$HOME/.ssh/id_ed25519")
     )]
     Read { path: String, source: std::io::Error },
+    #[error("the ssh key `{path}` is no file")]
+    #[diagnostic(
+        code(build::ssh_key),
+        help("name the file of a private key: --ssh default=$HOME/.ssh/id_ed25519")
+    )]
+    NoFile { path: String },
     #[error("`{path}` is no private ssh key: {why}")]
     #[diagnostic(
         code(build::ssh_key),
@@ -63,12 +70,14 @@ const DAMAGED: Wrong = Wrong::NoKey("it is damaged");
 pub(super) fn load(path: &Path) -> Result<Identity, KeyFileError> {
     let read = || {
         let mut text = String::new();
-        fs_err::File::open(path)?.take(LARGEST).read_to_string(&mut text)?;
-        Ok(text)
+        let Some(file) = regular::open(path)? else { return Ok(None) };
+        file.take(LARGEST).read_to_string(&mut text)?;
+        Ok(Some(text))
     };
     let path = path.display().to_string();
     let text = match read() {
-        Ok(text) => text,
+        Ok(Some(text)) => text,
+        Ok(None) => return Err(KeyFileError::NoFile { path }),
         Err(source) => return Err(KeyFileError::Read { path, source }),
     };
     let (key, comment) = match parse(&text) {

@@ -14,6 +14,7 @@ use super::documents::{DOCUMENT_LIMIT, Documents, artifact, load};
 use super::{CacheError, Outgoing, Style};
 use crate::engine::Engine;
 use crate::pulls::Trees;
+use crate::regular;
 
 /// Key of an index's entries that says what they are called. Spec: image-spec annotations.md.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -43,9 +44,9 @@ impl LocalSource {
     /// Opens a blob that must have so many bytes.
     fn open(&self, descriptor: &Descriptor) -> Result<File, SeamError> {
         let path = blob_path(&self.directory, &descriptor.digest);
-        let file = File::open(&path).map_err(|error| unreadable(&path, &error))?;
+        let file = open(&path)?;
         let found = file.metadata().map_err(|error| unreadable(&path, &error))?;
-        if !found.is_file() || found.len() != descriptor.size {
+        if found.len() != descriptor.size {
             let what = format!("`{}` does not have {} bytes", path.display(), descriptor.size);
             return Err(CacheError::seam(what, CONTENT_HINT));
         }
@@ -54,10 +55,10 @@ impl LocalSource {
 }
 
 const CONTENT_HINT: &str = "fill it anew: --cache-to type=local,dest=DIRECTORY";
+const SOURCE_HINT: &str = "name a directory that --cache-to type=local,dest=DIRECTORY has written";
 
 fn unreadable(path: &Path, error: &io::Error) -> SeamError {
-    let hint = "name a directory that --cache-to type=local,dest=DIRECTORY has written";
-    CacheError::seam(format!("could not read `{}`: {error}", path.display()), hint)
+    CacheError::seam(format!("could not read `{}`: {error}", path.display()), SOURCE_HINT)
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> SeamError {
@@ -69,11 +70,18 @@ fn blob_path(directory: &Path, digest: &Digest) -> PathBuf {
     directory.join("blobs/sha256").join(digest.hex())
 }
 
+fn no_file(path: &Path) -> SeamError {
+    CacheError::seam(format!("`{}` is no file", path.display()), SOURCE_HINT)
+}
+
+fn open(path: &Path) -> Result<File, SeamError> {
+    regular::open(path).map_err(|error| unreadable(path, &error))?.ok_or_else(|| no_file(path))
+}
+
 /// Reads a document of at most [`DOCUMENT_LIMIT`] bytes.
 fn read(path: &Path) -> Result<Vec<u8>, SeamError> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    file.take(DOCUMENT_LIMIT + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    open(path)?.take(DOCUMENT_LIMIT + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     if bytes.len() as u64 > DOCUMENT_LIMIT {
         let what = format!("`{}` is larger than {DOCUMENT_LIMIT} bytes", path.display());
         return Err(CacheError::seam(what, CONTENT_HINT));
@@ -207,6 +215,9 @@ impl LocalTarget {
     fn name_it(&self, manifest: Descriptor) -> Result<(), SeamError> {
         // Compat: BuildKit, several builds that fill one directory hold this file.
         let path = self.directory.join("index.json.lock");
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            return Err(no_file(&path));
+        }
         let lock = File::options().write(true).create(true).truncate(false).open(&path);
         let lock = lock.map_err(|error| unwritable(&path, &error))?;
         lock.lock().map_err(|error| unwritable(&path, &error))?;
@@ -277,5 +288,21 @@ impl CacheTarget for LocalTarget {
         self.name_it(Descriptor::new(artifact.media_type, digest, artifact.manifest.len() as u64))?;
         say(&format!("writing cache manifest {digest} done"));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shipway_linux::Root;
+
+    use super::*;
+
+    #[test]
+    fn an_index_that_is_no_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read_index(dir.path()).unwrap().is_none());
+        Root::open(dir.path()).unwrap().make_node(INDEX, 0o010_644, 0).unwrap();
+        let wanted = format!("`{}` is no file", dir.path().join(INDEX).display());
+        assert_eq!(read_index(dir.path()).unwrap_err().to_string(), wanted);
     }
 }

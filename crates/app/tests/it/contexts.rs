@@ -619,9 +619,12 @@ fn secrets_and_agents_reach_a_step_and_stay_out_of_the_image() {
     );
     let there = machine.ok(&["run", "--rm", "--network", "none", "kept", "ls -d /run || true"]);
     assert_eq!(there.0, "", "nothing of it is in the image");
-    for (flag, want) in
-        [("default=token", "is no private ssh key"), ("default=/nowhere", "--ssh `default=/nowhere`: ")]
-    {
+    run(&machine.context(), "mkfifo pipe");
+    for (flag, want) in [
+        ("default=token", "is no private ssh key"),
+        ("default=/nowhere", "--ssh `default=/nowhere`: "),
+        ("default=pipe", "the ssh key `pipe` is no file\nhint: name the file of a private key"),
+    ] {
         let said = machine.refused(&["build", "--ssh", flag, "."], 1);
         assert!(said.contains(want), "{flag}: {said}");
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ring::rand::SystemRandom;
 use shipway_build::SshAgent as _;
+use shipway_linux::Root;
 use shipway_testkit::{Need, require};
 
 use super::super::KeyAgent;
@@ -134,6 +135,15 @@ fn what_is_no_key_is_told() {
     ] {
         assert_eq!(parse(&text).map(|_key| ()), Err(want), "case {name}");
     }
+}
+
+#[test]
+fn what_is_no_file_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    Root::open(dir.path()).unwrap().make_node("key", 0o010_600, 0).unwrap();
+    let key = dir.path().join("key");
+    let refused = KeyAgent::load(&[&key]).unwrap_err().to_string();
+    assert_eq!(refused, format!("the ssh key `{}` is no file", key.display()));
 }
 
 #[test]
