@@ -15,6 +15,7 @@ use shipway_build::SshAgent;
 
 use self::key::Key;
 pub(crate) use self::key_file::KeyFileError;
+pub(crate) use self::protocol::relay;
 
 /// An agent that listens at a socket.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
-//! The way from a step to an ssh agent: a socket of the step's own, with its own owner and mode, whose connections are carried on.
+//! The way from a step to an ssh agent: a socket of the step's own, with its own owner and mode. It signs; it cannot be changed.
 
 use std::io;
-use std::net::Shutdown;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -10,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use shipway_build::SshAgent;
+
+use crate::ssh::relay;
 
 /// A socket that leads to an agent; it goes with this value.
 #[derive(Debug)]
@@ -59,54 +60,17 @@ impl Drop for Agent {
     }
 }
 
-/// Carries both ways, each until its side has no more to say: who has asked all that he wants still waits for the answer. The step's end
-/// closes its side.
+/// Carries what may be asked, and the answers, until the step's end closes its side.
 fn carry(from: UnixStream, to: UnixStream) {
-    let pair = || Ok::<_, io::Error>((from.try_clone()?, to.try_clone()?));
-    let (Ok(there), Ok(back)) = (pair(), pair()) else { return };
-    let way = |mut from: UnixStream, mut to: UnixStream| {
-        move || {
-            // A side that went away cannot be told that the other is done.
-            drop(io::copy(&mut from, &mut to));
-            drop(to.shutdown(Shutdown::Write));
+    let way = move || {
+        if let Err(error) = relay(from, to) {
+            tracing::debug!(%error, "a connection to the ssh agent broke off");
         }
     };
-    for way in [way(there.0, there.1), way(back.1, back.0)] {
-        if let Err(error) = std::thread::Builder::new().name("ssh-agent".to_owned()).spawn(way) {
-            tracing::warn!(%error, "a connection to the ssh agent was not carried");
-        }
+    if let Err(error) = std::thread::Builder::new().name("ssh-agent".to_owned()).spawn(way) {
+        tracing::warn!(%error, "a connection to the ssh agent was not carried");
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read as _, Write as _};
-
-    use super::*;
-    use crate::ssh::SocketAgent;
-
-    #[test]
-    fn what_is_asked_reaches_the_agent_and_its_answer_comes_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let (own, agent) = (dir.path().join("own"), dir.path().join("agent"));
-        let listener = UnixListener::bind(&agent).unwrap();
-        let target: Arc<dyn SshAgent> = Arc::new(SocketAgent(agent));
-        let way = Agent::open(&own, &target, (0o600, 0, 0));
-        let Ok(way) = way else {
-            // Only root gives files away.
-            return;
-        };
-        let mut client = UnixStream::connect(&own).unwrap();
-        let (mut server, _) = listener.accept().unwrap();
-        client.write_all(b"ask").unwrap();
-        let mut asked = [0; 3];
-        server.read_exact(&mut asked).unwrap();
-        server.write_all(b"answer").unwrap();
-        drop(server);
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        assert_eq!((&asked, answer.as_str()), (b"ask", "answer"));
-        drop(way);
-        assert!(UnixStream::connect(&own).is_err(), "nobody listens any more");
-    }
-}
+mod tests;

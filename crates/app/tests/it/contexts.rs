@@ -604,14 +604,8 @@ fn secrets_and_agents_reach_a_step_and_stay_out_of_the_image() {
     assert!(code == Some(1) && said.contains("the secret `token` is in `/deep/file`"), "{said}");
 
     let path = machine.dir.path().join("agent");
-    let agent = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    std::thread::spawn(move || {
-        for mut connection in agent.incoming().flatten() {
-            std::io::Write::write_all(&mut connection, b"an agent\n").unwrap();
-        }
-    });
-    let ask =
-        "FROM box\nRUN --mount=type=ssh,mode=0666 nc local:$SSH_AUTH_SOCK </dev/null; ls -l $SSH_AUTH_SOCK\n";
+    let _agent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let ask = "FROM box\nRUN --mount=type=ssh,mode=0666 ls -l $SSH_AUTH_SOCK\n";
     let (code, said) = build(ask, &["--ssh", &format!("default={}", path.display())]);
     assert!(
         code == Some(0) && said.contains("srw-rw-rw-") && said.contains("/run/buildkit/ssh_agent.0"),
