@@ -2,10 +2,9 @@ use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
 use shipway_testkit::{Need, require};
-use tempfile::TempDir;
 
 use super::*;
-use crate::ssh::SocketAgent;
+use crate::ssh::{KeyAgent, SocketAgent};
 
 const FAILURE: &[u8] = &[5];
 
@@ -19,17 +18,9 @@ impl Drop for Ending {
     }
 }
 
-/// Makes an agent's socket and one that leads to it.
-fn way_to_agent() -> (TempDir, UnixListener, Agent) {
-    let dir = tempfile::tempdir().unwrap();
-    let listener = UnixListener::bind(dir.path().join("agent")).unwrap();
-    let way = way_to(&dir.path().join("agent"), &dir);
-    (dir, listener, way)
-}
-
-fn way_to(socket: &Path, dir: &TempDir) -> Agent {
-    let target: Arc<dyn SshAgent> = Arc::new(SocketAgent(socket.to_owned()));
-    Agent::open(&dir.path().join("own"), &target, (0o600, 0, 0)).unwrap()
+fn way_to(agent: impl SshAgent + 'static, own: &Path) -> Agent {
+    let agent: Arc<dyn SshAgent> = Arc::new(agent);
+    Agent::open(own, &agent, (0o600, 0, 0)).unwrap()
 }
 
 fn send(stream: &mut UnixStream, message: &[u8]) {
@@ -50,8 +41,11 @@ fn only_identities_and_signatures_are_asked_for() {
     if !require(&[Need::Root]) {
         return;
     }
-    let (_dir, listener, way) = way_to_agent();
-    let mut client = UnixStream::connect(&way.path).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (own, socket) = (dir.path().join("own"), dir.path().join("agent"));
+    let listener = UnixListener::bind(&socket).unwrap();
+    let way = way_to(SocketAgent(socket), &own);
+    let mut client = UnixStream::connect(&own).unwrap();
     let (mut agent, _) = listener.accept().unwrap();
     for (name, message) in [
         ("remove all of version 1", &[9][..]),
@@ -76,7 +70,6 @@ fn only_identities_and_signatures_are_asked_for() {
     // What is too long ends the connection.
     client.write_all(&(257_u32 << 10).to_be_bytes()).unwrap();
     assert!(receive(&mut client).is_err() && receive(&mut agent).is_err());
-    let own = way.path.clone();
     drop(way);
     assert!(UnixStream::connect(own).is_err(), "nobody listens any more");
 }
@@ -87,7 +80,7 @@ fn openssh_lists_keys_through_it_and_removes_none() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let (socket, key) = (dir.path().join("agent"), dir.path().join("key"));
+    let (own, socket, key) = (dir.path().join("own"), dir.path().join("agent"), dir.path().join("key"));
     let mut command = Command::new("ssh-agent");
     command.args(["-D", "-a"]).arg(&socket).stdout(Stdio::null());
     let mut agent = Ending(command.spawn().unwrap());
@@ -95,7 +88,7 @@ fn openssh_lists_keys_through_it_and_removes_none() {
         assert!(agent.0.try_wait().unwrap().is_none(), "it runs");
         std::thread::yield_now();
     }
-    let way = way_to(&socket, &dir);
+    let _way = way_to(SocketAgent(socket.clone()), &own);
     let run = |program: &str, socket: &Path, args: &[&str]| {
         Command::new(program).args(args).env("SSH_AUTH_SOCK", socket).output().unwrap()
     };
@@ -103,12 +96,55 @@ fn openssh_lists_keys_through_it_and_removes_none() {
     assert!(run("ssh-keygen", &socket, &["-q", "-t", "ed25519", "-N", "", "-f", key]).status.success());
     assert!(run("ssh-add", &socket, &["-q", key]).status.success());
     fs_err::remove_file(key).unwrap();
-    assert!(!run("ssh-add", &way.path, &["-D"]).status.success(), "keys are not removed");
-    let listed = run("ssh-add", &way.path, &["-L"]);
+    assert!(!run("ssh-add", &own, &["-D"]).status.success(), "keys are not removed");
+    let listed = run("ssh-add", &own, &["-L"]);
     let public = format!("{key}.pub");
     assert_eq!(String::from_utf8(listed.stdout).unwrap(), fs_err::read_to_string(&public).unwrap());
     let data = format!("{key}.data");
     fs_err::write(&data, "to be signed").unwrap();
-    let signed = run("ssh-keygen", &way.path, &["-q", "-Y", "sign", "-n", "test", "-f", &public, &data]);
+    let signed = run("ssh-keygen", &own, &["-q", "-Y", "sign", "-n", "test", "-f", &public, &data]);
     assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
+}
+
+/// Asks for the identities of an agent that has none.
+fn is_served(stream: &mut UnixStream) -> bool {
+    let asked = stream.write_all(&[0, 0, 0, 1, 11]);
+    asked.is_ok() && receive(stream).is_ok_and(|answer| answer == [12, 0, 0, 0, 0])
+}
+
+#[test]
+fn a_step_has_so_many_connections_and_no_more() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join("own");
+    let way = way_to(KeyAgent::load(&[]).unwrap(), &own);
+    let connect = || UnixStream::connect(&own).unwrap();
+    let mut clients: Vec<UnixStream> = (0..MOST).map(|_| connect()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert!(is_served(client), "connection {number}");
+    }
+    let mut further: Vec<UnixStream> = (0..100).map(|_| connect()).collect();
+    assert!(!further.iter_mut().any(is_served), "they are closed");
+    assert!(clients.iter_mut().all(is_served), "and the others go on");
+    clients.pop();
+    while !is_served(&mut connect()) {
+        std::thread::yield_now();
+    }
+    drop(way);
+    assert!(UnixStream::connect(&own).is_err(), "nobody waits for those that are open");
+}
+
+#[test]
+fn connections_to_an_agent_that_is_gone_are_closed() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join("own");
+    let _way = way_to(SocketAgent(dir.path().join("nowhere")), &own);
+    for _ in 0..2 * MOST {
+        assert!(!is_served(&mut UnixStream::connect(&own).unwrap()));
+    }
 }
