@@ -40,6 +40,16 @@ impl Disk {
         self.directory.join("image")
     }
 
+    /// Returns whether a loop device has the file.
+    fn is_attached(&self) -> bool {
+        let image = self.image();
+        let devices = fs_err::read_dir("/sys/block").unwrap().flatten();
+        let mut files = devices.map(|device| device.path().join("loop/backing_file"));
+        files.any(|file| {
+            fs_err::read_to_string(file).is_ok_and(|backing| Path::new(backing.trim_end()) == image)
+        })
+    }
+
     fn mount(&self) {
         program(
             "mount",
@@ -59,6 +69,12 @@ impl Disk {
             }
             let why = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(why.contains("busy") && begun.elapsed() < PATIENCE, "umount: {why}");
+            std::thread::yield_now();
+        }
+        // Another namespace, of a process that ends just now, may have it mounted still: what was on its way there would be written
+        // over what comes after.
+        while self.is_attached() {
+            assert!(begun.elapsed() < PATIENCE, "it is mounted elsewhere");
             std::thread::yield_now();
         }
         assert_eq!(fs_err::read_dir(self.path()).unwrap().count(), 0, "it was still mounted");
