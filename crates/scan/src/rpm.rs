@@ -1,10 +1,12 @@
 //! What rpm has installed. Specs: rpm, docs/manual/hregions.md and format_header.md; the database is SQLite since rpm 4.16.
 
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use shipway_linux::Root;
 
 use crate::package::{Ecosystem, Package};
@@ -18,9 +20,12 @@ const OLDER: [&str; 4] = [
     "usr/lib/sysimage/rpm/Packages",
     "usr/lib/sysimage/rpm/Packages.db",
 ];
-/// Larger databases are refused, and more packages, in bytes and in number.
+/// Larger databases are refused. So many bytes of headers are read in all: rows may share the pages that they stand in.
 const LIMIT: usize = 256 << 20;
 const PACKAGES: u32 = 100_000;
+/// Largest header, and largest text in one, in bytes.
+const HEADER: i32 = 16 << 20;
+const TEXT: usize = 64 << 10;
 /// Where a database says that a log is beside it, and what it says without one. Spec: SQLite, Database File Format, 1.3.
 const JOURNAL: std::ops::Range<usize> = 18..20;
 const NO_LOG: u8 = 1;
@@ -42,7 +47,7 @@ const TEXTS: [u32; 3] = [6, 8, 9];
 /// Reads the database of an image.
 pub(crate) fn packages(root: &Root, notes: &mut Vec<String>) -> Vec<Package> {
     for place in PLACES {
-        match read(root, place) {
+        match read(root, place, notes) {
             Ok(None) => {}
             Ok(Some(found)) => {
                 let log = format!("{place}-wal");
@@ -62,7 +67,7 @@ pub(crate) fn packages(root: &Root, notes: &mut Vec<String>) -> Vec<Package> {
     Vec::new()
 }
 
-fn read(root: &Root, place: &str) -> io::Result<Option<Vec<Package>>> {
+fn read(root: &Root, place: &str, notes: &mut Vec<String>) -> io::Result<Option<Vec<Package>>> {
     let file = match root.open_regular(Path::new(place)) {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(None),
@@ -71,37 +76,67 @@ fn read(root: &Root, place: &str) -> io::Result<Option<Vec<Package>>> {
         }
         Err(error) => return Err(error),
     };
-    let mut bytes = Vec::new();
-    file.take(LIMIT as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > LIMIT {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {LIMIT} bytes")));
+    let mut found = Vec::new();
+    let mut left = LIMIT;
+    let cut = headers(file, |header| {
+        found.extend(package(header, &format!("/{place}")));
+        left = left.saturating_sub(header.len());
+        left > 0
+    });
+    if let Some(reason) = cut? {
+        notes.push(format!("/{place} was not read to its end: {reason}"));
     }
-    let headers = headers(bytes).map_err(io::Error::other)?;
-    Ok(Some(headers.iter().filter_map(|header| package(header, &format!("/{place}"))).collect()))
+    Ok(Some(found))
 }
 
-/// Reads the headers out of a database, of which nothing is believed: it is read in memory, and nothing of it is run.
-fn headers(mut bytes: Vec<u8>) -> rusqlite::Result<Vec<Vec<u8>>> {
-    if let Some(journal) = bytes.get_mut(JOURNAL) {
+/// Shows the headers in a database, of which nothing is believed, one by one: it is read in memory, and nothing of it is run. `visit`
+/// returns whether it wants more. Returns why not all were shown.
+fn headers(mut file: File, mut visit: impl FnMut(&[u8]) -> bool) -> io::Result<Option<String>> {
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if length > LIMIT {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {LIMIT} bytes")));
+    }
+    let mut head = Vec::new();
+    (&mut file).take(JOURNAL.end as u64).read_to_end(&mut head)?;
+    if let Some(journal) = head.get_mut(JOURNAL) {
         journal.fill(NO_LOG);
     }
+    rows(head.chain(file), length, &mut visit).map_err(io::Error::other)
+}
+
+fn rows(
+    bytes: impl io::Read,
+    length: usize,
+    visit: &mut dyn FnMut(&[u8]) -> bool,
+) -> rusqlite::Result<Option<String>> {
     let mut database = Connection::open_in_memory()?;
-    let length = bytes.len();
-    database.deserialize_read_exact("main", bytes.as_slice(), length, true)?;
-    drop(bytes);
+    database.deserialize_read_exact("main", bytes, length, true)?;
     database.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     database.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    database.set_limit(Limit::SQLITE_LIMIT_LENGTH, HEADER)?;
     database.pragma_update(None, "cell_size_check", true)?;
     // A view or a virtual table of that name would be a program.
     let sql = "SELECT count(*) FROM sqlite_schema
                WHERE name = 'Packages' AND type = 'table' AND rootpage > 0";
     if database.query_row(sql, [], |row| row.get::<_, i64>(0))? != 1 {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    let mut statement = database.prepare("SELECT blob FROM main.Packages ORDER BY hnum LIMIT ?1")?;
-    let rows = statement.query_map([PACKAGES], |row| row.get::<_, Vec<u8>>(0))?;
-    // Of a database that is damaged the beginning counts.
-    Ok(rows.map_while(Result::ok).collect())
+    // In no order that could be asked for: of a table without an index SQLite would sort all of it first.
+    let mut statement = database.prepare("SELECT blob FROM main.Packages NOT INDEXED LIMIT ?1")?;
+    let mut rows = statement.query([PACKAGES])?;
+    loop {
+        match rows.next() {
+            Ok(None) => return Ok(None),
+            Ok(Some(row)) => {
+                let Ok(header) = row.get_ref(0)?.as_blob() else { continue };
+                if !visit(header) {
+                    return Ok(Some(format!("its packages have more than {LIMIT} bytes")));
+                }
+            }
+            // Of a database that is damaged the beginning counts.
+            Err(error) => return Ok(Some(error.to_string())),
+        }
+    }
 }
 
 /// A header: an index of tags, then their values.
@@ -127,7 +162,7 @@ impl<'a> Header<'a> {
 
     fn text(&self, wanted: u32) -> Option<String> {
         let (_, rest) = self.value(wanted).filter(|(kind, _)| TEXTS.contains(kind))?;
-        let end = rest.iter().position(|byte| *byte == 0)?;
+        let end = rest.iter().take(TEXT).position(|byte| *byte == 0)?;
         let text = String::from_utf8_lossy(&rest[..end]).trim().to_owned();
         (!text.is_empty() && text != "(none)").then_some(text)
     }
@@ -248,6 +283,41 @@ mod tests {
         let (_dir, root) = image(endless, &[]);
         let mut notes = Vec::new();
         assert_eq!((packages(&root, &mut notes), notes.len()), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn rows_that_share_their_pages_are_not_read_for_ever() {
+        // Without order: a table whose rows SQLite would have to sort.
+        let table = "CREATE TABLE 'Packages' (hnum INTEGER, blob BLOB NOT NULL);";
+        let mut large = header(BASH, None);
+        large.resize(1 << 20, 0);
+        let (dir, root) = image(table, std::slice::from_ref(&large));
+        share_pages(&dir.path().join(PLACES[1]), 400);
+        let mut notes = Vec::new();
+        let found = packages(&root, &mut notes);
+        assert_eq!((found.len(), notes.len()), (LIMIT >> 20, 1), "{notes:?}");
+        assert!(notes[0].ends_with("was not read to its end: its packages have more than 268435456 bytes"));
+
+        large.resize(HEADER as usize + 1, 0);
+        let (_dir, root) = image(TABLE, &[header(BASH, None), large, header(BASH, None)]);
+        let mut notes = Vec::new();
+        assert_eq!((packages(&root, &mut notes).len(), notes.len()), (1, 1), "{notes:?}");
+        assert!(notes[0].ends_with("was not read to its end: string or blob too big"), "{notes:?}");
+    }
+
+    /// Makes a table of one large row one of `count` that are all that one. Spec: SQLite, Database File Format, 1.6.
+    fn share_pages(path: &Path, count: u16) {
+        const PAGE: usize = 4096;
+        let mut bytes = fs_err::read(path).unwrap();
+        // The first page holds the schema, the second one the table: a leaf with one cell.
+        let leaf = &mut bytes[PAGE..2 * PAGE];
+        assert_eq!((leaf[0], &leaf[3..5]), (13, &[0, 1][..]));
+        leaf[3..5].copy_from_slice(&count.to_be_bytes());
+        let cell = [leaf[8], leaf[9]];
+        let places = 8..8 + 2 * usize::from(count);
+        assert!(places.end < usize::from(u16::from_be_bytes(cell)));
+        leaf[places].copy_from_slice(&cell.repeat(usize::from(count)));
+        fs_err::write(path, bytes).unwrap();
     }
 
     #[test]
