@@ -1,7 +1,7 @@
 //! The packages in what a build makes.
 
 use serde_json::Value;
-use shipway_build::{Event, Inventory, InventoryQuestion, Progress as _, SeamError};
+use shipway_build::{BuildError, Event, Inventory, InventoryQuestion, Progress as _, SeamError};
 use shipway_linux::Root;
 use shipway_scan::{Described, spdx};
 
@@ -16,7 +16,8 @@ pub(crate) struct Packages(pub(crate) Show);
 
 impl Inventory for Packages {
     fn spdx(&self, files: &Root, question: &InventoryQuestion<'_>) -> Result<Value, SeamError> {
-        let found = shipway_scan::Inventory::read(files);
+        let found = shipway_scan::Inventory::read(files, &|| question.stop.is_set());
+        let found = found.ok_or_else(|| SeamError::new(BuildError::Cancelled))?;
         let more = found.notes.len().saturating_sub(TOLD);
         let rest = (more > 0).then(|| format!("{more} more of that kind are told in the document"));
         for note in found.notes.iter().take(TOLD).chain(&rest) {

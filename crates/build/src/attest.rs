@@ -146,8 +146,13 @@ impl Solver<'_> {
             platform: &stage.platform,
             image_id: *config,
             created: &created,
+            stop: &self.request.stop,
         };
-        let listed = self.builder.inventory.spdx(&files, &question).map_err(fail)?;
+        let listed = self.builder.inventory.spdx(&files, &question);
+        if self.request.stop.is_set() {
+            return Err(BuildError::Cancelled);
+        }
+        let listed = listed.map_err(fail)?;
         self.builder.progress.event(&Event::Done { step: &step, elapsed: start.elapsed(), key: None });
         Ok(Some(listed))
     }

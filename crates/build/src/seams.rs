@@ -234,7 +234,7 @@ impl Remotes for NoRemotes {
 
 /// Lists what an image is made of.
 pub trait Inventory: fmt::Debug + Send + Sync {
-    /// Returns the packages in the files of an image, as a document of SPDX 2.3.
+    /// Returns the packages in the files of an image, as a document of SPDX 2.3; an error soon after [`InventoryQuestion::stop`] is set.
     fn spdx(&self, files: &Root, question: &InventoryQuestion<'_>) -> Result<Value, SeamError>;
 }
 
@@ -249,6 +249,8 @@ pub struct InventoryQuestion<'a> {
     pub image_id: Digest,
     /// When the answer is made, RFC 3339 in seconds; `SOURCE_DATE_EPOCH` if that is set.
     pub created: &'a str,
+    /// Becomes set when nobody wants the answer any more.
+    pub stop: &'a Stop,
 }
 
 /// Nobody lists anything.

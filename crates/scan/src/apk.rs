@@ -4,37 +4,41 @@ use std::path::Path;
 
 use shipway_linux::Root;
 
-use crate::files::read;
+use crate::listing::Listing;
 use crate::package::{Ecosystem, Package};
 
 /// Larger databases are refused, in bytes.
 const LIMIT: u64 = 64 << 20;
 /// Where it is; apk 3 may have it below `usr`.
 const PLACES: [&str; 2] = ["lib/apk/db/installed", "usr/lib/apk/db/installed"];
+/// What is read of a package.
+const FIELDS: [&str; 7] = ["P", "V", "A", "L", "m", "U", "o"];
 
 /// Reads the database of an image.
-pub(crate) fn packages(root: &Root, notes: &mut Vec<String>) -> Vec<Package> {
+pub(crate) fn packages(root: &Root, listing: &mut Listing<'_>) {
     for place in PLACES {
-        match read(root, Path::new(place), LIMIT) {
-            Ok(Some(text)) => return parse(&text, &format!("/{place}")),
+        match listing.read(root, Path::new(place), LIMIT) {
+            Ok(Some(text)) => return parse(&text, &format!("/{place}"), listing),
             Ok(None) => {}
-            Err(error) => notes.push(format!("/{place} could not be read: {error}")),
+            Err(error) => listing.unread(Path::new(place), &error),
         }
     }
-    Vec::new()
 }
 
-fn parse(text: &str, place: &str) -> Vec<Package> {
-    let mut found = Vec::new();
+fn parse(text: &str, place: &str, listing: &mut Listing<'_>) {
     let mut fields: Vec<(&str, &str)> = Vec::new();
     for line in text.lines().chain([""]) {
         if line.is_empty() {
-            found.extend(package(&std::mem::take(&mut fields), place));
-        } else if let Some((key, value)) = line.split_once(':').filter(|(key, _)| key.len() == 1) {
-            fields.push((key, value.trim()));
+            if package(&std::mem::take(&mut fields), place).is_some_and(|package| !listing.add(package)) {
+                return;
+            }
+        } else if let Some((key, value)) = line.split_once(':').filter(|(key, _)| FIELDS.contains(key)) {
+            // The first one counts.
+            if fields.iter().all(|(known, _)| *known != key) {
+                fields.push((key, value.trim()));
+            }
         }
     }
-    found
 }
 
 fn package(fields: &[(&str, &str)], place: &str) -> Option<Package> {
@@ -92,7 +96,7 @@ V:1";
 
     #[test]
     fn records_become_packages() {
-        let found = parse(INSTALLED, "/lib/apk/db/installed");
+        let (found, _) = Listing::of(|listing| parse(INSTALLED, "/lib/apk/db/installed", listing));
         let names: Vec<_> =
             found.iter().map(|package| (package.name.as_str(), package.version.as_str())).collect();
         assert_eq!(names, [("alpine-baselayout", "3.6.8-r1"), ("musl-utils", "1.2.5-r9"), ("last", "1")]);
@@ -106,7 +110,7 @@ V:1";
         let words: [&[u8]; 4] = [b"\n\n", b"P:", b"\0", b"V:\n"];
         for _ in 0..shipway_testkit::rounds(2000) {
             let text = String::from_utf8_lossy(&dice.mutate(INSTALLED.as_bytes(), &words)).into_owned();
-            assert!(parse(&text, "/x").len() < 20);
+            assert!(Listing::of(|listing| parse(&text, "/x", listing)).0.len() < 20);
         }
     }
 }

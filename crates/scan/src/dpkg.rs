@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use shipway_linux::Root;
 
-use crate::files::read;
+use crate::listing::Listing;
 use crate::package::{Ecosystem, Package};
 
 /// Larger databases are refused, in bytes.
@@ -13,27 +13,31 @@ const LIMIT: u64 = 64 << 20;
 const COPYRIGHT_LIMIT: u64 = 1 << 20;
 /// So many licences of a package are told.
 const LICENCES: usize = 16;
+/// So many fields of a paragraph are looked at.
+const FIELDS: usize = 256;
 
 /// Reads the database of an image, and that of distroless images: a file for each package.
-pub(crate) fn packages(root: &Root, notes: &mut Vec<String>) -> Vec<Package> {
-    let mut found = Vec::new();
-    let mut take = |path: &Path, notes: &mut Vec<String>| match read(root, path, LIMIT) {
-        Ok(text) => {
-            let text = text.unwrap_or_default();
-            let installed =
-                paragraphs(&text).filter_map(|fields| package(&fields, &format!("/{}", path.display())));
-            found.extend(installed);
+pub(crate) fn packages(root: &Root, listing: &mut Listing<'_>) {
+    let status = PathBuf::from("var/lib/dpkg/status");
+    for path in [status].into_iter().chain(single_files(root).unwrap_or_default()) {
+        if listing.is_over() {
+            return;
         }
-        Err(error) => notes.push(format!("/{} could not be read: {error}", path.display())),
-    };
-    take(Path::new("var/lib/dpkg/status"), notes);
-    for path in single_files(root).unwrap_or_default() {
-        take(&path, notes);
+        match listing.read(root, &path, LIMIT) {
+            Ok(text) => add(root, &text.unwrap_or_default(), &format!("/{}", path.display()), listing),
+            Err(error) => listing.unread(&path, &error),
+        }
     }
-    for package in &mut found {
-        package.licence = licence(root, &package.name);
+}
+
+/// Adds the packages of a database.
+fn add(root: &Root, text: &str, place: &str, listing: &mut Listing<'_>) {
+    for mut package in paragraphs(text).filter_map(|fields| package(&fields, place)) {
+        package.licence = licence(root, &package.name, listing);
+        if !listing.add(package) {
+            return;
+        }
     }
-    found
 }
 
 fn single_files(root: &Root) -> io::Result<Vec<PathBuf>> {
@@ -55,7 +59,13 @@ fn paragraphs(text: &str) -> impl Iterator<Item = Fields<'_>> {
         let of_this = std::iter::from_fn(|| lines.next_if(|line| !line.trim().is_empty()));
         let first =
             of_this.filter(|line| !line.starts_with([' ', '\t'])).filter_map(|line| line.split_once(':'));
-        Some(first.map(|(key, value)| (key.trim(), value.trim())).collect())
+        let mut fields = Vec::new();
+        for (key, value) in first {
+            if fields.len() < FIELDS {
+                fields.push((key.trim(), value.trim()));
+            }
+        }
+        Some(fields)
     })
 }
 
@@ -89,10 +99,10 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Returns the licences that a package's copyright file names, if a machine can read it.
-fn licence(root: &Root, name: &str) -> Option<String> {
+fn licence(root: &Root, name: &str, listing: &mut Listing<'_>) -> Option<String> {
     let path = Path::new("usr/share/doc").join(name).join("copyright");
     // It is text for people: one that cannot be read says nothing.
-    let text = read(root, &path, COPYRIGHT_LIMIT).ok().flatten()?;
+    let text = listing.read(root, &path, COPYRIGHT_LIMIT).ok().flatten()?;
     licences_in(&text)
 }
 
@@ -105,9 +115,12 @@ fn licences_in(text: &str) -> Option<String> {
         let named = fields.iter().find(|(key, value)| *key == "License" && !value.is_empty());
         if let Some((_, licence)) = named.filter(|(_, licence)| of_files && !all.contains(licence)) {
             all.push(licence);
+            if all.len() > LICENCES {
+                return None;
+            }
         }
     }
-    if all.is_empty() || all.len() > LICENCES {
+    if all.is_empty() {
         return None;
     }
     let one = |licence: &&str| {
@@ -184,8 +197,7 @@ License: BSD-3-clause
 ";
         let (_dir, root) =
             image(&[("var/lib/dpkg/status", STATUS), ("usr/share/doc/bash/copyright", copyright)]);
-        let mut notes = Vec::new();
-        let found = packages(&root, &mut notes);
+        let (found, notes) = Listing::of(|listing| packages(&root, listing));
         let names: Vec<_> =
             found.iter().map(|package| (package.name.as_str(), package.version.as_str())).collect();
         assert_eq!(names, [("libstdc++6", "12.2.0-14+deb12u1"), ("bash", "5.2.15-2+b7")]);
@@ -204,7 +216,7 @@ License: BSD-3-clause
             ("var/lib/dpkg/status.d/base", "Package: base-files\nVersion: 12.4\nArchitecture: amd64\n"),
             ("var/lib/dpkg/status.d/base.md5sums", "d41d8cd98f00b204e9800998ecf8427e  etc/x\n"),
         ]);
-        let found = packages(&root, &mut Vec::new());
+        let (found, _) = Listing::of(|listing| packages(&root, listing));
         assert_eq!((found.len(), found[0].place.as_str()), (1, "/var/lib/dpkg/status.d/base"));
     }
 

@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt as _;
 /// So many sections may a program have, and so many bytes their names.
 const SECTIONS: u64 = 4096;
 const NAMES: u64 = 256 << 10;
+/// So many bytes of a name are looked at.
+const NAME: usize = 64;
 
 /// A program whose sections can be read.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ impl<'a> Program<'a> {
         for place in 0..count {
             let (name, offset, length) = form.section(&entry(place)?);
             let from = usize::try_from(name).ok().and_then(|name| names.get(name..)).unwrap_or_default();
+            // Names may overlap, and be all of the table.
+            let from = &from[..from.len().min(NAME)];
             let name = from.split(|byte| *byte == 0).next().unwrap_or_default();
             sections.push((String::from_utf8_lossy(name).into_owned(), offset, length));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use shipway_linux::{Kind, Metadata, Root};
@@ -30,10 +31,13 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Goes through all names of an image in order. `visit` returns whether a directory is gone into.
+/// Goes through all names of an image in order. `visit` returns whether a directory is gone into, or ends it.
 ///
 /// What belongs to the kernel is left out. Returns notes of what else was.
-pub(crate) fn walk(root: &Root, mut visit: impl FnMut(&Path, &Metadata) -> bool) -> Vec<String> {
+pub(crate) fn walk(
+    root: &Root,
+    mut visit: impl FnMut(&Path, &Metadata) -> ControlFlow<(), bool>,
+) -> Vec<String> {
     let mut notes = Vec::new();
     let mut seen = 0;
     let mut todo = VecDeque::from([(PathBuf::new(), 0)]);
@@ -56,7 +60,8 @@ pub(crate) fn walk(root: &Root, mut visit: impl FnMut(&Path, &Metadata) -> bool)
             if depth == 0 && ["proc", "sys", "dev"].iter().any(|kernel| name == *kernel) {
                 continue;
             }
-            let goes_in = visit(&path, &metadata) && metadata.kind == Kind::Directory;
+            let ControlFlow::Continue(goes_in) = visit(&path, &metadata) else { return notes };
+            let goes_in = goes_in && metadata.kind == Kind::Directory;
             if goes_in && depth >= DEPTH {
                 notes.push(format!("/{} is too deep: it was not looked at", path.display()));
             } else if goes_in {
@@ -105,7 +110,7 @@ mod tests {
         let mut seen = Vec::new();
         let notes = walk(&Root::open(dir.path()).unwrap(), |path, _| {
             seen.push(path.display().to_string());
-            path != Path::new("skipped")
+            ControlFlow::Continue(path != Path::new("skipped"))
         });
         assert_eq!(
             (seen, notes.len()),

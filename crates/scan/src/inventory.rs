@@ -1,17 +1,17 @@
 //! Everything that is installed in an image.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use shipway_linux::{Kind, Root};
 
 use crate::files::{read, walk};
+use crate::listing::Listing;
 use crate::{Package, Release, apk, dpkg, node, programs, python, rpm};
 
 /// Largest `os-release`, in bytes.
 const RELEASE_LIMIT: u64 = 64 << 10;
-/// So many notes are kept.
-const NOTES: usize = 100;
 
 /// Everything that is installed in an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,50 +25,37 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Looks at the files of an image. Never fails: what cannot be read is told in the notes.
-    pub fn read(root: &Root) -> Self {
-        let mut notes = Vec::new();
+    /// Looks at the files of an image. Never fails: what cannot be read is told in the notes, and that there is more than what is read of
+    /// any image. `None` if it was stopped: `stop` is asked all the time.
+    pub fn read(root: &Root, stop: &dyn Fn() -> bool) -> Option<Self> {
         let releases = ["etc/os-release", "usr/lib/os-release"];
         let text = releases.iter().find_map(|path| read(root, Path::new(path), RELEASE_LIMIT).ok().flatten());
-        let mut packages = dpkg::packages(root, &mut notes);
-        packages.extend(apk::packages(root, &mut notes));
-        packages.extend(rpm::packages(root, &mut notes));
-        let mut modules = Vec::new();
-        let mut distributions = Vec::new();
-        let mut executables = Vec::new();
+        let mut listing = Listing::new(stop);
+        dpkg::packages(root, &mut listing);
+        apk::packages(root, &mut listing);
+        rpm::packages(root, &mut listing);
         // A program may have several names.
         let mut names = HashSet::new();
         let left_out = walk(root, |path, found| {
-            let is_program = found.kind == Kind::File && found.mode & 0o111 != 0;
-            if is_program && (found.links < 2 || names.insert((found.device, found.inode))) {
-                executables.push(path.to_owned());
+            if listing.is_over() {
+                return ControlFlow::Break(());
             }
             if let Some(metadata) = python::metadata_of(path, found.kind) {
-                distributions.push(metadata);
-                return false;
+                python::package(root, &metadata, &mut listing);
+                return ControlFlow::Continue(false);
             }
             if node::is_module(path) {
-                modules.push(path.to_owned());
+                node::package(root, path, &mut listing);
             }
-            true
+            let is_program = found.kind == Kind::File && found.mode & 0o111 != 0;
+            if is_program && (found.links < 2 || names.insert((found.device, found.inode))) {
+                programs::packages(root, path, &mut listing);
+            }
+            ControlFlow::Continue(true)
         });
-        notes.extend(left_out);
-        packages.extend(distributions.iter().filter_map(|path| python::package(root, path, &mut notes)));
-        packages.extend(modules.iter().filter_map(|path| node::package(root, path, &mut notes)));
-        for path in &executables {
-            match programs::packages(root, path) {
-                Ok(found) => packages.extend(found),
-                Err(error) => notes.push(format!("/{} could not be read: {error}", path.display())),
-            }
-        }
-        packages.sort();
-        packages.dedup();
-        if notes.len() > NOTES {
-            let more = notes.len() - NOTES;
-            notes.truncate(NOTES);
-            notes.push(format!("{more} more files could not be read"));
-        }
-        Self { release: text.and_then(|text| Release::parse(&text)), packages, notes }
+        left_out.into_iter().for_each(|note| listing.note(note));
+        let (packages, notes) = listing.finish()?;
+        Some(Self { release: text.and_then(|text| Release::parse(&text)), packages, notes })
     }
 }
 
@@ -105,7 +92,7 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         root.symlink(Path::new("../usr/lib/os-release"), "etc-release").unwrap();
 
-        let found = Inventory::read(&root);
+        let found = Inventory::read(&root, &|| false).unwrap();
         let names: Vec<_> =
             found.packages.iter().map(|package| (package.ecosystem, package.name.as_str())).collect();
         assert_eq!(
@@ -125,8 +112,29 @@ mod tests {
     }
 
     #[test]
+    fn it_can_be_stopped_between_any_two_files() {
+        let dir = tempfile::tempdir().unwrap();
+        for at in 0..50 {
+            let text = r#"{"name":"a","version":"1"}"#;
+            write(dir.path(), &format!("node_modules/{at}/package.json"), text);
+        }
+        let root = Root::open(dir.path()).unwrap();
+        let asked = std::cell::Cell::new(0);
+        let count = |limit: u32| {
+            asked.set(asked.get() + 1);
+            asked.get() > limit
+        };
+        assert!(Inventory::read(&root, &|| count(u32::MAX)).is_some());
+        let all = asked.replace(0);
+        assert!(all > 50, "{all}");
+        assert_eq!(Inventory::read(&root, &|| count(20)), None);
+        assert!(asked.get() < 30, "it went on: {}", asked.get());
+    }
+
+    #[test]
     fn an_empty_image_has_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Inventory::read(&Root::open(dir.path()).unwrap()), Inventory::default());
+        let found = Inventory::read(&Root::open(dir.path()).unwrap(), &|| false);
+        assert_eq!(found, Some(Inventory::default()));
     }
 }

@@ -5,7 +5,7 @@
 //! themselves. [`spdx`] writes that down.
 //!
 //! The files are an image's, so nothing about them is believed: they are read through a [`shipway_linux::Root`], no link leads out of
-//! it, sizes, depths and numbers are bounded, and of a database that is damaged as much is listed as can be read. What was left out is
+//! it, sizes, depths and numbers are bounded, each and in all, and of a database that is damaged as much is listed as can be read. What was left out is
 //! among [`Inventory::notes`].
 //!
 //! What is not here: advisories; databases of rpm before 4.16.
@@ -17,6 +17,7 @@ mod elf;
 mod files;
 mod inventory;
 mod licence;
+mod listing;
 mod node;
 mod package;
 mod programs;

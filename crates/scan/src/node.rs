@@ -5,11 +5,11 @@ use std::path::Path;
 use serde_json::Value;
 use shipway_linux::Root;
 
-use crate::files::read;
+use crate::listing::Listing;
 use crate::package::{Ecosystem, Package};
 
-/// Larger descriptions are refused, in bytes.
-const LIMIT: u64 = 4 << 20;
+/// Larger descriptions are refused, in bytes: parsed they may take a hundred times as many.
+const LIMIT: u64 = 1 << 20;
 
 /// Returns whether a path is the description of a module: `node_modules/NAME/package.json`, or with a scope before the name.
 pub(crate) fn is_module(path: &Path) -> bool {
@@ -22,18 +22,17 @@ pub(crate) fn is_module(path: &Path) -> bool {
 }
 
 /// Reads the description of a module.
-pub(crate) fn package(root: &Root, path: &Path, notes: &mut Vec<String>) -> Option<Package> {
-    let place = format!("/{}", path.display());
-    let read = read(root, path, LIMIT).map_err(|error| error.to_string());
+pub(crate) fn package(root: &Root, path: &Path, listing: &mut Listing<'_>) {
+    let read = listing.read(root, path, LIMIT).map_err(|error| error.to_string());
     let parsed = read.and_then(|text| {
         text.map(|text| serde_json::from_str(&text).map_err(|error| error.to_string())).transpose()
     });
     match parsed {
-        Ok(document) => parse(&document?, &place),
-        Err(error) => {
-            notes.push(format!("{place} could not be read: {error}"));
-            None
+        Ok(document) => {
+            let found = document.and_then(|document| parse(&document, &format!("/{}", path.display())));
+            found.map(|package| listing.add(package));
         }
+        Err(error) => listing.unread(path, &error),
     }
 }
 

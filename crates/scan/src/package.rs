@@ -62,6 +62,14 @@ pub struct Package {
 }
 
 impl Package {
+    /// Bytes of its texts.
+    pub(crate) fn text_len(&self) -> usize {
+        let maybe = [&self.architecture, &self.licence, &self.maintainer, &self.homepage];
+        let maybe = maybe.into_iter().flatten();
+        let source = self.source.iter().flat_map(|(name, version)| [name, version]);
+        [&self.name, &self.version, &self.place].into_iter().chain(maybe).chain(source).map(String::len).sum()
+    }
+
     pub(crate) fn new(ecosystem: Ecosystem, name: &str, version: &str, place: &str) -> Self {
         Self {
             ecosystem,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use shipway_linux::{Kind, Root};
 
-use crate::files::read;
+use crate::listing::Listing;
 use crate::package::{Ecosystem, Package};
 
 /// Larger metadata is refused, in bytes: descriptions are part of it.
@@ -25,14 +25,13 @@ pub(crate) fn metadata_of(path: &Path, kind: Kind) -> Option<std::path::PathBuf>
 }
 
 /// Reads the metadata of a distribution.
-pub(crate) fn package(root: &Root, path: &Path, notes: &mut Vec<String>) -> Option<Package> {
-    let place = format!("/{}", path.display());
-    match read(root, path, LIMIT) {
-        Ok(text) => parse(&text?, &place),
-        Err(error) => {
-            notes.push(format!("{place} could not be read: {error}"));
-            None
+pub(crate) fn package(root: &Root, path: &Path, listing: &mut Listing<'_>) {
+    match listing.read(root, path, LIMIT) {
+        Ok(text) => {
+            let found = text.and_then(|text| parse(&text, &format!("/{}", path.display())));
+            found.map(|package| listing.add(package));
         }
+        Err(error) => listing.unread(path, &error),
     }
 }
 

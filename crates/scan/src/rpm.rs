@@ -9,6 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use shipway_linux::Root;
 
+use crate::listing::Listing;
 use crate::package::{Ecosystem, Package};
 
 /// Where the database is; the older place is often a link to the newer one.
@@ -20,9 +21,8 @@ const OLDER: [&str; 4] = [
     "usr/lib/sysimage/rpm/Packages",
     "usr/lib/sysimage/rpm/Packages.db",
 ];
-/// Larger databases are refused. So many bytes of headers are read in all: rows may share the pages that they stand in.
+/// Larger databases are refused, in bytes. What counts among what is read are the headers: rows may share the pages that they stand in.
 const LIMIT: usize = 256 << 20;
-const PACKAGES: u32 = 100_000;
 /// Largest header, and largest text in one, in bytes.
 const HEADER: i32 = 16 << 20;
 const TEXT: usize = 64 << 10;
@@ -45,52 +45,52 @@ const INT32: u32 = 4;
 const TEXTS: [u32; 3] = [6, 8, 9];
 
 /// Reads the database of an image.
-pub(crate) fn packages(root: &Root, notes: &mut Vec<String>) -> Vec<Package> {
+pub(crate) fn packages(root: &Root, listing: &mut Listing<'_>) {
+    if listing.is_over() {
+        return;
+    }
     for place in PLACES {
-        match read(root, place, notes) {
-            Ok(None) => {}
-            Ok(Some(found)) => {
+        match read(root, place, listing) {
+            Ok(false) => {}
+            Ok(true) => {
                 let log = format!("{place}-wal");
                 if root.metadata(&log).is_ok_and(|found| found.is_some_and(|found| found.size > 0)) {
-                    notes.push(format!("/{log} was not read: what was installed last may be missing"));
+                    listing.note(format!("/{log} was not read: what was installed last may be missing"));
                 }
-                return found;
+                return;
             }
-            Err(error) => {
-                notes.push(format!("/{place} could not be read: {error}"));
-                return Vec::new();
-            }
+            Err(error) => return listing.unread(Path::new(place), &error),
         }
     }
     let older = OLDER.iter().find(|path| root.metadata(path).is_ok_and(|found| found.is_some()));
-    notes.extend(older.map(|path| format!("/{path} is of an older rpm: its packages are not listed")));
-    Vec::new()
+    if let Some(path) = older {
+        listing.note(format!("/{path} is of an older rpm: its packages are not listed"));
+    }
 }
 
-fn read(root: &Root, place: &str, notes: &mut Vec<String>) -> io::Result<Option<Vec<Package>>> {
+/// Reads a database; `false` if there is none.
+fn read(root: &Root, place: &str, listing: &mut Listing<'_>) -> io::Result<bool> {
     let file = match root.open_regular(Path::new(place)) {
         Ok(Some(file)) => file,
-        Ok(None) => return Ok(None),
+        Ok(None) => return Ok(false),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
+            return Ok(false);
         }
         Err(error) => return Err(error),
     };
-    let mut found = Vec::new();
-    let mut left = LIMIT;
-    let cut = headers(file, |header| {
-        found.extend(package(header, &format!("/{place}")));
-        left = left.saturating_sub(header.len());
-        left > 0
+    let damage = headers(file, |header| {
+        listing.charge(header.len());
+        package(header, &format!("/{place}")).map(|package| listing.add(package));
+        !listing.is_over()
     });
-    if let Some(reason) = cut? {
-        notes.push(format!("/{place} was not read to its end: {reason}"));
+    if let Some(damage) = damage? {
+        listing.note(format!("/{place} was not read to its end: {damage}"));
     }
-    Ok(Some(found))
+    Ok(true)
 }
 
 /// Shows the headers in a database, of which nothing is believed, one by one: it is read in memory, and nothing of it is run. `visit`
-/// returns whether it wants more. Returns why not all were shown.
+/// returns whether it wants more. Returns why the rest could not be shown.
 fn headers(mut file: File, mut visit: impl FnMut(&[u8]) -> bool) -> io::Result<Option<String>> {
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     if length > LIMIT {
@@ -122,15 +122,15 @@ fn rows(
         return Ok(None);
     }
     // In no order that could be asked for: of a table without an index SQLite would sort all of it first.
-    let mut statement = database.prepare("SELECT blob FROM main.Packages NOT INDEXED LIMIT ?1")?;
-    let mut rows = statement.query([PACKAGES])?;
+    let mut statement = database.prepare("SELECT blob FROM main.Packages NOT INDEXED")?;
+    let mut rows = statement.query([])?;
     loop {
         match rows.next() {
             Ok(None) => return Ok(None),
             Ok(Some(row)) => {
                 let Ok(header) = row.get_ref(0)?.as_blob() else { continue };
                 if !visit(header) {
-                    return Ok(Some(format!("its packages have more than {LIMIT} bytes")));
+                    return Ok(None);
                 }
             }
             // Of a database that is damaged the beginning counts.
@@ -259,8 +259,7 @@ mod tests {
         let tool = [(NAME, "tool"), (VERSION, "1.0"), (RELEASE, "1"), (SOURCE, "(none)")];
         let all = [header(BASH, None), header(&key, None), b"broken".to_vec(), header(&tool, Some(2))];
         let (_dir, root) = image(TABLE, &all);
-        let mut notes = Vec::new();
-        let found = packages(&root, &mut notes);
+        let (found, notes) = Listing::of(|listing| packages(&root, listing));
         assert_eq!((found.len(), notes.len()), (2, 0), "{notes:?}");
         let release =
             crate::Release { id: "rhel".to_owned(), version: "9.4".to_owned(), name: String::new() };
@@ -281,8 +280,7 @@ mod tests {
         let endless = "CREATE VIEW Packages (hnum, blob) AS
                        WITH RECURSIVE more(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM more) SELECT n, x'00' FROM more;";
         let (_dir, root) = image(endless, &[]);
-        let mut notes = Vec::new();
-        assert_eq!((packages(&root, &mut notes), notes.len()), (Vec::new(), 0));
+        assert_eq!(Listing::of(|listing| packages(&root, listing)), (Vec::new(), Vec::new()));
     }
 
     #[test]
@@ -293,15 +291,14 @@ mod tests {
         large.resize(1 << 20, 0);
         let (dir, root) = image(table, std::slice::from_ref(&large));
         share_pages(&dir.path().join(PLACES[1]), 400);
-        let mut notes = Vec::new();
-        let found = packages(&root, &mut notes);
-        assert_eq!((found.len(), notes.len()), (LIMIT >> 20, 1), "{notes:?}");
-        assert!(notes[0].ends_with("was not read to its end: its packages have more than 268435456 bytes"));
+        let (found, notes) = Listing::of(|listing| packages(&root, listing));
+        assert_eq!((found.len(), notes.len()), (255, 1), "{notes:?}");
+        assert!(notes[0].starts_with("more than 268435456 bytes were to be read"), "{notes:?}");
 
         large.resize(HEADER as usize + 1, 0);
         let (_dir, root) = image(TABLE, &[header(BASH, None), large, header(BASH, None)]);
-        let mut notes = Vec::new();
-        assert_eq!((packages(&root, &mut notes).len(), notes.len()), (1, 1), "{notes:?}");
+        let (found, notes) = Listing::of(|listing| packages(&root, listing));
+        assert_eq!((found.len(), notes.len()), (1, 1), "{notes:?}");
         assert!(notes[0].ends_with("was not read to its end: string or blob too big"), "{notes:?}");
     }
 
@@ -330,22 +327,22 @@ mod tests {
         let words: [&[u8]; 2] = [&[0xff; 16], &[0; 64]];
         for _ in 0..shipway_testkit::rounds(200) {
             fs_err::write(&path, dice.mutate(&whole, &words)).unwrap();
-            assert!(packages(&root, &mut Vec::new()).len() <= 200);
+            assert!(Listing::of(|listing| packages(&root, listing)).0.len() <= 200);
         }
         fs_err::write(&path, &whole).unwrap();
         let log = path.with_extension("sqlite-wal");
         fs_err::write(&log, "x").unwrap();
-        let mut notes = Vec::new();
-        assert_eq!(packages(&root, &mut notes).len(), 40);
+        let (found, notes) = Listing::of(|listing| packages(&root, listing));
+        assert_eq!(found.len(), 40);
         assert!(notes[0].contains("rpmdb.sqlite-wal was not read"), "{notes:?}");
         fs_err::remove_file(&log).unwrap();
         fs_err::write(&path, "no database").unwrap();
-        let mut notes = Vec::new();
-        assert_eq!(packages(&root, &mut notes), []);
+        let (found, notes) = Listing::of(|listing| packages(&root, listing));
+        assert_eq!(found, []);
         assert!(notes[0].starts_with("/var/lib/rpm/rpmdb.sqlite could not be read: "), "{notes:?}");
         fs_err::rename(&path, dir.path().join(OLDER[0])).unwrap();
-        let mut notes = Vec::new();
-        assert_eq!(packages(&root, &mut notes), []);
+        let (found, notes) = Listing::of(|listing| packages(&root, listing));
+        assert_eq!(found, []);
         assert!(notes[0].contains("is of an older rpm"), "{notes:?}");
         for _ in 0..shipway_testkit::rounds(2000) {
             drop(package(&dice.mutate(&header(BASH, Some(1)), &words), "/x"));
