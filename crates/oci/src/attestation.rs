@@ -95,6 +95,11 @@ pub fn is_only_of(index: &Index, image: &Digest) -> bool {
     images == 1 && index.manifests.iter().all(|listed| listed.digest == *image || of_it(listed))
 }
 
+/// Returns what kind of thing a statement says, as a manifest describes the statement.
+pub fn predicate_type(statement: &Descriptor) -> Option<&str> {
+    statement.annotations.get(PREDICATE_TYPE).map(String::as_str)
+}
+
 impl Attested {
     /// Puts an image, as an index describes it, and statements about it into an index. Without statements it is alone.
     pub fn new(image: Descriptor, statements: &[Statement], annotations: BTreeMap<String, String>) -> Self {

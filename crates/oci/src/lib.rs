@@ -21,7 +21,7 @@ mod platform;
 mod purl;
 mod reference;
 
-pub use attestation::{Attested, Statement, Subject, is_attestation, is_only_of};
+pub use attestation::{Attested, Statement, Subject, is_attestation, is_only_of, predicate_type};
 pub use chain::{ChainId, DiffId, chain_id};
 pub use config::{ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, RootFs};
 pub use descriptor::Descriptor;

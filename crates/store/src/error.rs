@@ -131,6 +131,19 @@ pub enum StoreError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// What is to be attested of an image is larger than what is read again.
+    #[error("{what} has {size} bytes, more than the {limit} that can be attested")]
+    #[diagnostic(code(store::attestation), help("{hint}"))]
+    Attestation {
+        /// What it is.
+        what: &'static str,
+        /// Its bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+        /// How to do without.
+        hint: &'static str,
+    },
     /// A stored document cannot be read.
     #[error("blob {digest} is not a valid {what}")]
     #[diagnostic(

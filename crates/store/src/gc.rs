@@ -362,6 +362,26 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_read_again_is_not_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (manifest, _) = image(&store, DiffId(Digest::of(b"layer")));
+        let described = Descriptor::new(MediaType::OCI_MANIFEST, manifest, 1);
+        let said = Statement::new(Statement::SPDX, "a list".into(), &[], &manifest);
+        let mut attested = Attested::new(described, &[said], <_>::default());
+        let before = store.gc(0).unwrap().unwrap();
+        attested.blobs[0].1.resize(usize::try_from(crate::ATTESTATION_LIMIT).unwrap() + 1, b' ');
+        let refused = store.put_attested(&attested).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "the list of packages has 50331649 bytes, more than the 50331648 that can be attested"
+        );
+        assert_eq!(store.gc(0).unwrap().unwrap().blobs, 0, "after {before:?}");
+        attested.blobs[0].1.pop();
+        assert!(crate::images::fits(&attested).is_ok());
+    }
+
+    #[test]
     fn a_fix_up_goes_with_its_chain() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();

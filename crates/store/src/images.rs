@@ -1,7 +1,7 @@
 //! Images and their names.
 
 use rusqlite::params;
-use shipway_oci::{Attested, Digest, ImageConfig, Manifest, Reference};
+use shipway_oci::{Attested, Digest, ImageConfig, Manifest, Reference, Statement};
 
 use crate::{Found, Store, StoreError};
 
@@ -171,8 +171,10 @@ impl Store {
         })
     }
 
-    /// Stores the documents of an index, the image's own not among them, and returns the digest of the index.
+    /// Stores the documents of an index, the image's own not among them, and returns the digest of the index. Nothing is stored of what
+    /// [`Self::attested`] would not read.
     pub fn put_attested(&self, attested: &Attested) -> Result<Digest, StoreError> {
+        fits(attested)?;
         let mut last = attested.descriptor().digest;
         for bytes in attested.documents() {
             last = self.put_blob(bytes)?;
@@ -192,4 +194,21 @@ impl Store {
             source,
         })
     }
+}
+
+/// Refuses what is too large to be read again.
+pub(crate) fn fits(attested: &Attested) -> Result<(), StoreError> {
+    let check = |bytes: &[u8], limit: u64, (what, hint)| {
+        let size = bytes.len() as u64;
+        if size > limit { Err(StoreError::Attestation { what, size, limit, hint }) } else { Ok(()) }
+    };
+    for (descriptor, bytes) in attested.blobs.iter().chain(&attested.manifests) {
+        let named = match shipway_oci::predicate_type(descriptor) {
+            Some(Statement::SPDX) => ("the list of packages", "build without it: --sbom=false"),
+            Some(_) => ("the provenance", "build with less of it: --provenance=mode=min"),
+            None => ("a manifest of attestations", "build without them: --sbom=false --provenance=false"),
+        };
+        check(bytes, ATTESTATION_LIMIT, named)?;
+    }
+    check(&attested.index, DOCUMENT_LIMIT, ("the index", "annotate it less: --annotation index:NAME=VALUE"))
 }

@@ -19,9 +19,10 @@ pub(crate) struct Wanted {
     pub(crate) names: Vec<Reference>,
 }
 
-/// Writes an archive.
-pub(crate) fn save(engine: &Engine, images: &[Wanted], out: &mut dyn Write) -> Result<(), Failure> {
-    let mut archive = Archive { engine, tar: tar::Builder::new(out), written: HashSet::new() };
+/// Writes an archive. Returns what the user has to know, a sentence each.
+pub(crate) fn save(engine: &Engine, images: &[Wanted], out: &mut dyn Write) -> Result<Vec<String>, Failure> {
+    let mut archive =
+        Archive { engine, tar: tar::Builder::new(out), written: HashSet::new(), notes: Vec::new() };
     let mut index = Vec::new();
     let mut docker = Vec::new();
     for image in images {
@@ -37,7 +38,8 @@ pub(crate) fn save(engine: &Engine, images: &[Wanted], out: &mut dyn Write) -> R
     archive.file("index.json", index.to_string().as_bytes())?;
     archive.file("manifest.json", Value::Array(docker).to_string().as_bytes())?;
     archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    archive.tar.finish().map_err(unwritable)
+    archive.tar.finish().map_err(unwritable)?;
+    Ok(archive.notes)
 }
 
 /// Compat: docker, an image without a name has no tags.
@@ -74,6 +76,7 @@ struct Archive<'a> {
     engine: &'a Engine,
     tar: tar::Builder<&'a mut dyn Write>,
     written: HashSet<Digest>,
+    notes: Vec<String>,
 }
 
 impl Archive<'_> {
@@ -107,6 +110,11 @@ impl Archive<'_> {
             let index = attested.descriptor();
             self.blob(&index.digest, &attested.index)?;
             return Ok((index, there));
+        }
+        if image.found.index.is_some() {
+            let name = image.names.first().map_or_else(|| image.found.image_id.short(), Reference::familiar);
+            self.notes
+                .push(format!("{name}: what its index lists is not all here: the image is saved without it"));
         }
         entry.platform = format!("{}/{}", config.os, config.architecture).parse().ok();
         Ok((entry, there))

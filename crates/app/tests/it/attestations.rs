@@ -238,6 +238,24 @@ fn check_sbom(said: &Value) {
 }
 
 #[test]
+fn save_tells_what_is_not_here() {
+    if !can_run() {
+        return;
+    }
+    let machine = machine();
+    machine.ok(&build(&["-t", "web", "--sbom"]));
+    let shown = machine.inspect("web");
+    let listed = shown["Manifests"].as_array().unwrap().iter().find(|listed| listed["Kind"] == "attestation");
+    let digest = listed.unwrap()["Descriptor"]["digest"].as_str().unwrap().trim_start_matches("sha256:");
+    fs_err::remove_file(machine.dir.path().join("root/blobs/sha256").join(digest)).unwrap();
+    let said = machine.ok(&["save", "-o", "saved.tar", "web"]).1;
+    assert!(said.contains("web:latest: what its index lists is not all here"), "{said}");
+    machine.ok(&["rmi", "web"]);
+    machine.ok(&["load", "-i", "saved.tar"]);
+    assert_eq!(machine.inspect("web").get("Descriptor"), None);
+}
+
+#[test]
 fn what_was_fetched_is_a_material_with_its_digest() {
     if !can_run() {
         return;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use shipway_build::{Attest, Inventory, InventoryQuestion, Provenance, SeamError, Secret, SlsaVersion};
+use shipway_build::{
+    Attest, BuildError, Inventory, InventoryQuestion, Provenance, SeamError, Secret, SlsaVersion, Stop,
+};
 use shipway_linux::Root;
 use shipway_oci::Statement;
-use shipway_store::Found;
+use shipway_store::{ATTESTATION_LIMIT, Found, StoreError};
 use shipway_testkit::{Need, require};
 
 use crate::harness::Bench;
@@ -106,6 +108,47 @@ fn provenance_follows_the_stages_and_tells_no_secret() {
     }
     assert_eq!(inside["of"], "app:latest");
     assert!(inside["names"].as_array().unwrap().contains(&"tool".into()), "{inside}");
+}
+
+/// Lists more than can be attested, or waits until nobody wants the list any more.
+#[derive(Debug)]
+struct Endless {
+    waits: bool,
+}
+
+impl Inventory for Endless {
+    fn spdx(&self, _files: &Root, question: &InventoryQuestion<'_>) -> Result<Value, SeamError> {
+        if !self.waits {
+            return Ok(" ".repeat(usize::try_from(ATTESTATION_LIMIT).unwrap()).into());
+        }
+        question.stop.set();
+        Err(SeamError::new(BuildError::Cancelled))
+    }
+}
+
+#[test]
+fn a_list_without_an_end_is_no_result() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    let mut request = bench.request("FROM debian\nLABEL a=b\n");
+    request.attest = Attest { provenance: None, sbom: true };
+    let mut build = |waits| {
+        request.stop = Stop::new();
+        let builder = bench.builder().with_inventory(Arc::new(Endless { waits }));
+        let error = builder.build(&request).unwrap_err();
+        assert!(bench.store.resolve("app").is_err());
+        error
+    };
+    match build(false) {
+        BuildError::Store { source: source @ StoreError::Attestation { .. }, .. } => {
+            assert!(source.to_string().starts_with("the list of packages has 50331"), "{source}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(build(true), BuildError::Cancelled));
 }
 
 #[test]

@@ -144,7 +144,8 @@ pub(super) fn write(engine: &Engine, built: &Built, output: &Output, ui: &mut Ui
 fn save(engine: &Engine, built: &Built, out: &mut dyn Write) -> Result<(), Failure> {
     let index = built.index.map(|(digest, _)| digest);
     let found = Found { index, ..Found::new(built.image_id, built.manifest) };
-    archive::save(engine, &[Wanted { found, names: built.tags.clone() }], out)
+    // What was built just now is all here.
+    archive::save(engine, &[Wanted { found, names: built.tags.clone() }], out).map(drop)
 }
 
 /// Returns the files of an image, read-only.

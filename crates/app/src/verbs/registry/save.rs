@@ -23,18 +23,21 @@ pub(crate) fn run(engine: &Engine, args: &SaveArgs, ui: &mut Ui) -> Result<u8, F
     // What is written must not be collected on the way.
     let _lease = engine.store.lease()?;
     let images = wanted(engine, &args.names)?;
+    let mut notes = Vec::new();
     match &args.output {
         None => {
             let mut out = BufWriter::with_capacity(1 << 18, ui.out());
-            archive::save(engine, &images, &mut out)?;
+            notes = archive::save(engine, &images, &mut out)?;
             out.flush().map_err(|error| unwritable(Path::new("-"), &error))?;
         }
         Some(path) => {
             part_file::write(path, &|error| unwritable(path, error), |out| {
-                archive::save(engine, &images, out)
+                notes = archive::save(engine, &images, out)?;
+                Ok(())
             })?;
         }
     }
+    notes.iter().for_each(|note| ui.note(note));
     Ok(0)
 }
 
