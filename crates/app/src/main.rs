@@ -43,6 +43,8 @@ mod transfers;
 mod ui;
 mod units;
 mod verbs;
+#[cfg(test)]
+mod written;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -182,29 +182,15 @@ fn bar(done: u64, total: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::written::Written;
 
     fn shown(in_place: bool, events: &[Event<'_>]) -> String {
         let written = Written::default();
         let heading = Some("1: Pulling from x".to_owned());
         let transfers = Transfers::new(Direction::Pull, heading, Box::new(written.clone()), in_place);
         events.iter().for_each(|event| transfers.event(event));
-        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+        written.text()
     }
 
     #[test]

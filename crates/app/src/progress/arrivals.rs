@@ -42,7 +42,9 @@ impl Arrivals {
             }
             // The failure is told where it leads to.
             (Kind::Lines(_), Err(_)) => {}
-            (Kind::Json(_), pulled) => self.end_raw(pulled.as_ref().err()),
+            (Kind::Json(_), pulled) => {
+                self.end_raw(pulled.as_ref().err().map(ToString::to_string).as_deref());
+            }
             (kind, pulled) => {
                 let status = if pulled.is_ok() { Status::Done } else { Status::Failed };
                 kind.change(|board, now| board.finish(&self.key(), status, now));
@@ -51,10 +53,9 @@ impl Arrivals {
     }
 
     /// Says how it ended, where it is told as documents.
-    pub(crate) fn end_raw<E: Display>(&self, error: Option<&E>) {
+    pub(crate) fn end_raw(&self, error: Option<&str>) {
         if let Kind::Json(raw) = &*self.show.0 {
-            let error = error.map(ToString::to_string);
-            raw.end(&self.key(), error.as_deref().map_or(Ended::Well, Ended::Failed));
+            raw.end(&self.key(), error.map_or(Ended::Well, Ended::Failed));
         }
     }
 

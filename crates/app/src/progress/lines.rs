@@ -53,8 +53,9 @@ impl Lines {
 
     fn finish_output(&self, step: &StepInfo) {
         let left = self.rest.lock().unwrap_or_else(PoisonError::into_inner).remove(&step.id);
-        if left.is_some_and(|left| !left.is_empty()) {
-            self.output(step, b"\n");
+        if let Some(mut left) = left.filter(|left| !left.is_empty()) {
+            left.push(b'\n');
+            self.output(step, &left);
         }
     }
 

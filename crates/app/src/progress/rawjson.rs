@@ -156,21 +156,23 @@ impl State {
     fn plan(&mut self, steps: &[StepInfo]) {
         let known = self.vertices.len();
         for step in steps {
-            if !self.vertices.iter().any(|(known, _)| *known == key(step)) {
-                let inputs = self.inputs(step);
-                self.add(key(step), step.name.clone(), inputs);
-            }
+            self.know(step);
         }
         let vertexes = self.vertices[known..].iter().map(|(_, vertex)| vertex.clone()).collect();
         self.write(&Document { vertexes, ..Document::default() });
     }
 
     fn step(&mut self, step: &StepInfo) {
+        self.know(step);
+        self.start(&key(step));
+    }
+
+    /// Adds a step that is not told of yet.
+    fn know(&mut self, step: &StepInfo) {
         if self.find(&key(step)).is_none() {
             let inputs = self.inputs(step);
             self.add(key(step), step.name.clone(), inputs);
         }
-        self.start(&key(step));
     }
 
     fn inputs(&mut self, step: &StepInfo) -> Vec<Digest> {

@@ -78,3 +78,17 @@ fn a_failure_is_told_in_the_documents_and_in_words() {
     assert!(error.contains("returned a non-zero code: 3"), "{error}");
     assert!(rest.starts_with("error: The command '/bin/sh -c exit 3' returned a non-zero code: 3"), "{rest}");
 }
+
+#[test]
+fn the_end_of_what_a_command_prints_is_shown_without_a_line_break_too() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM box\nRUN echo first; printf last\n");
+    for (style, want) in [("plain", "first\n#4 last\n"), ("legacy", "first\nlast\n")] {
+        let args = ["build", "--progress", style, "--no-cache", "--network", "none", "."];
+        let (_, said) = machine.ok(&args);
+        assert!(said.contains(want), "{style}: {said}");
+    }
+}

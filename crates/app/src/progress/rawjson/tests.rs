@@ -1,30 +1,12 @@
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::written::Written;
 
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Written {
-    fn documents(&self) -> Vec<Value> {
-        let bytes = self.0.lock().unwrap().clone();
-        let text = String::from_utf8(bytes).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
+fn documents(written: &Written) -> Vec<Value> {
+    written.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn step(id: usize, inputs: &[usize]) -> StepInfo {
@@ -62,7 +44,7 @@ fn a_build_is_told_in_buildkits_documents() {
     ] {
         raw.build(&event);
     }
-    let said = written.documents();
+    let said = documents(&written);
     let vertex = |at: usize| said[at]["vertexes"][0].clone();
     let digest = |at: usize| vertex(at)["digest"].as_str().unwrap().to_owned();
     assert!(digest(0).starts_with("sha256:") && vertex(0)["started"].as_str().unwrap().ends_with('Z'));
@@ -98,7 +80,7 @@ fn what_comes_again_is_another_vertex() {
         raw.share(&key, Share { id: "sha256:1", done: 5, total: 10, is_over: false });
         raw.end(&key, Ended::Cancelled);
     }
-    let said = written.documents();
+    let said = documents(&written);
     let status = &said[1]["statuses"][0];
     assert_eq!((&status["vertex"], &status["total"]), (&said[0]["vertexes"][0]["digest"], &json!(10)));
     assert_eq!(said[2]["vertexes"][0]["error"], CANCELLED);
