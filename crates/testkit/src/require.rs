@@ -22,6 +22,10 @@ pub enum Need {
     LoopDevices,
     /// The program `tar`.
     Tar,
+    /// The program `git`.
+    Git,
+    /// A kernel that hands programs of other machines to emulators.
+    BinfmtMisc,
     /// The program `skopeo`.
     Skopeo,
     /// `ssh-keygen` and `ssh-add`.
@@ -37,6 +41,8 @@ impl fmt::Display for Need {
             Self::Busybox => "a static busybox (Debian: busybox-static)",
             Self::LoopDevices => "loop devices and mkfs.ext4 (Debian: e2fsprogs)",
             Self::Tar => "the program tar",
+            Self::Git => "the program git",
+            Self::BinfmtMisc => "binfmt_misc in the kernel",
             Self::Skopeo => "the program skopeo",
             Self::OpenSsh => "OpenSSH's programs (Debian: openssh-client)",
             Self::Registries => "the host's package mirrors",
@@ -82,6 +88,8 @@ fn met(need: Need) -> bool {
         }
         Need::Skopeo => Path::new("/usr/bin/skopeo").exists(),
         Need::OpenSsh => Path::new("/usr/bin/ssh-keygen").exists() && Path::new("/usr/bin/ssh-add").exists(),
+        Need::Git => Path::new("/usr/bin/git").exists() || Path::new("/usr/local/bin/git").exists(),
+        Need::BinfmtMisc => contains("/proc/filesystems", "binfmt_misc"),
         Need::Tar => Path::new("/usr/bin/tar").exists() || Path::new("/bin/tar").exists(),
         Need::Registries => {
             Path::new("/etc/apt/sources.list").exists() || Path::new("/etc/apt/sources.list.d").exists()

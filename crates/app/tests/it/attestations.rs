@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 use shipway_oci::Digest;
 use shipway_testkit::registry::{Reply, TestRegistry};
+use shipway_testkit::{Need, require};
 
 use crate::machine::{Machine, can_run};
 
@@ -257,7 +258,7 @@ fn save_tells_what_is_not_here() {
 
 #[test]
 fn what_was_fetched_is_a_material_with_its_digest() {
-    if !can_run() {
+    if !can_run() || !require(&[Need::Git, Need::Tar]) {
         return;
     }
     let machine = machine();

@@ -140,6 +140,13 @@ impl Place {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "works\n", "{case}: {}", errors(&output));
     }
 
+    /// Nothing unfinished is left.
+    fn assert_tidy(&self, case: &str) {
+        for dir in ["tmp", "active"] {
+            assert_eq!(self.machine.count(&format!("root/{dir}")), 0, "{case}: {dir}");
+        }
+    }
+
     fn disk(&self) -> &Disk {
         &self.held.disk
     }

@@ -27,4 +27,5 @@ mod reproducible;
 mod running;
 mod shared_steps;
 mod soak;
+mod steps;
 mod terminal;

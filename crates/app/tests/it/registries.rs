@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use shipway_testkit::registry::{Asked, Reply, TestRegistry};
+use shipway_testkit::{Need, require};
 
 use crate::machine::{Machine, can_run};
 
@@ -266,7 +267,7 @@ fn our_own_registry_takes_images_and_gives_them_back() {
 
 #[test]
 fn our_own_registry_gives_a_base_from_elsewhere_as_the_archive_that_it_came_as() {
-    if !can_run() {
+    if !can_run() || !require(&[Need::Tar]) {
         return;
     }
     let machine = Machine::with_box();

@@ -99,9 +99,7 @@ fn try_with_little(place: &Place, of: Of, work: &Work) {
         }
         place.assert_runs(&work.makes, &case);
         place.undo(work);
-        for dir in ["tmp", "active"] {
-            assert_eq!(fs_err::read_dir(place.root().join(dir)).unwrap().count(), 0, "{case}: {dir}");
-        }
+        place.assert_tidy(&case);
     }
     assert!(failed * 2 >= rounds, "{}: only {failed} of {rounds} had too little {of:?}", work.verb);
     place.assert_runs("kept", work.verb);

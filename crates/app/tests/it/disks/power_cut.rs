@@ -62,9 +62,7 @@ fn cut(place: &Place, work: &Work) {
         place.machine.ok(&work.args());
         place.assert_runs(&work.makes, &case);
         place.undo(work);
-        for dir in ["tmp", "active"] {
-            assert_eq!(fs_err::read_dir(place.root().join(dir)).unwrap().count(), 0, "{case}: {dir}");
-        }
+        place.assert_tidy(&case);
     }
     assert!(cut > 0, "{}: the power never went while it worked", work.verb);
     place.assert_runs("kept", work.verb);
