@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use shipway_oci::{Descriptor, DiffId, Hashing, MediaType};
 use shipway_store::{Packed, Store, StoreError};
@@ -21,8 +20,6 @@ const DOCKER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
 /// Names how layers are compressed with zstd here; changes whenever the same layer would give other bytes.
 const ZSTD_PACKER: &str = "zstd-1";
 const ZSTD_LEVEL: i32 = 3;
-
-static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// How layers are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -185,8 +182,7 @@ impl Forms<'_> {
     }
 
     fn unnamed_file(&self) -> io::Result<File> {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let path = self.store.tmp().join(format!("pack-{}-{number}", std::process::id()));
+        let path = self.store.tmp().join(format!("pack-{}", shipway_store::unique_name()));
         let mut options = File::options();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         fs_err::remove_file(&path)?;

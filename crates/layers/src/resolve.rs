@@ -40,8 +40,7 @@ impl Unpacked {
     /// Puts one more layer on a chain that is mounted as it is, with its fix-up where it needs one.
     pub(crate) fn stack_layer(&self, below: &[LayerId], layer: &LayerId) -> Result<Vec<LayerId>, LayerError> {
         let _lease = self.store.lease().map_err(|source| LayerError::LookUp { source })?;
-        let row = self.store.layer(layer).map_err(|source| LayerError::LookUp { source })?;
-        let row = row.ok_or_else(|| LayerError::NoLayer(layer.to_string()))?;
+        let row = self.row(layer)?;
         let mut chain = self.own_layers(below)?;
         chain.push(layer.clone());
         let fixup = self.fixup(&chain, below, &row)?;
@@ -52,8 +51,7 @@ impl Unpacked {
     pub(crate) fn own_layers(&self, layers: &[LayerId]) -> Result<Vec<LayerId>, LayerError> {
         let mut own = Vec::new();
         for id in layers {
-            let row = self.store.layer(id).map_err(|source| LayerError::LookUp { source })?;
-            if !row.ok_or_else(|| LayerError::NoLayer(id.to_string()))?.notes.fixup {
+            if !self.row(id)?.notes.fixup {
                 own.push(id.clone());
             }
         }

@@ -158,8 +158,7 @@ impl Unpacked {
     /// Returns the metadata of the root directory that a chain shows: that of its topmost layer which says so.
     fn root_metadata(&self, parents: &[LayerId]) -> Result<Option<Metadata>, LayerError> {
         for id in parents.iter().rev() {
-            let row = self.store.layer(id).map_err(|source| LayerError::LookUp { source })?;
-            let row = row.ok_or_else(|| LayerError::NoLayer(id.to_string()))?;
+            let row = self.row(id)?;
             if !row.notes.implied.iter().any(|path| path.0.as_os_str().is_empty()) {
                 let path = self.path(id);
                 let found = Root::open(&path).and_then(|root| root.metadata(""));
@@ -171,6 +170,12 @@ impl Unpacked {
 
     pub(crate) fn record(&self, row: &LayerRow) -> Result<(), LayerError> {
         self.store.record_layer(row).map_err(|source| LayerError::Record { id: row.id.clone(), source })
+    }
+
+    /// Returns what is recorded of a layer, which must be there.
+    pub(crate) fn row(&self, id: &LayerId) -> Result<LayerRow, LayerError> {
+        let row = self.store.layer(id).map_err(|source| LayerError::LookUp { source })?;
+        row.ok_or_else(|| LayerError::NoLayer(id.to_string()))
     }
 
     /// Names a finished tree as a layer. [`LayerStore::sync`] makes it lasting.
@@ -279,8 +284,7 @@ impl LayerStore for Unpacked {
     }
 
     fn diff_id(&self, id: &LayerId) -> Result<Layer, LayerError> {
-        let row = self.store.layer(id).map_err(|source| LayerError::LookUp { source })?;
-        let row = row.ok_or_else(|| LayerError::NoLayer(id.to_string()))?;
+        let row = self.row(id)?;
         if let Some(diff_id) = row.diff_id {
             return Ok(Layer { id: row.id, diff_id, size: row.size });
         }
@@ -291,8 +295,7 @@ impl LayerStore for Unpacked {
     }
 
     fn export(&self, id: &LayerId, out: &mut dyn Write) -> Result<(), LayerError> {
-        let row = self.store.layer(id).map_err(|source| LayerError::LookUp { source })?;
-        let row = row.ok_or_else(|| LayerError::NoLayer(id.to_string()))?;
+        let row = self.row(id)?;
         write(&self.path(id), &row.notes, out)
     }
 

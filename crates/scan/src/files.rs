@@ -1,6 +1,7 @@
 //! Reading an image's files: bounded, and never by a link out of it.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -13,12 +14,7 @@ const NAMES: usize = 4_000_000;
 
 /// Reads a regular file as text, with what is no UTF-8 replaced; `None` if there is none. One of more than `limit` bytes is an error.
 pub(crate) fn read(root: &Root, path: &Path, limit: u64) -> io::Result<Option<String>> {
-    let file = match root.open_regular(path) {
-        Ok(Some(file)) => file,
-        Ok(None) => return Ok(None),
-        Err(error) if is_absent(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let Some(file) = open(root, path)? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
@@ -27,8 +23,14 @@ pub(crate) fn read(root: &Root, path: &Path, limit: u64) -> io::Result<Option<St
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+/// Opens a regular file; `None` if there is none.
+pub(crate) fn open(root: &Root, path: &Path) -> io::Result<Option<File>> {
+    match root.open_regular(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        opened => opened,
+    }
 }
 
 /// Goes through all names of an image in order. `visit` returns whether a directory is gone into, or ends it.

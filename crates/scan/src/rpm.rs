@@ -9,6 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use shipway_linux::Root;
 
+use crate::files;
 use crate::listing::Listing;
 use crate::package::{Ecosystem, Package};
 
@@ -70,14 +71,7 @@ pub(crate) fn packages(root: &Root, listing: &mut Listing<'_>) {
 
 /// Reads a database; `false` if there is none.
 fn read(root: &Root, place: &str, listing: &mut Listing<'_>) -> io::Result<bool> {
-    let file = match root.open_regular(Path::new(place)) {
-        Ok(Some(file)) => file,
-        Ok(None) => return Ok(false),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(false);
-        }
-        Err(error) => return Err(error),
-    };
+    let Some(file) = files::open(root, Path::new(place))? else { return Ok(false) };
     let damage = headers(file, |header| {
         listing.charge(header.len());
         package(header, &format!("/{place}")).map(|package| listing.add(package));

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// Returns a name that no other process or thread uses, nor one that died with the same process ID.
-pub(crate) fn unique_name() -> String {
+pub fn unique_name() -> String {
     static SALT: OnceLock<u64> = OnceLock::new();
     let salt = SALT.get_or_init(|| RandomState::new().build_hasher().finish());
     format!("{}-{salt:x}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))

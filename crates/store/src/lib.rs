@@ -27,7 +27,7 @@ mod proof;
 mod registries;
 mod reserve;
 
-pub use atomic::atomic_write;
+pub use atomic::{atomic_write, unique_name};
 pub use blobs::Ingest;
 pub use cache::{CachedLayer, CachedStep};
 pub use containers::ContainerRow;
