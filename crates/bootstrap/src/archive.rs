@@ -7,7 +7,7 @@ pub(crate) use cache::FileCache;
 pub(crate) use suite_index::{SuiteIndex, open_suite};
 
 use shipway_fetch::{Client, FetchError, Request};
-use shipway_oci::Digest;
+use shipway_oci::{Digest, without_credentials};
 
 use crate::error::BootstrapError;
 
@@ -49,31 +49,6 @@ impl VerifyError {
                 BootstrapError::Mismatch { url: without_credentials(url), expected, found }
             }
             Self::Keep(error) => error,
-        }
-    }
-}
-
-/// Returns an address without user name and password: for messages, and for what stays in the image.
-pub(crate) fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_do_not_stay() {
-        for (url, want) in [
-            ("http://me:pw@m.test/debian", "http://m.test/debian"),
-            ("http://m.test/a@b", "http://m.test/a@b"),
-            ("http://me@m.test", "http://m.test"),
-        ] {
-            assert_eq!(without_credentials(url), want);
         }
     }
 }

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::io;
 
 use shipway_fetch::Client;
-use shipway_oci::Digest;
+use shipway_oci::{Digest, without_credentials};
 
 use crate::apt::paragraphs;
-use crate::archive::{FileCache, SuiteIndex, fetch_verified, without_credentials};
+use crate::archive::{FileCache, SuiteIndex, fetch_verified};
 use crate::database::Unpacked;
 use crate::deb::{self, Control};
 use crate::error::BootstrapError;

@@ -5,11 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use shipway_fetch::Client;
 use shipway_layers::Snapshot;
-use shipway_oci::{Digest, Hasher, Platform, Reference};
+use shipway_oci::{Digest, Hasher, Platform, Reference, without_credentials};
 use time::OffsetDateTime;
 
 use crate::apt::HostApt;
-use crate::archive::{FileCache, SuiteIndex, open_suite, without_credentials};
+use crate::archive::{FileCache, SuiteIndex, open_suite};
 use crate::configure;
 use crate::database::{self, Unpacked};
 use crate::error::BootstrapError;

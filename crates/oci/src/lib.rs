@@ -8,6 +8,7 @@
 //! spec v1.3 for the fields that Docker adds, and `distribution/reference` for names.
 #![forbid(unsafe_code)]
 
+mod address;
 mod attestation;
 mod chain;
 mod config;
@@ -21,6 +22,7 @@ mod platform;
 mod purl;
 mod reference;
 
+pub use address::without_credentials;
 pub use attestation::{Attested, Statement, Subject, is_attestation, is_only_of, predicate_type};
 pub use chain::{ChainId, DiffId, chain_id};
 pub use config::{ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, RootFs};

@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use pgp::types::Timestamp;
 use shipway_fetch::{Client, FetchError, Request};
-use shipway_oci::Digest;
+use shipway_oci::{Digest, without_credentials};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-use super::{FileCache, VerifyError, fetch_verified, without_credentials};
+use super::{FileCache, VerifyError, fetch_verified};
 use crate::error::BootstrapError;
 use crate::index::PackageIndex;
 use crate::plan::PlannedSource;
