@@ -6,13 +6,13 @@ mod steps;
 
 use serde_json::Value;
 use shipway_layers::Layer;
-use shipway_oci::{Attested, Descriptor, Statement, image_purl};
+use shipway_oci::{Attested, Descriptor, Statement, image_purl, without_credentials};
 
 use self::provenance::{Facts, predicate};
 use crate::plan::{PlannedStage, internal};
 use crate::solve::{Outcome, Solver, star};
-use crate::time::{now, rfc3339};
-use crate::{BuildError, Event, InventoryQuestion, SeamError};
+use crate::time::{now, rfc3339, rfc3339_of};
+use crate::{BuildError, Event, InventoryQuestion, SeamError, StepInfo};
 
 pub(crate) use materials::Materials;
 
@@ -59,10 +59,12 @@ pub struct Material {
 impl Material {
     /// Something at an address that may have credentials; they are left out.
     pub fn at(address: &str, algorithm: &str, hex: impl Into<String>) -> Self {
-        Self {
-            uri: materials::without_credentials(address),
-            digest: Some((algorithm.to_owned(), hex.into())),
-        }
+        Self { uri: without_credentials(address), digest: Some((algorithm.to_owned(), hex.into())) }
+    }
+
+    /// A commit. Spec: SLSA, DigestSet; git names commits by SHA-1, or by SHA-256 where a repository was made so.
+    pub fn commit(address: &str, commit: &str) -> Self {
+        Self::at(address, if commit.len() == materials::SHA1 { "sha1" } else { "sha256" }, commit)
     }
 }
 
@@ -101,10 +103,7 @@ impl Solver<'_> {
     ) -> Facts<'f> {
         // A time that is said must be true, and one that is true differs from build to build.
         let is_timeless = self.plan.epoch.is_some();
-        let moment = |at: std::time::Duration| {
-            (!is_timeless)
-                .then(|| rfc3339(i64::try_from(at.as_secs()).unwrap_or(i64::MAX), at.subsec_nanos()))
-        };
+        let moment = |at: std::time::Duration| (!is_timeless).then(|| rfc3339_of(at));
         let unique = || {
             let text = format!("{:?} {} {}", self.started, std::process::id(), outcome.key);
             shipway_oci::Digest::of(text.as_bytes()).hex()[..32].to_owned()
@@ -135,10 +134,33 @@ impl Solver<'_> {
         }
         let step = internal(self.next_id(), "listing packages".to_owned());
         let start = std::time::Instant::now();
-        self.builder.progress.event(&Event::Started { step: &step });
-        let fail = |source| BuildError::ListPackages { source };
-        let files = self.layers_of(&step, &outcome.layers).and_then(|layers| self.open_files(&layers));
-        let files = files.map_err(SeamError::new).map_err(fail)?;
+        let progress = &*self.builder.progress;
+        progress.event(&Event::Started { step: &step });
+        let listed = self.packages(&step, stage, outcome, config);
+        let (elapsed, cancelled) = (start.elapsed(), self.request.stop.is_set());
+        match &listed {
+            Ok(_) => progress.event(&Event::Done { step: &step, elapsed, key: None }),
+            Err(error) => {
+                let error = error.to_string();
+                progress.event(&Event::Failed { step: &step, elapsed, error: &error, cancelled });
+            }
+        }
+        match listed {
+            _ if cancelled => Err(BuildError::Cancelled),
+            Ok(listed) => Ok(Some(listed)),
+            Err(source) => Err(BuildError::ListPackages { source }),
+        }
+    }
+
+    fn packages(
+        &self,
+        step: &StepInfo,
+        stage: &PlannedStage,
+        outcome: &Outcome,
+        config: &shipway_oci::Digest,
+    ) -> Result<Value, SeamError> {
+        let files = self.layers_of(step, &outcome.layers).and_then(|layers| self.open_files(&layers));
+        let files = files.map_err(SeamError::new)?;
         let seconds = self.plan.epoch.unwrap_or_else(crate::time::now_seconds);
         let created = rfc3339(seconds, 0);
         let question = InventoryQuestion {
@@ -148,13 +170,7 @@ impl Solver<'_> {
             created: &created,
             stop: &self.request.stop,
         };
-        let listed = self.builder.inventory.spdx(&files, &question);
-        if self.request.stop.is_set() {
-            return Err(BuildError::Cancelled);
-        }
-        let listed = listed.map_err(fail)?;
-        self.builder.progress.event(&Event::Done { step: &step, elapsed: start.elapsed(), key: None });
-        Ok(Some(listed))
+        self.builder.inventory.spdx(&files, &question)
     }
 
     /// Puts stars in the place of secrets, wherever they came from.

@@ -90,7 +90,8 @@ impl Builder {
         Self { inventory, ..self }
     }
 
-    /// Builds an image and names it. Nothing gets a name unless everything succeeded; finished steps stay in the cache.
+    /// Builds an image and names it. Nothing gets a name unless everything succeeded, but a cache that cannot be written fails the build
+    /// after that; finished steps stay in the cache.
     pub fn build(&self, request: &BuildRequest) -> Result<Built, BuildError> {
         let (file, mistake) = read_until_mistake(request)?;
         self.progress.event(&Event::Loaded { source: &file.source });

@@ -10,13 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use shipway_dockerfile::{Mount, Sharing};
-use shipway_layers::LayerId;
 use shipway_linux::Root;
 use shipway_oci::Digest;
+use shipway_store::unique_name;
 
 use crate::error::Problem;
 use crate::request::Stop;
-use crate::time::now;
 
 /// So often it is looked whether a lock can be had.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -98,8 +97,12 @@ impl Caches {
 
     /// Returns whether a command uses a cache now.
     pub fn is_used(&self, cache: &CacheMount) -> bool {
+        self.is_locked(&cache.name)
+    }
+
+    fn is_locked(&self, name: &str) -> bool {
         // One without a file was made by an older version, which nobody runs now.
-        let lock = File::options().write(true).open(self.lock_path(&cache.name));
+        let lock = File::options().write(true).open(self.lock_path(name));
         lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
     }
 
@@ -182,11 +185,7 @@ impl Caches {
             let Some(unfinished) = name.and_then(|name| name.strip_suffix(GONE)) else { continue };
             // Whoever is at it holds the lock of the cache, whose name comes before one of his own, or is all.
             let caches = [Some(unfinished), unfinished.rsplit_once('.').map(|(cache, _)| cache)];
-            let is_held = |cache: &str| {
-                let lock = File::options().write(true).open(self.lock_path(cache));
-                lock.is_ok_and(|lock| lock.try_lock().is_err())
-            };
-            if !caches.into_iter().flatten().any(is_held) {
+            if !caches.into_iter().flatten().any(|cache| self.is_locked(cache)) {
                 remove(&path)?;
             }
         }
@@ -299,7 +298,7 @@ fn is_still(file: &File, path: &Path) -> bool {
 
 /// Returns a name that nobody else uses, also not in another container or after a restart.
 fn unused_name(name: &str) -> String {
-    format!("{name}.{}{GONE}", LayerId::unique(now().as_nanos()))
+    format!("{name}.{}{GONE}", unique_name())
 }
 
 fn remove(directory: &Path) -> io::Result<()> {

@@ -186,6 +186,7 @@ pub enum BuildError {
     ListPackages {
         /// Why not.
         #[source]
+        #[diagnostic_source]
         source: SeamError,
     },
     /// The build was asked to stop.

@@ -90,7 +90,7 @@ fn name(solver: &Solver<'_>, image: &Found) -> Result<(), BuildError> {
     for name in &solver.request.tags {
         // A name that is right already is not written again: that would wait for the disk.
         let known = store.resolve(&name.to_string());
-        if !known.is_ok_and(|found| Found { name: None, ..found.clone() } == *image && found.name.is_some()) {
+        if !known.is_ok_and(|found| found.name.is_some() && Found { name: None, ..found } == *image) {
             store.tag_found(name, image, now_seconds()).map_err(fail("name the image"))?;
         }
         solver.builder.progress.event(&Event::Named { name });

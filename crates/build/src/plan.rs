@@ -42,6 +42,8 @@ pub(crate) struct Plan {
 pub(crate) struct PlannedImage {
     pub(crate) name: String,
     pub(crate) image: BaseImage,
+    /// Digest of what its name stands for, if that is to be told; else that of its config.
+    pub(crate) digest: Digest,
     /// Identifies its file system.
     pub(crate) key: Digest,
 }

@@ -273,6 +273,9 @@ pub trait BaseImages: fmt::Debug + Send + Sync {
     /// Returns the image for a platform.
     fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<BaseImage, SeamError>;
 
+    /// Returns the digest of what a name stands for: the manifest of the image that was found by it, or the index that lists it.
+    fn digest(&self, reference: &Reference, image_id: &Digest) -> Result<Digest, SeamError>;
+
     /// Returns an image that is in the store, by the digest of its config.
     fn loaded(&self, image_id: &Digest) -> Result<BaseImage, SeamError>;
 }
@@ -282,8 +285,6 @@ pub trait BaseImages: fmt::Debug + Send + Sync {
 pub struct BaseImage {
     /// Digest of its config.
     pub image_id: Digest,
-    /// Digest of what its name stands for: its manifest, or the index that lists it.
-    pub digest: Digest,
     /// Its config.
     pub config: ImageConfig,
     /// Its layers, base first, one for each diff ID.

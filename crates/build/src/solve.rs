@@ -40,6 +40,7 @@ use permits::Permits;
 
 pub(crate) use imports::{Imports, Stacked, StageLayer};
 pub(crate) use leaks::star;
+pub(crate) use runs::{agent_id, secret_id};
 pub(crate) use steps::StoredResult;
 
 /// Takes the lock, also after a thread that held it has panicked: the panic is raised again when the threads join.
@@ -199,7 +200,7 @@ impl<'a> Solver<'a> {
                 continue;
             }
             self.builder.progress.event(&Event::Hashing { step: &step });
-            if let Err(error) = self.builder.layers.diff_id(&layer) {
+            if let Err(error) = self.hashed(&layer) {
                 tracing::debug!(%error, %layer, "could not hash a layer in the background");
             }
         }

@@ -38,6 +38,17 @@ pub(crate) fn rfc3339(seconds: i64, nanoseconds: u32) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
 }
 
+/// Returns a time since the epoch as seconds and nanoseconds.
+pub(crate) fn parts(at: Duration) -> (i64, u32) {
+    (i64::try_from(at.as_secs()).unwrap_or(i64::MAX), at.subsec_nanos())
+}
+
+/// Like [`rfc3339`], of a time since the epoch.
+pub(crate) fn rfc3339_of(at: Duration) -> String {
+    let (seconds, nanoseconds) = parts(at);
+    rfc3339(seconds, nanoseconds)
+}
+
 /// Returns whether a text is a time as [`rfc3339`] writes it, and so can be compared to such.
 pub(crate) fn is_rfc3339(text: &str) -> bool {
     const FORM: &[u8] = b"0000-00-00T00:00:00";

@@ -12,7 +12,7 @@ use shipway_oci::{Platform, Statement};
 
 use super::{Material, SlsaVersion};
 use crate::plan::{Action, CopyAction, Origin, Plan, PlannedStage, SourceWord};
-use crate::solve::Made;
+use crate::solve::{Made, agent_id, secret_id};
 use crate::{BuildNetwork, BuildRequest, ContextSource, Provenance};
 
 /// Compat: BuildKit, solver/llbsolver/provenance/types.
@@ -228,7 +228,7 @@ impl Facts<'_> {
         for (mount, _) in runs.flat_map(|run| &run.mounts) {
             let id = match mount.kind {
                 MountKind::Secret => secret_id(mount),
-                MountKind::Ssh => mount.id.clone().unwrap_or_else(|| "default".to_owned()),
+                MountKind::Ssh => agent_id(mount),
                 _ => continue,
             };
             let mut value = object([("id", json!(id))]);
@@ -287,11 +287,4 @@ impl Facts<'_> {
     fn steps(&self) -> impl Iterator<Item = (&PlannedStage, &crate::plan::Step)> {
         self.plan.stages.iter().flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)))
     }
-}
-
-/// Compat: BuildKit, a secret without an id is called as its target is.
-fn secret_id(mount: &shipway_dockerfile::Mount) -> String {
-    let base = |path: &String| path.rsplit('/').next().unwrap_or(path).to_owned();
-    let id = mount.id.clone().or_else(|| mount.source.clone());
-    id.or_else(|| mount.target.as_ref().map(base)).unwrap_or_default()
 }

@@ -5,9 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use shipway_dockerfile::Span;
 use shipway_layers::Layer;
-use shipway_oci::{Descriptor, MediaType};
+use shipway_oci::{Descriptor, MediaType, without_credentials};
 
-use super::materials::without_credentials;
 use super::provenance::{Facts, object};
 use crate::plan::{Action, Origin, PlannedStage};
 use crate::solve::star;

@@ -78,7 +78,7 @@ pub(crate) fn unpack_archive(
     let mut stream = decompress(kind, file).map_err(Problem::io("decompress", path))?;
     let implied = unpack(into, &mut *stream, Budget::default())
         .map_err(|source| Problem::Layers { action: "unpack an archive", source })?;
-    let now = (i64::try_from(now.as_secs()).unwrap_or(i64::MAX), now.subsec_nanos());
+    let now = crate::time::parts(now);
     implied.iter().try_for_each(|path| into.set_mtime(path, now).map_err(Problem::io("date", path)))
 }
 

@@ -1,7 +1,7 @@
 //! The images that a plan needs, each looked for once.
 
 use shipway_dockerfile::Span;
-use shipway_oci::{Platform, Reference};
+use shipway_oci::{Digest, Platform, Reference};
 
 use super::PlannedImage;
 use super::stages::{Planner, internal};
@@ -17,7 +17,12 @@ impl Planner<'_> {
         span: Span,
     ) -> Result<usize, BuildError> {
         let names = (reference.to_string(), reference.familiar());
-        self.find_image(names, platform, span, |bases| bases.resolve(reference, platform))
+        let is_told = self.request.attest.provenance.is_some();
+        self.find_image(names, platform, span, |bases| {
+            let image = bases.resolve(reference, platform)?;
+            let digest = if is_told { bases.digest(reference, &image.image_id)? } else { image.image_id };
+            Ok((image, digest))
+        })
     }
 
     /// Finds an image unless that was done before. It has a name in full, and one for messages.
@@ -26,7 +31,7 @@ impl Planner<'_> {
         (full, short): (String, String),
         platform: &Platform,
         span: Span,
-        find: impl FnOnce(&dyn BaseImages) -> Result<BaseImage, SeamError>,
+        find: impl FnOnce(&dyn BaseImages) -> Result<(BaseImage, Digest), SeamError>,
     ) -> Result<usize, BuildError> {
         let name = format!("{full}@{platform}");
         if let Some(known) = self.images.iter().position(|image| image.name == name) {
@@ -39,7 +44,7 @@ impl Planner<'_> {
         self.steps.push(info.clone());
         self.progress.event(&Event::Started { step: &info });
         let start = std::time::Instant::now();
-        let image = find(self.bases).map_err(|source| {
+        let (image, digest) = find(self.bases).map_err(|source| {
             let error = source.to_string();
             self.progress.event(&Event::Failed {
                 step: &info,
@@ -56,7 +61,7 @@ impl Planner<'_> {
             key.text("layer", &diff_id.to_string());
         }
         let key = key.finish().digest;
-        self.images.push(PlannedImage { name, image, key });
+        self.images.push(PlannedImage { name, image, digest, key });
         Ok(self.images.len() - 1)
     }
 }

@@ -246,7 +246,7 @@ impl Planner<'_> {
                 ContextSource::Image(reference) => self.image(&reference, &platform, span).map(Origin::Image),
                 ContextSource::Loaded { image_id, from } => {
                     let names = (from.clone(), from);
-                    self.find_image(names, &platform, span, |bases| bases.loaded(&image_id))
+                    self.find_image(names, &platform, span, |bases| Ok((bases.loaded(&image_id)?, image_id)))
                         .map(Origin::Image)
                 }
                 ContextSource::Directory(directory) => Ok(self.directory(name, directory)),

@@ -100,7 +100,7 @@ impl Solver<'_> {
                     way.display()
                 )));
             }
-            missing = Some(resolved_name(way));
+            missing = Some(way.strip_prefix("/").unwrap_or(way).to_owned());
             break;
         }
         if missing.is_none() && !destination.ends_with('/') {
@@ -355,11 +355,6 @@ impl Solver<'_> {
         }
         Ok(())
     }
-}
-
-/// Paths in a root are relative to it.
-fn resolved_name(path: &Path) -> PathBuf {
-    path.strip_prefix("/").unwrap_or(path).to_owned()
 }
 
 /// Returns how a file is packed, if it is an archive.

@@ -102,7 +102,7 @@ impl Solver<'_> {
 
     /// Compat: BuildKit, where agents are found that name no target.
     fn agent(&self, mount: &Mount, all: &mut Mounts) -> Result<(), Problem> {
-        let id = mount.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| "default".to_owned());
+        let id = agent_id(mount);
         let of = (mount.uid, mount.gid);
         all.described.push(format!("ssh {id} {:?} {:?} {of:?}", mount.target, mount.mode));
         let Some((_, agent)) = self.request.agents.iter().find(|(known, _)| *known == id) else {
@@ -125,10 +125,7 @@ impl Solver<'_> {
     }
 
     fn secret(&self, mount: &Mount, all: &mut Mounts) -> Result<(), Problem> {
-        let base = |path: &String| path.rsplit('/').next().unwrap_or(path).to_owned();
-        let id =
-            mount.id.clone().or_else(|| mount.source.clone()).or_else(|| mount.target.as_ref().map(base));
-        let id = id.unwrap_or_default();
+        let id = secret_id(mount);
         let of = (mount.uid, mount.gid);
         all.described.push(format!("secret {id} {:?} {:?} {:?} {of:?}", mount.target, mount.env, mount.mode));
         let Some(secret) = self.request.secrets.iter().find(|secret| secret.id == id) else {
@@ -179,17 +176,16 @@ impl Solver<'_> {
     }
 
     /// Takes the caches of a command, which are its own or shared as long as the result lives, and adds their mounts.
-    fn take_caches(&self, step: &Step, mounts: &mut Mounts) -> Result<Vec<(String, Held)>, Problem> {
+    fn take_caches(&self, step: &Step, mounts: &mut Mounts) -> Result<Vec<(Option<String>, Held)>, Problem> {
         let mut caches = std::mem::take(&mut mounts.caches);
         // All take them in one order, so that no two wait for each other.
         caches.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-        let mut held: Vec<(String, Held)> = Vec::new();
-        // A private one is no other mount's.
-        let mut private: Vec<Held> = Vec::new();
+        // A private one is no other mount's, and has no id to be found by.
+        let mut held: Vec<(Option<String>, Held)> = Vec::new();
         for (id, mount, first) in caches {
             let is_private = mount.sharing == Sharing::Private;
             // The same cache in two places is one to its command.
-            let known = held.iter().find(|(known, _)| *known == id && !is_private);
+            let known = held.iter().find(|(known, _)| !is_private && known.as_ref() == Some(&id));
             let directory = match known {
                 Some((_, known)) => known.directory.clone(),
                 None => {
@@ -198,11 +194,7 @@ impl Solver<'_> {
                     };
                     let taken = self.builder.caches().take(&id, &mount, &self.stop, &fill)?;
                     let directory = taken.directory.clone();
-                    if is_private {
-                        private.push(taken);
-                    } else {
-                        held.push((id, taken));
-                    }
+                    held.push(((!is_private).then_some(id), taken));
                     directory
                 }
             };
@@ -210,7 +202,6 @@ impl Solver<'_> {
             let source = MountSource::Cache { directory, read_only: mount.read_only };
             mounts.mounts.push(StepMount { target, source });
         }
-        held.extend(private.into_iter().map(|held| (String::new(), held)));
         Ok(held)
     }
 
@@ -298,6 +289,18 @@ fn full_disk(root: &Path) -> Option<String> {
             root.display()
         )
     })
+}
+
+/// Returns the id of a secret. Compat: BuildKit, one without an id is called as its target is.
+pub(crate) fn secret_id(mount: &Mount) -> String {
+    let base = |path: &String| path.rsplit('/').next().unwrap_or(path).to_owned();
+    let id = mount.id.clone().or_else(|| mount.source.clone());
+    id.or_else(|| mount.target.as_ref().map(base)).unwrap_or_default()
+}
+
+/// Returns the id of an ssh agent.
+pub(crate) fn agent_id(mount: &Mount) -> String {
+    mount.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| "default".to_owned())
 }
 
 /// Parents before what is in them.

@@ -13,7 +13,7 @@ use super::{Made, Outcome, Solver, lock};
 use crate::copy::{Writer, resolve_in, resolve_owner};
 use crate::key::{Input, Key, KeyBuilder, explain};
 use crate::plan::{Action, PlannedStage, Step, WorkdirAction};
-use crate::time::{now, now_seconds, rfc3339};
+use crate::time::{now, now_seconds, rfc3339, rfc3339_of};
 use crate::{CACHE_NOT_USED, Event, NOT_BUILT_BEFORE, Problem};
 
 /// A step that makes a layer, and its places.
@@ -156,10 +156,7 @@ impl Solver<'_> {
             .map_err(|source| Problem::Layers { action: "keep a step's changes", source })?;
         let created = match self.plan.epoch {
             Some(epoch) => rfc3339(epoch, 0),
-            None => {
-                let now = now();
-                rfc3339(i64::try_from(now.as_secs()).unwrap_or(i64::MAX), now.subsec_nanos())
-            }
+            None => rfc3339_of(now()),
         };
         let result = StoredResult { created, key: last.digest };
         self.remember(slot, keys, &result, layer.as_ref())?;

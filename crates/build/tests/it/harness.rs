@@ -166,6 +166,10 @@ impl BaseImages for FakeBases {
         self.0.lock().unwrap().get(&reference.familiar()).cloned().ok_or_else(|| SeamError::new(NoImage))
     }
 
+    fn digest(&self, _: &Reference, image_id: &Digest) -> Result<Digest, SeamError> {
+        Ok(*image_id)
+    }
+
     fn loaded(&self, image_id: &Digest) -> Result<BaseImage, SeamError> {
         let images = self.0.lock().unwrap();
         let found = images.values().find(|image| image.image_id == *image_id);
@@ -213,7 +217,7 @@ impl Bench {
 
     fn add_base(&self, name: &str, config: ImageConfig, layers: Vec<LayerId>) {
         let image_id = shipway_oci::Digest::of(&serde_json::to_vec(&config).unwrap());
-        let image = BaseImage { image_id, digest: image_id, config, layers };
+        let image = BaseImage { image_id, config, layers };
         let name: Reference = name.parse().unwrap();
         self.bases.0.lock().unwrap().insert(name.familiar(), image);
     }
