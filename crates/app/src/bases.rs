@@ -93,7 +93,7 @@ impl LocalImages {
             pulls::pull_beside(&self.engine, reference, platform, &arrivals)
         };
         arrivals.end(&pulled);
-        pulled.map(|pulled| pulled.image_id).map_err(|source| match self.other(reference) {
+        pulled.map(|pulled| pulled.image_id).map_err(|source| match self.other(reference, platform) {
             Some(has) => {
                 let (name, wanted) = (reference.familiar(), platform.to_string());
                 SeamError::new(OtherPlatform { name, has, wanted, source })
@@ -102,21 +102,14 @@ impl LocalImages {
         })
     }
 
-    /// Returns what the image of a name is for that is here, if it does not say nothing of that.
-    fn other(&self, reference: &Reference) -> Option<String> {
+    /// Returns what the image of a name that is here is for, if it is not for a platform.
+    fn other(&self, reference: &Reference, platform: &Platform) -> Option<String> {
         let found = self.engine.store.resolve(&reference.to_string()).ok()?;
         let config = self.engine.store.config(&found.image_id).ok()?;
-        (!config.architecture.is_empty()).then(|| format!("{}/{}", config.os, config.architecture))
+        let fits = is_for(platform, &config.os, &config.architecture);
+        (!fits).then(|| format!("{}/{}", config.os, config.architecture))
     }
-}
 
-/// Returns whether an image that says this of itself is for a platform; one that says nothing is for all.
-pub(crate) fn is_for(platform: &Platform, os: &str, architecture: &str) -> bool {
-    let same = |said: &str, wanted: &str| said.is_empty() || said == wanted;
-    same(os, &platform.os) && same(architecture, &platform.architecture)
-}
-
-impl LocalImages {
     /// Returns the image of a name that is here for a platform: its own, or one that its index lists.
     fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<Digest>, StoreError> {
         let store = &self.engine.store;
@@ -139,29 +132,12 @@ impl LocalImages {
         }
         Ok(None)
     }
-
-    /// Returns what a name stands for: what its registry says, else the image as it is here.
-    fn digest(&self, reference: &Reference, image_id: &Digest) -> Result<Digest, SeamError> {
-        if let Some(digest) = reference.digest() {
-            return Ok(digest);
-        }
-        let store = &self.engine.store;
-        let known = store.digests(image_id).map_err(SeamError::new)?;
-        let of_name = known.iter().rev().find(|known| known.repository == reference.name());
-        if let Some(known) = of_name {
-            return Ok(known.digest);
-        }
-        let found = store.resolve(&image_id.to_string()).map_err(SeamError::new)?;
-        Ok(found.index.unwrap_or(found.manifest))
-    }
 }
 
-impl LocalImages {
-    fn base(&self, image_id: Digest, digest: Digest) -> Result<BaseImage, SeamError> {
-        let config = self.engine.store.config(&image_id).map_err(SeamError::new)?;
-        let layers = self.engine.layers.resolve(&config.rootfs.diff_ids).map_err(SeamError::new)?;
-        Ok(BaseImage { image_id, digest, config, layers })
-    }
+/// Returns whether an image that says this of itself is for a platform; one that says nothing is for all.
+pub(crate) fn is_for(platform: &Platform, os: &str, architecture: &str) -> bool {
+    let same = |said: &str, wanted: &str| said.is_empty() || said == wanted;
+    same(os, &platform.os) && same(architecture, &platform.architecture)
 }
 
 impl BaseImages for LocalImages {
@@ -181,11 +157,28 @@ impl BaseImages for LocalImages {
             }
             (None, _) => self.pull(reference, platform)?,
         };
-        self.base(image_id, self.digest(reference, &image_id)?)
+        self.loaded(&image_id)
+    }
+
+    /// It is what the registry says, else the image as it is here.
+    fn digest(&self, reference: &Reference, image_id: &Digest) -> Result<Digest, SeamError> {
+        if let Some(digest) = reference.digest() {
+            return Ok(digest);
+        }
+        let store = &self.engine.store;
+        let known = store.digests(image_id).map_err(SeamError::new)?;
+        let of_name = known.iter().rev().find(|known| known.repository == reference.name());
+        if let Some(known) = of_name {
+            return Ok(known.digest);
+        }
+        let found = store.resolve(&image_id.to_string()).map_err(SeamError::new)?;
+        Ok(found.index.unwrap_or(found.manifest))
     }
 
     fn loaded(&self, image_id: &Digest) -> Result<BaseImage, SeamError> {
-        self.base(*image_id, *image_id)
+        let config = self.engine.store.config(image_id).map_err(SeamError::new)?;
+        let layers = self.engine.layers.resolve(&config.rootfs.diff_ids).map_err(SeamError::new)?;
+        Ok(BaseImage { image_id: *image_id, config, layers })
     }
 }
 

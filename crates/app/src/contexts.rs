@@ -140,8 +140,7 @@ fn of_repository(
     let files = place(engine)?;
     let (top, commit) = git::fetch(&address, &files.upper, &|| stop.is_set())?;
     let mut prepared = within(top, file, files)?;
-    let algorithm = if commit.len() == 40 { "sha1" } else { "sha256" };
-    prepared.origin = Some(Material::at(&address.to_string(), algorithm, commit));
+    prepared.origin = Some(Material::commit(&address.to_string(), &commit));
     Ok(prepared)
 }
 

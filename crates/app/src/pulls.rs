@@ -85,12 +85,8 @@ pub(crate) fn pull_beside(
     platform: &Platform,
     progress: &dyn Progress,
 ) -> Result<Pulled, PullFailure> {
-    let _lease = engine.store.lease().map_err(PullFailure::Store)?;
-    let pulled = bring(&registries()?, engine, reference, Some(platform), progress)?;
-    let name = reference.with_digest(pulled.manifest);
-    let named = engine.store.tag(&name, pulled.manifest, pulled.image_id, clock::now());
-    named.map_err(PullFailure::Store)?;
-    Ok(pulled)
+    let of_manifest = |pulled: &Pulled| reference.with_digest(pulled.manifest);
+    pull_as(&registries()?, engine, (reference, &of_manifest), Some(platform), progress)
 }
 
 /// Pulls what is missing of an image that has its names already.
@@ -123,13 +119,23 @@ fn pull_from(
     platform: Option<&Platform>,
     progress: &dyn Progress,
 ) -> Result<Pulled, PullFailure> {
+    // Compat: docker, a digest in the name wins over a tag.
+    let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
+    pull_as(registries, engine, (reference, &|_| name.clone()), platform, progress)
+}
+
+/// Pulls an image and gives it the name that `name` says.
+fn pull_as(
+    registries: &Registries,
+    engine: &Engine,
+    (reference, name): (&Reference, &dyn Fn(&Pulled) -> Reference),
+    platform: Option<&Platform>,
+    progress: &dyn Progress,
+) -> Result<Pulled, PullFailure> {
     // What arrives must not be collected before it has a name.
     let _lease = engine.store.lease().map_err(PullFailure::Store)?;
     let pulled = bring(registries, engine, reference, platform, progress)?;
-    // Compat: docker, a digest in the name wins over a tag.
-    let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
-    let found = found(&pulled, None);
-    let named = engine.store.tag_found(&name, &found, clock::now());
+    let named = engine.store.tag_found(&name(&pulled), &found(&pulled, None), clock::now());
     named.map_err(PullFailure::Store)?;
     Ok(pulled)
 }

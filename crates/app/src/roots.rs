@@ -37,6 +37,13 @@ impl Roots {
     }
 }
 
+impl Roots {
+    /// Returns where the packages are that `bootstrap` has downloaded.
+    pub(crate) fn downloads(&self) -> PathBuf {
+        self.data.join("cache")
+    }
+}
+
 fn ensure(dir: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt as _;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);

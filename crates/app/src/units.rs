@@ -1,7 +1,16 @@
-//! Sizes and durations as people type them.
+//! Sizes, durations and truths as people type them.
 
 /// Nanoseconds.
-const SECOND: i128 = 1_000_000_000;
+pub(crate) const SECOND: i128 = 1_000_000_000;
+
+/// Returns what a word says of whether something is so. Compat: Go's `strconv.ParseBool`.
+pub(crate) fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
 
 /// Returns the bytes of a size with or without a unit, each 1024 times the one before it. Compat: docker's flags.
 pub(crate) fn bytes(text: &str) -> Option<u64> {

@@ -12,8 +12,8 @@ use shipway_linux::Root;
 use shipway_oci::{Attested, Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Platform};
 use shipway_store::{ATTESTATION_LIMIT, Found, LayerId, StoreError};
 
-use super::DOCUMENT_LIMIT;
 use super::intake::{is_full, uncopied};
+use super::{DOCUMENT_LIMIT, path_of};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::pulls::Trees;
@@ -106,9 +106,9 @@ impl<'a> Files<'a> {
     }
 
     pub(super) fn open(&self, path: &str) -> Result<Option<std::fs::File>, Failure> {
-        match self.root.open_file(Path::new(path)) {
-            Ok(file) if file.metadata().is_ok_and(|found| found.is_file()) => Ok(Some(file)),
-            Ok(_) => Err(self.wrong(format!("`{path}` is no file"))),
+        match self.root.open_regular(Path::new(path)) {
+            Ok(Some(file)) => Ok(Some(file)),
+            Ok(None) => Err(self.wrong(format!("`{path}` is no file"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.unreadable(error)),
         }
@@ -120,7 +120,7 @@ impl<'a> Files<'a> {
     }
 
     fn described_within(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, Failure> {
-        let path = format!("blobs/sha256/{}", descriptor.digest.hex());
+        let path = path_of(&descriptor.digest);
         let bytes =
             self.document_within(&path, limit)?.ok_or_else(|| self.wrong(format!("`{path}` is missing")))?;
         if Digest::of(&bytes) != descriptor.digest {
@@ -192,7 +192,7 @@ impl<'a> Files<'a> {
 
     fn layer_of_layout(&self, layer: &Descriptor, diff_id: DiffId) -> Result<(), Failure> {
         let store = &self.engine.store;
-        let path = format!("blobs/sha256/{}", layer.digest.hex());
+        let path = path_of(&layer.digest);
         let trees = Trees::of(self.engine);
         let is_plain = layer.digest == diff_id.0;
         if store.has_blob(&layer.digest) && store.layer_of(diff_id)?.is_some() {

@@ -8,7 +8,7 @@ use shipway_layers::LayerStore as _;
 use shipway_oci::{Descriptor, DiffId, Digest, Hasher, Manifest, MediaType, Reference};
 use shipway_store::{Found, LayerRow, StoreError};
 
-use super::{CONTAINERD_NAME, DOCUMENT_LIMIT, REF_NAME};
+use super::{CONTAINERD_NAME, DOCUMENT_LIMIT, INDEX, MARKER, REF_NAME, path_of};
 use crate::engine::Engine;
 use crate::failure::Failure;
 
@@ -35,9 +35,9 @@ pub(crate) fn save(engine: &Engine, images: &[Wanted], out: &mut dyn Write) -> R
         }));
     }
     let index = json!({ "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": index });
-    archive.file("index.json", index.to_string().as_bytes())?;
+    archive.file(INDEX, index.to_string().as_bytes())?;
     archive.file("manifest.json", Value::Array(docker).to_string().as_bytes())?;
-    archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    archive.file(MARKER.0, MARKER.1.as_bytes())?;
     archive.tar.finish().map_err(unwritable)?;
     Ok(archive.notes)
 }
@@ -63,10 +63,6 @@ fn entries(entry: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
         entry
     };
     names.iter().map(named).collect()
-}
-
-fn path_of(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
 }
 
 /// Spec: POSIX `pax`, ustar interchange format.

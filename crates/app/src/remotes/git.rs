@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::RemoteError;
+use crate::units;
 
 /// Longest part of what git says that is told.
 const SAID: usize = 2000;
@@ -87,9 +88,8 @@ fn address(remote: &str, query: &str, fragment: &str) -> Result<Address, String>
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     {
         let flag = || match value {
-            "" | "1" | "true" => Ok(true),
-            "0" | "false" => Ok(false),
-            _ => Err(format!("`{key}` is true or false, not `{value}`")),
+            "" => Ok(true),
+            _ => units::truth(value).ok_or_else(|| format!("`{key}` is true or false, not `{value}`")),
         };
         match key {
             "ref" => address.reference = value.to_owned(),

@@ -12,14 +12,10 @@ use shipway_oci::{Descriptor, DiffId, Digest, Hashing, Index, MediaType};
 
 use super::documents::{DOCUMENT_LIMIT, Documents, artifact, load};
 use super::{CacheError, Outgoing, Style};
+use crate::archive::{self, BLOBS, INDEX, MARKER, REF_NAME};
 use crate::engine::Engine;
 use crate::pulls::Trees;
 use crate::regular;
-
-/// Key of an index's entries that says what they are called. Spec: image-spec annotations.md.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-const INDEX: &str = "index.json";
-const LAYOUT: (&str, &str) = ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
 
 /// Which document of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +63,7 @@ fn unwritable(path: &Path, error: &io::Error) -> SeamError {
 }
 
 fn blob_path(directory: &Path, digest: &Digest) -> PathBuf {
-    directory.join("blobs/sha256").join(digest.hex())
+    directory.join(archive::path_of(digest))
 }
 
 fn no_file(path: &Path) -> SeamError {
@@ -274,7 +270,7 @@ impl CacheTarget for LocalTarget {
     }
 
     fn put(&self, export: &CacheExport<'_>, say: &(dyn Fn(&str) + Sync)) -> Result<(), SeamError> {
-        let blobs = self.directory.join("blobs/sha256");
+        let blobs = self.directory.join(BLOBS);
         fs_err::create_dir_all(&blobs).map_err(|error| unwritable(&blobs, &error))?;
         let outgoing = Outgoing { trees: &self.trees, export };
         let layers = export.layers.iter();
@@ -283,7 +279,7 @@ impl CacheTarget for LocalTarget {
         for bytes in [&artifact.config, &artifact.manifest] {
             write(&blob_path(&self.directory, &Digest::of(bytes)), |out| out.write_all(bytes))?;
         }
-        write(&self.directory.join(LAYOUT.0), |out| out.write_all(LAYOUT.1.as_bytes()))?;
+        write(&self.directory.join(MARKER.0), |out| out.write_all(MARKER.1.as_bytes()))?;
         let digest = Digest::of(&artifact.manifest);
         self.name_it(Descriptor::new(artifact.media_type, digest, artifact.manifest.len() as u64))?;
         say(&format!("writing cache manifest {digest} done"));

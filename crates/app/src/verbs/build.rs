@@ -1,5 +1,6 @@
 //! `shipway build`
 
+mod annotations;
 mod attest;
 mod caches;
 mod call;
@@ -33,6 +34,8 @@ use crate::pulls::Silent;
 use crate::tasks::Stopping;
 use crate::transfers::{Direction, Transfers};
 use crate::ui::Ui;
+use crate::units;
+use crate::verbs::build::annotations::Annotations;
 use crate::verbs::build::call::Question;
 use crate::verbs::build::debug::Shell;
 use crate::verbs::build::output::Output;
@@ -48,7 +51,7 @@ const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipwa
 
 /// Compat: buildx, some flags take a value only behind a `=`.
 fn usage(words: &[String]) -> Failure {
-    let is_value = |word: &String| matches!(word.as_str(), "true" | "false") || word.starts_with("mode=");
+    let is_value = |word: &String| units::truth(word).is_some() || word.starts_with("mode=");
     match words.iter().find(|word| words.len() == 2 && is_value(word)) {
         Some(word) => Failure::new(
             format!("`{word}` was taken for the context, and there is another one"),
@@ -136,7 +139,7 @@ fn push_one(
 ) -> Result<(), Failure> {
     if let Some(shown) = show.departures(&name.familiar()) {
         let pushed = push::push(engine, name, &shown);
-        shown.end_raw(pushed.as_ref().err().map(Failure::text).as_ref());
+        shown.end_raw(pushed.as_ref().err().map(Failure::text));
         return pushed.map(drop);
     }
     let shown = (!quiet).then(|| Transfers::on_stderr(Direction::Push, None));
@@ -150,14 +153,10 @@ fn push_one(
 
 /// Says what a Dockerfile offers.
 fn answer(engine: &Engine, question: Question, request: &BuildRequest, ui: &mut Ui) -> Result<u8, Failure> {
-    if question == Question::Check {
-        return check::run(engine, request, ui);
-    }
-    let file = shipway_build::read(request)?;
     match question {
-        Question::Check => {}
-        Question::Targets { json } => call::targets(&file, json, ui),
-        Question::Outline { json } => call::outline(&file, request, json, ui)?,
+        Question::Check => return check::run(engine, request, ui),
+        Question::Targets { json } => call::targets(&shipway_build::read(request)?, json, ui),
+        Question::Outline { json } => call::outline(&shipway_build::read(request)?, request, json, ui)?,
     }
     Ok(0)
 }
@@ -336,51 +335,7 @@ fn build_arg(text: &str) -> Option<(String, String)> {
 fn wants_inline_cache(args: &BuildArgs) -> bool {
     let mut given = args.build_args.iter().rev().filter_map(|text| build_arg(text));
     let last = given.find(|(name, _)| name == "BUILDKIT_INLINE_CACHE");
-    last.is_some_and(|(_, value)| matches!(value.as_str(), "1" | "true"))
-}
-
-/// What `--annotation` says, by what it is said of.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Annotations {
-    manifest: Vec<(String, String)>,
-    index: Vec<(String, String)>,
-    /// Of what the index says of the manifest.
-    descriptor: Vec<(String, String)>,
-}
-
-impl Annotations {
-    /// `[TYPE[,TYPE]:]NAME=value`. Compat: buildx.
-    fn parse(texts: &[String]) -> Result<Self, Failure> {
-        let form = "write it as `--annotation NAME=VALUE`";
-        let mut all = Self::default();
-        for text in texts {
-            let (name, value) = text
-                .split_once('=')
-                .ok_or_else(|| Failure::new(format!("--annotation `{text}` has no value"), form))?;
-            let is_type = |word: &str| {
-                matches!(word, "manifest" | "index" | "manifest-descriptor" | "index-descriptor")
-            };
-            let (types, name) = match name.split_once(':') {
-                Some((types, name)) if types.split(',').all(is_type) => (types, name),
-                _ => ("manifest", name),
-            };
-            for kind in types.split(',') {
-                let said = (name.to_owned(), value.to_owned());
-                match kind {
-                    "index" => all.index.push(said),
-                    "manifest-descriptor" => all.descriptor.push(said),
-                    "index-descriptor" => {
-                        return Err(Failure::new(
-                            format!("--annotation `{text}`: nothing lists the index, so there is no {kind}"),
-                            "annotate the index itself: `--annotation index:NAME=VALUE`",
-                        ));
-                    }
-                    _ => all.manifest.push(said),
-                }
-            }
-        }
-        Ok(all)
-    }
+    last.is_some_and(|(_, value)| units::truth(&value) == Some(true))
 }
 
 /// `NAME:ADDRESS`
@@ -425,24 +380,6 @@ fn label(text: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn annotations_are_of_what_they_name() {
-        let texts =
-            ["a=1", "index,manifest:b=2", "manifest-descriptor:c:d=3", "org.x:e=4"].map(str::to_owned);
-        let of = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-        };
-        let want = Annotations {
-            manifest: of(&[("a", "1"), ("b", "2"), ("org.x:e", "4")]),
-            index: of(&[("b", "2")]),
-            descriptor: of(&[("c:d", "3")]),
-        };
-        assert_eq!(Annotations::parse(&texts).unwrap(), want);
-        for text in ["a", "index-descriptor:a=1"] {
-            assert!(Annotations::parse(&[text.to_owned()]).unwrap_err().text().contains("hint: "), "{text}");
-        }
-    }
 
     #[test]
     fn names_alone_are_read_as_docker_reads_them() {

@@ -4,6 +4,7 @@ use shipway_build::{Attest, Provenance, SlsaVersion};
 
 use crate::cli::BuildArgs;
 use crate::failure::Failure;
+use crate::units;
 
 /// Reads what the flags want to be attested.
 pub(super) fn parse(args: &BuildArgs) -> Result<Attest, Failure> {
@@ -17,11 +18,10 @@ pub(super) fn parse(args: &BuildArgs) -> Result<Attest, Failure> {
     }
     for (kind, value) in [("provenance", &args.provenance), ("sbom", &args.sbom)] {
         let Some(value) = value else { continue };
-        // Compat: Go's ParseBool.
-        let fields = match value.as_str() {
-            "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => Vec::new(),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => vec!["disabled=true".to_owned()],
-            fields => fields.split(',').map(str::to_owned).collect(),
+        let fields = match units::truth(value) {
+            Some(false) => vec!["disabled=true".to_owned()],
+            None if !value.is_empty() => value.split(',').map(str::to_owned).collect(),
+            _ => Vec::new(),
         };
         wishes.push((kind.to_owned(), fields));
     }
@@ -107,11 +107,7 @@ fn sbom(fields: &[String]) -> Result<bool, Failure> {
 }
 
 fn boolean(flag: &str, field: &str, value: &str) -> Result<bool, Failure> {
-    match value {
-        "1" | "t" | "true" => Ok(true),
-        "0" | "f" | "false" => Ok(false),
-        _ => Err(wrong(flag, field, "it is true or false")),
-    }
+    units::truth(value).ok_or_else(|| wrong(flag, field, "it is true or false"))
 }
 
 fn wrong(flag: &str, text: &str, why: &str) -> Failure {

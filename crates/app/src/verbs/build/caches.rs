@@ -13,6 +13,7 @@ use crate::pulls;
 use crate::step_caches::{
     Form, LocalSource, LocalTarget, RegistrySource, RegistryTarget, StepCaches, Style, Which,
 };
+use crate::units;
 
 const FROM_FORM: &str =
     "write it as `--cache-from IMAGE`, `type=registry,ref=IMAGE` or `type=local,src=DIRECTORY`";
@@ -127,9 +128,10 @@ impl<'a> Fields<'a> {
     fn flag(&mut self, key: &str) -> Result<Option<bool>, Failure> {
         match self.take(key) {
             None => Ok(None),
-            Some("true" | "1") => Ok(Some(true)),
-            Some("false" | "0") => Ok(Some(false)),
-            Some(other) => Err(self.refuse(&format!("`{key}` is true or false, not `{other}`"))),
+            Some(text) => match units::truth(text) {
+                None => Err(self.refuse(&format!("`{key}` is true or false, not `{text}`"))),
+                known => Ok(known),
+            },
         }
     }
 

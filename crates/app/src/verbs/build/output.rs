@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::part_file;
 use crate::ui::Ui;
+use crate::units;
 
 const FORM: &str = "write it as `-o DIRECTORY`, or `-o type=local|tar|oci|docker|image|registry,dest=PATH`";
 
@@ -77,11 +78,8 @@ fn one(text: &str) -> Result<Output, Failure> {
     let (mut kind, mut dest, mut names, mut push, mut is_tar) = (None, None, Vec::new(), false, true);
     for field in text.split(',') {
         let (key, value) = field.split_once('=').unwrap_or((field, "true"));
-        let flag = || match value {
-            "true" | "1" => Ok(true),
-            "false" | "0" => Ok(false),
-            _ => Err(refuse(format!("`{key}` is true or false, not `{value}`"))),
-        };
+        let flag =
+            || units::truth(value).ok_or_else(|| refuse(format!("`{key}` is true or false, not `{value}`")));
         match key {
             "type" => kind = Some(value),
             "dest" => dest = Some(value),

@@ -1,10 +1,9 @@
 //! `--filter`. Compat: buildx; several filters must all let something through.
 
-use super::record::Record;
+use super::record::{Record, What};
 use crate::failure::Failure;
 use crate::units;
 
-const NANOSECONDS: i128 = 1_000_000_000;
 const THERE: &str = "there are until, id, type, shared, private, inuse, mutable, immutable and description";
 
 /// What all records have that are let through.
@@ -68,7 +67,11 @@ impl Filters {
     pub(super) fn accept(&self, record: &Record, now: i64) -> bool {
         let is_old = self.unused.is_none_or(|unused| now - record.used >= unused);
         let passes = |test: &Test| match test {
-            Test::Id(id) => record.id.contains(id.as_str()),
+            Test::Id(id) => match &record.what {
+                // As the Dockerfile calls it, too.
+                What::Mount(mount) if mount.id == *id => true,
+                _ => record.id.contains(id.trim_end_matches('*')),
+            },
             Test::Type(kind) => record.kind() == kind,
             Test::Description(text) => record.description == *text,
             Test::Shared(wanted) => record.is_shared == *wanted,
@@ -84,14 +87,14 @@ fn duration(filter: &str, text: &str) -> Result<i64, Failure> {
     let nanoseconds = units::duration(text).ok_or_else(|| {
         Failure::new(format!("filter `{filter}` has no duration"), "write it like `until=24h` or `until=90m`")
     })?;
-    Ok(i64::try_from((nanoseconds + NANOSECONDS - 1) / NANOSECONDS).unwrap_or(i64::MAX))
+    Ok(i64::try_from((nanoseconds + units::SECOND - 1) / units::SECOND).unwrap_or(i64::MAX))
 }
 
 fn text_of(filter: &str, value: &str) -> Result<String, Failure> {
     if value.is_empty() {
         return Err(Failure::new(
             format!("filter `{filter}` has no value"),
-            "write it like `type=exec.cachemount`",
+            format!("write it like `{filter}=VALUE`"),
         ));
     }
     Ok(value.to_owned())
@@ -99,11 +102,11 @@ fn text_of(filter: &str, value: &str) -> Result<String, Failure> {
 
 /// A name alone asks for what is so.
 fn truth(filter: &str, value: &str) -> Result<bool, Failure> {
-    match value {
-        "" | "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(Failure::new(format!("filter `{filter}` is neither true nor false"), "write `shared=true`")),
-    }
+    let name = filter.split('=').next().unwrap_or(filter);
+    let asked = if value.is_empty() { Some(true) } else { units::truth(value) };
+    asked.ok_or_else(|| {
+        Failure::new(format!("filter `{filter}` is neither true nor false"), format!("write `{name}=true`"))
+    })
 }
 
 #[cfg(test)]

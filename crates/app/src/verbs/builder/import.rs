@@ -30,10 +30,7 @@ pub(super) fn run(engine: &Engine, args: &BuilderImportArgs, ui: &mut Ui) -> Res
     let mut input = BufReader::with_capacity(1 << 18, input);
     let is_empty = input.fill_buf().map(<[u8]>::is_empty);
     if is_empty.map_err(|error| Failure::new(format!("could not read the archive: {error}"), &hint))? {
-        let instead = format!(
-            "see what should have written it; to remove the cache: `shipway builder prune --filter id={}`",
-            args.id
-        );
+        let instead = "see what should have written it; `shipway builder prune` removes cache mounts";
         return Err(Failure::new("the archive is empty", instead));
     }
     let plain = RefCell::new(decompress(Box::new(input))?);

@@ -75,7 +75,6 @@ fn remove(engine: &Engine, records: Vec<Record>) -> Result<Vec<Record>, Failure>
                 if !caches.remove(mount).map_err(|error| failed("a cache mount", error))? {
                     continue;
                 }
-                budget::recount(engine);
             }
             What::Packages(directory) => match fs_err::remove_dir_all(directory) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -86,6 +85,7 @@ fn remove(engine: &Engine, records: Vec<Record>) -> Result<Vec<Record>, Failure>
         }
         gone.push(record);
     }
+    budget::recount(engine);
     engine.store.cache_forget(&layers)?;
     Ok(gone)
 }

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::disk::tree;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::units;
 
 /// Letters of a cache mount's name that are shown. Compat: BuildKit's IDs have as many.
 const NAME: usize = 25;
@@ -128,7 +129,7 @@ fn mounts(engine: &Engine) -> Result<Vec<Record>, Failure> {
 
 /// What `bootstrap` has downloaded, as one.
 fn packages(engine: &Engine) -> Option<Record> {
-    let directory = engine.roots.data.join("cache");
+    let directory = engine.roots.downloads();
     let bytes = tree(&directory).1;
     let used = fs_err::metadata(&directory).and_then(|found| found.modified()).ok()?;
     (bytes > 0).then(|| Record {
@@ -146,7 +147,7 @@ fn packages(engine: &Engine) -> Option<Record> {
 /// Returns when a directory was made, where the file system knows.
 fn made(directory: &Path) -> Option<String> {
     let made = fs_err::metadata(directory).and_then(|found| found.created()).ok()?;
-    Some(clock::date(i128::from(seconds(made)) * 1_000_000_000))
+    Some(clock::date(i128::from(seconds(made)) * units::SECOND))
 }
 
 fn seconds(time: SystemTime) -> i64 {

@@ -2,6 +2,7 @@
 
 use super::row::Row;
 use crate::failure::Failure;
+use crate::units;
 
 /// What all listed images have.
 #[derive(Debug, Default)]
@@ -68,11 +69,8 @@ impl Filters {
 }
 
 fn truth(text: &str) -> Result<bool, Failure> {
-    match text {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(Failure::new(format!("`{text}` is neither true nor false"), "write `dangling=true`")),
-    }
+    units::truth(text)
+        .ok_or_else(|| Failure::new(format!("`{text}` is neither true nor false"), "write `dangling=true`"))
 }
 
 /// Compat: docker, a pattern is for the whole name, or for the name without its tag, as people type it.

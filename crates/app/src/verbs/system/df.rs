@@ -37,7 +37,7 @@ pub(super) fn run(engine: &Engine, format: Option<&str>, ui: &mut Ui) -> Result<
         ("Local Volumes", Share::default()),
         ("Build Cache", cache),
         ("Cache Mounts", cache_mounts(engine)),
-        ("Downloads", directory(&engine.roots.data.join("cache"))),
+        ("Downloads", directory(&engine.roots.downloads())),
         ("Logs", logs(engine)?),
         ("Registry", registry(engine)?),
     ];

@@ -118,7 +118,7 @@ fn cache(engine: &Engine, all: bool, ui: &mut Ui) -> Result<u64, Failure> {
     if !all {
         return Ok(mounts);
     }
-    let downloads = engine.roots.data.join("cache");
+    let downloads = engine.roots.downloads();
     let bytes = tree(&downloads).1;
     match fs_err::remove_dir_all(&downloads) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::new(
