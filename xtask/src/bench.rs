@@ -20,6 +20,7 @@ pub(crate) mod inputs;
 mod machine;
 mod pods;
 pub(crate) mod program;
+mod rounds;
 mod samples;
 pub(crate) mod shipway;
 mod table;

@@ -1,6 +1,5 @@
 //! Builds beside other builders: nothing changed, many files, large files, many stages; the push of what was built.
 
-use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,8 @@ use super::builders::{Builder, Kind, installed};
 use super::images::Registry;
 use super::inputs::{Scratch, busybox_root, pack};
 use super::program::{Side, in_turn};
-use super::samples::{Samples, Unit};
+use super::rounds::{Rows, turn};
+use super::samples::Unit;
 use super::shipway::Shipway;
 use super::table::Table;
 use super::volume::Volume;
@@ -89,18 +89,18 @@ fn many_files(
         Some(registry) => registry,
         None => Registry::ours(&ours)?,
     };
-    let mut rows = Rows::new(kinds);
+    let mut rows = Rows::new(kinds.iter().map(|kind| kind.name()));
     for run in 0..runs {
-        for kind in turn(kinds, run) {
+        for kind in turn(kinds.len(), run).map(|at| kinds[at]) {
             let builder = Builder::new(kind, &scratch.path("sides").join(kind.short()), &inputs.root)?;
             let build = || builder.measure(builder.build(&inputs.many, "many", false));
             let (seconds, peak) = build()?;
-            rows.add("copy", kind, seconds);
-            rows.add("memory", kind, peak);
+            rows.add("copy", kind.name(), seconds);
+            rows.add("memory", kind.name(), peak);
             fs_err::write(inputs.many.join("d7/f7"), format!("run {run} of {}\n", kind.name()))?;
-            rows.add("changed", kind, build()?.0);
+            rows.add("changed", kind.name(), build()?.0);
             let push = builder.push("many", &registry.address, &format!("{}-{run}", kind.short()))?;
-            rows.add("push", kind, builder.measure(push)?.0);
+            rows.add("push", kind.name(), builder.measure(push)?.0);
         }
     }
     let push = format!("push of that image to {} on loopback", registry.name);
@@ -118,13 +118,13 @@ fn large_files(
     (kinds, runs): (&[Kind], usize),
     table: &mut Table,
 ) -> anyhow::Result<()> {
-    let mut rows = Rows::new(kinds);
+    let mut rows = Rows::new(kinds.iter().map(|kind| kind.name()));
     for run in 0..runs {
-        for kind in turn(kinds, run) {
+        for kind in turn(kinds.len(), run).map(|at| kinds[at]) {
             let builder = Builder::new(kind, &place.join(kind.short()), &inputs.root)?;
             let (seconds, peak) = builder.measure(builder.build(&inputs.large, "large", false))?;
-            rows.add("copy", kind, seconds);
-            rows.add("memory", kind, peak);
+            rows.add("copy", kind.name(), seconds);
+            rows.add("memory", kind.name(), peak);
         }
     }
     rows.show(
@@ -135,36 +135,6 @@ fn large_files(
     );
     rows.show("memory at its peak, 2 GiB", "memory", Unit::Megabytes, table);
     Ok(())
-}
-
-/// Another side begins each round.
-fn turn(kinds: &[Kind], run: usize) -> impl Iterator<Item = Kind> {
-    (0..kinds.len()).map(move |place| kinds[(run + place) % kinds.len()])
-}
-
-/// Figures of several things that one round gives.
-struct Rows<'a> {
-    kinds: &'a [Kind],
-    figures: HashMap<(&'static str, Kind), Vec<f64>>,
-}
-
-impl<'a> Rows<'a> {
-    fn new(kinds: &'a [Kind]) -> Self {
-        Self { kinds, figures: HashMap::new() }
-    }
-
-    fn add(&mut self, what: &'static str, kind: Kind, figure: f64) {
-        eprintln!("   {what}, {}: {figure:.2}", kind.name());
-        self.figures.entry((what, kind)).or_default().push(figure);
-    }
-
-    fn show(&self, title: &str, what: &'static str, unit: Unit, table: &mut Table) {
-        let side = |kind: &Kind| {
-            let figures = self.figures.get(&(what, *kind)).cloned().unwrap_or_default();
-            (kind.name().to_owned(), Samples { unit, figures })
-        };
-        table.row(title, self.kinds.iter().map(side).collect());
-    }
 }
 
 impl Inputs {
@@ -235,30 +205,5 @@ impl Inputs {
             dockerfile.push_str(&format!("COPY --from=s{stage} /out /out{stage}\n"));
         }
         Ok(fs_err::write(self.stages.join("Dockerfile"), dockerfile)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_side_begins_each_round() {
-        let kinds = [Kind::Shipway, Kind::Docker];
-        assert_eq!(turn(&kinds, 0).collect::<Vec<_>>(), kinds);
-        assert_eq!(turn(&kinds, 3).collect::<Vec<_>>(), [Kind::Docker, Kind::Shipway]);
-    }
-
-    #[test]
-    fn what_a_round_gives_becomes_rows() {
-        let kinds = [Kind::Shipway, Kind::Docker];
-        let mut rows = Rows::new(&kinds);
-        rows.add("copy", Kind::Shipway, 1.0);
-        rows.add("copy", Kind::Docker, 4.0);
-        let mut table = Table::default();
-        rows.show("COPY", "copy", Unit::Seconds, &mut table);
-        assert!(
-            table.to_string().contains("| COPY | 1 | 1.00 s | docker build (BuildKit) | 4.00 s | 0.25 |")
-        );
     }
 }

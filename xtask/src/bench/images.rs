@@ -1,226 +1,184 @@
-//! How long images take to a registry and back.
+//! How long images take to registries and back, and what memory the registries need for it.
 
-use std::cell::RefCell;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod changed;
+mod client;
+mod context;
+mod registry;
+mod usr;
 
-use anyhow::{Context as _, bail};
+use std::process::Command;
+
+use anyhow::Context as _;
 
 use super::inputs::Scratch;
 use super::program::{self, Side, in_turn};
-use super::shipway::Shipway;
+use super::rounds::Rows;
+use super::samples::{Samples, Unit};
 use super::table::Table;
+use super::volume::Volume;
+use client::{Client, Kind};
+use context::{Content, Context};
+pub(crate) use registry::Registry;
+use registry::{Memory, Server};
 
 const MIB: u64 = 1 << 20;
-/// How long a registry may take to start.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Where the other registry listens; the network is the group's own.
-const PEER: &str = "127.0.0.1:5001";
 
-/// What an image consists of.
-struct Shape {
+/// An image on its way to a registry and back.
+struct Load {
+    /// What its directory is called.
     name: &'static str,
     what: &'static str,
-    layers: usize,
-    size: u64,
+    content: Content,
 }
 
-const SHAPES: [Shape; 2] = [
-    Shape { name: "one", what: "one layer of 1 GiB that does not compress", layers: 1, size: 1024 * MIB },
-    Shape { name: "many", what: "40 layers of 5 MiB", layers: 40, size: 5 * MIB },
-];
+const ONE: Load = Load {
+    name: "one",
+    what: "one layer of 1 GiB that does not compress",
+    content: Content::Random { layers: 1, size: 1024 * MIB },
+};
+const MANY: Load =
+    Load { name: "many", what: "40 layers of 5 MiB", content: Content::Random { layers: 40, size: 5 * MIB } };
+const USR: Load = Load { name: "usr", what: "one layer, a real `/usr`", content: Content::Usr };
 
-/// Measures push and pull beside skopeo, with our registry and, where it is installed, `docker-registry`.
+/// What all rows share.
+struct Bench<'a> {
+    scratch: &'a Scratch,
+    runs: usize,
+    kinds: Vec<Kind>,
+}
+
+/// Measures push and pull beside skopeo and Docker, with our registry and, where it is installed, `docker-registry`.
 pub(crate) fn measure(scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
     let mut table = Table::default();
-    let server = Shipway::new(&scratch.path("server"))?;
-    let ours = Registry::ours(&server)?;
-    let theirs = Registry::theirs(&scratch.path("peer"), &mut table)?;
-    let skopeo = program::find("SKOPEO", "skopeo");
-    table.note(match &skopeo {
-        Some(skopeo) => format!("{}.", program::version(skopeo)),
-        None => "skopeo was left out: it is not installed.".to_owned(),
-    });
-    for shape in &SHAPES {
-        for registry in std::iter::once(&ours).chain(&theirs) {
-            let dir = scratch.path(&format!("{}-{}", shape.name, registry.name));
-            let made = RefCell::new(None);
-            let skopeo = skopeo.as_deref();
-            for pulls in [false, true] {
-                let mut sides = vec![Side {
-                    name: "Shipway".to_owned(),
-                    run: Box::new(|run| {
-                        let image = Image::of_run(&made, shape, &dir, run)?;
-                        if pulls { image.pull(&registry.address) } else { image.push(&registry.address) }
-                    }),
-                }];
-                sides.extend(skopeo.map(|skopeo| Side {
-                    name: "skopeo".to_owned(),
-                    run: Box::new(|run| {
-                        let image = Image::of_run(&made, shape, &dir, run)?;
-                        image.copy(skopeo, &registry.address, pulls)
-                    }),
-                }));
-                let verb = if pulls { "pull" } else { "push" };
-                table.row(
-                    &format!("{verb}, {}, {}", shape.what, registry.name),
-                    in_turn(&mut sides, 0, runs)?,
-                );
-            }
+    let bench = Bench { scratch, runs, kinds: Kind::installed(&mut table) };
+    let registries = registry::Kind::installed();
+    if !registries.contains(&registry::Kind::Theirs) {
+        table.note("`docker-registry` was left out: it is not installed.");
+    }
+    for load in [ONE, MANY, USR] {
+        let context = Context::new(load.content, &scratch.path(load.name))?;
+        let mut memory = Vec::new();
+        for kind in &registries {
+            memory.push(bench.push_and_pull(&load, &context, *kind, &mut table)?);
         }
+        show_memory(&format!("push and pull, {}", load.what), &memory, &mut table);
+        if let Some(packed) = &context.packed {
+            table.note(format!("The real `/usr` is of this machine's {packed}."));
+        }
+        bench.clear(load.name)?;
     }
-    for shape in &SHAPES {
-        let dir = scratch.path(&format!("{}-own", shape.name));
-        let made = RefCell::new(None);
-        let mut sides = [Side {
-            name: "Shipway".to_owned(),
-            run: Box::new(|run| {
-                let image = Image::of_run(&made, shape, &dir, run)?;
-                image.push_own(&server, &ours.address)
-            }),
-        }];
-        let what = format!("push, {}, our registry on the same store", shape.what);
-        table.row(&what, in_turn(&mut sides, 0, runs)?);
+    let mut memory = Vec::new();
+    for kind in &registries {
+        memory.push(changed::measure(&bench, *kind, &mut table)?);
+        bench.clear("changed")?;
     }
-    table.note("Each run has an image of its own, of random bytes. skopeo pushes from a docker-archive and pulls into an OCI layout; Shipway pushes from its store and pulls until containers can run.");
+    show_memory("two pushes, one of 40 layers changed", &memory, &mut table);
+    for load in [ONE, MANY] {
+        bench.push_to_same_store(&load, &mut table)?;
+        bench.clear("own")?;
+    }
+    let pushed = bench.pushed_by().name();
+    table.note(format!(
+        "Each run has an image that nobody has seen: random bytes, or real files and a small one of random bytes. Each client and each registry has a new \
+         file system in a loop file, and what was written before is on the disk when a command begins. Shipway and Docker push from their stores, skopeo \
+         from a docker-archive; none has a compressed form of a layer. All pull what {pushed} pushed, into a store that has nothing: Shipway and Docker \
+         until containers can run, skopeo into an OCI layout. The wire is the loopback device."
+    ));
     Ok(table)
 }
 
-/// An image that nobody has seen before.
-struct Image {
-    run: usize,
-    dir: PathBuf,
-    shipway: Shipway,
-}
-
-impl Image {
-    /// Returns the image of a run, and makes it if it is the first to ask.
-    fn of_run<'a>(
-        made: &'a RefCell<Option<Self>>,
-        shape: &Shape,
-        dir: &Path,
-        run: usize,
-    ) -> anyhow::Result<std::cell::RefMut<'a, Self>> {
-        let mut made = made.borrow_mut();
-        if made.as_ref().is_none_or(|image| image.run != run) {
-            *made = None;
-            *made = Some(Self::make(shape, dir, run)?);
-        }
-        Ok(std::cell::RefMut::map(made, |made| made.as_mut().expect("it was made")))
-    }
-
-    fn make(shape: &Shape, dir: &Path, run: usize) -> anyhow::Result<Self> {
-        if dir.exists() {
-            fs_err::remove_dir_all(dir)?;
-        }
-        let context = dir.join("context");
-        fs_err::create_dir_all(&context)?;
-        let mut dockerfile = "FROM scratch\n".to_owned();
-        for layer in 0..shape.layers {
-            let mut random = fs_err::File::open("/dev/urandom")?.take(shape.size);
-            let mut file = fs_err::File::create(context.join(format!("f{layer}")))?;
-            std::io::copy(&mut random, &mut file)?;
-            dockerfile.push_str(&format!("COPY f{layer} /f{layer}\n"));
-        }
-        fs_err::write(context.join("Dockerfile"), dockerfile)?;
-        let shipway = Shipway::new(&dir.join("from"))?;
-        program::output(shipway.command(&["build", "-q", "-t", "image"]).arg(&context))?;
-        program::output(shipway.command(&["save", "image", "-o"]).arg(dir.join("image.tar")))?;
-        Ok(Self { run, dir: dir.to_owned(), shipway })
-    }
-
-    fn name(&self, registry: &str, who: &str) -> String {
-        format!("{registry}/{who}/image:{}", self.run)
-    }
-
-    fn push(&self, registry: &str) -> anyhow::Result<f64> {
-        let name = self.name(registry, "shipway");
-        self.shipway.ok(&["tag", "image", &name])?;
-        self.shipway.time(&["push", "-q", &name])
-    }
-
-    /// Pushes to a registry from the store that it serves.
-    fn push_own(&self, server: &Shipway, registry: &str) -> anyhow::Result<f64> {
-        let name = self.name(registry, "own");
-        program::output(server.command(&["build", "-q", "-t", &name]).arg(self.dir.join("context")))?;
-        server.time(&["push", "-q", &name])
-    }
-
-    /// Pulls what is there, or pushes it first.
-    fn pull(&self, registry: &str) -> anyhow::Result<f64> {
-        self.push(registry)?;
-        let to = Shipway::new(&self.dir.join("to"))?;
-        to.time(&["pull", "-q", &self.name(registry, "shipway")])
-    }
-
-    fn copy(&self, skopeo: &Path, registry: &str, pulls: bool) -> anyhow::Result<f64> {
-        let archive = format!("docker-archive:{}", self.dir.join("image.tar").display());
-        let there = format!("docker://{}", self.name(registry, "skopeo"));
-        let layout = format!("oci:{}:image", self.dir.join("layout").display());
-        let copy = |from: &str, to: &str| {
-            let mut command = Command::new(skopeo);
-            // What it remembers of blobs belongs to the run.
-            command.env("HOME", &self.dir).args(["--insecure-policy", "copy", "-q"]);
-            command.args(["--src-tls-verify=false", "--dest-tls-verify=false", from, to]);
-            program::time(&mut command)
-        };
-        let pushed = copy(&archive, &there)?;
-        if pulls { copy(&there, &layout) } else { Ok(pushed) }
-    }
-}
-
-/// A registry that runs; it ends with the value.
-pub(crate) struct Registry {
-    pub(crate) name: &'static str,
-    pub(crate) address: String,
-    process: Child,
-}
-
-impl Registry {
-    pub(crate) fn ours(shipway: &Shipway) -> anyhow::Result<Self> {
-        let mut command = shipway.command(&["registry", "serve", "--quiet", "--listen", "127.0.0.1:0"]);
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let mut line = String::new();
-        let out = process.stdout.take().context("it has no output")?;
-        BufReader::new(out).read_line(&mut line)?;
-        let address = line.trim().rsplit('/').next().unwrap_or_default().to_owned();
-        Ok(Self { name: "our registry", address, process })
-    }
-
-    /// Starts Debian's `docker-registry`, or notes why there is none.
-    pub(crate) fn theirs(dir: &Path, table: &mut Table) -> anyhow::Result<Option<Self>> {
-        let Some(program) = program::find("DOCKER_REGISTRY", "docker-registry") else {
-            table.note("`docker-registry` was left out: it is not installed.");
-            return Ok(None);
-        };
-        table.note(format!("docker-registry: {}.", program::version(&program)));
-        fs_err::create_dir_all(dir)?;
-        let config = dir.join("config.yml");
-        let text = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{PEER}'}}\nlog: {{level: error, accesslog: {{disabled: true}}}}\n",
-            dir.display()
-        );
-        fs_err::write(&config, text)?;
-        let mut command = Command::new(program);
-        command.arg("serve").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
-        let registry = Self { name: "docker-registry", address: PEER.to_owned(), process: command.spawn()? };
-        let start = Instant::now();
-        while TcpStream::connect(PEER).is_err() {
-            if start.elapsed() > PATIENCE {
-                bail!("`docker-registry` does not answer");
+impl Bench<'_> {
+    /// Measures an image with a registry that is new, and returns the registry's memory.
+    fn push_and_pull(
+        &self,
+        load: &Load,
+        context: &Context,
+        kind: registry::Kind,
+        table: &mut Table,
+    ) -> anyhow::Result<Memory> {
+        let place = self.scratch.path(load.name);
+        let server = Server::start(kind, &place.join("server"), table)?;
+        let address = &server.registry.address;
+        let is_real = matches!(load.content, Content::Usr);
+        let mut rows = Rows::new(self.kinds.iter().map(|kind| kind.name()));
+        for run in 0..self.runs {
+            context.renew()?;
+            let mut clients = Client::all(&self.kinds, &place, context)?;
+            let first = run % clients.len();
+            clients.rotate_left(first);
+            for client in &clients {
+                self.settle(clients.iter().map(|client| &client.volume).chain([&server.volume]))?;
+                let name = format!("{}:{run}", client.kind.repository(address));
+                rows.add("push", client.kind.name(), client.push(&name)?);
             }
-            std::thread::yield_now();
+            let name = format!("{}:{run}", self.pushed_by().repository(address));
+            for client in clients.into_iter().filter(|client| client.kind.unpacks() || !is_real) {
+                self.settle([&client.volume, &server.volume])?;
+                rows.add("pull", client.kind.name(), client.pull(&name)?);
+            }
         }
-        Ok(Some(registry))
+        let (push, pull) = if is_real {
+            ("push from the store, compressing", "pull until runnable")
+        } else {
+            ("push", "pull")
+        };
+        rows.show(&format!("{push}, {}, {}", load.what, kind.name()), "push", Unit::Seconds, table);
+        rows.show(&format!("{pull}, {}, {}", load.what, kind.name()), "pull", Unit::Seconds, table);
+        server.memory()
+    }
+
+    /// Measures a push to a registry from the store that it serves.
+    fn push_to_same_store(&self, load: &Load, table: &mut Table) -> anyhow::Result<()> {
+        let place = self.scratch.path("own");
+        let server = Server::start(registry::Kind::Ours, &place.join("server"), table)?;
+        let shipway = server.shipway.as_ref().context("the registry has no store")?;
+        let context = Context::new(load.content, &place)?;
+        let mut sides = [Side {
+            name: Kind::Shipway.name().to_owned(),
+            run: Box::new(|run| {
+                context.renew()?;
+                let name = format!("{}/own/image:{run}", server.registry.address);
+                program::output(shipway.command(&["build", "-q", "-t", &name]).arg(&context.dir))?;
+                shipway.time(&["push", "-q", &name])
+            }),
+        }];
+        let what = format!("push, {}, our registry on the same store", load.what);
+        table.row(&what, in_turn(&mut sides, 0, self.runs)?);
+        Ok(())
+    }
+
+    /// Returns whose image all of them pull: another one's, if there is another one.
+    fn pushed_by(&self) -> Kind {
+        self.kinds.last().copied().unwrap_or(Kind::Shipway)
+    }
+
+    /// Writes out what waits for the disk, so that no command pays for what came before.
+    fn settle<'a>(&self, volumes: impl IntoIterator<Item = &'a Volume>) -> anyhow::Result<()> {
+        let mut sync = Command::new("sync");
+        sync.arg("--file-system").args(volumes.into_iter().map(|volume| &volume.dir));
+        // The disk that the volumes are files of goes last.
+        program::output(sync.arg(self.scratch.path(""))).map(drop)
+    }
+
+    /// Gives the room back that a part of the bench used.
+    fn clear(&self, name: &str) -> anyhow::Result<()> {
+        let place = self.scratch.path(name);
+        if place.exists() {
+            fs_err::remove_dir_all(place)?;
+        }
+        Ok(())
     }
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
-        // It keeps nothing that is wanted.
-        drop(self.process.kill().and_then(|()| self.process.wait()));
-    }
+/// Makes a row of the registries' memory, ours first.
+fn show_memory(what: &str, memory: &[Memory], table: &mut Table) {
+    let names = [Kind::Shipway.name(), registry::Kind::Theirs.name()];
+    let peaks = names.iter().zip(memory).map(|(name, memory)| {
+        let samples = Samples::one(Unit::Megabytes, memory.peak);
+        ((*name).to_owned(), samples)
+    });
+    table.row(&format!("the registry's memory at its peak: {what}"), peaks.collect());
+    let anonymous: Vec<String> =
+        names.iter().zip(memory).map(|(name, memory)| format!("{name} {:.1} MB", memory.anonymous)).collect();
+    table.note(format!("The registry's anonymous memory after that ({what}): {}.", anonymous.join(", ")));
 }

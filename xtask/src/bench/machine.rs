@@ -48,8 +48,28 @@ impl Memory {
 
 /// Returns the most megabytes that a process has had in memory so far; `None` once it has ended.
 pub(crate) fn peak(pid: u32) -> Option<f64> {
+    status(pid, "VmHWM:")
+}
+
+/// Returns the megabytes of a process that no file stands behind; `None` once it has ended.
+pub(crate) fn anonymous(pid: u32) -> Option<f64> {
+    status(pid, "RssAnon:")
+}
+
+fn status(pid: u32, name: &str) -> Option<f64> {
     let status = read(&format!("/proc/{pid}/status")).ok()?;
-    field(&status, "VmHWM:").map(|kibibytes| kibibytes * 1.024 / 1e3)
+    field(&status, name).map(|kibibytes| kibibytes * 1.024 / 1e3)
+}
+
+/// Returns the megabytes that went over the loopback device of this process's network so far, in both directions.
+pub(crate) fn loopback_megabytes() -> anyhow::Result<f64> {
+    parse_loopback(&read("/proc/self/net/dev")?).context("the kernel tells nothing of the loopback device")
+}
+
+/// Spec: proc_net(5): behind the name, eight numbers of what was received, then those of what was sent; bytes first.
+fn parse_loopback(devices: &str) -> Option<f64> {
+    let line = devices.lines().find_map(|line| line.trim_start().strip_prefix("lo:"))?;
+    line.split_whitespace().nth(8)?.parse().ok().map(|bytes: f64| bytes / 1e6)
 }
 
 /// Returns which part of one processor, in per cent, a process uses while nobody wants anything of it.
@@ -118,10 +138,18 @@ mod tests {
     }
 
     #[test]
+    fn what_went_over_the_loopback_device_is_what_it_sent() {
+        let devices =
+            " face |bytes\n  eth0: 1 2 3 4 5 6 7 8 9 10\n    lo: 3000000 9 0 0 0 0 0 0 2500000 9 0 0\n";
+        assert_eq!(parse_loopback(devices), Some(2.5));
+        assert_eq!(parse_loopback("eth0: 1 2"), None);
+    }
+
+    #[test]
     fn this_process_has_memory_and_times() {
         let pid = u64::from(std::process::id());
         assert!(Memory::of(pid).unwrap().resident > 0.0);
-        assert!(peak(std::process::id()).unwrap() > 0.0);
+        assert!(peak(std::process::id()).unwrap() > anonymous(std::process::id()).unwrap());
         running_time(pid).unwrap();
         assert!(thread_times(pid).unwrap().values().any(|time| !time.is_zero()));
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 120 30 5 6 20 0 1 0 99";
