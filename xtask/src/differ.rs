@@ -3,11 +3,13 @@
 //! The cases are `xtask/differ/*.toml`. Compared are success, the image's configuration, and its files: kind, mode, owner,
 //! content, extended attributes, names, and times that the context gave. A difference that the case does not explain
 //! is a failure. So is an explained one that is not there, as long as the daemon is of the release that the cases were
-//! written for. Needs root, `dockerd` and `docker`, a static busybox, `setfattr`; `DOCKERD`, `DOCKER` and `SHIPWAY` name other programs.
+//! written for. `--corpus DIR` takes all Dockerfiles below a directory in place of the cases; each image that they name is a busybox.
+//! Needs root, `dockerd` and `docker`, a static busybox, `setfattr`; `DOCKERD`, `DOCKER` and `SHIPWAY` name other programs.
 
 mod build;
 mod case;
 mod compare;
+mod corpus;
 mod image;
 mod tree;
 
@@ -28,7 +30,8 @@ use crate::bench::inputs::{Scratch, pack};
 use crate::bench::shipway::Shipway;
 use crate::bench::{program, set_up_loopback};
 
-const USAGE: &str = "usage: cargo xtask differ [FILTER]: only cases whose names contain FILTER";
+const USAGE: &str = "usage: cargo xtask differ [--corpus DIR] [FILTER]: only cases whose names contain FILTER; with --corpus, those are the
+Dockerfiles below DIR, each with the directory that it lies in";
 
 /// Release of Docker that the cases' differences were seen with.
 const RECORDED: u32 = 20;
@@ -37,15 +40,21 @@ const WORKERS: usize = 2;
 
 /// Compares the cases that the arguments name, or all.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
-    let (inside, filter) = match args {
-        [] => (false, ""),
-        [flag] if flag == "--inside" => (true, ""),
-        [flag, filter] if flag == "--inside" => (true, filter.as_str()),
-        [filter] if !filter.starts_with('-') => (false, filter.as_str()),
+    let (inside, rest) = match args {
+        [flag, rest @ ..] if flag == "--inside" => (true, rest),
+        rest => (false, rest),
+    };
+    let (corpus, filter) = match rest {
+        [flag, directory, rest @ ..] if flag == "--corpus" => (Some(corpus::directory(directory)?), rest),
+        rest => (None, rest),
+    };
+    let filter = match filter {
+        [] => "",
+        [filter] if !filter.starts_with('-') => filter.as_str(),
         _ => bail!(USAGE),
     };
     if inside {
-        return compare_all(filter);
+        return compare_all(corpus.as_deref(), filter);
     }
     let shipway = match std::env::var_os("SHIPWAY") {
         Some(named) => PathBuf::from(named),
@@ -54,7 +63,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     // Mounts, bridges and rules of both sides end with these namespaces.
     let mut command = Command::new("unshare");
     command.args(["--mount", "--net", "--"]).arg(std::env::current_exe()?);
-    command.args(["differ", "--inside"]).args((!filter.is_empty()).then_some(filter)).env("SHIPWAY", shipway);
+    command.args(["differ", "--inside"]).args(rest).env("SHIPWAY", shipway);
     let status = command.status().context("could not start `unshare`")?;
     ensure!(status.success(), "the builders differ, or could not be compared");
     Ok(())
@@ -67,10 +76,13 @@ fn built() -> anyhow::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("shipway"))
 }
 
-fn compare_all(filter: &str) -> anyhow::Result<()> {
+fn compare_all(corpus: Option<&Path>, filter: &str) -> anyhow::Result<()> {
     let begin = Instant::now();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut cases = case::load(&root.join("differ"), &root.join("../docs/compatibility.md"))?;
+    let mut cases = match corpus {
+        Some(corpus) => corpus::load(corpus)?,
+        None => case::load(&root.join("differ"), &root.join("../docs/compatibility.md"))?,
+    };
     cases.retain(|case| case.name.contains(filter));
     let programs = Programs::find()
         .context("`dockerd` or `docker` is not installed: try `apt-get install docker.io`")?;
@@ -81,6 +93,10 @@ fn compare_all(filter: &str) -> anyhow::Result<()> {
     let docker = Docker::start_at(&programs, &scratch.path("docker"), Network::Untouched)?;
     let builders = Builders { shipway, docker };
     import_base(&scratch, &builders)?;
+    for name in if corpus.is_some() { corpus::images(&cases) } else { <_>::default() } {
+        program::output(&mut builders.docker.command(&["tag", "box", &name]))?;
+        program::output(&mut builders.shipway.command(&["tag", "box", &name]))?;
+    }
 
     let next = AtomicUsize::new(0);
     let report = Mutex::new(Report { is_recorded: programs.major() == RECORDED, ..Report::default() });

@@ -21,6 +21,14 @@ pub(crate) struct Node {
     pub(crate) mtime: u64,
 }
 
+impl Node {
+    /// A directory that no layer speaks of.
+    fn implied() -> Self {
+        let (kind, content, xattrs) = ("directory".to_owned(), String::new(), BTreeMap::new());
+        Self { kind, mode: 0o755, owner: (0, 0), content, xattrs, mtime: u64::MAX }
+    }
+}
+
 /// Paths without a leading slash; the root directory is the empty one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
@@ -78,6 +86,13 @@ impl Tree {
         };
         if self.nodes[number].kind != "directory" {
             self.remove(&path, true);
+        }
+        // Layers need not have the directories on the way; who unpacks them makes those that are not there.
+        for (at, _) in path.match_indices('/') {
+            if !self.paths.contains_key(&path[..at]) {
+                self.nodes.push(Node::implied());
+                self.paths.insert(path[..at].to_owned(), self.nodes.len() - 1);
+            }
         }
         self.paths.insert(path, number);
         Ok(())
