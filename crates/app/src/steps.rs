@@ -156,6 +156,7 @@ impl ContainerSteps {
         }
         Ok(ContainerSpec {
             hostname: "buildkitsandbox".to_owned(),
+            keeps_hostname_file: true,
             args: step.args.clone(),
             env,
             cwd: step.cwd.clone(),

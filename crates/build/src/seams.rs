@@ -20,20 +20,19 @@ use crate::{BuildError, BuildNetwork, ProcessLimit, SeamError, Stop};
 /// Promises: the command sees the snapshot's lower directories with its changes in the upper one, and the
 /// mounts; when [`Stop::is_set`] becomes true the command and its children are killed; nothing of it runs any more
 /// when the call returns, and no mount of it is left. What the runner adds for its own needs (`/etc/resolv.conf`,
-/// the host's CA bundle, …) it mounts; [`MOUNT_STUBS`] exist already and are removed by the builder afterwards.
+/// the host's CA bundle, …) it mounts; [`MOUNT_STUBS`] exist already, and the builder removes afterwards what is not to stay.
 pub trait StepRunner: fmt::Debug + Send + Sync {
     /// Runs the command, writes its standard output and error to `output` as it comes, and returns its exit code
     /// (128 + n after signal n, 126 and 127 as a shell does).
     fn run(&self, step: &RunStep, output: &mut dyn Write) -> Result<i32, SeamError>;
 }
 
-/// Paths that a runner may mount over; the builder makes what is missing before and removes it after a step.
-pub const MOUNT_STUBS: [(&str, StubKind); 6] = [
-    ("dev", StubKind::Directory),
-    ("proc", StubKind::Directory),
-    ("sys", StubKind::Directory),
+/// Paths that a runner may mount over; the builder makes what is missing before a step. Compat: BuildKit, `/etc/hostname` is the image's.
+pub const MOUNT_STUBS: [(&str, StubKind); 5] = [
+    ("dev", StubKind::Lasting),
+    ("proc", StubKind::Lasting),
+    ("sys", StubKind::Lasting),
     ("etc/hosts", StubKind::File),
-    ("etc/hostname", StubKind::File),
     ("etc/resolv.conf", StubKind::File),
 ];
 
@@ -48,6 +47,8 @@ pub enum StubKind {
     Directory,
     /// An empty file.
     File,
+    /// An empty directory that stays in the layer. Compat: BuildKit, what its runtime needs in every image.
+    Lasting,
 }
 
 /// One command to run.

@@ -228,7 +228,8 @@ impl Mount {
                     return Err(ParseMountError::NotAllowed { key, kind: self.kind.name() });
                 }
             }
-            "from" => self.from = Some(value),
+            // Compat: BuildKit, an empty one is none.
+            "from" => self.from = Some(value).filter(|from| !from.is_empty()),
             "source" | "src" => self.source = Some(value),
             "target" | "dst" | "destination" => self.target = Some(value),
             "id" => self.id = Some(value),

@@ -116,7 +116,10 @@ impl<'a> TarReader<'a> {
                     refuse_second(pending.link.is_some() || pending.pax.is_some())?;
                     pending.link = Some(self.long_name(&header)?);
                 }
-                _ => return self.entry(header, pending).map(Some),
+                _ => match self.entry(header, std::mem::take(&mut pending))? {
+                    Some(entry) => return Ok(Some(entry)),
+                    None => continue,
+                },
             }
         }
     }
@@ -133,7 +136,8 @@ impl<'a> TarReader<'a> {
         Ok(())
     }
 
-    fn entry(&mut self, header: Header, pending: Pending) -> Result<Entry, Refusal> {
+    /// Returns the entry of a header; `None` for one that means nothing.
+    fn entry(&mut self, header: Header, pending: Pending) -> Result<Option<Entry>, Refusal> {
         let pax = pending.pax.unwrap_or_default();
         let kind = kind_of(&header)?;
         let size = pax.size.unwrap_or(header.size);
@@ -141,6 +145,10 @@ impl<'a> TarReader<'a> {
             return Err(Refusal::Reason("content behind an entry that has none"));
         }
         let path = pax.path.or(pending.name).unwrap_or(header.path);
+        if path.is_empty() && kind == EntryKind::File && size == 0 {
+            // Compat: Docker passes over it.
+            return Ok(None);
+        }
         if path.is_empty() {
             return Err(Refusal::Reason("an entry without a name"));
         }
@@ -163,7 +171,7 @@ impl<'a> TarReader<'a> {
         };
         self.left = size;
         self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
-        Ok(Entry {
+        Ok(Some(Entry {
             kind,
             path,
             link,
@@ -174,7 +182,7 @@ impl<'a> TarReader<'a> {
             mtime: pax.mtime.unwrap_or((header.mtime, 0)),
             device,
             xattrs: pax.xattrs,
-        })
+        }))
     }
 
     fn local(&mut self, header: &Header, pending: &mut Pending) -> Result<(), Refusal> {

@@ -57,8 +57,10 @@ pub(crate) fn mount_all(spec: &ContainerSpec, root: &Root, dir: &Path) -> Result
             )?;
         }
     }
-    let hostname = clone_tree(&dir.join("hostname"), false);
-    step("hostname", hostname.and_then(|file| place_file(root, Path::new("etc/hostname"), file)))?;
+    if !spec.keeps_hostname_file {
+        let hostname = clone_tree(&dir.join("hostname"), false);
+        step("hostname", hostname.and_then(|file| place_file(root, Path::new("etc/hostname"), file)))?;
+    }
     for mount in &spec.mounts {
         step(&mount.target.to_string_lossy(), mount_one(root, mount))?;
     }

@@ -17,6 +17,8 @@ pub struct ContainerSpec {
     pub id: String,
     /// Host name in the container.
     pub hostname: String,
+    /// `/etc/hostname` is the image's, not a file of the container with that name.
+    pub keeps_hostname_file: bool,
     /// Program and arguments; the program is looked up in the container's `PATH`.
     pub args: Vec<String>,
     /// Environment as `NAME=value`.

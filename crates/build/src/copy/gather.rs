@@ -11,7 +11,7 @@ use shipway_oci::{Digest, Hasher};
 
 use super::{Entry, Item, Kept, Tree, resolve_in};
 use crate::Problem;
-use crate::context::{Glob, Matched, PatternList, has_wildcards};
+use crate::context::{Glob, PatternList, has_wildcards};
 use crate::request::Stop;
 use crate::state::clean_path;
 
@@ -32,30 +32,31 @@ impl Gather<'_> {
         let mut items = Vec::new();
         if self.parents {
             let (base, pattern) = word.split_once("/./").unwrap_or(("", word));
-            let base = clean_path(base);
-            let pattern = clean_path(pattern).trim_start_matches('/').to_owned();
-            for found in self.matching(&format!("{}/{pattern}", base.trim_end_matches('/')))? {
-                items.extend(self.item(&found, Some(Path::new(base.trim_start_matches('/'))))?);
+            for top in self.matching(Path::new(""), &clean_path(base))? {
+                for found in self.matching(&top, &clean_path(pattern))? {
+                    items.extend(self.item(&found, Some(&top))?);
+                }
             }
         } else {
-            for found in self.matching(&clean_path(word))? {
+            for found in self.matching(Path::new(""), &clean_path(word))? {
                 items.extend(self.item(&found, None)?);
             }
         }
-        if items.is_empty() && !has_wildcards(word) {
+        if items.is_empty() && !has_wildcards(word) && !self.is_excluded(Path::new(word)) {
             return Err(self.missing(word));
         }
         self.hash(&mut items)?;
         Ok(items)
     }
 
-    /// Returns the paths that a word with wildcards stands for; one without stands for itself.
-    fn matching(&self, path: &str) -> Result<Vec<PathBuf>, Problem> {
+    /// Returns the paths below a directory that a word with wildcards stands for; one without stands for itself.
+    fn matching(&self, top: &Path, path: &str) -> Result<Vec<PathBuf>, Problem> {
         let path = path.trim_start_matches('/');
         if !has_wildcards(path) {
-            return Ok(vec![PathBuf::from(unescape(path))]);
+            // Nothing is added for nothing, not even a slash.
+            return Ok(vec![if path.is_empty() { top.to_owned() } else { top.join(unescape(path)) }]);
         }
-        let mut found = vec![PathBuf::new()];
+        let mut found = vec![top.to_owned()];
         for part in path.split('/') {
             if !has_wildcards(part) {
                 let part = unescape(part);
@@ -129,21 +130,33 @@ impl Gather<'_> {
         if out && !(is_directory && self.takes_back_below(&base)) {
             return Ok(None);
         }
-        if !is_directory && self.exclude.matches_alone(&name.to_string_lossy()) {
-            return Ok(None);
-        }
         let kept = match parents_of {
             Some(top) => Some(self.kept(path, top)?),
             None => None,
         };
+        // Patterns are for paths below the source, and with --parents for paths below where those begin.
+        let within = kept.as_ref().map_or(PathBuf::new(), |kept| kept.path.clone());
+        let out = out
+            || match &kept {
+                Some(kept) => self.exclude.matches_alone(&kept.path.to_string_lossy()),
+                None => !is_directory && self.is_excluded(&name),
+            };
+        if out && !is_directory {
+            return Ok(None);
+        }
         let mut entries = vec![self.entry(&base, PathBuf::new(), metadata, false)?];
         if is_directory {
-            self.below(&base, &mut entries)?;
+            self.below(&base, &within, &mut entries)?;
             if out && entries.len() == 1 {
                 return Ok(None);
             }
         }
         Ok(Some(Item { name, base, entries, kept }))
+    }
+
+    /// Returns whether a file that a source names is left out by the name that it has.
+    fn is_excluded(&self, path: &Path) -> bool {
+        path.file_name().is_some_and(|name| self.exclude.matches_alone(&name.to_string_lossy()))
     }
 
     fn kept(&self, path: &Path, top: &Path) -> Result<Kept, Problem> {
@@ -173,12 +186,13 @@ impl Gather<'_> {
         Ok(Entry { path, metadata, link, digest: None, implied })
     }
 
-    /// Adds what is below a directory, parents first, in the order of names.
-    fn below(&self, base: &Path, entries: &mut Vec<Entry>) -> Result<(), Problem> {
+    /// Adds what is below a directory, parents first, in the order of names; patterns take it as what is below `within`.
+    fn below(&self, base: &Path, within: &Path, entries: &mut Vec<Entry>) -> Result<(), Problem> {
         let empty = PatternList::default();
         let ignore = self.tree.ignore.map_or(&empty, |ignore| &ignore.list);
         let start = ignore.matched_of(&base.to_string_lossy());
-        let mut todo = vec![(PathBuf::new(), start, Matched::default())];
+        let excluded = self.exclude.matched_of(&within.to_string_lossy());
+        let mut todo = vec![(PathBuf::new(), start, excluded)];
         while let Some((directory, ignored, excluded)) = todo.pop() {
             if self.stop.is_set() {
                 return Err(Problem::Cancelled);
@@ -193,7 +207,7 @@ impl Gather<'_> {
                 let mut below = (ignored.clone(), excluded.clone());
                 for (list, matched, text) in [
                     (ignore, &mut below.0, in_tree.to_string_lossy()),
-                    (&self.exclude, &mut below.1, path.to_string_lossy()),
+                    (&self.exclude, &mut below.1, within.join(&path).to_string_lossy()),
                 ] {
                     if !list.is_empty() {
                         let (out, now) = list.matches(&text, matched);
@@ -203,7 +217,7 @@ impl Gather<'_> {
                 }
                 let back =
                     |list: &PatternList, path: &Path| list.may_take_back_below(&path.to_string_lossy());
-                if implied && !back(ignore, &in_tree) && !back(&self.exclude, &path) {
+                if implied && !back(ignore, &in_tree) && !back(&self.exclude, &within.join(&path)) {
                     continue;
                 }
                 let is_directory = metadata.is_directory();

@@ -1,5 +1,8 @@
 //! `--chmod`: octal, or symbolic as chmod(1) takes it.
 
+use std::iter::Peekable;
+use std::str::Chars;
+
 use crate::Problem;
 
 /// A change of permissions.
@@ -7,34 +10,37 @@ use crate::Problem;
 pub(crate) enum ModeChange {
     /// These bits.
     Octal(u32),
-    /// `u=rwX,go=rX`
-    Symbolic(Vec<Clause>),
+    /// `u=rwX,go=rX`, as what is done one after another.
+    Symbolic(Vec<Change>),
 }
 
-/// `who op permissions`
+/// One change of some bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Clause {
-    /// Bits of the owner, the group and others that are concerned.
-    who: u32,
-    op: Op,
-    /// `r`, `w`, `x` as 4, 2, 1.
-    permissions: u32,
-    /// `X`: execution for directories and what is executable already.
-    conditional: bool,
-    set_id: bool,
-    sticky: bool,
+pub(crate) enum Change {
+    Add(u32),
+    Remove(u32),
+    /// `X`: adds execution to directories, and to what was executable before all changes.
+    AddExecution(u32),
+    /// `g=u`: the permissions of one class, of which `shift` are the bits on their right, for others.
+    Copy {
+        shift: u32,
+        to: u32,
+        op: Op,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Op {
+pub(crate) enum Op {
     Add,
     Remove,
     Set,
 }
 
-const USER: u32 = 0o700;
-const GROUP: u32 = 0o070;
+/// Permissions of all classes.
+const ALL: u32 = 0o777;
 const OTHERS: u32 = 0o007;
+const SET_ID: u32 = 0o6000;
+const STICKY: u32 = 0o1000;
 
 impl ModeChange {
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
@@ -48,50 +54,30 @@ impl ModeChange {
                 .map(Self::Octal)
                 .ok_or_else(bad);
         }
-        let mut clauses = Vec::new();
+        let mut changes = Vec::new();
         for clause in text.split(',') {
-            let at = clause.find(['+', '-', '=']).ok_or_else(bad)?;
+            let mut rest = clause.chars().peekable();
             let mut who = 0;
-            for c in clause[..at].chars() {
+            while let Some(c) = rest.next_if(|c| "ugoa".contains(*c)) {
                 who |= match c {
-                    'u' => USER,
-                    'g' => GROUP,
+                    'u' => 0o4700,
+                    'g' => 0o2070,
                     'o' => OTHERS,
-                    'a' => USER | GROUP | OTHERS,
-                    _ => return Err(bad()),
+                    _ => SET_ID | ALL,
                 };
             }
-            let who = if who == 0 { USER | GROUP | OTHERS } else { who };
-            for c in clause[at..].chars() {
+            rest.peek().ok_or_else(bad)?;
+            while let Some(c) = rest.next() {
                 let op = match c {
                     '+' => Op::Add,
                     '-' => Op::Remove,
                     '=' => Op::Set,
-                    _ => {
-                        let last: &mut Clause = clauses.last_mut().ok_or_else(bad)?;
-                        match c {
-                            'r' => last.permissions |= 4,
-                            'w' => last.permissions |= 2,
-                            'x' => last.permissions |= 1,
-                            'X' => last.conditional = true,
-                            's' => last.set_id = true,
-                            't' => last.sticky = true,
-                            _ => return Err(bad()),
-                        }
-                        continue;
-                    }
+                    _ => return Err(bad()),
                 };
-                clauses.push(Clause {
-                    who,
-                    op,
-                    permissions: 0,
-                    conditional: false,
-                    set_id: false,
-                    sticky: false,
-                });
+                part(&mut rest, who, op, &mut changes);
             }
         }
-        Ok(Self::Symbolic(clauses))
+        Ok(Self::Symbolic(changes))
     }
 
     /// Returns the bits of an octal change.
@@ -104,31 +90,70 @@ impl ModeChange {
 
     /// Returns the permissions after the change.
     pub(crate) fn apply(&self, mode: u32, is_directory: bool) -> u32 {
+        let before = mode & 0o7777;
+        let runs = is_directory || before & 0o111 != 0;
         match self {
             Self::Octal(mode) => *mode,
-            Self::Symbolic(clauses) => {
-                clauses.iter().fold(mode & 0o7777, |mode, clause| clause.apply(mode, is_directory))
-            }
+            Self::Symbolic(changes) => changes.iter().fold(before, |mode, change| change.apply(mode, runs)),
         }
     }
 }
 
-impl Clause {
-    fn apply(&self, mode: u32, is_directory: bool) -> u32 {
-        let executable = self.conditional && (is_directory || mode & 0o111 != 0);
-        let permissions = self.permissions | u32::from(executable);
-        let mut bits = (permissions * 0o111) & self.who;
-        if self.set_id {
-            bits |= if self.who & USER != 0 { 0o4000 } else { 0 };
-            bits |= if self.who & GROUP != 0 { 0o2000 } else { 0 };
+/// Reads what follows an operator, up to the next one; `who` is 0 where nobody is named. Compat: setmode(3) of the BSDs, which BuildKit
+/// follows: `=` clears the set-id bits of whom it names, and the sticky bit is not there for others alone.
+fn part(rest: &mut Peekable<Chars<'_>>, who: u32, op: Op, changes: &mut Vec<Change>) {
+    let is_others = who == OTHERS;
+    let (mut concerned, mut permissions, mut execution, mut copies) = (who, 0, 0, Vec::new());
+    while let Some(c) = rest.next_if(|c| "rwxXstugo".contains(*c)) {
+        match c {
+            'r' => permissions |= 0o444,
+            'w' => permissions |= 0o222,
+            'X' if op != Op::Remove => execution = 0o111,
+            'x' | 'X' => permissions |= 0o111,
+            's' if !is_others => permissions |= SET_ID,
+            't' if !is_others => {
+                permissions |= STICKY;
+                concerned |= if who == 0 { 0 } else { STICKY };
+            }
+            's' | 't' => {}
+            class => {
+                let shift = match class {
+                    'u' => 6,
+                    'g' => 3,
+                    _ => 0,
+                };
+                let to = if who == 0 { ALL } else { who & ALL };
+                copies.push(Change::Copy { shift, to, op });
+            }
         }
-        if self.sticky {
-            bits |= 0o1000;
+    }
+    let of = |bits: u32| if who == 0 { bits } else { bits & concerned };
+    match op {
+        Op::Set if permissions != 0 || copies.is_empty() => {
+            let cleared = if who == 0 { SET_ID | ALL } else { concerned };
+            changes.extend([Change::Remove(cleared), Change::Add(of(permissions))]);
         }
-        match self.op {
-            Op::Add => mode | bits,
-            Op::Remove => mode & !bits,
-            Op::Set => (mode & !self.who) | bits,
+        Op::Remove => changes.push(Change::Remove(of(permissions))),
+        Op::Add | Op::Set => changes.push(Change::Add(of(permissions))),
+    }
+    changes.extend((execution != 0).then(|| Change::AddExecution(of(execution))));
+    changes.append(&mut copies);
+}
+
+impl Change {
+    fn apply(self, mode: u32, runs: bool) -> u32 {
+        match self {
+            Self::Add(bits) => mode | bits,
+            Self::Remove(bits) => mode & !bits,
+            Self::AddExecution(bits) => mode | if runs { bits } else { 0 },
+            Self::Copy { shift, to, op } => {
+                let copied = (((mode >> shift) & 7) * 0o111) & to;
+                match op {
+                    Op::Add => mode | copied,
+                    Op::Remove => mode & !copied,
+                    Op::Set => mode & !to | copied,
+                }
+            }
         }
     }
 }
@@ -151,6 +176,16 @@ mod tests {
             ("two in one clause", "u+x-w", 0o644, false, Some(0o544)),
             ("set-uid", "u+s", 0o755, false, Some(0o4755)),
             ("sticky", "+t", 0o755, true, Some(0o1755)),
+            ("sticky for others alone", "o+t", 0o755, true, Some(0o755)),
+            ("sticky for all", "a+t", 0o755, true, Some(0o1755)),
+            ("set-id goes with whom is set", "u=rw,g=r", 0o6755, false, Some(0o645)),
+            ("set-id stays for others", "o=", 0o6755, false, Some(0o6750)),
+            ("a class as another", "g=u,o=g-w", 0o640, false, Some(0o664)),
+            ("a class added and removed", "o+u,g-o", 0o750, false, Some(0o707)),
+            ("execution as it was", "a-x,a+X", 0o755, false, Some(0o755)),
+            ("execution taken", "a-X", 0o755, false, Some(0o644)),
+            ("nothing added", "u+", 0o755, false, Some(0o755)),
+            ("a comma too many", "u+x,", 0, false, None),
             ("too large", "17777", 0, false, None),
             ("not octal", "789", 0, false, None),
             ("word", "rwx", 0, false, None),

@@ -159,6 +159,11 @@ impl<'a> Writer<'a> {
             }
             let is_top = entry.path.as_os_str().is_empty();
             if is_top && entry.metadata.is_directory() && item.kept.is_none() {
+                // Compat: BuildKit, also one that was there before gets the time of the one whose contents it takes. The top of
+                // a context or of an image has none that anybody gave it.
+                if !target.as_os_str().is_empty() && !item.base.as_os_str().is_empty() {
+                    directories.push((target.to_owned(), entry.metadata.mtime));
+                }
                 continue;
             }
             let mut to = if is_top { target.to_owned() } else { target.join(&entry.path) };

@@ -173,9 +173,7 @@ impl Evaluation {
             InstructionKind::Add(copy, options) => self.copy_action(planner, copy, Some(options), None),
             InstructionKind::Workdir(path) => {
                 let path = expand(&self.state, path)?;
-                if path.is_empty() {
-                    return Err(Problem::invalid("WORKDIR: the path is empty after expansion"));
-                }
+                // Compat: BuildKit, an empty one is the directory that it is in.
                 let path = self.state.absolute(&path);
                 let path = if path == "/" { path } else { path.trim_end_matches('/').to_owned() };
                 self.state.image.config.working_dir.clone_from(&path);

@@ -202,7 +202,10 @@ impl Solver<'_> {
         tree: &dyn Fn(usize) -> &'a Tree<'a>,
         word: &dyn Fn(usize) -> Option<&'a str>,
     ) -> Result<Vec<Read<'a>>, Problem> {
-        let exclude = PatternList::new(copy.exclude.iter().map(String::as_str)).map_err(|pattern| {
+        // Compat: BuildKit, a pattern with a slash at its beginning matches nothing.
+        let exclude = copy.exclude.iter().map(String::as_str);
+        let exclude = exclude.filter(|pattern| !pattern.trim_start_matches('!').starts_with('/'));
+        let exclude = PatternList::new(exclude).map_err(|pattern| {
             Problem::invalid(format!("--exclude: the pattern `{pattern}` is malformed"))
         })?;
         let gather = |index: usize, path: &str, unpack: bool| {

@@ -88,6 +88,9 @@ impl Solver<'_> {
                     if let Some((_, described)) = &first {
                         // Compat: BuildKit, what begins with other files is another cache.
                         id = format!("{id} filled by {}", described.trim_start_matches("bind").trim_start());
+                    } else if let Some(owned) = owned(mount) {
+                        // And so is one whose directory belongs to somebody else.
+                        id = format!("{id} {owned}");
                     }
                     all.described
                         .push(format!("cache {target} {id} {:?} {}", mount.sharing, mount.read_only));
@@ -301,6 +304,12 @@ pub(crate) fn secret_id(mount: &Mount) -> String {
 /// Returns the id of an ssh agent.
 pub(crate) fn agent_id(mount: &Mount) -> String {
     mount.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| "default".to_owned())
+}
+
+/// Returns whose a cache mount is and what they may, if that is not as usual.
+fn owned(mount: &Mount) -> Option<String> {
+    let (uid, gid, mode) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0), mount.mode.unwrap_or(0o755));
+    ((uid, gid, mode) != (0, 0, 0o755)).then(|| format!("of {uid}:{gid} {mode:o}"))
 }
 
 /// Parents before what is in them.

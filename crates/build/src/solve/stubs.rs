@@ -1,4 +1,5 @@
-//! What a command's mounts go over, made before and removed after, so that no trace of it gets into the layer.
+//! What a command's mounts go over, made before and removed after, so that no trace of it gets into the layer; but `/dev`, `/proc` and
+//! `/sys` stay.
 
 use std::path::{Path, PathBuf};
 
@@ -45,12 +46,12 @@ impl Stubs {
             keeping_time(&root, lowest.unwrap_or(Path::new("")), || {
                 paths.extend(root.create_dir_all(&parent, 0o755).map_err(Problem::io("make", path))?);
                 let made = match kind {
-                    StubKind::Directory => root.create_dir(&resolved, 0o755),
+                    StubKind::Directory | StubKind::Lasting => root.create_dir(&resolved, 0o755),
                     StubKind::File => root.create_file(&resolved, 0o644).map(drop),
                 };
                 made.map_err(Problem::io("make", path))
             })?;
-            paths.push(resolved);
+            paths.extend((*kind != StubKind::Lasting).then_some(resolved));
         }
         // Inodes of the upper directory itself: those of the merged view may be others.
         drop(root);

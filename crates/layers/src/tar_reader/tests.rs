@@ -160,7 +160,7 @@ fn what_others_could_read_differently_is_refused() {
     let header = |kind| Raw::new(kind, "f", 0);
     let size = |size| Raw::new(b'0', "f", size);
     let path = pax(b"9 path=a\n");
-    let cases: [(&str, &str, Vec<Vec<u8>>); 33] = [
+    let cases: [(&str, &str, Vec<Vec<u8>>); 34] = [
         (
             "wrong sum",
             "sum",
@@ -204,13 +204,20 @@ fn what_others_could_read_differently_is_refused() {
         ),
         ("file named as a directory", "name ends", vec![Raw::new(b'0', "d/", 0).bytes()]),
         ("link to nothing", "without a target", vec![header(b'2').bytes()]),
-        ("no name", "without a name", vec![Raw::new(b'0', "", 0).bytes()]),
+        ("no name", "without a name", vec![Raw::new(b'0', "", 3).with(b"abc")]),
+        ("no name, a directory", "without a name", vec![Raw::new(b'5', "", 0).bytes()]),
         ("a lone block of zeros", "lone block", vec![vec![0; BLOCK], size(0).bytes()]),
     ];
     for (case, reason, parts) in cases {
         let error = read(&parts).unwrap_err();
         assert!(error.contains(reason), "case {case}: {error}");
     }
+}
+
+#[test]
+fn an_empty_file_without_a_name_is_passed_over() {
+    let entries = read(&[pax(b"9 size=0\n"), Raw::new(b'0', "", 0).bytes(), file()]).unwrap();
+    assert_eq!(entries.len(), 1);
 }
 
 #[test]
