@@ -8,7 +8,7 @@ use shipway_oci::{Descriptor, DiffId, Hashing, MediaType};
 use shipway_store::{Packed, Store, StoreError};
 
 use crate::error::Cause;
-use crate::gzip::{PACKER, compress};
+use crate::gzip::{PACKER, compress, compress_at};
 use crate::upload::length;
 use crate::{LayerSource, RegistryError};
 
@@ -21,16 +21,29 @@ const DOCKER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
 const ZSTD_PACKER: &str = "zstd-1";
 const ZSTD_LEVEL: i32 = 3;
 
-/// How layers are compressed.
+/// How a layer is compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Packing {
+pub enum Compression {
     /// With gzip, which everybody reads.
     #[default]
     Gzip,
-    /// The same, as manifests of Docker's own kind call it.
-    DockerGzip,
     /// With zstd.
     Zstd,
+    /// Not at all.
+    None,
+}
+
+/// In what form layers go out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packing {
+    /// How layers are compressed that were made here.
+    pub compression: Compression,
+    /// How hard is tried, from 0 to 9, with zstd to 22.
+    pub level: Option<u8>,
+    /// Layers that came compressed in another way are packed anew too.
+    pub force: bool,
+    /// Layers are called what manifests of Docker's own kind call them.
+    pub is_docker: bool,
 }
 
 /// Finds and makes them.
@@ -50,14 +63,14 @@ pub struct PackedLayer {
     pub file: File,
 }
 
-/// Returns the compressed forms of a layer that are known. `layer` is one of them, or its tar.
+/// Returns the forms of a layer that are known and may go out. `layer` is one that is known, or its tar.
 pub fn known_forms(
     store: &Store,
     (layer, diff_id): (&Descriptor, DiffId),
     packing: Packing,
 ) -> Result<Vec<Descriptor>, RegistryError> {
     let mut forms = Vec::new();
-    if !is_plain(layer) {
+    if packing.takes(layer) {
         forms.push(layer.clone());
     }
     for packed in store.packed(diff_id).map_err(RegistryError::store)? {
@@ -70,7 +83,7 @@ pub fn known_forms(
     Ok(forms)
 }
 
-/// Opens a compressed form of a layer, which is made unless it is here. `layer` is a form that is known of, or its tar.
+/// Opens a layer in the form in which it goes out, which is made unless it is here. `layer` is a form that is known of, or its tar.
 pub fn pack_layer(
     store: &Store,
     source: &dyn LayerSource,
@@ -84,26 +97,52 @@ pub fn pack_layer(
 
 impl Packing {
     fn media_type(self) -> &'static str {
-        match self {
-            Self::Gzip => OCI_GZIP,
-            Self::DockerGzip => DOCKER_GZIP,
-            Self::Zstd => OCI_ZSTD,
+        match self.compression {
+            Compression::Gzip if self.is_docker => DOCKER_GZIP,
+            Compression::None if self.is_docker => DOCKER_TAR,
+            Compression::Gzip => OCI_GZIP,
+            Compression::Zstd => OCI_ZSTD,
+            Compression::None => MediaType::OCI_LAYER,
         }
     }
 
-    fn packer(self) -> &'static str {
-        if self == Self::Zstd { ZSTD_PACKER } else { PACKER }
+    /// Returns the name of who packs so; empty for what is not compressed.
+    fn packer(self) -> String {
+        let name = match self.compression {
+            Compression::Gzip => PACKER,
+            Compression::Zstd => ZSTD_PACKER,
+            Compression::None => return String::new(),
+        };
+        self.level.map_or_else(|| name.to_owned(), |level| format!("{name} {level}"))
+    }
+
+    /// Returns whether a layer goes as it is known.
+    fn takes(self, layer: &Descriptor) -> bool {
+        let compression = compression_of(layer.media_type.as_str());
+        match compression {
+            Some(Compression::None) => self.compression == Compression::None,
+            _ => !self.force || compression == Some(self.compression),
+        }
     }
 
     /// Returns what a known form is called where layers are packed so; `None` if it is another packing.
     fn media_type_of(self, packed: &Packed) -> Option<&str> {
-        let is_zstd = packed.media_type == OCI_ZSTD;
-        match (packed.packer.is_empty(), self) {
-            // It came so, and stays so, unless zstd is asked for.
-            (true, Self::Zstd) if !is_zstd => None,
-            (true, _) => Some(&packed.media_type),
-            (false, _) => (is_zstd == (self == Self::Zstd)).then(|| self.media_type()),
+        if packed.packer.is_empty() {
+            // It came so, and stays so.
+            let is_wanted = !self.force || compression_of(&packed.media_type) == Some(self.compression);
+            return is_wanted.then_some(&packed.media_type);
         }
+        (packed.packer == self.packer()).then(|| self.media_type())
+    }
+}
+
+/// Returns how layers of a media type are compressed, where that is known.
+fn compression_of(media_type: &str) -> Option<Compression> {
+    match media_type {
+        OCI_GZIP | DOCKER_GZIP => Some(Compression::Gzip),
+        OCI_ZSTD => Some(Compression::Zstd),
+        MediaType::OCI_LAYER | DOCKER_TAR => Some(Compression::None),
+        _ => None,
     }
 }
 
@@ -133,29 +172,40 @@ impl Forms<'_> {
             }
         }
         let form = self.pack(layer, diff_id)?;
-        let packed = Packed {
-            digest: form.descriptor.digest,
-            size: form.descriptor.size,
-            media_type: if self.packing == Packing::Zstd { OCI_ZSTD } else { OCI_GZIP }.to_owned(),
-            packer: self.packing.packer().to_owned(),
-        };
-        store.record_packed(diff_id, &packed).map_err(RegistryError::store)?;
+        if self.packing.compression != Compression::None {
+            let packed = Packed {
+                digest: form.descriptor.digest,
+                size: form.descriptor.size,
+                media_type: Packing { is_docker: false, ..self.packing }.media_type().to_owned(),
+                packer: self.packing.packer(),
+            };
+            store.record_packed(diff_id, &packed).map_err(RegistryError::store)?;
+        }
         Ok(form)
     }
 
-    /// Compresses a layer into a file without a name.
+    /// Writes a layer into a file without a name.
     fn pack(&self, layer: &Descriptor, diff_id: DiffId) -> Result<PackedLayer, RegistryError> {
         let file = self.unnamed_file().map_err(|error| self.io(error))?;
         let written = file.try_clone().map_err(|error| self.io(error))?;
         let written = BufWriter::with_capacity(1 << 18, written);
         let hashing = Hashing::new(written);
         let failed = |error| self.io(error);
-        let hashing = if self.packing == Packing::Zstd {
-            let zstd = zstd::Encoder::new(hashing, ZSTD_LEVEL).map_err(failed)?;
-            self.pour(layer, diff_id, zstd)?.finish().map_err(failed)?
-        } else {
-            let gzip = compress(hashing).map_err(failed)?;
-            self.pour(layer, diff_id, gzip)?.finish().map_err(failed)?
+        let level = self.packing.level;
+        let hashing = match self.packing.compression {
+            Compression::Zstd => {
+                let level = level.map_or(ZSTD_LEVEL, i32::from);
+                let zstd = zstd::Encoder::new(hashing, level).map_err(failed)?;
+                self.pour(layer, diff_id, zstd)?.finish().map_err(failed)?
+            }
+            Compression::Gzip => {
+                let gzip = match level {
+                    Some(level) => compress_at(level.into(), hashing),
+                    None => compress(hashing),
+                };
+                self.pour(layer, diff_id, gzip.map_err(failed)?)?.finish().map_err(failed)?
+            }
+            Compression::None => self.pour(layer, diff_id, hashing)?,
         };
         let (mut written, digest, size) = hashing.finish();
         written.flush().map_err(failed)?;
@@ -207,19 +257,43 @@ mod tests {
 
     #[test]
     fn a_form_is_offered_where_it_is_what_is_wanted() {
+        let gzip = Packing::default();
+        let docker = Packing { is_docker: true, ..gzip };
+        let zstd = Packing { compression: Compression::Zstd, ..gzip };
+        let plain = Packing { compression: Compression::None, ..gzip };
+        let hard = Packing { level: Some(9), ..gzip };
+        let forced = |packing| Packing { force: true, ..packing };
         for (name, packing, media_type, packer, want) in [
-            ("ours", Packing::Gzip, OCI_GZIP, PACKER, Some(OCI_GZIP)),
-            ("ours in docker's words", Packing::DockerGzip, OCI_GZIP, PACKER, Some(DOCKER_GZIP)),
-            ("as it came", Packing::Gzip, DOCKER_GZIP, "", Some(DOCKER_GZIP)),
-            ("zstd as it came", Packing::Gzip, OCI_ZSTD, "", Some(OCI_ZSTD)),
-            ("our zstd, not asked for", Packing::Gzip, OCI_ZSTD, ZSTD_PACKER, None),
-            ("our zstd", Packing::Zstd, OCI_ZSTD, ZSTD_PACKER, Some(OCI_ZSTD)),
-            ("gzip where zstd is wanted", Packing::Zstd, OCI_GZIP, PACKER, None),
-            ("gzip as it came", Packing::Zstd, OCI_GZIP, "", None),
+            ("ours", gzip, OCI_GZIP, PACKER, Some(OCI_GZIP)),
+            ("ours in docker's words", docker, OCI_GZIP, PACKER, Some(DOCKER_GZIP)),
+            ("of another level", hard, OCI_GZIP, PACKER, None),
+            ("of that level", hard, OCI_GZIP, "gzip-2 9", Some(OCI_GZIP)),
+            ("as it came", gzip, DOCKER_GZIP, "", Some(DOCKER_GZIP)),
+            ("zstd as it came", gzip, OCI_ZSTD, "", Some(OCI_ZSTD)),
+            ("zstd as it came, gzip forced", forced(gzip), OCI_ZSTD, "", None),
+            ("gzip as it came, gzip forced", forced(hard), DOCKER_GZIP, "", Some(DOCKER_GZIP)),
+            ("our zstd, not asked for", gzip, OCI_ZSTD, ZSTD_PACKER, None),
+            ("our zstd", zstd, OCI_ZSTD, ZSTD_PACKER, Some(OCI_ZSTD)),
+            ("our gzip where zstd is wanted", zstd, OCI_GZIP, PACKER, None),
+            ("gzip as it came, zstd wanted", zstd, OCI_GZIP, "", Some(OCI_GZIP)),
+            ("gzip as it came, zstd forced", forced(zstd), OCI_GZIP, "", None),
+            ("our gzip where nothing is compressed", plain, OCI_GZIP, PACKER, None),
+            ("gzip as it came, nothing compressed", forced(plain), OCI_GZIP, "", None),
         ] {
             let (media_type, packer) = (media_type.to_owned(), packer.to_owned());
             let packed = Packed { digest: Digest::of(b""), size: 0, media_type, packer };
             assert_eq!(packing.media_type_of(&packed), want, "case {name}");
+        }
+        let layer = |kind: &str| Descriptor::new(kind, Digest::of(b""), 0);
+        for (name, packing, kind, want) in [
+            ("a tar to be compressed", gzip, MediaType::OCI_LAYER, false),
+            ("a tar as it is", plain, DOCKER_TAR, true),
+            ("gzip as it came", zstd, DOCKER_GZIP, true),
+            ("gzip, zstd forced", forced(zstd), DOCKER_GZIP, false),
+            ("of a kind that nobody knows", gzip, "application/x", true),
+            ("of that kind, forced", forced(gzip), "application/x", false),
+        ] {
+            assert_eq!(packing.takes(&layer(kind)), want, "case {name}");
         }
     }
 }

@@ -31,6 +31,7 @@ type Packed = io::Result<Vec<u8>>;
 
 struct Job {
     block: Vec<u8>,
+    level: u32,
     done: SyncSender<Packed>,
 }
 
@@ -38,6 +39,7 @@ struct Job {
 #[derive(Debug)]
 pub struct GzipWriter<W: Write> {
     out: W,
+    level: u32,
     block: Vec<u8>,
     checksum: Crc,
     jobs: Option<Sender<Job>>,
@@ -46,7 +48,12 @@ pub struct GzipWriter<W: Write> {
 }
 
 /// Returns a writer that writes gzip to `out`. [`GzipWriter::finish`] ends it.
-pub fn compress<W: Write>(mut out: W) -> io::Result<GzipWriter<W>> {
+pub fn compress<W: Write>(out: W) -> io::Result<GzipWriter<W>> {
+    compress_at(LEVEL, out)
+}
+
+/// Like [`compress`], with a level from 0 to 9.
+pub(crate) fn compress_at<W: Write>(level: u32, mut out: W) -> io::Result<GzipWriter<W>> {
     out.write_all(&HEADER)?;
     let (jobs, queue) = channel::<Job>();
     let queue = Arc::new(Mutex::new(queue));
@@ -57,6 +64,7 @@ pub fn compress<W: Write>(mut out: W) -> io::Result<GzipWriter<W>> {
     };
     Ok(GzipWriter {
         out,
+        level,
         block: Vec::with_capacity(BLOCK),
         checksum: Crc::new(),
         jobs: Some(jobs),
@@ -70,13 +78,13 @@ fn work(queue: &Mutex<Receiver<Job>>) {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
         // One who gave up does not want it.
-        drop(job.done.send(deflate(&job.block)));
+        drop(job.done.send(deflate(job.level, &job.block)));
     }
 }
 
 /// Compresses one block up to a byte boundary, without an end mark.
-fn deflate(block: &[u8]) -> Packed {
-    let level = if gets_smaller(block)? { LEVEL } else { STORED };
+fn deflate(level: u32, block: &[u8]) -> Packed {
+    let level = if gets_smaller(block)? { level } else { STORED };
     deflate_at(level, block)
 }
 
@@ -129,7 +137,7 @@ impl<W: Write> GzipWriter<W> {
             let (done, packed) = sync_channel(1);
             self.checksum.update(&block);
             // A worker that is gone is noticed when its result is taken.
-            drop(jobs.send(Job { block, done }));
+            drop(jobs.send(Job { block, level: self.level, done }));
             self.waiting.push_back(packed);
         }
     }
@@ -177,10 +185,10 @@ mod tests {
             state.to_le_bytes()[3]
         };
         let noise: Vec<u8> = (0..BLOCK).map(|_| next()).collect();
-        let packed = deflate(&noise).unwrap();
+        let packed = deflate(LEVEL, &noise).unwrap();
         assert!(packed.len() > BLOCK && packed.len() < BLOCK + BLOCK / 100, "{}", packed.len());
         let half = [&noise[..BLOCK / 2], &vec![7; BLOCK / 2]].concat();
-        assert!(deflate(&half).unwrap().len() < BLOCK * 6 / 10);
+        assert!(deflate(LEVEL, &half).unwrap().len() < BLOCK * 6 / 10);
     }
 
     #[test]

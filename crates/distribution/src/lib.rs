@@ -42,12 +42,12 @@ pub use credentials::{
 };
 pub use documents::{Content, Document, read_document};
 pub use error::{PullError, PushError, RegistryError};
-pub use forms::{PackedLayer, Packing, known_forms, pack_layer};
+pub use forms::{Compression, PackedLayer, Packing, known_forms, pack_layer};
 pub use gzip::{GzipWriter, PACKER, compress};
 pub use passing::{RawManifest, blob_size, fetch_blob, fetch_manifest, look_up};
 pub use progress::{Event, LayerState, Progress};
 pub use pull::{Pull, Pulled, pull, pull_layers};
-pub use push::{Artifact, Push, Pushed, push, push_artifact};
+pub use push::{Artifact, Departure, Push, Pushed, push, push_artifact};
 pub use registry::{Registries, Registry};
 pub use seams::{LayerSink, LayerSource, SeamError};
 pub use select::select;

@@ -26,10 +26,21 @@ pub struct Push<'a> {
     pub registries: &'a Registries,
     /// Where documents and compressed layers are. The caller holds a lease of it.
     pub store: &'a Store,
+    /// How it is to be done.
+    pub how: Departure,
     /// Where layers come from that are not here as blobs.
     pub source: &'a dyn LayerSource,
     /// Who hears of it.
     pub progress: &'a dyn Progress,
+}
+
+/// How something is pushed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Departure {
+    /// In what form layers go out, if not as usual: compressed with gzip, or as they came.
+    pub packing: Option<Packing>,
+    /// Under its digest; the name need not have a tag, and none is given.
+    pub by_digest: bool,
 }
 
 /// What the registry has now.
@@ -41,7 +52,7 @@ pub struct Pushed {
     pub size: u64,
 }
 
-/// Pushes an image under a name with a tag, in its index if all of that is here. Blobs that the registry has are not sent, nor read.
+/// Pushes an image under a name with a tag, in its index if all of that is here, images for other platforms too. Blobs that the registry has are not sent, nor read.
 pub fn push(deps: Push<'_>, reference: &Reference, image: &Found) -> Result<Pushed, PushError> {
     let pushed = Place::of(deps, reference).and_then(|place| One { place, image }.push());
     pushed.map_err(|source| PushError { reference: reference.familiar(), source })
@@ -89,8 +100,12 @@ impl<'a> Place<'a> {
         upload.run()
     }
 
-    fn tag(&self) -> &str {
-        self.reference.tag().unwrap_or("latest")
+    /// Puts a manifest or an index where the push leads to.
+    fn put_named(&self, bytes: &[u8], kind: &str) -> Result<Digest, RegistryError> {
+        if self.deps.how.by_digest {
+            return self.put_manifest(bytes, kind, &Digest::of(bytes).to_string());
+        }
+        self.put_manifest(bytes, kind, self.reference.tag().unwrap_or("latest"))
     }
 
     /// Puts a manifest or an index under a tag, or under its digest.
@@ -120,39 +135,53 @@ struct One<'a> {
     image: &'a Found,
 }
 
+/// An image as it is there.
+struct Sent {
+    image: Descriptor,
+    bytes: Vec<u8>,
+}
+
 impl One<'_> {
     fn push(&self) -> Result<Pushed, RegistryError> {
         let store = self.place.deps.store;
+        let (pushed, there) = match self.attested(self.image) {
+            Some(index) => self.push_index(index)?,
+            None => {
+                let sent = self.send(self.image)?;
+                let kind = sent.image.media_type.as_str();
+                let digest = self.place.put_named(&sent.bytes, kind)?;
+                store.put_blob(&sent.bytes).map_err(RegistryError::store)?;
+                (Pushed { digest, size: sent.image.size }, sent.image)
+            }
+        };
+        store
+            .record_digest(&self.place.reference.name(), pushed.digest, self.image.image_id, there.digest)
+            .map_err(RegistryError::store)?;
+        Ok(pushed)
+    }
+
+    /// Sends what a manifest names, and returns the manifest as it has to be there.
+    fn send(&self, image: &Found) -> Result<Sent, RegistryError> {
+        let store = self.place.deps.store;
         let read = |digest| store.read_blob(digest, crate::documents::DOCUMENT_LIMIT);
-        let manifest = store.manifest(&self.image.manifest).map_err(RegistryError::store)?;
-        let config = store.config(&self.image.image_id).map_err(RegistryError::store)?;
-        let there = match self.give(&manifest, &config)? {
+        let manifest = store.manifest(&image.manifest).map_err(RegistryError::store)?;
+        let config = store.config(&image.image_id).map_err(RegistryError::store)?;
+        let there = match self.give(image, &manifest, &config)? {
             Some(there) => there,
             None => {
                 let there = self.send_layers(&manifest, &config.rootfs.diff_ids)?;
-                self.place.send_bytes(&read(&self.image.image_id).map_err(RegistryError::store)?)?;
+                self.place.send_bytes(&read(&image.image_id).map_err(RegistryError::store)?)?;
                 there
             }
         };
         let bytes = if there == manifest.layers {
-            read(&self.image.manifest).map_err(RegistryError::store)?
+            read(&image.manifest).map_err(RegistryError::store)?
         } else {
             let changed = Manifest { layers: there, ..manifest.clone() };
             serde_json::to_vec(&changed).expect("a manifest is always JSON")
         };
         let kind = manifest.media_type.as_ref().map_or(MediaType::OCI_MANIFEST, MediaType::as_str);
-        let image = Descriptor::new(kind, Digest::of(&bytes), bytes.len() as u64);
-        let pushed = match self.attested(&image) {
-            Some(attested) => self.put_index(&attested, (&image, &bytes))?,
-            None => {
-                Pushed { digest: self.place.put_manifest(&bytes, kind, self.place.tag())?, size: image.size }
-            }
-        };
-        store.put_blob(&bytes).map_err(RegistryError::store)?;
-        store
-            .record_digest(&self.place.reference.name(), pushed.digest, self.image.image_id, image.digest)
-            .map_err(RegistryError::store)?;
-        Ok(pushed)
+        Ok(Sent { image: Descriptor::new(kind, Digest::of(&bytes), bytes.len() as u64), bytes })
     }
 
     fn send_layers(
@@ -168,18 +197,20 @@ impl One<'_> {
         let is_docker =
             manifest.media_type.as_ref().is_some_and(|kind| kind.as_str() == MediaType::DOCKER_MANIFEST);
         let layers: Vec<_> = manifest.layers.iter().cloned().zip(diff_ids.iter().copied()).collect();
-        self.place.send_layers(&layers, if is_docker { Packing::DockerGzip } else { Packing::Gzip })
+        let packing = self.place.deps.how.packing.unwrap_or_default();
+        self.place.send_layers(&layers, Packing { is_docker, ..packing })
     }
 
     /// Has a registry on this machine take everything from the store, if it is the one that we use too: no bytes are sent. Returns
     /// what the layers are there if it has.
     fn give(
         &self,
+        image: &Found,
         manifest: &Manifest,
         config: &ImageConfig,
     ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
         let registry = &self.place.repository.registry;
-        if !is_loopback(registry.inner.host.endpoint.host()) {
+        if self.place.deps.how.packing.is_some() || !is_loopback(registry.inner.host.endpoint.host()) {
             return Ok(None);
         }
         let base = registry.url("");
@@ -190,7 +221,7 @@ impl One<'_> {
         let layers = manifest.layers.iter().zip(&config.rootfs.diff_ids);
         let there: Vec<Descriptor> =
             layers.map(|(layer, diff_id)| self.repeatable(layer, *diff_id)).collect::<Result<_, _>>()?;
-        for digest in [self.image.image_id].into_iter().chain(there.iter().map(|layer| layer.digest)) {
+        for digest in [image.image_id].into_iter().chain(there.iter().map(|layer| layer.digest)) {
             if !self.place.repository.mount_own(self.place.deps.store, &digest, &self.place.scope)? {
                 return Ok(None);
             }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use shipway_build::{CacheContent, CacheExport, CacheMode, CacheSource, CacheTarget, SeamError};
 use shipway_distribution::{
-    Document, Pull, Push, Registries, fetch_blob, fetch_manifest, pull_layers, push_artifact, read_document,
+    Departure, Document, Pull, Push, Registries, fetch_blob, fetch_manifest, pull_layers, push_artifact,
+    read_document,
 };
 use shipway_layers::LayerId;
 use shipway_oci::{Descriptor, DiffId, Reference};
@@ -116,7 +117,8 @@ impl CacheTarget for RegistryTarget {
     fn put(&self, export: &CacheExport<'_>, say: &(dyn Fn(&str) + Sync)) -> Result<(), SeamError> {
         let RegistrySource { reference, registries, store, trees } = &self.source;
         let layers = Outgoing { trees, export };
-        let push = Push { registries, store, source: &layers, progress: &Said(say) };
+        let push =
+            Push { registries, store, how: Departure::default(), source: &layers, progress: &Said(say) };
         let describe = |blobs: &[Descriptor]| artifact(self.style.form, export, blobs);
         let pushed = push_artifact(push, reference, &export.layers, self.style.packing, &describe)
             .map_err(SeamError::new)?;

@@ -20,6 +20,7 @@ mod machine;
 mod mistakes;
 mod network;
 mod newcomer;
+mod outputs;
 mod platforms;
 mod progress;
 mod registries;

@@ -30,7 +30,7 @@ pub fn push_artifact(
         let place = Place::of(deps, reference)?;
         let artifact = describe(&place.send_layers(layers, packing)?);
         place.send_bytes(&artifact.config)?;
-        let digest = place.put_manifest(&artifact.manifest, &artifact.media_type, place.tag())?;
+        let digest = place.put_named(&artifact.manifest, &artifact.media_type)?;
         Ok(Pushed { digest, size: artifact.manifest.len() as u64 })
     };
     push().map_err(|source| PushError { reference: reference.familiar(), source })

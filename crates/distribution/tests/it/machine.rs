@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use shipway_distribution::{
-    CredentialStore, Credentials, Event, LayerSink, LayerSource, Progress, Pull, PullError, Pulled, Push,
-    PushError, Pushed, Registries, RegistryError, SeamError, Secret, Settings,
+    CredentialStore, Credentials, Departure, Event, LayerSink, LayerSource, Progress, Pull, PullError,
+    Pulled, Push, PushError, Pushed, Registries, RegistryError, SeamError, Secret, Settings,
 };
 use shipway_fetch::{Config, Retry};
 use shipway_oci::{DiffId, Digest, Platform};
@@ -127,9 +127,14 @@ impl Machine {
     }
 
     pub(crate) fn push(&self, name: &str) -> Result<Pushed, PushError> {
+        self.push_as(name, Departure::default())
+    }
+
+    pub(crate) fn push_as(&self, name: &str, how: Departure) -> Result<Pushed, PushError> {
         let registries = self.registries();
         let found: Found = self.store.resolve(name).unwrap();
-        let deps = Push { registries: &registries, store: &self.store, source: &self.trees, progress: &Deaf };
+        let deps =
+            Push { registries: &registries, store: &self.store, how, source: &self.trees, progress: &Deaf };
         shipway_distribution::push(deps, &name.parse().unwrap(), &found)
     }
 }

@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use shipway_distribution::RegistryError;
+use shipway_distribution::{Compression, Departure, Packing, RegistryError};
 use shipway_oci::Digest;
 
 use crate::image::{Image, noise};
@@ -54,6 +54,58 @@ fn what_was_pushed_can_be_pulled_and_the_second_push_sends_nothing() {
     builder.store.tag(&tagged.parse().unwrap(), found.manifest, found.image_id, 2).unwrap();
     builder.push(&tagged).unwrap();
     assert_eq!(writes(&registry), ["PUT /v2/team/web/manifests/2"]);
+}
+
+/// Returns the media types of the layers that a manifest in a registry has.
+fn kinds(registry: &TestRegistry, path: &str) -> Vec<String> {
+    let (_, bytes) = registry.contents().manifests[path].clone();
+    let manifest: Value = serde_json::from_slice(&bytes).unwrap();
+    let layers = manifest["layers"].as_array().unwrap().iter();
+    layers.map(|layer| layer["mediaType"].as_str().unwrap().rsplit('.').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn layers_go_out_in_the_form_that_is_wanted() {
+    let registry = TestRegistry::start();
+    let machine = Machine::new();
+    let text = b"a line that repeats\n".repeat(100_000);
+    // The second layer came as gzip.
+    Image::of(&[b"base"]).publish(&registry, "base", "1");
+    machine.pull(&registry.name("base:1")).unwrap();
+    let name = registry.name("web:1");
+    build(&machine, &name, &[&text, b"base"]);
+    let of = |compression, level, force| Packing { compression, level, force, is_docker: false };
+    let mut sizes = Vec::new();
+    for (name, packing, want) in [
+        ("as usual", None, ["tar+gzip", "tar+gzip"]),
+        ("zstd", Some(of(Compression::Zstd, None, false)), ["tar+zstd", "tar+gzip"]),
+        ("all zstd", Some(of(Compression::Zstd, None, true)), ["tar+zstd", "tar+zstd"]),
+        ("gzip, weak", Some(of(Compression::Gzip, Some(1), false)), ["tar+gzip", "tar+gzip"]),
+        ("gzip, hard", Some(of(Compression::Gzip, Some(9), false)), ["tar+gzip", "tar+gzip"]),
+        ("all plain", Some(of(Compression::None, None, true)), ["tar", "tar"]),
+    ] {
+        let how = Departure { packing, by_digest: false };
+        let pushed = machine.push_as(&registry.name("web:1"), how).unwrap();
+        assert_eq!(kinds(&registry, "web/manifests/1"), want, "case {name}");
+        let again = machine.push_as(&registry.name("web:1"), how).unwrap();
+        assert_eq!(again, pushed, "case {name}");
+        let (_, bytes) = registry.contents().manifests["web/manifests/1"].clone();
+        let manifest: Value = serde_json::from_slice(&bytes).unwrap();
+        sizes.push(manifest["layers"][0]["size"].as_u64().unwrap());
+    }
+    assert_eq!(sizes[5], text.len() as u64);
+    assert!(sizes[4] < sizes[3] && sizes[3] < sizes[5], "a level is heeded: {sizes:?}");
+}
+
+#[test]
+fn a_push_by_digest_names_nothing() {
+    let registry = TestRegistry::start();
+    let machine = Machine::new();
+    build(&machine, &registry.name("web:1"), &[b"one"]);
+    let how = Departure { packing: None, by_digest: true };
+    let pushed = machine.push_as(&registry.name("web:1"), how).unwrap();
+    let known: Vec<String> = registry.contents().manifests.keys().cloned().collect();
+    assert_eq!(known, [format!("web/manifests/{}", pushed.digest)]);
 }
 
 #[test]

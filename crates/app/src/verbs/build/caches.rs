@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shipway_build::{CacheMode, CacheSource, CacheTarget};
-use shipway_distribution::Packing;
+use shipway_distribution::{Compression, Packing};
 use shipway_oci::Reference;
 
 use crate::engine::Engine;
@@ -14,6 +14,7 @@ use crate::step_caches::{
     Form, LocalSource, LocalTarget, RegistrySource, RegistryTarget, StepCaches, Style, Which,
 };
 use crate::units;
+use crate::verbs::build::packing;
 
 const FROM_FORM: &str =
     "write it as `--cache-from IMAGE`, `type=registry,ref=IMAGE` or `type=local,src=DIRECTORY`";
@@ -250,16 +251,15 @@ fn style(fields: &mut Fields<'_>) -> Result<Style, Failure> {
             return Err(fields.refuse("`image-manifest` goes with `oci-mediatypes=true` only"));
         }
     };
-    let packing = match fields.take("compression") {
-        None | Some("gzip") if form == Form::DockerIndex => Packing::DockerGzip,
-        None | Some("gzip") => Packing::Gzip,
-        Some("zstd") if form != Form::DockerIndex => Packing::Zstd,
-        Some("zstd") => return Err(fields.refuse("`zstd` goes with `oci-mediatypes=true` only")),
-        Some(other) => return Err(fields.refuse(&format!("compression `{other}` is not there yet"))),
-    };
-    if fields.flag("force-compression")? == Some(true) {
-        return Err(fields.refuse("`force-compression` is not there yet"));
+    let force = fields.flag("force-compression")?.unwrap_or_default();
+    let (compression, level) = (fields.take("compression"), fields.take("compression-level"));
+    let packing = packing::Typed { compression, level, force }.packing();
+    let packing = packing.map_err(|why| fields.refuse(&why))?.unwrap_or_default();
+    let is_docker = form == Form::DockerIndex;
+    if is_docker && packing.compression == Compression::Zstd {
+        return Err(fields.refuse("`zstd` goes with `oci-mediatypes=true` only"));
     }
+    let packing = Packing { is_docker, ..packing };
     Ok(Style { mode, form, packing, ignore_error })
 }
 
@@ -295,8 +295,13 @@ mod tests {
     fn caches_to_fill_are_read_as_buildx_reads_them() {
         let registry = |style| To::Registry("web".parse().unwrap(), style);
         let style = Style::default();
+        let zstd = Packing { compression: Compression::Zstd, ..Packing::default() };
         let max = Style { mode: CacheMode::Max, ..style };
-        let docker = Style { form: Form::DockerIndex, packing: Packing::DockerGzip, ..style };
+        let docker = Style {
+            form: Form::DockerIndex,
+            packing: Packing { is_docker: true, ..Packing::default() },
+            ..style
+        };
         for (text, want) in [
             ("web", registry(style)),
             ("type=registry,ref=web,mode=max", registry(max)),
@@ -306,7 +311,11 @@ mod tests {
             ),
             ("type=registry,ref=web,image-manifest=false", registry(Style { form: Form::Index, ..style })),
             ("type=registry,ref=web,oci-mediatypes=0", registry(docker)),
-            ("type=registry,ref=web,compression=zstd", registry(Style { packing: Packing::Zstd, ..style })),
+            ("type=registry,ref=web,compression=zstd", registry(Style { packing: zstd, ..style })),
+            (
+                "type=registry,ref=web,compression=zstd,force-compression=true",
+                registry(Style { packing: Packing { force: true, ..zstd }, ..style }),
+            ),
             ("type=registry,ref=web,ignore-error=true", registry(Style { ignore_error: true, ..style })),
             ("type=local,dest=c", To::Local("c".into(), "latest".to_owned(), style)),
             ("type=local,dest=c,tag=main,mode=max", To::Local("c".into(), "main".to_owned(), max)),

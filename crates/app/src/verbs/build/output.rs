@@ -1,9 +1,12 @@
 //! `--output`. Compat: buildx, `type=local|tar|oci|docker|image|registry`, a directory alone, and `-` for a tar on the standard output.
 
-use std::io::{self, IsTerminal as _, Write};
+mod typed;
+
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use shipway_build::Built;
+use shipway_distribution::Packing;
 use shipway_layers::{Budget, LayerStore as _, serialise, unpack};
 use shipway_linux::{Overlay, Root};
 use shipway_oci::Reference;
@@ -14,7 +17,8 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::part_file;
 use crate::ui::Ui;
-use crate::units;
+
+pub(super) use typed::{Outputs, parse};
 
 const FORM: &str = "write it as `-o DIRECTORY`, or `-o type=local|tar|oci|docker|image|registry,dest=PATH`";
 
@@ -26,11 +30,22 @@ pub(super) enum Output {
     /// Its files as a tar.
     Tar(Place),
     /// The image as an archive, which is both an OCI layout and what `docker load` reads.
-    Archive(Place),
+    Archive(Place, Option<Packing>),
     /// The image as an OCI layout in a directory.
-    Layout(PathBuf),
-    /// More names, and whether they are pushed.
-    Image { names: Vec<Reference>, push: bool },
+    Layout(PathBuf, Option<Packing>),
+    /// More names, and how they are pushed if they are.
+    Image { names: Vec<Reference>, push: Option<Sending> },
+    /// Nowhere: only the steps are kept.
+    Nothing,
+}
+
+/// How an image is pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sending {
+    /// In what form layers go out, if not as usual.
+    pub(super) packing: Option<Packing>,
+    /// Under its digest: it gets no tag, there or here.
+    pub(super) by_digest: bool,
 }
 
 /// A file, or the standard output.
@@ -43,80 +58,12 @@ pub(super) enum Place {
 impl Output {
     /// Returns whether the image itself is wanted in the store.
     pub(super) fn is_image(&self) -> bool {
-        matches!(self, Self::Image { .. })
+        matches!(self, Self::Image { push, .. } if !push.is_some_and(|sending| sending.by_digest))
     }
 
     /// Returns whether it is written to the standard output.
     pub(super) fn uses_stdout(&self) -> bool {
-        matches!(self, Self::Tar(Place::Stdout) | Self::Archive(Place::Stdout))
-    }
-}
-
-/// Reads what was typed.
-pub(super) fn parse(texts: &[String]) -> Result<Vec<Output>, Failure> {
-    let outputs: Vec<Output> = texts.iter().map(|text| one(text)).collect::<Result<_, _>>()?;
-    if outputs.iter().filter(|output| output.uses_stdout()).count() > 1 {
-        return Err(Failure::new("only one output can be the standard output", FORM));
-    }
-    if outputs.iter().any(Output::uses_stdout) && io::stdout().is_terminal() {
-        return Err(Failure::new(
-            "an archive is nothing for a terminal",
-            "write it to a file: `-o type=tar,dest=FILE`",
-        ));
-    }
-    Ok(outputs)
-}
-
-fn one(text: &str) -> Result<Output, Failure> {
-    let refuse = |why: String| Failure::new(format!("--output `{text}`: {why}"), FORM);
-    if text == "-" {
-        return Ok(Output::Tar(Place::Stdout));
-    }
-    if !text.contains('=') {
-        return Ok(Output::Local(PathBuf::from(text)));
-    }
-    let (mut kind, mut dest, mut names, mut push, mut is_tar) = (None, None, Vec::new(), false, true);
-    for field in text.split(',') {
-        let (key, value) = field.split_once('=').unwrap_or((field, "true"));
-        let flag =
-            || units::truth(value).ok_or_else(|| refuse(format!("`{key}` is true or false, not `{value}`")));
-        match key {
-            "type" => kind = Some(value),
-            "dest" => dest = Some(value),
-            "name" => {
-                let name = value.parse().map_err(|error| refuse(format!("`{value}` is no name: {error}")))?;
-                names.push(name);
-            }
-            "push" => push = flag()?,
-            "tar" => is_tar = flag()?,
-            // As it is anyway.
-            "oci-mediatypes" | "unpack" | "store" | "platform-split" if flag().is_ok() => {}
-            _ if field.split_once('=').is_none() && !names.is_empty() => {
-                let name = field.parse().map_err(|error| refuse(format!("`{field}` is no name: {error}")))?;
-                names.push(name);
-            }
-            _ => return Err(refuse(format!("`{key}` is not there yet"))),
-        }
-    }
-    let place = || match dest {
-        None | Some("-" | "") => Place::Stdout,
-        Some(path) => Place::File(PathBuf::from(path)),
-    };
-    let directory = || match dest {
-        None | Some("" | "-") => Err(refuse("it names no directory: dest=DIRECTORY".to_owned())),
-        Some(path) => Ok(PathBuf::from(path)),
-    };
-    match kind.unwrap_or("") {
-        "local" => Ok(Output::Local(directory()?)),
-        "tar" => Ok(Output::Tar(place())),
-        "oci" if !is_tar => Ok(Output::Layout(directory()?)),
-        // Compat: buildx, without a file the image goes to the engine, which has it.
-        "docker" if dest.is_none() => Ok(Output::Image { names, push: false }),
-        "oci" | "docker" => Ok(Output::Archive(place())),
-        "image" => Ok(Output::Image { names, push }),
-        "registry" => Ok(Output::Image { names, push: true }),
-        "" => Err(refuse("it has no type".to_owned())),
-        other => Err(refuse(format!("type `{other}` is not there yet"))),
+        matches!(self, Self::Tar(Place::Stdout) | Self::Archive(Place::Stdout, _))
     }
 }
 
@@ -125,25 +72,42 @@ pub(super) fn write(engine: &Engine, built: &Built, output: &Output, ui: &mut Ui
     // What is written must not be collected on the way.
     let _lease = engine.store.lease()?;
     match output {
-        Output::Local(directory) => {
-            let root = files_of(engine, built)?;
-            into(directory, |out| serialise(&root, out).map_err(|error| unwritable(directory, &error)))
-        }
+        Output::Local(directory) if built.parts.is_empty() => local(engine, built, directory),
+        // Compat: buildx, a directory for each, such as `linux_arm64`.
+        Output::Local(directory) => built.parts.iter().try_for_each(|(platform, part)| {
+            local(engine, part, &directory.join(platform.to_string().replace('/', "_")))
+        }),
         Output::Tar(place) => {
             let root = files_of(engine, built)?;
             to(place, ui, |out| serialise(&root, out).map_err(|error| unwritable(path_of(place), &error)))
         }
-        Output::Archive(place) => to(place, ui, |out| save(engine, built, out)),
-        Output::Layout(directory) => into(directory, |out| save(engine, built, out)),
-        Output::Image { .. } => Ok(()),
+        Output::Archive(place, packing) => to(place, ui, |out| save(engine, built, *packing, out)),
+        Output::Layout(directory, packing) => into(directory, |out| save(engine, built, *packing, out)),
+        Output::Image { .. } | Output::Nothing => Ok(()),
     }
 }
 
-fn save(engine: &Engine, built: &Built, out: &mut dyn Write) -> Result<(), Failure> {
-    let index = built.index.map(|(digest, _)| digest);
-    let found = Found { index, ..Found::new(built.image_id, built.manifest) };
+/// Writes the files of one image into a directory.
+fn local(engine: &Engine, built: &Built, directory: &Path) -> Result<(), Failure> {
+    let root = files_of(engine, built)?;
+    into(directory, |out| serialise(&root, out).map_err(|error| unwritable(directory, &error)))
+}
+
+fn save(
+    engine: &Engine,
+    built: &Built,
+    packing: Option<Packing>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let wanted = Wanted { found: found(built), names: built.tags.clone(), packing };
     // What was built just now is all here.
-    archive::save(engine, &[Wanted { found, names: built.tags.clone() }], out).map(drop)
+    archive::save(engine, &[wanted], out).map(drop)
+}
+
+/// Returns what was built as the store knows it.
+pub(super) fn found(built: &Built) -> Found {
+    let index = built.index.map(|(digest, _)| digest);
+    Found { index, ..Found::new(built.image_id, built.manifest) }
 }
 
 /// Returns the files of an image, read-only.
@@ -207,42 +171,4 @@ fn into(
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("could not write `{}`: {error}", path.display()), FORM)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outputs_are_read_as_buildx_reads_them() {
-        let file = |path: &str| Place::File(PathBuf::from(path));
-        for (text, want) in [
-            ("out", Output::Local("out".into())),
-            ("-", Output::Tar(Place::Stdout)),
-            ("type=local,dest=a/b", Output::Local("a/b".into())),
-            ("type=tar,dest=x.tar", Output::Tar(file("x.tar"))),
-            ("type=oci,dest=x", Output::Archive(file("x"))),
-            ("type=docker,dest=-", Output::Archive(Place::Stdout)),
-            ("type=docker", Output::Image { names: Vec::new(), push: false }),
-            ("type=oci,tar=false,dest=x", Output::Layout("x".into())),
-            (
-                "type=registry,name=a.test/b",
-                Output::Image { names: vec!["a.test/b".parse().unwrap()], push: true },
-            ),
-            ("type=image,push=false", Output::Image { names: Vec::new(), push: false }),
-        ] {
-            assert_eq!(one(text).unwrap(), want, "case {text}");
-        }
-        for (text, want) in [
-            ("dest=x", "it has no type"),
-            ("type=local", "names no directory"),
-            ("type=estargz", "type `estargz` is not there yet"),
-            ("type=image,compression=zstd", "`compression` is not there yet"),
-            ("type=image,push=maybe", "is true or false"),
-        ] {
-            let failure = one(text).unwrap_err();
-            assert!(failure.text().contains(want), "{text}: {}", failure.text());
-        }
-        assert!(parse(&["-".to_owned(), "type=oci".to_owned()]).is_err());
-    }
 }

@@ -1,6 +1,6 @@
 //! `shipway push`
 
-use shipway_distribution::{Progress, Push, Pushed};
+use shipway_distribution::{Departure, Progress, Push, Pushed};
 use shipway_oci::Reference;
 use shipway_store::{Found, StoreError};
 
@@ -58,13 +58,23 @@ pub(crate) fn push(
     reference: &Reference,
     progress: &dyn Progress,
 ) -> Result<Pushed, Failure> {
-    let registries = pulls::registries()?;
     // What is sent must not be collected on the way.
     let _lease = engine.store.lease()?;
     let found = image(engine, reference)?;
+    send(engine, (reference, &found), Departure::default(), progress)
+}
+
+/// Pushes an image under a name; the caller holds a lease, or the image has a name here.
+pub(crate) fn send(
+    engine: &Engine,
+    (reference, image): (&Reference, &Found),
+    how: Departure,
+    progress: &dyn Progress,
+) -> Result<Pushed, Failure> {
+    let registries = pulls::registries()?;
     let source = Trees::of(engine);
-    let deps = Push { registries: &registries, store: &engine.store, source: &source, progress };
-    Ok(shipway_distribution::push(deps, reference, &found)?)
+    let deps = Push { registries: &registries, store: &engine.store, how, source: &source, progress };
+    Ok(shipway_distribution::push(deps, reference, image)?)
 }
 
 /// Returns the image that has a name with a tag.

@@ -49,7 +49,9 @@ fn wanted(engine: &Engine, names: &[String]) -> Result<Vec<Wanted>, Failure> {
         let same = |image: &&mut Wanted| -> bool { key(&image.found) == key(&found) };
         match images.iter_mut().find(same) {
             Some(image) => image.names.extend(found.name),
-            None => images.push(Wanted { names: found.name.clone().into_iter().collect(), found }),
+            None => {
+                images.push(Wanted { names: found.name.clone().into_iter().collect(), found, packing: None });
+            }
         }
     }
     Ok(images)

@@ -1,0 +1,221 @@
+//! What is typed as `--output`.
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+
+use shipway_distribution::Packing;
+use shipway_oci::Reference;
+
+use super::{FORM, Output, Place, Sending};
+use crate::failure::Failure;
+use crate::units;
+use crate::verbs::build::packing;
+
+/// All outputs, and the annotations that they ask for, as `--annotation` has them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::verbs::build) struct Outputs {
+    pub(in crate::verbs::build) all: Vec<Output>,
+    pub(in crate::verbs::build) annotations: Vec<String>,
+}
+
+/// Reads what was typed.
+pub(in crate::verbs::build) fn parse(texts: &[String]) -> Result<Outputs, Failure> {
+    let mut outputs = Outputs::default();
+    for text in texts {
+        let output = one(text, &mut outputs.annotations);
+        outputs.all.push(output.map_err(|why| Failure::new(format!("--output `{text}`: {why}"), FORM))?);
+    }
+    if outputs.all.iter().filter(|output| output.uses_stdout()).count() > 1 {
+        return Err(Failure::new("only one output can be the standard output", FORM));
+    }
+    if outputs.all.iter().any(Output::uses_stdout) && io::stdout().is_terminal() {
+        return Err(Failure::new(
+            "an archive is nothing for a terminal",
+            "write it to a file: `-o type=tar,dest=FILE`",
+        ));
+    }
+    Ok(outputs)
+}
+
+/// What the fields of an output say.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    kind: &'a str,
+    dest: Option<&'a str>,
+    names: Vec<Reference>,
+    push: bool,
+    by_digest: bool,
+    is_directory: bool,
+    packing: packing::Typed<'a>,
+    annotations: Vec<String>,
+}
+
+impl<'a> Fields<'a> {
+    fn parse(text: &'a str) -> Result<Self, String> {
+        let mut fields = Self::default();
+        for field in text.split(',') {
+            let (key, value) = field.split_once('=').unwrap_or((field, "true"));
+            let flag =
+                || units::truth(value).ok_or_else(|| format!("`{key}` is true or false, not `{value}`"));
+            let is_so = || match flag()? {
+                true => Ok(()),
+                false => Err(format!("`{key}=false` is not there yet")),
+            };
+            let reference =
+                |text: &str| text.parse().map_err(|error| format!("`{text}` is no name: {error}"));
+            match key {
+                "type" => fields.kind = value,
+                "dest" => fields.dest = Some(value),
+                "name" => fields.names.push(reference(value)?),
+                "push" => fields.push = flag()?,
+                "push-by-digest" => fields.by_digest = flag()?,
+                "tar" => fields.is_directory = !flag()?,
+                "compression" => fields.packing.compression = Some(value),
+                "compression-level" => fields.packing.level = Some(value),
+                "force-compression" => fields.packing.force = flag()?,
+                // As it is anyway; with SOURCE_DATE_EPOCH no file is younger than that.
+                "oci-mediatypes" | "platform-split" | "rewrite-timestamp" => is_so()?,
+                "unpack" | "store" | "name-canonical" => drop(flag()?),
+                _ if field.split_once('=').is_none() && !fields.names.is_empty() => {
+                    fields.names.push(reference(field)?);
+                }
+                _ => match annotation(key) {
+                    Some((level, name)) => fields.annotations.push(format!("{level}:{name}={value}")),
+                    None => return Err(format!("`{key}` is not there yet")),
+                },
+            }
+        }
+        Ok(fields)
+    }
+
+    fn place(&self) -> Place {
+        match self.dest {
+            None | Some("-" | "") => Place::Stdout,
+            Some(path) => Place::File(PathBuf::from(path)),
+        }
+    }
+
+    fn directory(&self) -> Result<PathBuf, String> {
+        match self.dest {
+            None | Some("" | "-") => Err("it names no directory: dest=DIRECTORY".to_owned()),
+            Some(path) => Ok(PathBuf::from(path)),
+        }
+    }
+
+    fn image(self, packing: Option<Packing>) -> Result<Output, String> {
+        let Self { names, push, by_digest, .. } = self;
+        if by_digest && (names.is_empty() || !push) {
+            return Err("`push-by-digest` goes with `push=true` and `name=REGISTRY/NAME`".to_owned());
+        }
+        if !push && packing.is_some() {
+            return Err("layers that stay here are not compressed: add `push=true`".to_owned());
+        }
+        Ok(Output::Image { names, push: push.then_some(Sending { packing, by_digest }) })
+    }
+}
+
+/// Reads `annotation.NAME` and `annotation-index.NAME`. Compat: buildx.
+fn annotation(key: &str) -> Option<(&str, &str)> {
+    let rest = key.strip_prefix("annotation")?;
+    let (level, name) = rest.split_once('.')?;
+    let level = if level.is_empty() { "manifest" } else { level.strip_prefix('-')? };
+    (!name.is_empty()).then_some((level, name))
+}
+
+fn one(text: &str, annotations: &mut Vec<String>) -> Result<Output, String> {
+    if text == "-" {
+        return Ok(Output::Tar(Place::Stdout));
+    }
+    if !text.contains('=') {
+        return Ok(Output::Local(PathBuf::from(text)));
+    }
+    let mut fields = Fields::parse(text)?;
+    let packing = fields.packing.packing()?;
+    let is_of_files = ["local", "tar", "cacheonly"].contains(&fields.kind);
+    if is_of_files && (packing.is_some() || !fields.annotations.is_empty()) {
+        return Err("compression and annotations are for images".to_owned());
+    }
+    annotations.append(&mut fields.annotations);
+    match fields.kind {
+        "local" => Ok(Output::Local(fields.directory()?)),
+        "tar" => Ok(Output::Tar(fields.place())),
+        "oci" if fields.is_directory => Ok(Output::Layout(fields.directory()?, packing)),
+        // Compat: buildx, without a file the image goes to the engine, which has it.
+        "docker" if fields.dest.is_none() => fields.image(packing),
+        "oci" | "docker" => Ok(Output::Archive(fields.place(), packing)),
+        "image" => fields.image(packing),
+        "registry" => Fields { push: true, ..fields }.image(packing),
+        "cacheonly" => Ok(Output::Nothing),
+        "" => Err("it has no type".to_owned()),
+        other => Err(format!("type `{other}` is not there yet")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shipway_distribution::Compression;
+
+    use super::*;
+
+    #[test]
+    fn outputs_are_read_as_buildx_reads_them() {
+        let file = |path: &str| Place::File(PathBuf::from(path));
+        let image = |names: &[&str], push| Output::Image {
+            names: names.iter().map(|name| name.parse().unwrap()).collect(),
+            push,
+        };
+        let zstd = Some(Packing { compression: Compression::Zstd, ..Packing::default() });
+        let sent = Sending::default();
+        for (text, want) in [
+            ("out", Output::Local("out".into())),
+            ("-", Output::Tar(Place::Stdout)),
+            ("type=local,dest=a/b", Output::Local("a/b".into())),
+            ("type=tar,dest=x.tar", Output::Tar(file("x.tar"))),
+            ("type=oci,dest=x", Output::Archive(file("x"), None)),
+            ("type=oci,dest=x,compression=zstd", Output::Archive(file("x"), zstd)),
+            ("type=docker,dest=-", Output::Archive(Place::Stdout, None)),
+            ("type=docker", image(&[], None)),
+            ("type=oci,tar=false,dest=x", Output::Layout("x".into(), None)),
+            ("type=registry,name=a.test/b", image(&["a.test/b"], Some(sent))),
+            ("type=image,push=false", image(&[], None)),
+            ("type=image,name=a.test/b,c,push=true", image(&["a.test/b", "c"], Some(sent))),
+            (
+                "type=registry,compression=zstd,oci-mediatypes=true,rewrite-timestamp=true",
+                image(&[], Some(Sending { packing: zstd, ..sent })),
+            ),
+            (
+                "type=image,name=a.test/b,push-by-digest=true,name-canonical=true,push=true",
+                image(&["a.test/b"], Some(Sending { by_digest: true, ..sent })),
+            ),
+            ("type=cacheonly", Output::Nothing),
+        ] {
+            let mut annotations = Vec::new();
+            assert_eq!(one(text, &mut annotations).unwrap(), want, "case {text}");
+            assert_eq!(annotations, Vec::<String>::new());
+        }
+        let mut annotations = Vec::new();
+        one("type=image,annotation.a.b=c,annotation-index.d=e", &mut annotations).unwrap();
+        assert_eq!(annotations, ["manifest:a.b=c", "index:d=e"]);
+    }
+
+    #[test]
+    fn what_is_no_output_is_told() {
+        for (text, want) in [
+            ("dest=x", "it has no type"),
+            ("type=local", "names no directory"),
+            ("type=estargz", "type `estargz` is not there yet"),
+            ("type=oci,dest=x,compression=estargz", "compression `estargz` is not there yet"),
+            ("type=image,compression=zstd", "add `push=true`"),
+            ("type=image,push=maybe", "is true or false"),
+            ("type=image,oci-mediatypes=false", "`oci-mediatypes=false` is not there yet"),
+            ("type=image,push-by-digest=true,push=true", "goes with `push=true` and `name="),
+            ("type=image,colour=red", "`colour` is not there yet"),
+            ("type=image,annotation.=x", "`annotation.` is not there yet"),
+            ("type=local,dest=x,compression=gzip", "are for images"),
+        ] {
+            let failure = parse(&[text.to_owned()]).unwrap_err();
+            assert!(failure.text().contains(want), "{text}: {}", failure.text());
+        }
+        assert!(parse(&["-".to_owned(), "type=oci".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,57 @@
+//! `compression`, `compression-level` and `force-compression`, as outputs and caches have them. Compat: BuildKit.
+
+use shipway_distribution::{Compression, Packing};
+
+/// What was typed of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Typed<'a> {
+    pub(super) compression: Option<&'a str>,
+    pub(super) level: Option<&'a str>,
+    pub(super) force: bool,
+}
+
+impl Typed<'_> {
+    /// Returns what it means; `None` if nothing was typed. The error says what is wrong with it.
+    pub(super) fn packing(self) -> Result<Option<Packing>, String> {
+        let (compression, levels) = match self.compression {
+            None if self.level.is_none() && !self.force => return Ok(None),
+            None | Some("gzip") => (Compression::Gzip, 0..=9),
+            Some("zstd") => (Compression::Zstd, 0..=22),
+            Some("uncompressed") if self.level.is_some() => {
+                return Err("what is not compressed has no level".to_owned());
+            }
+            Some("uncompressed") => (Compression::None, 0..=0),
+            Some(other) => return Err(format!("compression `{other}` is not there yet")),
+        };
+        let wrong = |text: &str| format!("a level is a number from 0 to {}, not `{text}`", levels.end());
+        let number = |text: &str| text.parse().ok().filter(|level| levels.contains(level));
+        let level = self.level.map(|text| number(text).ok_or_else(|| wrong(text))).transpose()?;
+        Ok(Some(Packing { compression, level, force: self.force, is_docker: false }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_read_as_buildkit_reads_them() {
+        let packing =
+            |compression, level, force| Ok(Some(Packing { compression, level, force, is_docker: false }));
+        for (compression, level, force, want) in [
+            (None, None, false, Ok(None)),
+            (Some("gzip"), None, false, packing(Compression::Gzip, None, false)),
+            (None, Some("9"), false, packing(Compression::Gzip, Some(9), false)),
+            (None, None, true, packing(Compression::Gzip, None, true)),
+            (Some("zstd"), Some("19"), true, packing(Compression::Zstd, Some(19), true)),
+            (Some("uncompressed"), None, true, packing(Compression::None, None, true)),
+            (Some("gzip"), Some("10"), false, Err("a level is a number from 0 to 9, not `10`")),
+            (Some("zstd"), Some("-1"), false, Err("a level is a number from 0 to 22, not `-1`")),
+            (Some("uncompressed"), Some("1"), false, Err("what is not compressed has no level")),
+            (Some("estargz"), None, false, Err("compression `estargz` is not there yet")),
+        ] {
+            let typed = Typed { compression, level, force };
+            assert_eq!(typed.packing(), want.map_err(str::to_owned), "case {typed:?}");
+        }
+    }
+}
