@@ -13,6 +13,7 @@ use crate::caches::Caches;
 use crate::lint::lint;
 use crate::plan::{Plan, PlannedImage, internal, plan, tell_loaded};
 use crate::seams::{NoInventory, NoRemotes};
+use crate::several::Several;
 use crate::solve::{Imports, Solver};
 use crate::{
     BaseImages, BuildError, BuildRequest, Built, CacheSource, CacheTarget, Debugger, Event, Inventory,
@@ -35,6 +36,8 @@ pub struct Builder {
     pub(crate) cache_targets: Vec<Arc<dyn CacheTarget>>,
     pub(crate) debugger: Option<Arc<dyn Debugger>>,
     pub(crate) inventory: Arc<dyn Inventory>,
+    /// The build is one of those for several platforms: what it makes gets no name.
+    pub(crate) several: Option<Arc<Several>>,
 }
 
 impl fmt::Debug for Builder {
@@ -63,6 +66,7 @@ impl Builder {
             cache_sources: Vec::new(),
             cache_targets: Vec::new(),
             debugger: None,
+            several: None,
         }
     }
 
@@ -92,7 +96,14 @@ impl Builder {
 
     /// Builds an image and names it. Nothing gets a name unless everything succeeded, but a cache that cannot be written fails the build
     /// after that; finished steps stay in the cache.
+    ///
+    /// For several platforms it builds one after another; steps on this machine's platform that they share are done once.
     pub fn build(&self, request: &BuildRequest) -> Result<Built, BuildError> {
+        if request.platforms.len() > 1 { self.build_several(request) } else { self.build_one(request) }
+    }
+
+    /// Builds for one platform.
+    pub(crate) fn build_one(&self, request: &BuildRequest) -> Result<Built, BuildError> {
         let (file, mistake) = read_until_mistake(request)?;
         self.progress.event(&Event::Loaded { source: &file.source });
         if let Some(mistake) = mistake {

@@ -11,7 +11,7 @@ use crate::progress::StepInfo;
 use crate::records::INLINE_CACHE;
 use crate::solve::{Made, Outcome, Solver};
 use crate::time::{now_seconds, rfc3339};
-use crate::{BuildError, Event};
+use crate::{BuildError, BuildRequest, Builder, Event};
 
 /// What was written.
 pub(crate) struct Exported {
@@ -78,24 +78,26 @@ pub(crate) fn export(
         return Err(BuildError::Cancelled);
     }
     let image = Found { index: index.map(|(digest, _)| digest), ..Found::new(image_id, manifest) };
-    name(solver, &image)?;
+    if solver.builder.several.is_none() {
+        name(solver.builder, solver.request, &image)?;
+    }
     progress.event(&Event::Done { step: &step, elapsed: start.elapsed(), key: None });
     Ok(Exported { image_id, manifest: (manifest, manifest_bytes.len() as u64), index })
 }
 
 /// Gives an image the names that were asked for.
-fn name(solver: &Solver<'_>, image: &Found) -> Result<(), BuildError> {
+pub(crate) fn name(builder: &Builder, request: &BuildRequest, image: &Found) -> Result<(), BuildError> {
     let fail = |action| move |source: StoreError| BuildError::Store { action, source };
-    let store = &solver.builder.store;
-    for name in &solver.request.tags {
+    let store = &builder.store;
+    for name in &request.tags {
         // A name that is right already is not written again: that would wait for the disk.
         let known = store.resolve(&name.to_string());
         if !known.is_ok_and(|found| found.name.is_some() && Found { name: None, ..found } == *image) {
             store.tag_found(name, image, now_seconds()).map_err(fail("name the image"))?;
         }
-        solver.builder.progress.event(&Event::Named { name });
+        builder.progress.event(&Event::Named { name });
     }
-    if solver.request.tags.is_empty() {
+    if request.tags.is_empty() {
         store.keep_unnamed(image, now_seconds()).map_err(fail("record the image"))?;
     }
     Ok(())

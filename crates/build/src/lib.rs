@@ -33,6 +33,7 @@ mod records;
 mod remote_cache;
 mod request;
 mod seams;
+mod several;
 mod signals;
 mod solve;
 mod state;

@@ -25,9 +25,9 @@ pub fn lint(file: &Dockerfile, request: &BuildRequest, image: &dyn Fn(&str) -> O
         request.build_args.iter().rev().find(|(name, _)| name == ARGUMENT).map(|(_, text)| text.as_str());
     let checks = Checks::parse(given.or(file.directives.check.as_deref()).unwrap_or_default());
     let host = Platform::host();
-    let target = request.platform.as_ref().unwrap_or(&host);
+    let target = request.platform();
     let stage = file.stages.last().and_then(|stage| stage.name.clone()).unwrap_or_default();
-    let platform = platform_variables(&host, target, &stage, &request.build_args).to_pairs();
+    let platform = platform_variables(&host, &target, &stage, &request.build_args).to_pairs();
     let dockerfile = request.dockerfile_text.is_none().then_some(request.dockerfile.as_path());
     // An ignore file that cannot be read is told of when the context is.
     let ignore = Ignore::load(&request.context, dockerfile).unwrap_or_default();

@@ -129,6 +129,11 @@ pub enum Event<'a> {
         /// Digest of the manifest.
         manifest: Digest,
     },
+    /// What was made for several platforms is in an index.
+    Listed {
+        /// Its digest.
+        index: Digest,
+    },
     /// The image got a name.
     Named {
         /// The name.

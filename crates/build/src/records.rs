@@ -32,14 +32,14 @@ pub struct StepRecord {
 }
 
 /// The steps of one build, in an order that is always the same.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Records {
     steps: Vec<Recorded>,
     places: HashMap<Digest, usize>,
 }
 
 /// A step, or a file system that steps begin with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Recorded {
     key: Digest,
     parent: Option<usize>,
@@ -154,6 +154,21 @@ impl Records {
         }
     }
 
+    /// Adds the steps of another build.
+    pub(crate) fn merge(&mut self, other: Self) {
+        let mut places = Vec::with_capacity(other.steps.len());
+        for recorded in other.steps {
+            let place = match self.places.get(&recorded.key) {
+                Some(place) => *place,
+                None => {
+                    let parent = recorded.parent.map(|parent| places[parent]);
+                    self.push(Recorded { parent, ..recorded })
+                }
+            };
+            places.push(place);
+        }
+    }
+
     fn push(&mut self, recorded: Recorded) -> usize {
         let place = self.steps.len();
         self.places.insert(recorded.key, place);
@@ -241,6 +256,26 @@ mod tests {
         // Another stage on top of the first.
         records.add(digest("base"), &[digest("one")], &step("one", Some("l1")), &chain[..1]);
         records
+    }
+
+    #[test]
+    fn steps_of_two_builds_are_one_set() {
+        let mut merged = records();
+        let before = merged.steps.len();
+        merged.merge(records());
+        assert_eq!(merged.steps.len(), before, "the same again");
+        let mut other = Records::default();
+        let chain = [DiffId(digest("l1")), DiffId(digest("l9"))];
+        other.add(digest("else"), &[], &step("first", None), &[]);
+        other.add(digest("base"), &[digest("one")], &step("one", Some("l1")), &chain[..1]);
+        other.add(digest("one"), &[], &step("nine", Some("l9")), &chain);
+        merged.merge(other);
+        assert_eq!(merged.steps.len(), before + 3);
+        let parent = |state: &str| {
+            let recorded = &merged.steps[merged.places[&digest(state)]];
+            recorded.parent.map(|parent| merged.steps[parent].key)
+        };
+        assert_eq!((parent("nine"), parent("first")), (Some(digest("one")), Some(digest("else"))));
     }
 
     #[test]

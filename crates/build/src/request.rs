@@ -57,8 +57,8 @@ pub struct BuildRequest {
     pub network: BuildNetwork,
     /// RUN steps trust the certificate authorities that the host trusts. Changes no key and leaves nothing in the image.
     pub host_ca: bool,
-    /// What to build for; this machine by default.
-    pub platform: Option<Platform>,
+    /// What to build for; this machine by default. For several the result is an index.
+    pub platforms: Vec<Platform>,
     /// `--cache-to type=inline`: the image says under which keys its layers are found.
     pub inline_cache: bool,
     /// `--ssh`: agents, and their ids.
@@ -76,6 +76,13 @@ pub struct NamedContext {
     pub name: String,
     /// What it is.
     pub source: ContextSource,
+}
+
+impl BuildRequest {
+    /// Returns what to build for, or for which first.
+    pub fn platform(&self) -> Platform {
+        self.platforms.first().cloned().unwrap_or_else(Platform::host)
+    }
 }
 
 /// What a named context is.
@@ -182,7 +189,7 @@ pub struct Built {
     pub manifest: Digest,
     /// Bytes of that.
     pub manifest_size: u64,
-    /// Digest of the index that lists it with what is attested of it, and bytes of that.
+    /// Digest of the index that lists it with what is attested of it and with those for other platforms, and bytes of that.
     pub index: Option<(Digest, u64)>,
     /// The names it got.
     pub tags: Vec<Reference>,
@@ -190,4 +197,6 @@ pub struct Built {
     pub steps: usize,
     /// How many of them came from the cache.
     pub cached_steps: usize,
+    /// What was made for each of several platforms; empty where one was wanted.
+    pub parts: Vec<(Platform, Self)>,
 }

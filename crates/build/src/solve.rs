@@ -399,6 +399,7 @@ impl<'a> Solver<'a> {
             tags: self.request.tags.clone(),
             steps: counts.steps,
             cached_steps: counts.cached,
+            parts: Vec::new(),
         })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Specs: BuildKit, docs/attestations/attestation-storage.md (the form with an image config); in-toto Statement v0.1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -69,7 +69,8 @@ impl Statement {
     }
 }
 
-/// An index of one image and of what is attested of it, with all documents but the image's own.
+/// An index of images and of what is attested of them, with all documents but the images' own. It lists one image, or one for each
+/// platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attested {
     /// The index.
@@ -103,13 +104,7 @@ pub fn predicate_type(statement: &Descriptor) -> Option<&str> {
 impl Attested {
     /// Puts an image, as an index describes it, and statements about it into an index. Without statements it is alone.
     pub fn new(image: Descriptor, statements: &[Statement], annotations: BTreeMap<String, String>) -> Self {
-        let mut index = Index {
-            schema_version: 2,
-            media_type: Some(MediaType::new(MediaType::OCI_INDEX)),
-            manifests: Vec::new(),
-            annotations,
-            other: Map::new(),
-        };
+        let mut index = Self::new_index(annotations);
         let target = image.digest;
         index.manifests.push(image);
         let (mut manifests, mut blobs) = (Vec::new(), Vec::new());
@@ -121,15 +116,41 @@ impl Attested {
         Self { index: to_json(&index), manifests, blobs }
     }
 
-    /// Reads an index with everything that it lists beside `image`. `None` if it lists other images, or something is not to be had.
+    /// Puts several into one index: the images first, in this order. Compat: BuildKit's order. What the parts' indexes say of themselves
+    /// is left out.
+    pub fn join(parts: Vec<Self>, annotations: BTreeMap<String, String>) -> Self {
+        let mut joined = Self::new_index(annotations);
+        let (mut manifests, mut blobs) = (Vec::new(), Vec::new());
+        let mut said = Vec::new();
+        for part in parts {
+            let listed = part.listed();
+            joined.manifests.extend(listed.iter().filter(|listed| !is_attestation(listed)).cloned());
+            said.extend(listed.into_iter().filter(is_attestation));
+            manifests.extend(part.manifests);
+            blobs.extend(part.blobs);
+        }
+        joined.manifests.extend(said);
+        Self { index: to_json(&joined), manifests, blobs }
+    }
+
+    /// Reads an index with everything that it lists beside images. `None` if it lists an image that is not to be had, says something of one
+    /// that it does not list, or something else is not to be had.
     pub fn read(
         index: Vec<u8>,
-        image: &Digest,
+        has: impl Fn(&Digest) -> bool,
         mut read: impl FnMut(&Descriptor) -> Option<Vec<u8>>,
     ) -> Option<Self> {
-        let parsed: Index = parse_json(&index).ok().filter(|parsed| is_only_of(parsed, image))?;
+        let parsed: Index = parse_json(&index).ok()?;
+        let (said, images): (Vec<_>, Vec<_>) = parsed.manifests.into_iter().partition(is_attestation);
+        let mut seen = BTreeSet::new();
+        let is_there = |image: &Descriptor| seen.insert(image.digest) && has(&image.digest);
+        if images.is_empty() || !images.iter().all(is_there) {
+            return None;
+        }
         let (mut manifests, mut blobs) = (Vec::new(), Vec::new());
-        for listed in parsed.manifests.into_iter().filter(|listed| listed.digest != *image) {
+        for listed in said {
+            let of = listed.annotations.get(REFERENCE_DIGEST)?;
+            images.iter().find(|image| image.digest.to_string() == *of)?;
             let bytes = read(&listed)?;
             let manifest: Manifest = parse_json(&bytes).ok()?;
             for blob in manifest.layers.into_iter().chain([manifest.config]) {
@@ -139,6 +160,30 @@ impl Attested {
             manifests.push((listed, bytes));
         }
         Some(Self { index, manifests, blobs })
+    }
+
+    fn new_index(annotations: BTreeMap<String, String>) -> Index {
+        Index {
+            schema_version: 2,
+            media_type: Some(MediaType::new(MediaType::OCI_INDEX)),
+            manifests: Vec::new(),
+            annotations,
+            other: Map::new(),
+        }
+    }
+
+    fn listed(&self) -> Vec<Descriptor> {
+        parse_json::<Index>(&self.index).map(|index| index.manifests).unwrap_or_default()
+    }
+
+    /// Returns the manifests of the images, as the index lists them.
+    pub fn images(&self) -> Vec<Descriptor> {
+        self.listed().into_iter().filter(|listed| !is_attestation(listed)).collect()
+    }
+
+    /// Returns whether the index lists an image.
+    pub fn lists(&self, image: &Digest) -> bool {
+        self.images().iter().any(|listed| listed.digest == *image)
     }
 
     /// Returns the same for the same image under another manifest, as it has when its layers are compressed: what is said of the old
@@ -184,11 +229,19 @@ impl Attested {
         Self { index, manifests, blobs }
     }
 
-    /// Returns the statements about the image, those that can be read.
-    pub fn statements(&self) -> Vec<Statement> {
-        let statements =
-            self.blobs.iter().filter(|(descriptor, _)| descriptor.media_type.as_str() == STATEMENT);
-        statements.filter_map(|(_, bytes)| parse_json(bytes).ok()).collect()
+    /// Returns the statements about an image, those that can be read.
+    pub fn statements(&self, image: &Digest) -> Vec<Statement> {
+        let listed = self.listed();
+        let is_of_it = |manifest: &Digest| {
+            let mut of = listed.iter().filter(|listed| listed.digest == *manifest);
+            of.any(|listed| listed.annotations.get(REFERENCE_DIGEST) == Some(&image.to_string()))
+        };
+        let manifests = self.manifests.iter().filter(|(listed, _)| is_of_it(&listed.digest));
+        let manifests = manifests.filter_map(|(_, bytes)| parse_json::<Manifest>(bytes).ok());
+        let is_statement = |layer: &Descriptor| layer.media_type.as_str() == STATEMENT;
+        let layers = manifests.flat_map(|manifest| manifest.layers).filter(is_statement);
+        let find = |layer: Descriptor| self.blobs.iter().find(|(blob, _)| blob.digest == layer.digest);
+        layers.filter_map(find).filter_map(|(_, bytes)| parse_json(bytes).ok()).collect()
     }
 
     /// Returns what the index is in a registry, or in another index.
@@ -354,8 +407,12 @@ mod tests {
         let image = image("manifest");
         let attested = attested(&image);
         check(&attested, &image);
-        let names: Vec<_> =
-            attested.statements().iter().flat_map(|said| said.subject.clone()).map(|of| of.name).collect();
+        let names: Vec<_> = attested
+            .statements(&image.digest)
+            .iter()
+            .flat_map(|said| said.subject.clone())
+            .map(|of| of.name)
+            .collect();
         assert_eq!(names, ["pkg:docker/web@1", "pkg:docker/web@2", "_"]);
     }
 
@@ -375,19 +432,45 @@ mod tests {
         let all: BTreeMap<Digest, &[u8]> =
             attested.documents().map(|bytes| (Digest::of(bytes), bytes)).collect();
         let read = |wanted: &Descriptor| all.get(&wanted.digest).map(|bytes| bytes.to_vec());
-        let again = Attested::read(attested.index.clone(), &image.digest, read).unwrap();
+        let is_it = |digest: &Digest| *digest == image.digest;
+        let again = Attested::read(attested.index.clone(), is_it, read).unwrap();
         assert_eq!((again.index == attested.index, again.manifests == attested.manifests), (true, true));
         assert_eq!(again.blobs.len(), attested.blobs.len());
         for (name, missing) in [("manifest", &attested.manifests[0].0), ("statement", &attested.blobs[0].0)] {
             let read = |wanted: &Descriptor| (wanted != missing).then(|| read(wanted)).flatten();
-            assert_eq!(Attested::read(attested.index.clone(), &image.digest, read), None, "case {name}");
+            assert_eq!(Attested::read(attested.index.clone(), is_it, read), None, "case {name}");
         }
         let other = Digest::of(b"other");
-        assert_eq!(Attested::read(attested.index.clone(), &other, read), None);
+        assert_eq!(Attested::read(attested.index.clone(), |digest| *digest == other, read), None);
         let mut index: Index = parse_json(&attested.index).unwrap();
         index.manifests.push(Descriptor { digest: other, ..image.clone() });
-        assert_eq!(Attested::read(to_json(&index), &image.digest, read), None, "another image is not here");
-        assert_eq!(Attested::read(b"{}".to_vec(), &image.digest, read), None);
+        let two = to_json(&index);
+        assert_eq!(Attested::read(two.clone(), is_it, read), None, "another image is not here");
+        assert!(Attested::read(two, |_| true, read).is_some());
+        index.manifests.swap_remove(0);
+        assert_eq!(Attested::read(to_json(&index), |_| true, read), None, "said of what is not listed");
+        index.manifests.push(Descriptor { digest: other, ..image.clone() });
+        assert_eq!(Attested::read(to_json(&index), |_| true, read), None, "listed twice");
+        assert_eq!(Attested::read(b"{}".to_vec(), is_it, read), None);
+    }
+
+    #[test]
+    fn several_images_share_an_index_and_move_one_by_one() {
+        let [one, two, there] = ["one", "two", "compressed"].map(image);
+        let note = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+        let alone = Attested::new(two.clone(), &[], BTreeMap::new());
+        let joined = Attested::join(vec![attested(&one), alone.clone()], note.clone());
+        assert_eq!(joined.images(), [one.clone(), two.clone()]);
+        let index: Index = parse_json(&joined.index).unwrap();
+        assert_eq!((index.manifests.len(), is_attestation(&index.manifests[2])), (3, true));
+        assert!(!is_only_of(&index, &one.digest));
+        assert_eq!(joined.statements(&one.digest).len(), 2);
+        assert_eq!(joined.statements(&two.digest), []);
+        let moved = joined.moved(&one.digest, &there);
+        assert_eq!(moved, Attested::join(vec![attested(&there), alone.clone()], note.clone()));
+        let back = moved.moved(&two.digest, &one);
+        let alone = Attested::new(one, &[], BTreeMap::new());
+        assert_eq!(back, Attested::join(vec![attested(&there), alone], note));
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use shipway_oci::{Digest, Index, is_attestation, parse_json};
+use shipway_oci::{DiffId, Digest, Index, is_attestation, parse_json};
 
 use crate::images::DOCUMENT_LIMIT;
-use crate::{LayerId, Store, StoreError};
+use crate::{Found, ImageRecord, LayerId, Store, StoreError};
 
 /// What a collection removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,15 +181,10 @@ impl Store {
     pub(crate) fn needed(&self) -> Result<Needed, StoreError> {
         let mut needed = Needed::default();
         for image in self.images()? {
-            needed.blobs.insert(image.manifest.hex());
-            needed.blobs.insert(image.image_id.hex());
             if let Some(index) = image.index {
                 self.need_index(&index, &mut needed);
             }
-            let manifest = self.manifest(&image.manifest)?;
-            needed.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.hex()));
-            let config = self.config(&image.image_id)?;
-            needed.diff_ids.extend(config.rootfs.diff_ids.iter().map(ToString::to_string));
+            self.need_image(&Found::new(image.image_id, image.manifest), &mut needed)?;
         }
         for (digest, manifest) in self.digests_of_images()? {
             needed.blobs.extend([digest.hex(), manifest.hex()]);
@@ -211,10 +206,10 @@ impl Store {
         Ok(needed)
     }
 
-    /// An index needs what it says is attested of its images, as far as that is here.
-    fn need_index(&self, index: &Digest, needed: &mut Needed) {
-        needed.blobs.insert(index.hex());
-        let Ok(bytes) = self.read_blob(index, DOCUMENT_LIMIT) else { return };
+    /// An index needs what it says is attested of its images, as far as that is here; one that is here as a whole needs all of them.
+    fn need_index(&self, digest: &Digest, needed: &mut Needed) {
+        needed.blobs.insert(digest.hex());
+        let Ok(bytes) = self.read_blob(digest, DOCUMENT_LIMIT) else { return };
         let Ok(index) = parse_json::<Index>(&bytes) else { return };
         for listed in index.manifests.iter().filter(|listed| is_attestation(listed)) {
             needed.blobs.insert(listed.digest.hex());
@@ -223,6 +218,38 @@ impl Store {
                 needed.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.hex()));
             }
         }
+        for image in self.whole_images(&index) {
+            // What was read just now is there.
+            drop(self.need_image(&image, needed));
+        }
+    }
+
+    /// Returns the images of an index, or none if not all of them are here.
+    fn whole_images(&self, index: &Index) -> Vec<Found> {
+        let images = index.manifests.iter().filter(|listed| !is_attestation(listed));
+        let whole: Option<Vec<Found>> = images.map(|listed| self.whole_image(&listed.digest)).collect();
+        whole.unwrap_or_default()
+    }
+
+    /// Returns the layers that are here because of an image: its own, and those of images for other platforms that its name stands for.
+    pub fn layers_of_image(&self, image: &ImageRecord) -> Result<HashSet<DiffId>, StoreError> {
+        let mut found: HashSet<DiffId> = self.config(&image.image_id)?.rootfs.diff_ids.into_iter().collect();
+        let index = image.index.and_then(|index| self.read_blob(&index, DOCUMENT_LIMIT).ok());
+        if let Some(index) = index.and_then(|bytes| parse_json::<Index>(&bytes).ok()) {
+            for other in self.whole_images(&index) {
+                found.extend(self.config(&other.image_id)?.rootfs.diff_ids);
+            }
+        }
+        Ok(found)
+    }
+
+    fn need_image(&self, image: &Found, needed: &mut Needed) -> Result<(), StoreError> {
+        needed.blobs.extend([image.manifest.hex(), image.image_id.hex()]);
+        let manifest = self.manifest(&image.manifest)?;
+        needed.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.hex()));
+        let config = self.config(&image.image_id)?;
+        needed.diff_ids.extend(config.rootfs.diff_ids.iter().map(ToString::to_string));
+        Ok(())
     }
 
     /// Returns what is in a directory and not known.
@@ -269,8 +296,8 @@ fn remove(path: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CachedStep, Found, LayerNotes, LayerRow};
-    use shipway_oci::{Attested, Descriptor, DiffId, ImageConfig, Manifest, MediaType, RootFs, Statement};
+    use crate::{CachedStep, LayerNotes, LayerRow};
+    use shipway_oci::{Attested, Descriptor, ImageConfig, Manifest, MediaType, RootFs, Statement};
 
     fn layer(store: &Store, content: &str) -> (LayerId, DiffId) {
         let id = LayerId::unique(1);

@@ -1,7 +1,7 @@
 //! Images and their names.
 
 use rusqlite::params;
-use shipway_oci::{Attested, Digest, ImageConfig, Manifest, Reference, Statement};
+use shipway_oci::{Attested, Descriptor, DiffId, Digest, ImageConfig, Manifest, Reference, Statement};
 
 use crate::{Found, Store, StoreError};
 
@@ -163,15 +163,40 @@ impl Store {
         self.document(digest, "image manifest")
     }
 
-    /// Returns the index that an image was found in with everything that it lists. `None` if there is none, or not all of it is here.
+    /// Returns the index that an image was found in with everything that it lists: the image, those for other platforms, what is attested.
+    /// `None` if there is none, or not all of it is here.
     pub fn attested(&self, image: &Found) -> Option<Attested> {
         let index = self.read_blob(&image.index?, DOCUMENT_LIMIT).ok()?;
-        Attested::read(index, &image.manifest, |listed| {
-            self.read_blob(&listed.digest, ATTESTATION_LIMIT).ok()
-        })
+        let has = |manifest: &Digest| *manifest == image.manifest || self.whole_image(manifest).is_some();
+        let read = |listed: &Descriptor| self.read_blob(&listed.digest, ATTESTATION_LIMIT).ok();
+        Attested::read(index, has, read).filter(|attested| attested.lists(&image.manifest))
     }
 
-    /// Stores the documents of an index, the image's own not among them, and returns the digest of the index. Nothing is stored of what
+    /// Returns the image of a manifest if its config and all its layers are here, as files or as the manifest names them.
+    pub fn whole_image(&self, manifest: &Digest) -> Option<Found> {
+        let listed = self.manifest(manifest).ok()?;
+        let image_id = listed.config.digest;
+        let config = self.config(&image_id).ok()?;
+        let diff_ids = config.rootfs.diff_ids;
+        let has = |(layer, diff_id): (&Descriptor, &DiffId)| {
+            self.has_blob(&layer.digest) || self.layer_of(*diff_id).is_ok_and(|row| row.is_some())
+        };
+        let is_whole = listed.layers.len() == diff_ids.len() && listed.layers.iter().zip(&diff_ids).all(has);
+        is_whole.then(|| Found::new(image_id, *manifest))
+    }
+
+    /// Returns the images that an index of `image` lists, all of which are here.
+    pub fn images_in(&self, index: &Attested, image: &Found) -> Result<Vec<Found>, StoreError> {
+        let find = |listed: Descriptor| {
+            if listed.digest == image.manifest {
+                return Ok(Found::new(image.image_id, image.manifest));
+            }
+            self.whole_image(&listed.digest).ok_or(StoreError::NoBlob(listed.digest))
+        };
+        index.images().into_iter().map(find).collect()
+    }
+
+    /// Stores the documents of an index, the images' own not among them, and returns the digest of the index. Nothing is stored of what
     /// [`Self::attested`] would not read.
     pub fn put_attested(&self, attested: &Attested) -> Result<Digest, StoreError> {
         fits(attested)?;

@@ -161,8 +161,8 @@ impl<'a> Files<'a> {
 
     /// Stores what an index lists beside an image, and the index, if it is all there and for nothing else.
     fn attested(&self, index: Vec<u8>, image: &Digest) -> Result<Option<Digest>, Failure> {
-        let attested =
-            Attested::read(index, image, |listed| self.described_within(listed, ATTESTATION_LIMIT).ok());
+        let read = |listed: &Descriptor| self.described_within(listed, ATTESTATION_LIMIT).ok();
+        let attested = Attested::read(index, |listed| listed == image, read);
         attested.map(|attested| Ok(self.engine.store.put_attested(&attested)?)).transpose()
     }
 

@@ -1,9 +1,10 @@
 //! From images to an archive that Docker, Podman and others read: an OCI layout with Docker's `manifest.json` beside it.
 
 use std::collections::HashSet;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Read as _, Seek as _, Write};
 
 use serde_json::{Value, json};
+use shipway_distribution::{Packing, pack_layer};
 use shipway_layers::LayerStore as _;
 use shipway_oci::{Descriptor, DiffId, Digest, Hasher, Manifest, MediaType, Reference};
 use shipway_store::{Found, LayerRow, StoreError};
@@ -11,12 +12,15 @@ use shipway_store::{Found, LayerRow, StoreError};
 use super::{CONTAINERD_NAME, DOCUMENT_LIMIT, INDEX, MARKER, REF_NAME, path_of};
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::pulls::Trees;
 
 /// An image to be saved, and the names that it has in the archive.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) found: Found,
     pub(crate) names: Vec<Reference>,
+    /// In what form layers are written, if not as they are kept.
+    pub(crate) packing: Option<Packing>,
 }
 
 /// Writes an archive. Returns what the user has to know, a sentence each.
@@ -76,18 +80,58 @@ struct Archive<'a> {
 }
 
 impl Archive<'_> {
-    /// Writes an image and returns what the index says of it, and its manifest in the archive.
+    /// Writes an image, in its index if all of that is here, and returns what the archive's index says of it, and its manifest in the
+    /// archive.
     fn image(&mut self, image: &Wanted) -> Result<(Descriptor, Manifest), Failure> {
+        let store = self.engine.store.clone();
+        let Some(mut index) = store.attested(&image.found) else {
+            if image.found.index.is_some() {
+                let name =
+                    image.names.first().map_or_else(|| image.found.image_id.short(), Reference::familiar);
+                self.notes.push(format!(
+                    "{name}: what its index lists is not all here: the image is saved without it"
+                ));
+            }
+            let (mut entry, there) = self.manifest(&image.found, image.packing)?;
+            let config = store.config(&image.found.image_id)?;
+            entry.platform = format!("{}/{}", config.os, config.architecture).parse().ok();
+            return Ok((entry, there));
+        };
+        let mut own = None;
+        for listed in store.images_in(&index, &image.found)? {
+            let (entry, there) = self.manifest(&listed, image.packing)?;
+            index = index.moved(&listed.manifest, &entry);
+            if listed.manifest == image.found.manifest {
+                own = Some(there);
+            }
+        }
+        for (document, bytes) in index.blobs.iter().chain(&index.manifests) {
+            self.blob(&document.digest, bytes)?;
+        }
+        let entry = index.descriptor();
+        self.blob(&entry.digest, &index.index)?;
+        Ok((entry, own.ok_or(StoreError::NoBlob(image.found.manifest))?))
+    }
+
+    /// Writes what a manifest names, and the manifest as it is in the archive.
+    fn manifest(
+        &mut self,
+        image: &Found,
+        packing: Option<Packing>,
+    ) -> Result<(Descriptor, Manifest), Failure> {
         let store = &self.engine.store;
-        let bytes = store.read_blob(&image.found.manifest, DOCUMENT_LIMIT)?;
-        let manifest = store.manifest(&image.found.manifest)?;
-        let config = store.config(&image.found.image_id)?;
-        let config_bytes = store.read_blob(&image.found.image_id, DOCUMENT_LIMIT)?;
+        let bytes = store.read_blob(&image.manifest, DOCUMENT_LIMIT)?;
+        let manifest = store.manifest(&image.manifest)?;
+        let config = store.config(&image.image_id)?;
+        let config_bytes = store.read_blob(&image.image_id, DOCUMENT_LIMIT)?;
         let mut layers = Vec::new();
         for (layer, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
-            layers.push(self.layer(layer, *diff_id)?);
+            layers.push(match packing {
+                Some(packing) => self.packed(layer, *diff_id, packing)?,
+                None => self.layer(layer, *diff_id)?,
+            });
         }
-        self.blob(&image.found.image_id, &config_bytes)?;
+        self.blob(&image.image_id, &config_bytes)?;
         let there = Manifest { layers, ..manifest.clone() };
         let bytes = if there == manifest {
             bytes
@@ -97,23 +141,28 @@ impl Archive<'_> {
         let digest = Digest::of(&bytes);
         self.blob(&digest, &bytes)?;
         let kind = there.media_type.as_ref().map_or(MediaType::OCI_MANIFEST, MediaType::as_str).to_owned();
-        let mut entry = Descriptor::new(kind, digest, bytes.len() as u64);
-        if let Some(attested) = store.attested(&image.found) {
-            let attested = attested.moved(&image.found.manifest, &entry);
-            for (document, bytes) in attested.blobs.iter().chain(&attested.manifests) {
-                self.blob(&document.digest, bytes)?;
-            }
-            let index = attested.descriptor();
-            self.blob(&index.digest, &attested.index)?;
-            return Ok((index, there));
+        Ok((Descriptor::new(kind, digest, bytes.len() as u64), there))
+    }
+
+    /// Writes a layer as it is wanted.
+    fn packed(
+        &mut self,
+        layer: &Descriptor,
+        diff_id: DiffId,
+        packing: Packing,
+    ) -> Result<Descriptor, Failure> {
+        let trees = Trees::of(self.engine);
+        let packed = pack_layer(&self.engine.store, &trees, (layer, diff_id), packing)?;
+        let mut form = packed.descriptor;
+        form.annotations.clone_from(&layer.annotations);
+        if self.written.insert(form.digest) {
+            let mut file = packed.file;
+            file.rewind().map_err(unwritable)?;
+            self.tar
+                .append_data(&mut header(form.size), path_of(&form.digest), &mut file.take(form.size))
+                .map_err(unwritable)?;
         }
-        if image.found.index.is_some() {
-            let name = image.names.first().map_or_else(|| image.found.image_id.short(), Reference::familiar);
-            self.notes
-                .push(format!("{name}: what its index lists is not all here: the image is saved without it"));
-        }
-        entry.platform = format!("{}/{}", config.os, config.architecture).parse().ok();
-        Ok((entry, there))
+        Ok(form)
     }
 
     /// Writes a layer as it is kept: compressed if it came so, else as its tar.

@@ -50,6 +50,6 @@ pub(super) fn keep(engine: &Engine, budget: u64) -> Result<u64, Failure> {
 }
 
 /// One whose config cannot be read has none that could be counted; `fsck` tells of it.
-fn diff_ids(engine: &Engine, image: &ImageRecord) -> Vec<DiffId> {
-    engine.store.config(&image.image_id).map(|config| config.rootfs.diff_ids).unwrap_or_default()
+fn diff_ids(engine: &Engine, image: &ImageRecord) -> HashSet<DiffId> {
+    engine.store.layers_of_image(image).unwrap_or_default()
 }

@@ -127,9 +127,9 @@ pub(crate) struct BuildArgs {
     /// An ssh agent for RUN --mount=type=ssh: `default`, `ID=SOCKET`, or `ID=KEYFILE[,KEYFILE]`
     #[arg(long = "ssh", value_name = "ID[=SOCKET|KEY]")]
     pub(crate) ssh: Vec<String>,
-    /// What to build for: `linux/arm64`, …; this machine by default. RUN steps for another one need an emulator (qemu-user-static)
-    #[arg(long, value_name = "OS/ARCH")]
-    pub(crate) platform: Option<String>,
+    /// What to build for: `linux/arm64`, …, several with commas between; this machine by default. RUN steps for another one need an emulator (qemu-user-static)
+    #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
+    pub(crate) platforms: Vec<String>,
     /// Build nothing, and show what the Dockerfile offers: `check`, `targets`, `outline`, each also with `,format=json`
     #[arg(long, value_name = "QUESTION", default_value = "build", hide_default_value = true)]
     pub(crate) call: String,

@@ -32,6 +32,7 @@ fn apply(board: &mut Board, event: &Event<'_>, now: Duration) {
         Event::Failed { step, .. } => board.finish(&key(step), Status::Failed, now),
         Event::Hashing { .. } => board.aside = Some("hash layers"),
         Event::Written { image_id, .. } => board.remark(format!("writing image {image_id}")),
+        Event::Listed { index } => board.remark(format!("exporting manifest list {index}")),
         Event::Named { name } => board.remark(format!("naming to {name}")),
         Event::Warning { message, .. } => board.notes.push(format!("warning: {message}")),
         _ => {}

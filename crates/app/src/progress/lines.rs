@@ -85,6 +85,7 @@ impl Lines {
             Event::Failed { step, cancelled: true, .. } => self.say(&format!("#{} CANCELED", step.id)),
             Event::Failed { step, error, .. } => self.say(&format!("#{} ERROR: {error}", step.id)),
             Event::Written { image_id, .. } => self.say(&format!("writing image {image_id} done")),
+            Event::Listed { index } => self.say(&format!("exporting manifest list {index} done")),
             Event::Named { name } => self.say(&format!("naming to {name} done")),
             Event::Warning { message, .. } => self.say(&format!("warning: {message}")),
             _ => {}

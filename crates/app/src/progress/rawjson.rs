@@ -95,6 +95,7 @@ impl RawJson {
             Event::Missed { why, .. } if [NOT_BUILT_BEFORE, CACHE_NOT_USED].contains(why) => {}
             Event::Missed { step, why } => self.remark(Some(&key(step)), &format!("not cached: {why}")),
             Event::Written { image_id, .. } => self.remark(None, &format!("writing image {image_id}")),
+            Event::Listed { index } => self.remark(None, &format!("exporting manifest list {index}")),
             Event::Named { name } => self.remark(None, &format!("naming to {name}")),
             Event::Warning { message, span, rule } => {
                 let url = rule.map(|rule| rule.url()).unwrap_or_default();

@@ -7,6 +7,7 @@ mod call;
 mod check;
 mod debug;
 mod output;
+mod packing;
 mod secret;
 mod ssh;
 
@@ -18,9 +19,10 @@ use serde_json::{Value, json};
 use shipway_build::{
     Attest, BuildNetwork, BuildRequest, Built, ContextSource, Debugger, NamedContext, ProcessLimit, Stop,
 };
-use shipway_distribution::Progress;
+use shipway_distribution::{Departure, Progress, Pushed};
 use shipway_linux::Cgroup;
-use shipway_oci::{MediaType, Platform, Reference};
+use shipway_oci::{Digest, MediaType, Platform, Reference};
+use shipway_store::Found;
 
 use crate::archive::LayoutImage;
 use crate::bases::{AcceptExpired, BaseWishes};
@@ -38,7 +40,7 @@ use crate::units;
 use crate::verbs::build::annotations::Annotations;
 use crate::verbs::build::call::Question;
 use crate::verbs::build::debug::Shell;
-use crate::verbs::build::output::Output;
+use crate::verbs::build::output::{Output, Outputs, Sending};
 use crate::verbs::registry::push;
 use crate::verbs::run::{extra_host, limits};
 
@@ -65,9 +67,12 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let [context] = args.context.as_slice() else { return Err(usage(&args.context)) };
     let style = style(args)?;
     let question = if args.check { Some(Question::Check) } else { call::parse(&args.call)? };
-    let outputs = output::parse(&args.outputs)?;
+    let Outputs { all: outputs, annotations } = output::parse(&args.outputs)?;
     let caches = caches::parse(&args.cache_from, &args.cache_to)?;
-    let platform = platform(args)?;
+    let platforms = platforms(args)?;
+    if platforms.len() > 1 {
+        fit_for_several(args, &outputs)?;
+    }
     let stopping = Stopping::hold()?;
     let stop = stopping.build.clone();
     let prepared = contexts::prepare(engine, context, args.file.as_deref(), &stop);
@@ -75,31 +80,22 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     // What comes from layouts has no name, and is to be here until the build has its own hold on it.
     let layouts = args.build_contexts.iter().any(|context| context.contains(LAYOUT));
     let _lease = layouts.then(|| engine.store.lease()).transpose()?;
-    let wanted = platform.clone().unwrap_or_else(Platform::host);
+    let wanted = platforms.first().cloned().unwrap_or_else(Platform::host);
     let named = named_contexts(engine, args, (&wanted, &stop)).map_err(|failure| stopping.failed(failure))?;
     let mut request = BuildRequest {
         stop,
-        platform,
+        platforms,
         inline_cache: caches.inline() || wants_inline_cache(args),
         dockerfile_text: prepared.text.clone(),
         contexts: named.iter().map(|(context, _files)| context.clone()).collect(),
         origin: prepared.origin.clone(),
         fetched: named.iter().filter_map(|(_, files)| files.as_ref()?.origin.clone()).collect(),
-        ..request(prepared.context.clone(), prepared.dockerfile.clone(), args)?
+        ..request((prepared.context.clone(), prepared.dockerfile.clone()), args, &annotations)?
     };
     if let Some(question) = question {
         return answer(engine, question, &request, ui);
     }
-    let mut push = args.push;
-    for output in &outputs {
-        if let Output::Image { names, push: pushes } = output {
-            request.tags.extend(names.iter().cloned());
-            push |= pushes;
-        }
-    }
-    if push && request.tags.is_empty() {
-        return Err(Failure::new("there is no name to push", "give it one: -t REGISTRY/NAME"));
-    }
+    let departures = departures(&mut request.tags, args.push, &outputs)?;
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
     let wishes = BaseWishes { bootstrap, newer: args.pull };
     let caches = caches.open(engine)?;
@@ -114,41 +110,76 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
             None => failure,
         })
     })?;
-    deliver(engine, &request, &built, (&outputs, args), ui)?;
-    let quiet = matches!(style, ProgressStyle::Quiet | ProgressStyle::None);
-    if push {
-        for name in &request.tags {
-            push_one(engine, name, (&show, quiet), ui)?;
-        }
+    for output in &outputs {
+        output::write(engine, &built, output, ui)?;
     }
+    let quiet = matches!(style, ProgressStyle::Quiet | ProgressStyle::None);
+    let mut pushed = None;
+    for (name, sending) in &departures {
+        let found = output::found(&built);
+        pushed = Some(push_one(engine, (name, &found), *sending, (&show, quiet), ui)?);
+    }
+    write_down(engine, &request, (&built, pushed), (&outputs, args))?;
     match style {
         // An archive there is not to be mixed with anything.
         ProgressStyle::Quiet if outputs.iter().any(Output::uses_stdout) => {}
-        ProgressStyle::Quiet => ui.line(built.image_id),
+        ProgressStyle::Quiet => ui.line(id_of(&built)),
         ProgressStyle::None | ProgressStyle::RawJson => {}
         _ => ui.note(format!("{} of {} steps from the cache", built.cached_steps, built.steps)),
     }
     Ok(0)
 }
 
+/// Returns what is to be pushed, and how; adds to the names what outputs name.
+fn departures(
+    tags: &mut Vec<Reference>,
+    push: bool,
+    outputs: &[Output],
+) -> Result<Vec<(Reference, Sending)>, Failure> {
+    let mut by_tag = push.then(Sending::default);
+    let mut all = Vec::new();
+    for output in outputs {
+        match output {
+            Output::Image { names, push: Some(sending) } if sending.by_digest => {
+                all.extend(names.iter().map(|name| (name.clone(), *sending)));
+            }
+            Output::Image { names, push } => {
+                tags.extend(names.iter().cloned());
+                by_tag = push.or(by_tag);
+            }
+            _ => {}
+        }
+    }
+    if let Some(sending) = by_tag {
+        if tags.is_empty() {
+            return Err(Failure::new("there is no name to push", "give it one: -t REGISTRY/NAME"));
+        }
+        all.extend(tags.iter().map(|name| (name.clone(), sending)));
+    }
+    Ok(all)
+}
+
 fn push_one(
     engine: &Engine,
-    name: &Reference,
+    (name, found): (&Reference, &Found),
+    sending: Sending,
     (show, quiet): (&Show, bool),
     ui: &mut Ui,
-) -> Result<(), Failure> {
+) -> Result<Pushed, Failure> {
+    let _lease = engine.store.lease()?;
+    let how = Departure { packing: sending.packing, by_digest: sending.by_digest };
     if let Some(shown) = show.departures(&name.familiar()) {
-        let pushed = push::push(engine, name, &shown);
+        let pushed = push::send(engine, (name, found), how, &shown);
         shown.end_raw(pushed.as_ref().err().map(Failure::text));
-        return pushed.map(drop);
+        return pushed;
     }
     let shown = (!quiet).then(|| Transfers::on_stderr(Direction::Push, None));
     let progress: &dyn Progress = shown.as_ref().map_or(&Silent, |shown| shown);
-    let pushed = push::push(engine, name, progress)?;
+    let pushed = push::send(engine, (name, found), how, progress)?;
     if !quiet {
         ui.note(format!("pushed {}@{}", name.familiar(), pushed.digest));
     }
-    Ok(())
+    Ok(pushed)
 }
 
 /// Says what a Dockerfile offers.
@@ -161,17 +192,13 @@ fn answer(engine: &Engine, question: Question, request: &BuildRequest, ui: &mut 
     Ok(0)
 }
 
-/// Puts what was built where it is wanted beside the store, and writes down what it is.
-fn deliver(
+/// Writes down what was built and pushed, and forgets what is only wanted elsewhere.
+fn write_down(
     engine: &Engine,
     request: &BuildRequest,
-    built: &Built,
+    (built, pushed): (&Built, Option<Pushed>),
     (outputs, args): (&[Output], &BuildArgs),
-    ui: &mut Ui,
 ) -> Result<(), Failure> {
-    for output in outputs {
-        output::write(engine, built, output, ui)?;
-    }
     let to_file = |file: &Path, text: String, flag: &str| {
         shipway_store::atomic_write(file, text.as_bytes(), 0o644).map_err(|error| {
             let hint = format!("name another file: {flag} FILE");
@@ -179,10 +206,10 @@ fn deliver(
         })
     };
     if let Some(file) = &args.iidfile {
-        to_file(file, built.image_id.to_string(), "--iidfile")?;
+        to_file(file, id_of(built).to_string(), "--iidfile")?;
     }
     if let Some(file) = &args.metadata_file {
-        to_file(file, metadata(request, built).to_string(), "--metadata-file")?;
+        to_file(file, metadata(request, built, pushed).to_string(), "--metadata-file")?;
     }
     // Compat: buildx, what only goes elsewhere is no image of this machine's.
     if request.tags.is_empty() && !outputs.is_empty() && !outputs.iter().any(Output::is_image) {
@@ -202,12 +229,13 @@ fn forget(engine: &Engine, built: &Built) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns what `--metadata-file` says. Compat: buildx, these names.
-fn metadata(request: &BuildRequest, built: &Built) -> Value {
+/// Returns what `--metadata-file` says: of what was pushed as it is there, where layers are compressed. Compat: buildx, these names.
+fn metadata(request: &BuildRequest, built: &Built, pushed: Option<Pushed>) -> Value {
     let names: Vec<String> = request.tags.iter().map(ToString::to_string).collect();
     let image = (MediaType::OCI_MANIFEST, built.manifest, built.manifest_size);
     let index = built.index.map(|(digest, size)| (MediaType::OCI_INDEX, digest, size));
     let (kind, digest, size) = index.unwrap_or(image);
+    let (digest, size) = pushed.map_or((digest, size), |pushed| (pushed.digest, pushed.size));
     let mut said = json!({
         "buildx.build.ref": format!("shipway/{}", built.image_id.short()),
         "containerimage.config.digest": built.image_id.to_string(),
@@ -220,21 +248,45 @@ fn metadata(request: &BuildRequest, built: &Built) -> Value {
     said
 }
 
-fn platform(args: &BuildArgs) -> Result<Option<Platform>, Failure> {
-    let Some(text) = &args.platform else { return Ok(None) };
-    let instead = format!("leave it out, or name one: --platform {}", Platform::host());
-    if text.contains(',') {
-        let several = "build each by itself, under a name of its own";
+/// Returns what a build is called: its image, or the index of those for several platforms. Compat: buildx.
+fn id_of(built: &Built) -> Digest {
+    match built.index {
+        Some((index, _)) if !built.parts.is_empty() => index,
+        _ => built.image_id,
+    }
+}
+
+fn platforms(args: &BuildArgs) -> Result<Vec<Platform>, Failure> {
+    let host = Platform::host();
+    let instead = format!("leave it out, or name one or several: --platform {host},linux/arm64");
+    let mut platforms = Vec::new();
+    for text in &args.platforms {
+        let platform: Platform = text.trim().parse().map_err(|error| Failure::new(error, &instead))?;
+        if platform.os != host.os {
+            return Err(Failure::new(format!("images for {} are not built here", platform.os), instead));
+        }
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    Ok(platforms)
+}
+
+/// Refuses what goes with one platform only.
+fn fit_for_several(args: &BuildArgs, outputs: &[Output]) -> Result<(), Failure> {
+    if outputs.iter().any(|output| matches!(output, Output::Tar(_))) {
         return Err(Failure::new(
-            format!("building for several platforms (`{text}`) is not there yet"),
-            several,
+            "the files for several platforms are not written into one tar yet",
+            "write a directory for each into one: `-o DIRECTORY`, or an archive of the images: `-o type=oci,dest=FILE`",
         ));
     }
-    let platform: Platform = text.parse().map_err(|error| Failure::new(error, &instead))?;
-    if platform.os != Platform::host().os {
-        return Err(Failure::new(format!("images for {} are not built here", platform.os), instead));
+    if let Some(layout) = args.build_contexts.iter().find(|context| context.contains(LAYOUT)) {
+        return Err(Failure::new(
+            format!("the context `{layout}` is read for one platform only yet"),
+            "load the layout's images into a registry and name that, or build for one platform",
+        ));
     }
-    Ok(Some(platform))
+    Ok(())
 }
 
 /// Compat: docker, `-q` is `--progress quiet`, and goes with no other one.
@@ -285,13 +337,20 @@ fn named_contexts(
     Ok(named)
 }
 
-fn request(context: PathBuf, dockerfile: PathBuf, args: &BuildArgs) -> Result<BuildRequest, Failure> {
+/// `annotations` are those that outputs ask for.
+fn request(
+    (context, dockerfile): (PathBuf, PathBuf),
+    args: &BuildArgs,
+    annotations: &[String],
+) -> Result<BuildRequest, Failure> {
     let attest = attest::parse(args)?;
-    let Annotations { manifest, index, descriptor } = Annotations::parse(&args.annotations)?;
-    if attest == Attest::default() && !(index.is_empty() && descriptor.is_empty()) {
+    let annotations = [args.annotations.as_slice(), annotations].concat();
+    let Annotations { manifest, index, descriptor } = Annotations::parse(&annotations)?;
+    if attest == Attest::default() && args.platforms.len() < 2 && !(index.is_empty() && descriptor.is_empty())
+    {
         return Err(Failure::new(
             "there is no index to annotate: an image of which nothing is attested is one manifest",
-            "attest something too, such as --provenance=mode=min, or annotate the manifest: --annotation NAME=VALUE",
+            "attest something too, such as --provenance=mode=min, or build for several platforms, or annotate the manifest: --annotation NAME=VALUE",
         ));
     }
     Ok(BuildRequest {

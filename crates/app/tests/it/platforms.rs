@@ -65,13 +65,84 @@ fn what_is_made_here_for_another_machine_needs_no_emulator() {
     machine.ok(&["build", "-q", "--build-context", &context, "."]);
     let errors = machine.refused(&["build", "--platform", OTHER, "--build-context", &context, "."], 1);
     assert!(errors.contains(&format!("for {host}, not for {OTHER}")), "{errors}");
-    // A value without its `=`, and a flag that is there twice.
     let errors = machine.refused(&["build", "--provenance", "mode=max", "."], 1);
-    assert!(errors.contains("--provenance=mode=max"), "{errors}");
-    let twice = ["build", "-q", "--platform", "linux/s390x", "--platform", OTHER, "-t", "made", "."];
-    machine.dockerfile("FROM scratch\nCOPY passwd /y\n");
-    machine.ok(&twice);
-    assert_eq!(platform_of(&machine, "made"), OTHER, "the last one holds");
+    assert!(errors.contains("--provenance=mode=max"), "a value without its `=`: {errors}");
+}
+
+#[test]
+fn a_name_stands_for_images_for_several_platforms() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let host = platform_of(&machine, "box");
+    machine.dockerfile(
+        "FROM --platform=$BUILDPLATFORM box AS build\nARG TARGETARCH\nRUN echo $TARGETARCH > /said\n\
+         FROM scratch\nCOPY --from=build /said /said\n",
+    );
+    let registry = machine.inside(TestRegistry::start);
+    let name = registry.name("team/web:1");
+    let meta = machine.dir.path().join("meta.json");
+    let out = machine.dir.path().join("out");
+    let both = format!("{host},{OTHER}");
+    let (id, told) = machine.ok(&[
+        &["build", "--progress", "plain", "--network", "none", "--platform", &both, "--platform", OTHER][..],
+        &["-t", &name, "--provenance=mode=min", "--annotation", "index:a=b", "--push"],
+        &["--metadata-file", meta.to_str().unwrap(), "-o", out.to_str().unwrap(), "."],
+    ]
+    .concat());
+    assert_eq!(id, "");
+    let architecture = host.split('/').nth(1).unwrap();
+    for part in
+        [&format!("[{host} build 2/2] RUN"), "[linux/riscv64 build 2/2] RUN", "exporting manifest list"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    for (platform, text) in [(host.replace('/', "_"), architecture), (OTHER.replace('/', "_"), "riscv64")] {
+        let said = fs_err::read_to_string(out.join(platform).join("said")).unwrap();
+        assert_eq!(said.trim(), text);
+    }
+    assert_eq!(platform_of(&machine, &name), host);
+
+    // All of it is in the registry, by the digest that the file says or as compressed.
+    let (kind, index) = registry.contents().manifests["team/web/manifests/1"].clone();
+    assert_eq!(kind, "application/vnd.oci.image.index.v1+json");
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    assert_eq!(index["annotations"]["a"], "b");
+    let listed = index["manifests"].as_array().unwrap();
+    assert_eq!(listed.len(), 4, "two images and what is attested of each: {index}");
+    for entry in listed {
+        let path = format!("team/web/manifests/{}", entry["digest"].as_str().unwrap());
+        assert!(registry.contents().manifests.contains_key(&path), "{path}");
+    }
+    assert_eq!(listed[1]["platform"]["architecture"], "riscv64");
+    let meta: Value = serde_json::from_slice(&fs_err::read(&meta).unwrap()).unwrap();
+    assert_eq!(meta["containerimage.descriptor"]["mediaType"], "application/vnd.oci.image.index.v1+json");
+
+    // An archive of the name has both; another machine takes the one for it.
+    let saved = machine.dir.path().join("saved.tar");
+    machine.ok(&["save", "-o", saved.to_str().unwrap(), &name]);
+    let mut archive = tar::Archive::new(fs_err::File::open(&saved).unwrap());
+    let paths: Vec<String> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+        .collect();
+    // Two configs, manifests and layers; for each a statement with config and manifest; the index.
+    assert_eq!(paths.iter().filter(|path| path.starts_with("blobs/sha256/")).count(), 13, "{paths:?}");
+    let other = Machine::with_box();
+    other.ok(&["load", "-i", saved.to_str().unwrap()]);
+    assert_eq!(platform_of(&other, &name), host);
+
+    // A later build finds the one that it needs by the name, and the last name takes all along.
+    machine.dockerfile(&format!("FROM {name}\nCOPY passwd /x\n"));
+    machine.ok(&["build", "-q", "--platform", OTHER, "-t", "on", "."]);
+    assert_eq!(platform_of(&machine, "on"), OTHER);
+    let failed = machine.refused(&["build", "--platform", &both, "-o", "type=tar,dest=x", "."], 1);
+    assert!(failed.contains("-o DIRECTORY"), "{failed}");
+    machine.ok(&["rmi", &name, "on"]);
+    machine.ok(&["system", "prune", "-f"]);
+    assert_eq!(machine.ok(&["images", "-aq", "--filter", "dangling=true"]).0, "");
 }
 
 /// Lets busybox run what says that it is for the other machine, until it is dropped.

@@ -49,7 +49,7 @@ pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder)
     let (bases, progress, remotes) = (&*builder.bases, &*builder.progress, &*builder.remotes);
     let load = tell_loaded(file, progress);
     let target = target_stage(file, request)?;
-    let platform = request.platform.clone().unwrap_or_else(Platform::host);
+    let platform = request.platform();
     let target_name = file.stages[target].name.clone().unwrap_or_default();
     let mut planner = Planner {
         file,
@@ -397,4 +397,5 @@ fn from_of_mount(text: &str) -> Option<&str> {
         .filter_map(|field| field.split_once('='))
         .find(|(key, _)| key.eq_ignore_ascii_case("from"))
         .map(|(_, value)| value)
+        .filter(|value| !value.is_empty())
 }

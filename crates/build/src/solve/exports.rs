@@ -51,7 +51,10 @@ impl Solver<'_> {
             return Ok(());
         }
         let fail = |source| BuildError::Layers { action: "hash a layer", source };
-        let records = self.records().map_err(fail)?;
+        let mut records = self.records().map_err(fail)?;
+        if let Some(several) = &self.builder.several {
+            records = several.with_records(records);
+        }
         let all = lock(&self.outcomes).clone();
         for target in &self.builder.cache_targets {
             let outcomes: Vec<&Outcome> = match target.mode() {
@@ -114,9 +117,19 @@ impl Solver<'_> {
                 return Err(BuildError::Cancelled);
             }
             let before = lock(&lost).clone();
-            let layers = self.layers_to_export(layers, &before)?;
+            let mut layers = self.layers_to_export(layers, &before)?;
+            if let Some(several) = &self.builder.several {
+                let earlier = several.layers(&target.name()).into_iter();
+                let mut seen: HashSet<DiffId> = layers.iter().map(|(_, diff_id)| *diff_id).collect();
+                layers.extend(earlier.filter(|(_, id)| !before.contains(id) && seen.insert(*id)));
+            }
             let export = CacheExport { layers, records, bring: &bring };
-            let Err(source) = target.put(&export, say) else { return Ok(()) };
+            let Err(source) = target.put(&export, say) else {
+                if let Some(several) = &self.builder.several {
+                    several.note_layers(target.name(), export.layers);
+                }
+                return Ok(());
+            };
             if lock(&lost).len() == before.len() {
                 return Err(BuildError::ExportCache { name: target.name(), source });
             }

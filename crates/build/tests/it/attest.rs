@@ -40,7 +40,7 @@ fn statements(bench: &Bench, request: &shipway_build::BuildRequest) -> Vec<State
     let found = Found { index, ..Found::new(built.image_id, built.manifest) };
     assert_eq!(bench.store.resolve("app").unwrap().index, index);
     let attested = bench.store.attested(&found).unwrap();
-    let statements = attested.statements();
+    let statements = attested.statements(&found.manifest);
     for said in &statements {
         assert_eq!(said.subject[0].name, "pkg:docker/app@latest?platform=linux%2Famd64");
         assert_eq!(said.subject[0].digest["sha256"], built.manifest.hex());

@@ -254,7 +254,7 @@ impl Bench {
             context: self.dir.path().join("context"),
             dockerfile: path,
             tags: vec!["app".parse().unwrap()],
-            platform: Some(Platform::linux("amd64")),
+            platforms: vec![Platform::linux("amd64")],
             ..BuildRequest::default()
         }
     }

@@ -10,5 +10,6 @@ mod errors;
 mod harness;
 mod link;
 mod results;
+mod several;
 mod shared;
 mod solve;

@@ -9,7 +9,7 @@ use shipway_build::{
     SeamError, Secret, StepRecord,
 };
 use shipway_layers::{LayerId, LayerStore as _, Unpacked};
-use shipway_oci::{Descriptor, DiffId, Digest};
+use shipway_oci::{Descriptor, DiffId, Digest, Platform};
 use shipway_testkit::{Need, require};
 
 use crate::harness::Bench;
@@ -177,6 +177,25 @@ fn another_machine_does_nothing_again_and_fetches_only_what_is_in_the_image() {
         let third = other.run(&third).unwrap();
         assert_eq!(third.cached_steps, third.steps);
         other.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_cache_has_the_steps_for_all_platforms() {
+    const BOTH: &str = "FROM debian\nARG TARGETARCH\nRUN write /for a\nCOPY page /$TARGETARCH\n";
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let platforms = ["amd64", "riscv64"].map(Platform::linux).to_vec();
+    for mode in [CacheMode::Min, CacheMode::Max] {
+        let (one, other, shelf) = (machine(), machine(), Arc::new(Shelf::default()));
+        let request = |bench: &Bench| BuildRequest { platforms: platforms.clone(), ..bench.request(BOTH) };
+        let built = fill(&one, &shelf, mode, &request(&one));
+        // The command knows for what it runs; it makes the same layer.
+        assert_eq!((runs(&one), shelf.layers.lock().unwrap().len()), (2, 3), "{mode:?}");
+        let again = take(&other, &shelf, &request(&other));
+        assert_eq!((again.index, runs(&other)), (built.index, 0), "{mode:?}");
+        assert_eq!((again.cached_steps, again.parts.len()), (again.steps, 2));
     }
 }
 

@@ -27,13 +27,18 @@ impl One<'_> {
         let mut failure = None;
         let mut budget = (DOCUMENTS, TOTAL);
         let digest = index.digest;
-        let attested = Attested::read(index.bytes, image, |wanted| {
-            let known = self.deps.store.read_blob(&wanted.digest, ATTESTATION_LIMIT).ok();
-            known.or_else(|| {
-                let fetched = self.spend(&mut budget, wanted).and_then(|()| self.fetch_attestation(wanted));
-                fetched.inspect_err(|error| failure = Some(error.with_cause())).ok()
-            })
-        });
+        let attested = Attested::read(
+            index.bytes,
+            |listed| listed == image,
+            |wanted| {
+                let known = self.deps.store.read_blob(&wanted.digest, ATTESTATION_LIMIT).ok();
+                known.or_else(|| {
+                    let fetched =
+                        self.spend(&mut budget, wanted).and_then(|()| self.fetch_attestation(wanted));
+                    fetched.inspect_err(|error| failure = Some(error.with_cause())).ok()
+                })
+            },
+        );
         let kept = attested.and_then(|attested| {
             let kept = self.deps.store.put_attested(&attested).map_err(RegistryError::store);
             kept.inspect_err(|error| failure = Some(error.with_cause())).ok()

@@ -1,40 +1,50 @@
-//! What is attested of an image goes with it: the name is that of an index, which lists both.
+//! What goes with an image: the name is that of an index, which lists it, those for other platforms, and what is attested of them.
 
 use shipway_oci::{Attested, Descriptor};
+use shipway_store::Found;
 
 use super::{One, Pushed};
 use crate::Event;
 use crate::error::RegistryError;
 
 impl One<'_> {
-    /// Returns what is attested of the image, said of the manifest that it has there.
-    pub(super) fn attested(&self, there: &Descriptor) -> Option<Attested> {
-        self.image.index?;
-        let attested = self.place.deps.store.attested(self.image);
+    /// Returns the index that the image is in, if all of that is here.
+    pub(super) fn attested(&self, image: &Found) -> Option<Attested> {
+        image.index?;
+        let attested = self.place.deps.store.attested(image);
         if attested.is_none() {
             let note = "what its index lists is not all here: the image is pushed without it";
             self.place.deps.progress.event(&Event::Note(note));
         }
-        attested.map(|attested| attested.moved(&self.image.manifest, there))
+        attested
     }
 
-    /// Names an index, after everything that it lists.
-    pub(super) fn put_index(
-        &self,
-        attested: &Attested,
-        (image, bytes): (&Descriptor, &[u8]),
-    ) -> Result<Pushed, RegistryError> {
-        let place = &self.place;
-        place.put_manifest(bytes, image.media_type.as_str(), &image.digest.to_string())?;
-        for (_, bytes) in &attested.blobs {
+    /// Sends images that an index lists, each under its digest, then what is attested of them, then the index under the name.
+    /// Returns what that is there, and the manifest that the image itself has there.
+    pub(super) fn push_index(&self, index: Attested) -> Result<(Pushed, Descriptor), RegistryError> {
+        let (place, store) = (&self.place, self.place.deps.store);
+        let (mut index, mut own) = (index, None);
+        for image in store.images_in(&index, self.image).map_err(RegistryError::store)? {
+            let sent = self.send(&image)?;
+            let kind = sent.image.media_type.as_str();
+            place.put_manifest(&sent.bytes, kind, &sent.image.digest.to_string())?;
+            store.put_blob(&sent.bytes).map_err(RegistryError::store)?;
+            index = index.moved(&image.manifest, &sent.image);
+            if image.manifest == self.image.manifest {
+                own = Some(sent.image);
+            }
+        }
+        for (_, bytes) in &index.blobs {
             place.send_bytes(bytes)?;
         }
-        for (listed, bytes) in &attested.manifests {
+        for (listed, bytes) in &index.manifests {
             place.put_manifest(bytes, listed.media_type.as_str(), &listed.digest.to_string())?;
         }
-        let kind = attested.descriptor().media_type;
-        let digest = place.put_manifest(&attested.index, kind.as_str(), place.tag())?;
-        place.deps.store.put_attested(attested).map_err(RegistryError::store)?;
-        Ok(Pushed { digest, size: attested.index.len() as u64 })
+        let kind = index.descriptor().media_type;
+        let digest = place.put_named(&index.index, kind.as_str())?;
+        store.put_attested(&index).map_err(RegistryError::store)?;
+        let own =
+            own.ok_or_else(|| place.repository.wrong("index here", "the image is not in it".to_owned()))?;
+        Ok((Pushed { digest, size: index.index.len() as u64 }, own))
     }
 }

@@ -101,6 +101,41 @@ fn of_an_index_for_several_platforms_nothing_more_is_asked_for() {
 }
 
 #[test]
+fn an_index_for_several_platforms_goes_with_all_its_images() {
+    let machine = Machine::new();
+    let (from, to) = (TestRegistry::start(), TestRegistry::start());
+    // Both are here, the second one without a name of its own.
+    let images = [Image::of(&[b"one"]), Image::for_platform(&[b"one", b"two"], "s390x")];
+    for (image, tag) in images.iter().zip(["a", "b"]) {
+        image.publish(&from, "app", tag);
+        machine.pull_for(&from.name(&format!("app:{tag}")), None).unwrap();
+    }
+    let mut other = attested(&images[1]);
+    other.index = String::from_utf8(other.index).unwrap().replace("amd64", "s390x").into_bytes();
+    let both = Attested::join(vec![attested(&images[0]), other], BTreeMap::new());
+    let index = machine.store.put_attested(&both).unwrap();
+    let image_id = machine.store.manifest(&both.images()[0].digest).unwrap().config.digest;
+    let found = Found { index: Some(index), ..Found::new(image_id, both.images()[0].digest) };
+    let name = to.name("app:all");
+    machine.store.tag_found(&name.parse().unwrap(), &found, 1).unwrap();
+    assert_eq!(machine.push(&name).unwrap().digest, index);
+    for (platform, image) in [("amd64", &images[0]), ("s390x", &images[1])] {
+        let elsewhere = Machine::new();
+        let pulled = elsewhere.pull_for(&name, Some(&format!("linux/{platform}"))).unwrap();
+        assert_eq!(pulled.manifest, Digest::of(&image.manifest_bytes()), "{platform}");
+    }
+
+    // One of them goes from here: the other is pushed by itself.
+    machine
+        .store
+        .remove_image(machine.store.manifest(&both.images()[1].digest).unwrap().config.digest)
+        .unwrap();
+    fs_err::remove_file(machine.store.blob_path(&both.images()[1].digest)).unwrap();
+    let pushed = machine.push(&to.name("app:all")).unwrap();
+    assert_eq!(pushed.digest, both.images()[0].digest);
+}
+
+#[test]
 fn an_image_whose_index_is_damaged_is_pushed_alone() {
     let registry = TestRegistry::start();
     let image = Image::of(&[b"one"]);

@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 use shipway_layers::LayerStore as _;
-use shipway_oci::{
-    Attested, Descriptor, Digest, Index, MediaType, Reference, Statement, is_attestation, parse_json,
-};
+use shipway_oci::{Descriptor, Digest, Index, MediaType, Reference, Statement, is_attestation, parse_json};
 use shipway_store::Found;
 
 use crate::archive::DOCUMENT_LIMIT;
@@ -63,7 +61,7 @@ pub(super) fn document(engine: &Engine, found: &Found) -> Result<Value, Failure>
 /// Returns what is attested of an image. Compat: the fields of `docker buildx imagetools inspect`.
 pub(super) fn attested(engine: &Engine, found: &Found) -> (Value, Value) {
     let (mut sbom, mut provenance) = (json!({}), json!({}));
-    for said in engine.store.attested(found).iter().flat_map(Attested::statements) {
+    for said in engine.store.attested(found).iter().flat_map(|index| index.statements(&found.manifest)) {
         match said.predicate_type.as_str() {
             Statement::SPDX => sbom["SPDX"] = said.predicate,
             Statement::PROVENANCE_V02 | Statement::PROVENANCE_V1 => provenance["SLSA"] = said.predicate,

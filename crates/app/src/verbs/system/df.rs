@@ -68,14 +68,15 @@ impl Share {
 /// Returns the images' share, and the bytes of all layers that are in one.
 fn images(engine: &Engine) -> Result<(Share, u64), Failure> {
     let used: HashSet<Digest> = engine.store.containers()?.into_iter().map(|row| row.image_id).collect();
-    let ids: HashSet<Digest> = engine.store.images()?.into_iter().map(|image| image.image_id).collect();
+    let images = engine.store.images()?;
+    let ids: HashSet<Digest> = images.iter().map(|image| image.image_id).collect();
     let mut sizes: HashMap<DiffId, u64> = HashMap::new();
     let mut kept: HashSet<DiffId> = HashSet::new();
-    for id in &ids {
-        for diff_id in engine.store.config(id)?.rootfs.diff_ids {
+    for image in &images {
+        for diff_id in engine.store.layers_of_image(image)? {
             let row = engine.store.layer_of(diff_id)?;
             sizes.insert(diff_id, row.map_or(0, |row| row.size));
-            if used.contains(id) {
+            if used.contains(&image.image_id) {
                 kept.insert(diff_id);
             }
         }
