@@ -106,11 +106,18 @@ impl Caches {
         lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
     }
 
-    /// Finds a cache by its id, or by the beginning of its name.
+    /// Finds a cache by its id, by what the Dockerfile calls it if there is only one such, or by the beginning of its name.
     pub fn find(&self, id: &str) -> io::Result<Option<CacheMount>> {
         let all = self.list()?;
         let named = |cache: &&CacheMount| id.len() >= LEAST && cache.name.starts_with(id);
-        Ok(all.iter().find(|cache| cache.id == id).or_else(|| all.iter().find(named)).cloned())
+        let called = |cache: &&CacheMount| {
+            let rest = cache.id.strip_prefix(id);
+            rest.is_some_and(|rest| rest.starts_with(" of ") || rest.starts_with(" filled by "))
+        };
+        let mut several = all.iter().filter(called);
+        let only = several.next().filter(|_| several.next().is_none());
+        let exact = all.iter().find(|cache| cache.id == id);
+        Ok(exact.or(only).or_else(|| all.iter().find(named)).cloned())
     }
 
     /// Reads the files of a cache while no command uses it; waits until none does.

@@ -153,8 +153,9 @@ fn a_cache_mount_goes_to_another_machine() {
     );
     let archive = one.dir.path().join("c.tar");
     let path = archive.to_str().unwrap();
-    one.ok(&["builder", "export", "/c", "-o", path]);
-    other.ok(&["builder", "import", "/c", "-i", path]);
+    let (_, said) = one.ok(&["builder", "export", "/c", "-o", path]);
+    assert_eq!(said, "to fill it elsewhere: `shipway builder import '/c of 33:0 750'`\n");
+    other.ok(&["builder", "import", "/c of 33:0 750", "-i", path]);
     let said = build(
         &other,
         "test $(cat /c/link/file) = kept && test -f /c/.wh.odd && test $(stat -c %u /c/deep/file) = 7",
@@ -163,7 +164,7 @@ fn a_cache_mount_goes_to_another_machine() {
     // By the ID that `du` shows, too.
     let (shown, _) = other.ok(&["builder", "du", "--filter", "type=exec.cachemount", "--format", "{{.ID}}"]);
     let (_, said) = other.ok(&["builder", "import", shown.trim(), "-i", path]);
-    assert_eq!(said, "filled the cache mount `/c`\n");
+    assert_eq!(said, "filled the cache mount `/c of 33:0 750`\n");
     other.ok(&["builder", "export", shown.trim(), "-o", other.dir.path().join("again").to_str().unwrap()]);
     // What is no archive changes nothing.
     fs_err::write(one.dir.path().join("empty"), "").unwrap();

@@ -34,7 +34,8 @@ fn layers_of_an_output_are_compressed_as_it_says() {
     ] {
         let output = format!("type=oci,tar=false,dest={}{fields},annotation.made=here", layout.display());
         machine.ok(&["build", "-q", "--no-cache", "-t", "made", "-o", &output, "."]);
-        assert_eq!(layers_of(&layout), [want, want], "case {fields}");
+        let kinds = layers_of(&layout);
+        assert!(kinds.len() > 1 && kinds.iter().all(|kind| kind == want), "case {fields}: {kinds:?}");
         machine.dockerfile("FROM base\nCOPY passwd /again\n");
         let context = format!("base=oci-layout://{}", layout.display());
         machine.ok(&["build", "-q", "--build-context", &context, "."]);

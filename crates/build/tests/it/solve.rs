@@ -105,7 +105,7 @@ fn builds_at_the_same_time_give_equal_images() {
 }
 
 #[test]
-fn what_a_runner_mounts_over_leaves_no_trace_in_the_layer() {
+fn what_a_step_mounts_over_leaves_no_trace_in_the_layer() {
     let Some(bench) = bench() else { return };
     let built = bench
         .build("FROM debian\nRUN --mount=type=tmpfs,target=/some/where mounts\nRUN write /etc/hosts 1\n")
@@ -113,10 +113,13 @@ fn what_a_runner_mounts_over_leaves_no_trace_in_the_layer() {
     assert_eq!(
         bench.listing(&built),
         [
+            "dev/ 755 0:0",
             "etc/ 755 0:0",
             "etc/hosts 644 0:0 1",
             "etc/passwd 644 0:0 root:x:0:0::/:\nweb:x:33:33::/:\n",
             "lib64 -> usr/lib64",
+            "proc/ 755 0:0",
+            "sys/ 755 0:0",
             "usr/ 755 0:0",
             "usr/lib64/ 755 0:0"
         ]
@@ -124,7 +127,8 @@ fn what_a_runner_mounts_over_leaves_no_trace_in_the_layer() {
     let layers = &bench.config(&built).rootfs.diff_ids;
     let ids = shipway_layers::LayerStore::resolve(&*bench.layers, layers).unwrap();
     let views = shipway_layers::LayerStore::view(&*bench.layers, &ids);
-    assert_eq!(fs_err::read_dir(&views[1]).unwrap().count(), 0, "the first RUN changed nothing");
+    let left = fs_err::read_dir(&views[1]).unwrap().count();
+    assert_eq!(left, 3, "of the first RUN only what every image is to have, as BuildKit leaves it");
 }
 
 #[test]

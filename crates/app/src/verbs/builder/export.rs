@@ -38,6 +38,7 @@ pub(super) fn run(engine: &Engine, args: &BuilderExportArgs, ui: &mut Ui) -> Res
         }
         Some(path) => part_file::write(path, &|error| unwritable(path, error), write)?,
     }
+    ui.note(format!("to fill it elsewhere: `shipway builder import '{}'`", cache.id));
     Ok(0)
 }
 
