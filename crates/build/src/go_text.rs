@@ -11,26 +11,33 @@ pub(crate) fn list(words: &[String]) -> String {
     format!("[{}]", words.join(" "))
 }
 
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\u{b}' => out.push_str("\\v"),
-            c if c.is_control() && u32::from(c) < 0x80 => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
+/// `%q` of a string.
+pub(crate) fn quoted(text: &str) -> String {
+    let escaped: String = text.chars().map(|c| escaped(c, '"')).collect();
+    format!("\"{escaped}\"")
+}
+
+/// `%q` of a number, which is taken for a character: `'\x05'`.
+pub(crate) fn quoted_number(number: u64) -> String {
+    let c = u32::try_from(number).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
+    format!("'{}'", escaped(c, '\''))
+}
+
+fn escaped(c: char, quote: char) -> String {
+    match c {
+        '\\' => "\\\\".to_owned(),
+        '\n' => "\\n".to_owned(),
+        '\t' => "\\t".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\u{7}' => "\\a".to_owned(),
+        '\u{8}' => "\\b".to_owned(),
+        '\u{c}' => "\\f".to_owned(),
+        '\u{b}' => "\\v".to_owned(),
+        c if c == quote => format!("\\{c}"),
+        c if c.is_control() && u32::from(c) < 0x80 => format!("\\x{:02x}", u32::from(c)),
+        c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
     }
-    out.push('"');
-    out
 }
 
 /// `time.Duration.String` of nanoseconds: `1m30s`, `1.5s`, `100ms`, `0s`.
@@ -66,7 +73,16 @@ mod tests {
     fn values_print_as_in_go() {
         let words = vec!["/bin/sh".to_owned(), "a \"b\"\n".to_owned()];
         assert_eq!(quoted_list(&words), r#"["/bin/sh" "a \"b\"\n"]"#);
-        assert_eq!(list(&words[..1]), "[/bin/sh]");
+        for (number, want) in [
+            (0, r"'\x00'"),
+            (5, r"'\x05'"),
+            (10, r"'\n'"),
+            (39, r"'\''"),
+            (65, "'A'"),
+            (1 << 40, "'\u{fffd}'"),
+        ] {
+            assert_eq!(quoted_number(number), want);
+        }
         for (nanoseconds, want) in [
             (0, "0s"),
             (1_500_000_000, "1.5s"),

@@ -7,7 +7,7 @@ use shipway_dockerfile::{ArgDeclaration, CommandLine, InstructionKind, KeyValue,
 use shipway_oci::Healthcheck;
 
 use crate::Problem;
-use crate::go_text::{duration, list, quoted_list};
+use crate::go_text::{duration, list, quoted, quoted_list, quoted_number};
 use crate::ports::parse_ports;
 use crate::signals::is_signal;
 use crate::state::StageState;
@@ -184,15 +184,11 @@ pub(crate) fn with_shell(state: &StageState, command: &CommandLine) -> Vec<Strin
 }
 
 fn healthcheck_text(check: &Healthcheck) -> String {
-    format!(
-        "HEALTHCHECK {{Test:{} Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
-        list(&check.test),
-        duration(check.interval),
-        duration(check.timeout),
-        duration(check.start_period),
-        duration(check.start_interval),
-        check.retries
-    )
+    let [interval, timeout, start_period, start_interval] =
+        [check.interval, check.timeout, check.start_period, check.start_interval]
+            .map(|time| quoted(&duration(time)));
+    let (test, retries) = (quoted_list(&check.test), quoted_number(check.retries));
+    format!("HEALTHCHECK &{{{test} {interval} {timeout} {start_period} {start_interval} {retries}}}")
 }
 
 #[cfg(test)]

@@ -39,6 +39,9 @@ const UNTOLD: [&str; 9] = [
     "Image",
 ];
 
+/// What BuildKit notes beside each of its steps.
+const BUILDKIT: &str = "buildkit.dockerfile.v0";
+
 /// Compares what both made.
 pub(crate) fn compare(theirs: &Image, ours: &Image) -> Vec<Difference> {
     let mut found = Vec::new();
@@ -60,6 +63,17 @@ pub(crate) fn compare(theirs: &Image, ours: &Image) -> Vec<Difference> {
         }
     }
     note("history".to_owned(), history(&theirs.config), history(&ours.config));
+    let entries = |config: &Value| config["history"].as_array().cloned().unwrap_or_default();
+    for (place, (there, here)) in entries(&theirs.config).iter().zip(&entries(&ours.config)).enumerate() {
+        // What a base image says of itself is its own; before Docker 25 there was one time less in a HEALTHCHECK.
+        let is_older = text(&there["created_by"]).starts_with("HEALTHCHECK")
+            && text(&there["created_by"]).matches('"').count()
+                < text(&here["created_by"]).matches('"').count();
+        let is_told = there["comment"] == BUILDKIT && !is_older;
+        for name in ["created_by", "comment"].into_iter().filter(|_| is_told) {
+            note(format!("history {place} {name}"), text(&there[name]), text(&here[name]));
+        }
+    }
     for path in &theirs.tree.paths() | &ours.tree.paths() {
         files(&theirs.tree, &ours.tree, path, &mut note);
     }

@@ -41,7 +41,7 @@ fn history_reads_as_buildkit_writes_it() {
         (
             "healthcheck",
             "HEALTHCHECK --interval=90s CMD curl x",
-            "HEALTHCHECK {Test:[CMD-SHELL curl x] Interval:1m30s Timeout:0s StartPeriod:0s StartInterval:0s Retries:0}",
+            r#"HEALTHCHECK &{["CMD-SHELL" "curl x"] "1m30s" "0s" "0s" "0s" '\x00'}"#,
         ),
     ] {
         let state = run(line, &[]).unwrap();
