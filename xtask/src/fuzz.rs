@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-const USAGE: &str = "usage: cargo xtask fuzz [SECONDS [TARGET]]: fuzzes each target (reference, manifest, layer, range, dockerfile) for SECONDS
-(60 if not given); what it finds lies in fuzz/artifacts, what it has learnt in fuzz/corpus";
+const USAGE: &str = "usage: cargo xtask fuzz [SECONDS|RUNSx [TARGET]]: fuzzes each target (reference, manifest, layer, range, dockerfile) for SECONDS
+(60 if not given), or with so many inputs: 10000000x; what it finds lies in fuzz/artifacts, what it has learnt in fuzz/corpus";
 const TARGETS: [&str; 5] = ["reference", "manifest", "layer", "range", "dockerfile"];
 /// Coverage as libFuzzer reads it. Compat: cargo-fuzz.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -15,7 +15,7 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer
 
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     ensure!(arguments.len() <= 2, USAGE);
-    let seconds: u64 = arguments.first().map_or(Ok(60), |text| text.parse()).context(USAGE)?;
+    let limit = limit(arguments.first().map_or("60", String::as_str))?;
     let wanted: Vec<&str> = match arguments.get(1) {
         Some(name) => TARGETS.into_iter().filter(|target| target == name).collect(),
         None => TARGETS.to_vec(),
@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         let program = Path::new("fuzz/target").join(&host).join("release").join(target);
         let status = Command::new(program)
             .args([&corpus, &format!("fuzz/seeds/{target}")])
-            .arg(format!("-max_total_time={seconds}"))
+            .arg(&limit)
             .args(["-timeout=5", "-rss_limit_mb=1024", "-print_final_stats=1", "-max_len=16384"])
             .arg(format!("-artifact_prefix=fuzz/artifacts/{target}-"))
             .status();
@@ -45,9 +45,31 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Returns when a target is fuzzed enough, as libFuzzer takes it.
+fn limit(text: &str) -> anyhow::Result<String> {
+    let (number, flag) = match text.strip_suffix('x') {
+        Some(runs) => (runs, "-runs"),
+        None => (text, "-max_total_time"),
+    };
+    let number: u64 = number.parse().context(USAGE)?;
+    Ok(format!("{flag}={number}"))
+}
+
 fn host() -> anyhow::Result<String> {
     let said = Command::new("rustc").arg("-vV").output().context("could not ask rustc")?;
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("rustc does not say what it compiles for")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limit;
+
+    #[test]
+    fn a_limit_is_a_time_or_a_count() {
+        assert_eq!(limit("60").unwrap(), "-max_total_time=60");
+        assert_eq!(limit("10000000x").unwrap(), "-runs=10000000");
+        assert!(limit("10Mx").is_err() && limit("x").is_err());
+    }
 }
