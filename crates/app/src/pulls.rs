@@ -19,6 +19,7 @@ use crate::cli::PullPolicy;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::tasks;
 use crate::transfers::{Direction, Transfers};
 use crate::ui::Ui;
 
@@ -47,6 +48,7 @@ pub(crate) enum PullFailure {
 pub(crate) fn registries() -> Result<Registries, PullFailure> {
     let settings = Settings::from_environment().map_err(PullFailure::Settings)?;
     let fetch = shipway_fetch::Config::from_environment().map_err(PullFailure::Proxy)?;
+    let fetch = shipway_fetch::Config { stop: tasks::fetches(), ..fetch };
     Ok(Registries::new(settings, CredentialStore::from_environment().with_keyring(Arc::new(Kernel)), fetch))
 }
 

@@ -1,5 +1,7 @@
 //! Where verbs that wait for the cluster run, and how they are stopped.
 
+use std::sync::LazyLock;
+
 use shipway_build::Stop;
 use shipway_linux::Interrupts;
 use tokio::runtime::{Builder, Runtime};
@@ -29,6 +31,14 @@ fn build(builder: &mut Builder) -> Result<Runtime, Failure> {
     })
 }
 
+/// Ends what is fetched and sent when Ctrl-C is held back and comes.
+static FETCHES: LazyLock<shipway_fetch::Stop> = LazyLock::new(shipway_fetch::Stop::default);
+
+/// Returns what the first Ctrl-C stops where a [`Stopping`] holds it.
+pub(crate) fn fetches() -> shipway_fetch::Stop {
+    FETCHES.clone()
+}
+
 /// What the first Ctrl-C sets; the second one ends the program at once. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Stopping {
@@ -52,6 +62,7 @@ impl Stopping {
                     shipway_linux::exit_now(INTERRUPTED.into());
                 }
                 flags.build.set();
+                FETCHES.stop();
                 flags.token.cancel();
             }
         });

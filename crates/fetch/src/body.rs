@@ -2,12 +2,15 @@
 
 use std::io::{self, Read};
 
+use crate::Stop;
+
 /// A body being read. Reading past its budget, or the end coming too early, is an error.
 pub struct Body {
     inner: ureq::BodyReader<'static>,
     left: u64,
     expected: Option<u64>,
     received: u64,
+    stop: Stop,
 }
 
 impl std::fmt::Debug for Body {
@@ -20,14 +23,36 @@ impl std::fmt::Debug for Body {
     }
 }
 
+/// What is met where a client was stopped in the middle of a body.
+#[derive(Debug, thiserror::Error)]
+#[error("it was stopped")]
+struct Stopped;
+
+/// Something that is sent until the client is stopped.
+pub(crate) struct Sent<'a> {
+    pub(crate) reader: &'a mut dyn Read,
+    pub(crate) stop: &'a Stop,
+}
+
+impl Read for Sent<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_stopped() { Err(io::Error::other(Stopped)) } else { self.reader.read(buffer) }
+    }
+}
+
 /// What a reader of a body meets when there is more than its budget.
 #[derive(Debug, thiserror::Error)]
 #[error("the body is larger than was allowed")]
 pub(crate) struct OverBudget;
 
 impl Body {
-    pub(crate) fn new(inner: ureq::BodyReader<'static>, expected: Option<u64>, budget: u64) -> Self {
-        Self { inner, left: budget, expected, received: 0 }
+    pub(crate) fn new(
+        inner: ureq::BodyReader<'static>,
+        expected: Option<u64>,
+        budget: u64,
+        stop: Stop,
+    ) -> Self {
+        Self { inner, left: budget, expected, received: 0, stop }
     }
 
     /// Returns the length that the server announced.
@@ -52,6 +77,9 @@ impl Body {
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_stopped() {
+            return Err(io::Error::other(Stopped));
+        }
         let read = self.inner.read(buffer)?;
         let amount = u64::try_from(read).unwrap_or(u64::MAX);
         self.received += amount;

@@ -6,6 +6,7 @@ use ureq::http::{Request as HttpRequest, Response as HttpResponse, header};
 use ureq::{AsSendBody, SendBody};
 
 use crate::agents::Agents;
+use crate::body::Sent;
 use crate::error::FetchError;
 use crate::message::{Payload, Request, Response};
 use crate::proxy::Proxy;
@@ -81,7 +82,8 @@ impl Client {
                 let headers = [("content-length", length.to_string())];
                 let mut request = request.clone();
                 request.headers.extend(headers);
-                let answered = self.attempt_any(&request, SendBody::from_reader(reader), 1);
+                let mut sent = Sent { reader, stop: &self.inner.config.stop };
+                let answered = self.attempt_any(&request, SendBody::from_reader(&mut sent), 1);
                 return answered.map(|(response, ..)| response).map_err(|failure| failure.error);
             }
         };
@@ -239,7 +241,7 @@ impl Client {
             status: parts.status.as_u16(),
             url: target.to_string(),
             headers: parts.headers,
-            body: Body::new(reader, expected, budget),
+            body: Body::new(reader, expected, budget, self.inner.config.stop.clone()),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::Retry;
 
-/// Ends the pauses of all clients that hold a clone of it, and makes their requests fail.
+/// Ends the pauses of all clients that hold a clone of it, and makes their requests fail, also in the middle of a body.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<(Mutex<bool>, Condvar)>);
 

@@ -130,6 +130,9 @@ impl Solver<'_> {
                 }
                 return Ok(());
             };
+            if self.request.stop.is_set() {
+                return Err(BuildError::Cancelled);
+            }
             if lock(&lost).len() == before.len() {
                 return Err(BuildError::ExportCache { name: target.name(), source });
             }

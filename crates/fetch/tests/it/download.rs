@@ -1,7 +1,7 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use shipway_fetch::{Client, Config, FetchError, Request, Retry};
+use shipway_fetch::{Client, Config, FetchError, Method, Payload, Request, Retry};
 
 use crate::server::{Server, broken, reply};
 
@@ -150,4 +150,34 @@ fn a_stopped_client_asks_nobody() {
     let error = client.bytes(&Request::get(&server.url("/f"), 1)).unwrap_err();
     assert!(matches!(error, FetchError::Stopped { .. }));
     assert!(server.asked().is_empty());
+}
+
+/// Gives bytes, and stops a client after the first.
+struct Once(Client);
+
+impl std::io::Read for Once {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.config().stop.stop();
+        buffer[0] = b'x';
+        Ok(1)
+    }
+}
+
+#[test]
+fn a_stop_ends_bodies_that_come_and_go() {
+    let server = Server::start(|_, _| reply("200 OK", "", BODY));
+    let client = client();
+    let mut body = client.open(&Request::get(&server.url("/f"), 100)).unwrap().into_body();
+    let mut first = [0];
+    body.read_exact(&mut first).unwrap();
+    client.config().stop.stop();
+    assert_eq!(body.read(&mut first).unwrap_err().to_string(), "it was stopped");
+
+    let client = self::client();
+    let payload = Payload::Stream { reader: &mut Once(client.clone()), length: 1 << 20 };
+    let url = server.url("/f");
+    let request = Request::new(Method::Put, &url, 100);
+    let failed = client.exchange(&request, payload).unwrap_err();
+    let said = std::error::Error::source(&failed).map(ToString::to_string).unwrap_or_default();
+    assert!(said.contains("it was stopped"), "{failed}: {said}");
 }
