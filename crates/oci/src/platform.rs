@@ -20,6 +20,10 @@ pub struct Platform {
     pub other: std::collections::BTreeMap<String, serde_json::Value>,
 }
 
+/// Architectures that may be written without an operating system.
+const ARCHITECTURES: [&str; 10] =
+    ["386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x", "wasm"];
+
 /// The text is not `os/architecture` or `os/architecture/variant`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a platform (want os/architecture[/variant], such as linux/amd64)")]
@@ -64,6 +68,13 @@ impl FromStr for Platform {
                 || !part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
         });
         match (bad, parts.as_slice()) {
+            // Compat: containerd, one word is an architecture or an operating system if it is known to be one.
+            (false, [word]) if *word == "linux" => Ok(Self::host()),
+            (false, [word]) if ARCHITECTURES.contains(&usual(word, None).0) => {
+                let (architecture, variant) = usual(word, None);
+                let variant = variant.filter(|variant| *variant != "v7").map(str::to_owned);
+                Ok(Self { variant, ..Self::linux(architecture) })
+            }
             (false, [os, architecture, variant @ ..]) if variant.len() < 2 => {
                 let (architecture, variant) = usual(architecture, variant.first().copied());
                 let variant = variant.map(str::to_owned);
@@ -98,7 +109,7 @@ mod tests {
         for (name, input, good) in [
             ("plain", "linux/amd64", true),
             ("variant", "linux/arm/v7", true),
-            ("one part", "linux", false),
+            ("one part", "vax", false),
             ("four parts", "a/b/c/d", false),
             ("empty part", "linux//v7", false),
             ("upper case", "Linux/amd64", false),
@@ -123,6 +134,9 @@ mod tests {
             ("linux/armhf", "linux/arm/v7"),
             ("linux/arm/v6", "linux/arm/v6"),
             ("linux/riscv64", "linux/riscv64"),
+            ("arm64", "linux/arm64"),
+            ("x86_64", "linux/amd64"),
+            ("arm", "linux/arm"),
         ] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), want, "case {text}");
         }
