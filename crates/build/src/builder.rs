@@ -4,13 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shipway_dockerfile::{Dockerfile, KnownImage, parse_until_mistake};
+use shipway_dockerfile::{Dockerfile, Extent, KnownImage, parse_until_mistake};
 use shipway_layers::LayerStore;
 use shipway_oci::Reference;
 use shipway_store::Store;
 
 use crate::caches::Caches;
-use crate::lint::lint;
+use crate::lint::{extent_of, known_image, lint};
 use crate::plan::{Plan, PlannedImage, internal, plan, tell_loaded};
 use crate::seams::{NoInventory, NoRemotes};
 use crate::several::Several;
@@ -112,7 +112,7 @@ impl Builder {
         if let Some(mistake) = mistake {
             tell_loaded(&file, &*self.progress);
             // It is worse than what the rules find, also where that is an error.
-            drop(self.warn(&file, request, &|_base| None));
+            drop(self.warn(&file, request, &|_base| None, (&[], extent_of(&mistake))));
             return Err(mistake);
         }
         // Nothing that this build finds is collected before it has a name.
@@ -127,7 +127,7 @@ impl Builder {
                 plan.steps.push(internal(plan.steps.len() + 1, name));
             }
         }
-        self.warn(&file, request, &|name| known(&plan, name))?;
+        self.warn(&file, request, &|name| known(&plan, name), (&plan.needed, Extent::Whole))?;
         self.progress.event(&Event::Planned { steps: &plan.steps });
         if !plan.unused_args.is_empty() {
             let names = plan.unused_args.join(" ");
@@ -150,20 +150,16 @@ impl Builder {
         file: &Dockerfile,
         request: &BuildRequest,
         image: &dyn Fn(&str) -> Option<KnownImage>,
+        looked: (&[bool], Extent),
     ) -> Result<(), BuildError> {
-        let linted = lint(file, request, image);
+        let linted = lint(file, request, image, looked)?;
         for warning in &linted.warnings {
             let line = file.source.position(warning.span.start).line;
             let message = format!("{}: {} (line {line})", warning.rule.name(), warning.message);
             let (span, rule) = (Some(warning.span), Some(warning.rule));
             self.progress.event(&Event::Warning { message: &message, span, rule });
         }
-        if linted.error && !linted.warnings.is_empty() {
-            let mut rules: Vec<String> = linted.warnings.iter().map(|warning| warning.rule.name()).collect();
-            rules.dedup();
-            return Err(BuildError::Lint { rules: rules.join(", ") });
-        }
-        Ok(())
+        linted.failure().map_or(Ok(()), Err)
     }
 
     /// Returns the caches of commands.
@@ -183,9 +179,7 @@ fn known(plan: &Plan, name: &str) -> Option<KnownImage> {
     let is_it = |image: &&PlannedImage| {
         image.name.rsplit_once('@').is_some_and(|(of, _)| of == reference.to_string())
     };
-    let config = &plan.images.iter().find(is_it)?.image.config;
-    let platform = format!("{}/{}", config.os, config.architecture);
-    Some(KnownImage { env: config.config.env.clone(), platform })
+    plan.images.iter().find(is_it).map(|found| known_image(&found.image.config))
 }
 
 /// Reads and parses the Dockerfile of a request without building.

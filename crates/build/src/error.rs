@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, LabeledSpan, SourceCode};
-use shipway_dockerfile::{ExpandError, ParseDockerfileError, ParseMountError, Source, Span};
+use shipway_dockerfile::{
+    ExpandError, ParseChecksError, ParseDockerfileError, ParseMountError, Source, Span,
+};
 use shipway_layers::LayerError;
 use shipway_store::StoreError;
 
@@ -130,6 +132,13 @@ pub enum BuildError {
         /// Their names.
         rules: String,
     },
+    /// Which rules hold cannot be read.
+    #[error("what the Dockerfile or BUILDKIT_DOCKERFILE_CHECK says of its rules means nothing")]
+    #[diagnostic(code(build::checks), help("write `# check=skip=RULE,RULE;error=true`, or leave it out"))]
+    Checks {
+        /// The part that means nothing.
+        source: ParseChecksError,
+    },
     /// A base image cannot be had.
     #[error("{}: cannot get the image `{name}`", .text.locate(*.span))]
     #[diagnostic(code(build::base_image))]
@@ -193,6 +202,13 @@ pub enum BuildError {
     #[error("the build was cancelled")]
     #[diagnostic(code(build::cancelled))]
     Cancelled,
+}
+
+impl BuildError {
+    /// Returns whether the Dockerfile has no FROM.
+    pub fn is_no_stages(&self) -> bool {
+        matches!(self, Self::Dockerfile(error) if error.problem == shipway_dockerfile::Problem::NoStages)
+    }
 }
 
 /// Returns an error and what it came of on one line.

@@ -46,7 +46,8 @@ pub use builder::{Builder, MAX_DOCKERFILE, check, parse, read, read_until_mistak
 pub use caches::{CacheMount, Caches};
 pub use copy::is_tar_header;
 pub use error::{BuildError, Problem, SeamError, StepError};
-pub use lint::{Linted, lint};
+pub use lint::{Examined, examine};
+pub use plan::{Mistake, Outline, OutlinedArg, Outlook, Wanted, described, outline};
 pub use progress::{CACHE_NOT_USED, Event, NOT_BUILT_BEFORE, Progress, Silent, StepInfo, StepKind};
 pub use records::{CACHE_CONFIG, INLINE_CACHE, StepRecord};
 pub use remote_cache::{CacheContent, CacheExport, CacheMode, CacheSource, CacheTarget};

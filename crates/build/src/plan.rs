@@ -5,6 +5,9 @@
 
 mod evaluate;
 mod images;
+mod mistakes;
+mod needed;
+mod outline;
 mod stages;
 
 use std::path::PathBuf;
@@ -17,6 +20,9 @@ use crate::progress::StepInfo;
 use crate::state::StageState;
 use crate::{BaseImage, BuildNetwork};
 
+pub(crate) use mistakes::look_ahead;
+pub use mistakes::{Mistake, Outlook};
+pub use outline::{Outline, OutlinedArg, Wanted, described, outline};
 pub(crate) use stages::{internal, plan, tell_loaded};
 
 /// What is to be done.
@@ -35,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<StepInfo>,
     /// Build arguments that no ARG takes.
     pub(crate) unused_args: Vec<String>,
+    /// Which stages of the file are needed.
+    pub(crate) needed: Vec<bool>,
 }
 
 /// An image that is needed.

@@ -208,6 +208,37 @@ pub struct Fetched {
 #[derive(Debug)]
 pub(crate) struct NoRemotes;
 
+/// Nobody fetches anything, but it is known what a repository is.
+pub(crate) struct Unreachable<'a> {
+    pub(crate) is_git: &'a (dyn Fn(&str) -> bool + Sync),
+}
+
+impl fmt::Debug for Unreachable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unreachable").finish_non_exhaustive()
+    }
+}
+
+impl Remotes for Unreachable<'_> {
+    fn is_git(&self, source: &str) -> bool {
+        (self.is_git)(source)
+    }
+
+    fn http(&self, url: &str, into: &Path) -> Result<Fetched, SeamError> {
+        NoRemotes.http(url, into)
+    }
+
+    fn git(
+        &self,
+        source: &str,
+        into: &Path,
+        options: (bool, Option<&str>),
+        stop: &Stop,
+    ) -> Result<(PathBuf, String), SeamError> {
+        NoRemotes.git(source, into, options, stop)
+    }
+}
+
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("nothing is fetched here")]
 #[diagnostic(code(build::remote), help("fetch it before the build into the context"))]

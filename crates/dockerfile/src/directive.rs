@@ -37,7 +37,7 @@ impl DirectiveReader {
             self.done = true;
             return Ok(false);
         };
-        let twice = |name| Problem::BadDirective { name, problem: "is given twice" }.at(span);
+        let twice = |name| Problem::BadDirective { name, problem: "is given twice" }.at(span).of_lines();
         match name.to_ascii_lowercase().as_str() {
             "syntax" if into.syntax.is_some() => return Err(twice("syntax")),
             "check" if into.check.is_some() => return Err(twice("check")),
@@ -51,7 +51,7 @@ impl DirectiveReader {
                     "`" => '`',
                     _ => {
                         let problem = "takes only \\ or `";
-                        return Err(Problem::BadDirective { name: "escape", problem }.at(span));
+                        return Err(Problem::BadDirective { name: "escape", problem }.at(span).of_lines());
                     }
                 };
             }

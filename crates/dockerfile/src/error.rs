@@ -15,6 +15,11 @@ pub struct ParseDockerfileError {
     pub source: Source,
     /// The place.
     pub span: Span,
+    /// The whole instruction that it is in.
+    pub instruction: Span,
+    /// The file cannot be told apart into instructions, so that nothing else can be said of it. Compat: BuildKit, which reads the whole
+    /// file before it looks at what instructions mean.
+    pub is_of_lines: bool,
 }
 
 /// What is wrong with a Dockerfile.
@@ -165,16 +170,23 @@ impl Diagnostic for ParseDockerfileError {
 pub(crate) struct Located {
     pub(crate) problem: Problem,
     pub(crate) span: Span,
+    pub(crate) is_of_lines: bool,
 }
 
 impl Located {
-    pub(crate) fn in_source(self, source: &Source) -> ParseDockerfileError {
-        ParseDockerfileError { problem: self.problem, source: source.clone(), span: self.span }
+    /// Marks what is wrong whatever the instruction means.
+    pub(crate) fn of_lines(self) -> Self {
+        Self { is_of_lines: true, ..self }
+    }
+
+    pub(crate) fn in_source(self, source: &Source, instruction: Span) -> ParseDockerfileError {
+        let Self { problem, span, is_of_lines } = self;
+        ParseDockerfileError { problem, source: source.clone(), span, instruction, is_of_lines }
     }
 }
 
 impl Problem {
     pub(crate) fn at(self, span: Span) -> Located {
-        Located { problem: self, span }
+        Located { problem: self, span, is_of_lines: false }
     }
 }

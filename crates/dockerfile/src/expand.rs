@@ -30,7 +30,9 @@ pub struct Lexer {
 pub struct Expanded {
     /// The text.
     pub text: String,
-    /// Names that were used and are not set; not those with something to take instead.
+    /// Names that were used and are set.
+    pub used: Vec<String>,
+    /// Names that were used and are not set.
     pub unset: Vec<String>,
 }
 
@@ -83,9 +85,22 @@ impl Lexer {
 
     /// Expands one word; spaces stay.
     pub fn expand(&self, word: &str, variables: &Variables<'_>) -> Result<Expanded, ExpandError> {
+        self.expand_until_mistake(word, variables).map_err(|(error, _)| error)
+    }
+
+    /// Expands one word; a mistake comes with the names that were used before it.
+    pub(crate) fn expand_until_mistake(
+        &self,
+        word: &str,
+        variables: &Variables<'_>,
+    ) -> Result<Expanded, (ExpandError, Expanded)> {
         let mut machine = Machine::new(self, word, variables);
-        let (text, _) = machine.until(None, self.raw_escapes)?;
-        Ok(Expanded { text, unset: machine.unset })
+        let text = machine.until(None, self.raw_escapes);
+        let Machine { used, unset, .. } = machine;
+        match text {
+            Ok((text, _)) => Ok(Expanded { text, used, unset }),
+            Err(error) => Err((error, Expanded { text: String::new(), used, unset })),
+        }
     }
 
     /// Expands a text and splits the result at spaces that are not quoted.
@@ -100,6 +115,7 @@ struct Machine<'a> {
     chars: Vec<char>,
     at: usize,
     variables: &'a Variables<'a>,
+    used: Vec<String>,
     unset: Vec<String>,
     raw_escapes: bool,
     depth: usize,
@@ -142,6 +158,7 @@ impl<'a> Machine<'a> {
             chars: text.chars().collect(),
             at: 0,
             variables,
+            used: Vec::new(),
             unset: Vec::new(),
             raw_escapes: lexer.raw_escapes,
             depth: 0,
@@ -315,8 +332,9 @@ impl<'a> Machine<'a> {
 
     fn value(&mut self, name: &str) -> Option<String> {
         let value = (self.variables)(name);
-        if value.is_none() {
-            self.unset.push(name.to_owned());
+        let names = if value.is_some() { &mut self.used } else { &mut self.unset };
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
         }
         value
     }
@@ -362,8 +380,7 @@ impl<'a> Machine<'a> {
             return Err(ExpandError::UnsupportedModifier(format!("{colon}{modifier}")));
         }
         let (word, _) = self.until(Some('}'), trims)?;
-        // Who says what to take instead knows that it may not be set.
-        let value = if matches!(modifier, '-' | '+') { (self.variables)(name) } else { self.value(name) };
+        let value = self.value(name);
         if self.lexer.skip_unset && value.is_none() {
             return Ok(format!("${{{name}{colon}{modifier}{word}}}"));
         }

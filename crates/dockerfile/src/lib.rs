@@ -36,8 +36,8 @@ pub use instruction::{
     AddOptions, ArgDeclaration, CommandLine, Copy, CopySource, Instruction, InstructionKind, KeyValue, Run,
     RunNetwork, Word,
 };
-pub use lint::{Checks, Facts, KnownImage, RULES, Rule, Warning, lint};
+pub use lint::{Checks, Extent, Facts, KnownImage, ParseChecksError, RULES, Rule, Warning, lint};
 pub use mount::{Mount, MountKind, ParseMountError, Sharing};
 pub use source::{Position, Source, Span, excerpt};
-pub use stages::{Dockerfile, GlobalArg, Stage, parse, parse_trigger, parse_until_mistake};
+pub use stages::{Dockerfile, GlobalArg, Stage, Unread, parse, parse_trigger, parse_until_mistake};
 pub use suggest::suggest;

@@ -103,7 +103,10 @@ impl<'a> LineReader<'a> {
                 continue;
             }
             if first.is_comment() {
-                let comment = text.trim_start_matches('#').trim();
+                // Compat: BuildKit, which takes one character off the line, whether blanks stand before the mark or not.
+                let mut raw = first.text.chars();
+                raw.next();
+                let comment = raw.as_str().trim();
                 if comment.is_empty() {
                     self.comments.clear();
                 } else {
@@ -114,8 +117,6 @@ impl<'a> LineReader<'a> {
             let mut line = Logical { span, ..Logical::default() };
             let (text, mut continues) = self.strip_continuation(text);
             if text.is_empty() && !continues {
-                // What stands above it belongs to nothing below.
-                self.comments.clear();
                 continue;
             }
             line.push(text, start);
@@ -167,7 +168,7 @@ impl<'a> LineReader<'a> {
                 let end =
                     line.text[start..].find(char::is_whitespace).map_or(line.text.len(), |at| start + at);
                 let name = heredoc.name.clone();
-                return Err(Problem::UnterminatedHeredoc { name }.at(line.locate(start, end)));
+                return Err(Problem::UnterminatedHeredoc { name }.at(line.locate(start, end)).of_lines());
             }
         }
         Ok(heredocs)

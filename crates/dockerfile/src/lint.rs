@@ -1,13 +1,14 @@
 //! What is odd in a Dockerfile and does not stop a build.
 //!
-//! Compat: the rules of `docker build --check` by their names, with the same exceptions; what they say is our own. `# check=` at the top
-//! and above an instruction, and the build argument `BUILDKIT_DOCKERFILE_CHECK`, switch rules off, or make their findings errors.
+//! Compat: the rules of `docker build --check` by their names, with the same exceptions and in the same order; what they say is our own.
+//! `# check=` at the top, and the build argument `BUILDKIT_DOCKERFILE_CHECK`, switch rules off, or make their findings errors.
 
 mod checks;
 mod stages;
+mod steps;
 mod variables;
 
-pub use checks::Checks;
+pub use checks::{Checks, ParseChecksError};
 
 use crate::source::Span;
 use crate::stages::Dockerfile;
@@ -51,7 +52,7 @@ pub enum Rule {
     InvalidDefaultArgInFrom,
     /// `--platform` of FROM is fixed.
     FromPlatformFlagConstDisallowed,
-    /// What COPY names is left out by `.dockerignore`.
+    /// What COPY names is left out by `.dockerignore`. Only where experimental rules are wanted.
     CopyIgnoredFile,
     /// A comment above an ARG or stage does not describe it. Only where experimental rules are wanted.
     InvalidDefinitionDescription,
@@ -106,9 +107,105 @@ impl Rule {
         format!("https://docs.docker.com/go/dockerfile/rule/{words}/")
     }
 
+    /// Returns what it is for.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::StageNameCasing => "names of stages are in lower case",
+            Self::FromAsCasing => "FROM and AS are written in the same case",
+            Self::NoEmptyContinuation => "an instruction of several lines has no empty line",
+            Self::ConsistentInstructionCasing => "all instructions are written in the same case",
+            Self::DuplicateStageName => "each stage has a name of its own",
+            Self::ReservedStageName => "no stage is called as something that means something else",
+            Self::JSONArgsRecommended => {
+                "CMD and ENTRYPOINT are JSON arrays, so that signals reach the program"
+            }
+            Self::MaintainerDeprecated => "MAINTAINER is out of use, a label says the same",
+            Self::UndefinedArgInFrom => "FROM uses only variables that an ARG before it declares",
+            Self::WorkdirRelativePath => "the first WORKDIR of a stage is absolute",
+            Self::UndefinedVar => "variables are declared before they are used",
+            Self::MultipleInstructionsDisallowed => "a stage has one CMD, ENTRYPOINT and HEALTHCHECK",
+            Self::LegacyKeyValueFormat => "names and values have an equals sign between them",
+            Self::InvalidBaseImagePlatform => "the base image is for the platform that is built for",
+            Self::RedundantTargetPlatform => "FROM does not name the platform that it has anyway",
+            Self::SecretsUsedInArgOrEnv => "secrets are in no ARG or ENV",
+            Self::InvalidDefaultArgInFrom => "FROM names an image with the defaults of its ARGs, too",
+            Self::FromPlatformFlagConstDisallowed => "--platform of FROM is not the same for every build",
+            Self::CopyIgnoredFile => "what is copied is not left out by .dockerignore",
+            Self::InvalidDefinitionDescription => {
+                "a comment directly above an ARG or a stage says its name, and what it is"
+            }
+            Self::ExposeProtoCasing => "protocols of EXPOSE are in lower case",
+            Self::ExposeInvalidFormat => "EXPOSE names a port of the container, and nothing else",
+        }
+    }
+
     /// Returns whether it holds only where somebody asks for it.
     pub fn is_experimental(self) -> bool {
-        self == Self::InvalidDefinitionDescription
+        matches!(self, Self::CopyIgnoredFile | Self::InvalidDefinitionDescription)
+    }
+
+    fn phase(self) -> Phase {
+        match self {
+            Self::NoEmptyContinuation => Phase::Lines,
+            Self::MaintainerDeprecated
+            | Self::StageNameCasing
+            | Self::FromAsCasing
+            | Self::InvalidDefinitionDescription => Phase::Instructions,
+            Self::ReservedStageName
+            | Self::DuplicateStageName
+            | Self::ConsistentInstructionCasing
+            | Self::InvalidDefaultArgInFrom => Phase::File,
+            Self::UndefinedArgInFrom
+            | Self::RedundantTargetPlatform
+            | Self::FromPlatformFlagConstDisallowed => Phase::Stages,
+            Self::InvalidBaseImagePlatform => Phase::Images,
+            _ => Phase::Steps,
+        }
+    }
+}
+
+/// When a rule looks. Each phase is over before the next one begins. Compat: BuildKit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Lines,
+    /// Each instruction for itself.
+    Instructions,
+    File,
+    /// Each FROM, its words expanded.
+    Stages,
+    Images,
+    /// Each instruction of the stages that are wanted, its words expanded.
+    Steps,
+}
+
+/// How far a Dockerfile makes sense. What comes after its first mistake no rule looks at. Compat: BuildKit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// To its end.
+    #[default]
+    Whole,
+    /// It cannot be told apart into instructions.
+    Nothing,
+    /// An instruction cannot be read; it and what follows is not in the [`Dockerfile`].
+    Instructions,
+    /// A FROM at this offset, or an ARG before the first one, cannot be expanded.
+    Stages(usize),
+    /// Stages or images cannot be had.
+    Images,
+    /// The instruction at this offset cannot be carried out.
+    Steps(usize),
+}
+
+impl Extent {
+    fn has(self, phase: Phase, at: usize) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Nothing => false,
+            Self::Instructions => phase <= Phase::Instructions,
+            Self::Stages(end) => phase <= Phase::File || phase == Phase::Stages && at <= end,
+            Self::Images => phase <= Phase::Images,
+            Self::Steps(end) => phase <= Phase::Images || at <= end,
+        }
     }
 }
 
@@ -130,6 +227,10 @@ pub struct KnownImage {
     pub env: Vec<String>,
     /// What it is for, `OS/ARCHITECTURE`.
     pub platform: String,
+    /// It has a shell of its own.
+    pub has_shell: bool,
+    /// Instructions for what is built from it.
+    pub triggers: Vec<String>,
 }
 
 /// What is known beside the Dockerfile.
@@ -142,8 +243,10 @@ pub struct Facts<'a> {
     pub image: &'a dyn Fn(&str) -> Option<KnownImage>,
     /// Returns whether a path of the context is left out.
     pub is_ignored: &'a dyn Fn(&str) -> bool,
-    /// All of the context is left out.
-    pub is_empty: bool,
+    /// Returns whether a stage is wanted, by its number.
+    pub is_wanted: &'a dyn Fn(usize) -> bool,
+    /// How far the Dockerfile makes sense.
+    pub extent: Extent,
 }
 
 impl std::fmt::Debug for Facts<'_> {
@@ -152,27 +255,42 @@ impl std::fmt::Debug for Facts<'_> {
     }
 }
 
-/// Returns what is odd, in the order of places.
+/// Returns what is odd, in the order in which docker finds it.
 pub fn lint(file: &Dockerfile, facts: &Facts<'_>, checks: &Checks) -> Vec<Warning> {
-    let mut found = Found { file, warnings: Vec::new() };
+    let mut found = Found { file, at: 0, is_over: false, warnings: Vec::new() };
     stages::look(&mut found);
-    variables::look(&mut found, facts);
-    let mut warnings = found.warnings;
-    warnings.retain(|warning| checks.allow(warning.rule) && !is_skipped(file, warning));
-    warnings.sort_by_key(|warning| (warning.span.start, warning.rule));
-    warnings.dedup();
-    warnings
+    if !file.stages.is_empty() {
+        variables::look(&mut found, facts);
+    }
+    found.warnings.sort_by_key(|found| found.phase);
+    let is_told =
+        |found: &FoundOne| checks.allow(found.warning.rule) && facts.extent.has(found.phase, found.at);
+    found.warnings.into_iter().filter(is_told).map(|found| found.warning).collect()
 }
 
 /// What was found so far.
 struct Found<'a> {
     file: &'a Dockerfile,
-    warnings: Vec<Warning>,
+    /// Where the instruction stands that is looked at.
+    at: usize,
+    /// A mistake was met with: nothing is looked at any more.
+    is_over: bool,
+    warnings: Vec<FoundOne>,
+}
+
+struct FoundOne {
+    phase: Phase,
+    at: usize,
+    warning: Warning,
 }
 
 impl Found<'_> {
     fn add(&mut self, rule: Rule, span: Span, message: impl Into<String>) {
-        self.warnings.push(Warning { rule, span, message: message.into() });
+        if self.is_over {
+            return;
+        }
+        let warning = Warning { rule, span, message: message.into() };
+        self.warnings.push(FoundOne { phase: rule.phase(), at: self.at, warning });
     }
 
     /// Returns the word that a place begins with.
@@ -180,26 +298,6 @@ impl Found<'_> {
         let text = self.file.source.text().get(span.start..).unwrap_or_default();
         text.split_whitespace().next().unwrap_or_default().to_owned()
     }
-}
-
-/// Returns whether a comment above the instruction switches the rule off there.
-fn is_skipped(file: &Dockerfile, warning: &Warning) -> bool {
-    let stages = file.stages.iter().map(|stage| (stage.span, &stage.comments));
-    let instructions = file.stages.iter().flat_map(|stage| {
-        stage.instructions.iter().map(|instruction| (instruction.span, &instruction.comments))
-    });
-    let globals = file.global_args.iter().map(|arg| (arg.span, &arg.comments));
-    let mut all = stages.chain(instructions).chain(globals);
-    let holds = |span: Span| span.start <= warning.span.start && warning.span.start <= span.end;
-    let comments = all.find(|(span, _)| holds(*span)).map(|(_, comments)| comments);
-    let options = |comment: &String| {
-        let (name, text) = comment.split_once('=')?;
-        (name.trim() == "check").then(|| text.to_owned())
-    };
-    comments.into_iter().flatten().filter_map(options).any(|text| {
-        let checks = Checks::parse(&text);
-        !checks.allow(warning.rule) && !warning.rule.is_experimental()
-    })
 }
 
 #[cfg(test)]

@@ -164,7 +164,7 @@ impl Mount {
                 let near = suggest(&lower, KEYS);
                 return Err(ParseMountError::UnknownKey { key: key.to_owned(), suggestion: near });
             };
-            if key == "from" && value.is_some_and(|value| value.trim_end_matches('$').contains('$')) {
+            if key == "from" && value.is_some_and(has_variable) {
                 return Err(ParseMountError::VariableInFrom);
             }
             let value = value.map(&mut *expand).transpose().map_err(ParseMountError::Expand)?;
@@ -183,6 +183,15 @@ impl Mount {
             mount.set(key, value)?;
         }
         mount.checked()
+    }
+
+    /// Returns whether the value of `--mount=` has a variable where none may be.
+    pub(crate) fn has_variable_in_from(text: &str) -> bool {
+        let is_it = |field: &String| {
+            let (key, value) = field.split_once('=').unwrap_or((field, ""));
+            key.eq_ignore_ascii_case("from") && has_variable(value)
+        };
+        split_fields(text).iter().any(is_it)
     }
 
     fn set(&mut self, key: &'static str, value: Option<String>) -> Result<(), ParseMountError> {
@@ -262,6 +271,10 @@ impl Mount {
         }
         Ok(self)
     }
+}
+
+fn has_variable(value: &str) -> bool {
+    value.trim_end_matches('$').contains('$')
 }
 
 /// Splits at commas outside of double quotes.

@@ -110,6 +110,7 @@ impl<'a> Parts<'a> {
                 "a JSON array here holds only strings",
                 Some("quote each argument: [\"ls\", \"-l\"]"),
             )
+            .of_lines()
         })
     }
 

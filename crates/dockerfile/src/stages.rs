@@ -2,6 +2,7 @@
 
 use crate::directive::Directives;
 use crate::error::{Located, ParseDockerfileError, Problem};
+use crate::heredoc::Heredoc;
 use crate::instruction::{ArgDeclaration, Instruction, InstructionKind, Word};
 use crate::lines::{LineReader, Logical};
 use crate::parse::{Parsed, accepts_heredocs, parse_line};
@@ -18,8 +19,19 @@ pub struct Dockerfile {
     pub global_args: Vec<GlobalArg>,
     /// At least one.
     pub stages: Vec<Stage>,
-    /// Instructions with an empty line inside.
+    /// Instructions with an empty line inside, without their heredocs.
     pub empty_continuations: Vec<Span>,
+    /// The instruction that cannot be read.
+    pub unread: Option<Unread>,
+}
+
+/// An instruction that cannot be read.
+#[derive(Clone, Debug)]
+pub struct Unread {
+    /// Its text, joined.
+    pub text: String,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// A variable that ARG declares before the first FROM.
@@ -72,10 +84,24 @@ pub fn parse_until_mistake(
         global_args: Vec::new(),
         stages: Vec::new(),
         empty_continuations: Vec::new(),
+        unread: None,
     };
     let parsed = parse_lines(&mut reader, &mut file);
-    file.directives = reader.directives;
-    Ok((file, parsed.err().map(|error| error.in_source(&source))))
+    file.directives = reader.directives.clone();
+    let Err(Mistake { error, line }) = parsed else { return Ok((file, None)) };
+    let later = if error.is_of_lines { None } else { mistake_of_lines(&mut reader, &mut file) };
+    let Mistake { error, line } = later.unwrap_or(Mistake { error, line });
+    let instruction = match &line {
+        Some(line) => line.span,
+        None if error.problem == Problem::NoStages => {
+            let text = source.text();
+            let end = text.strip_suffix('\n').unwrap_or(text).len();
+            Span::new(end, end)
+        }
+        None => error.span,
+    };
+    file.unread = line.map(|line| Unread { text: line.text.trim().to_owned(), span: line.span });
+    Ok((file, Some(error.in_source(&source, instruction))))
 }
 
 /// Parses the text of an ONBUILD trigger: one instruction, which is blamed on `span` of `source`.
@@ -91,54 +117,92 @@ pub fn parse_trigger(text: &str, source: &Source, span: Span) -> Result<Instruct
             Parsed::From { .. } => Err(Problem::BeforeFrom { instruction: "FROM" }.at(span)),
         }
     };
-    let parsed = one(text).map_err(|error| error.problem.at(span).in_source(source))?;
+    let parsed = one(text).map_err(|error| error.problem.at(span).in_source(source, span))?;
     Ok(Instruction { span, ..parsed })
 }
 
-fn parse_lines(reader: &mut LineReader<'_>, file: &mut Dockerfile) -> Result<(), Located> {
-    while let Some(mut line) = reader.next_line()? {
-        let escape = reader.directives.escape;
-        let heredocs =
-            if accepts_heredocs(&line, escape) { reader.read_heredocs(&mut line)? } else { Vec::new() };
-        if line.has_empty_continuation {
-            file.empty_continuations.push(line.span);
-        }
-        let instruction = match parse_line(&line, &heredocs, escape)? {
-            Parsed::From { image, platform, name, span, text } => {
-                let comments = std::mem::take(&mut line.comments);
-                file.stages.push(Stage {
-                    name,
-                    image,
-                    platform,
-                    text,
-                    span,
-                    instructions: Vec::new(),
-                    comments,
-                });
-                continue;
-            }
-            Parsed::Instruction(instruction) => instruction,
-        };
-        match (file.stages.last_mut(), instruction.kind) {
-            (Some(stage), kind) => stage.instructions.push(Instruction { kind, ..instruction }),
-            (None, InstructionKind::Arg(args)) => {
-                let (span, comments) = (instruction.span, &instruction.comments);
-                file.global_args.extend(args.into_iter().map(|declaration| GlobalArg {
-                    declaration,
-                    span,
-                    comments: comments.clone(),
-                }));
-            }
-            (None, kind) => {
-                return Err(Problem::BeforeFrom { instruction: kind.keyword() }.at(line.span));
-            }
+/// What is wrong, and the instruction that it is in.
+struct Mistake {
+    error: Located,
+    line: Option<Logical>,
+}
+
+impl From<Located> for Mistake {
+    fn from(error: Located) -> Self {
+        Self { error, line: None }
+    }
+}
+
+/// Reads the next instruction's line with its heredocs.
+fn next_instruction(
+    reader: &mut LineReader<'_>,
+    file: &mut Dockerfile,
+) -> Result<Option<(Logical, Vec<Heredoc>)>, Mistake> {
+    let Some(mut line) = reader.next_line()? else { return Ok(None) };
+    if line.has_empty_continuation {
+        file.empty_continuations.push(line.span);
+    }
+    if !accepts_heredocs(&line, reader.directives.escape) {
+        return Ok(Some((line, Vec::new())));
+    }
+    match reader.read_heredocs(&mut line) {
+        Ok(heredocs) => Ok(Some((line, heredocs))),
+        Err(error) => Err(Mistake { error, line: Some(line) }),
+    }
+}
+
+fn parse_lines(reader: &mut LineReader<'_>, file: &mut Dockerfile) -> Result<(), Mistake> {
+    while let Some((line, heredocs)) = next_instruction(reader, file)? {
+        let parsed = parse_line(&line, &heredocs, reader.directives.escape);
+        if let Err(error) = parsed.and_then(|parsed| add(file, parsed, &line)) {
+            return Err(Mistake { error, line: Some(line) });
         }
     }
     if file.stages.is_empty() {
         let end = file.source.text().len();
-        return Err(Problem::NoStages.at(Span::new(end, end)));
+        return Err(Problem::NoStages.at(Span::new(end, end)).into());
     }
     Ok(())
+}
+
+/// Adds what was read to its stage.
+fn add(file: &mut Dockerfile, parsed: Parsed, line: &Logical) -> Result<(), Located> {
+    let instruction = match parsed {
+        Parsed::From { image, platform, name, span, text } => {
+            let (comments, instructions) = (line.comments.clone(), Vec::new());
+            file.stages.push(Stage { name, image, platform, text, span, instructions, comments });
+            return Ok(());
+        }
+        Parsed::Instruction(instruction) => instruction,
+    };
+    match (file.stages.last_mut(), instruction.kind) {
+        (Some(stage), kind) => stage.instructions.push(Instruction { kind, ..instruction }),
+        (None, InstructionKind::Arg(args)) => {
+            let (span, comments) = (instruction.span, &instruction.comments);
+            file.global_args.extend(args.into_iter().map(|declaration| GlobalArg {
+                declaration,
+                span,
+                comments: comments.clone(),
+            }));
+        }
+        (None, kind) => return Err(Problem::BeforeFrom { instruction: kind.keyword() }.at(line.span)),
+    }
+    Ok(())
+}
+
+/// Reads what stands behind a mistake, for one that is worse. Compat: BuildKit.
+fn mistake_of_lines(reader: &mut LineReader<'_>, file: &mut Dockerfile) -> Option<Mistake> {
+    loop {
+        let (line, heredocs) = match next_instruction(reader, file) {
+            Ok(read) => read?,
+            Err(mistake) => return Some(mistake),
+        };
+        if let Err(error) = parse_line(&line, &heredocs, reader.directives.escape)
+            && error.is_of_lines
+        {
+            return Some(Mistake { error, line: Some(line) });
+        }
+    }
 }
 
 /// Decodes UTF-8; comments may hold anything.
@@ -159,7 +223,10 @@ fn decode(name: &str, bytes: &[u8]) -> Result<Source, ParseDockerfileError> {
     }
     let source = Source::new(name, text);
     match bad {
-        Some(at) => Err(Problem::NotUtf8.at(Span::new(at, at + 1)).in_source(&source)),
+        Some(at) => {
+            let span = Span::new(at, at + 1);
+            Err(Problem::NotUtf8.at(span).of_lines().in_source(&source, span))
+        }
         None => Ok(source),
     }
 }

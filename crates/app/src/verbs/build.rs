@@ -38,7 +38,7 @@ use crate::transfers::{Direction, Transfers};
 use crate::ui::Ui;
 use crate::units;
 use crate::verbs::build::annotations::Annotations;
-use crate::verbs::build::call::Question;
+use crate::verbs::build::call::{Question, What};
 use crate::verbs::build::debug::Shell;
 use crate::verbs::build::output::{Output, Outputs, Sending};
 use crate::verbs::registry::push;
@@ -66,7 +66,7 @@ fn usage(words: &[String]) -> Failure {
 pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let [context] = args.context.as_slice() else { return Err(usage(&args.context)) };
     let style = style(args)?;
-    let question = if args.check { Some(Question::Check) } else { call::parse(&args.call)? };
+    let question = if args.check { Some(Question::default()) } else { call::parse(&args.call)? };
     let Outputs { all: outputs, annotations } = output::parse(&args.outputs)?;
     let caches = caches::parse(&args.cache_from, &args.cache_to)?;
     let platforms = platforms(args)?;
@@ -184,10 +184,10 @@ fn push_one(
 
 /// Says what a Dockerfile offers.
 fn answer(engine: &Engine, question: Question, request: &BuildRequest, ui: &mut Ui) -> Result<u8, Failure> {
-    match question {
-        Question::Check => return check::run(engine, request, ui),
-        Question::Targets { json } => call::targets(&shipway_build::read(request)?, json, ui),
-        Question::Outline { json } => call::outline(&shipway_build::read(request)?, request, json, ui)?,
+    match question.what {
+        What::Check => return check::run(engine, request, question, ui),
+        What::Targets => call::targets(request, question.json, ui)?,
+        What::Outline => call::outline(engine, request, question.json, ui)?,
     }
     Ok(0)
 }

@@ -259,7 +259,8 @@ fn what_is_odd_is_told_by_its_rule() {
         return;
     }
     let place = Place::new();
-    place.write("app/Dockerfile", "FROM scratch AS Big\nCOPY left out /\nMAINTAINER me\n");
+    let app = "# check=experimental=all\nFROM scratch AS Big\nCOPY left out /\nMAINTAINER me\n";
+    place.write("app/Dockerfile", app);
     place.write("app/left", "x");
     place.write("app/out", "x");
     place.write("app/.dockerignore", "out\n");
@@ -274,7 +275,8 @@ fn what_is_odd_is_told_by_its_rule() {
     assert!(said.starts_with(want), "{said}");
     for want in [
         "\nWARNING: CopyIgnoredFile - ",
-        "   2 | >>> COPY left out /\n",
+        "/Dockerfile:3\n--------------------\n",
+        "   3 | >>> COPY left out /\n",
         "\nWARNING: MaintainerDeprecated - ",
     ] {
         assert!(said.contains(want), "{want}: {said}");
@@ -289,11 +291,12 @@ fn what_is_odd_is_told_by_its_rule() {
     place.write("app/Dockerfile", "FROM scratch AS Big\nMAINTAINER me\nCOPI left /\nENV a b\n");
     let output = place.command(&["build", "--check", "app"]).output().unwrap();
     let (said, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(said.starts_with("Check complete, 2 warnings have been found!\n"), "{said}");
     assert!(
         said.contains("WARNING: StageNameCasing - ") && said.contains("WARNING: MaintainerDeprecated - "),
         "{said}"
     );
-    assert!(!said.contains("Check complete") && !said.contains("LegacyKeyValueFormat"), "{said}");
+    assert!(!said.contains("LegacyKeyValueFormat"), "{said}");
     assert!(why.contains("Dockerfile:3:1: unknown instruction `COPI`") && why.contains("COPY"), "{why}");
     assert_eq!(output.status.code(), Some(1));
     let said = place.refusal(&["build", "app"]);
@@ -318,36 +321,236 @@ fn what_is_odd_is_told_by_its_rule() {
     );
 }
 
+/// Asks about `app`, and returns the exit code and what is said.
+fn ask(place: &Place, args: &[&str]) -> (Option<i32>, String) {
+    let output = place.command(&[&["build"], args, &["app"]].concat()).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn ask_for_json(place: &Place, args: &[&str]) -> (Option<i32>, serde_json::Value) {
+    let (code, said) = ask(place, args);
+    (code, serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}")))
+}
+
+/// Returns rules and first lines of a check, and the lines of its mistake.
+fn summary(checked: &serde_json::Value) -> (Vec<String>, Option<Vec<u64>>) {
+    let lines = |location: &serde_json::Value| -> Vec<u64> {
+        let ranges = location["ranges"].as_array().cloned().unwrap_or_default();
+        ranges.iter().map(|range| range["start"]["line"].as_u64().unwrap()).collect()
+    };
+    let warnings = checked["warnings"].as_array().cloned().unwrap_or_default();
+    let found = warnings.iter().map(|warning| {
+        format!("{} {}", warning["ruleName"].as_str().unwrap(), lines(&warning["location"])[0])
+    });
+    (found.collect(), checked.get("buildError").map(|error| lines(&error["location"])))
+}
+
+#[test]
+fn a_check_is_told_as_json_up_to_the_first_mistake() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new();
+    for (name, text, want, mistake) in [
+        ("sound", "FROM scratch\nENV a=b\n", &[][..], None),
+        ("odd", "FROM scratch as x\nENV a \\\n  b\n", &["FromAsCasing 1", "LegacyKeyValueFormat 2"], None),
+        (
+            "chmod",
+            "FROM scratch as x\nENV a b\nCOPY --chmod=99999 a /\nENV c d\n",
+            &["FromAsCasing 1", "LegacyKeyValueFormat 2"],
+            Some(&[3][..]),
+        ),
+        ("of several lines", "FROM scratch\nENV a=${b:?c} \\\n  d=e\n", &["UndefinedVar 2"], Some(&[2, 3])),
+        (
+            "stage that comes later",
+            "FROM scratch\nENV a b\nCOPY --from=z / /\nFROM scratch AS z\nENV c d\n",
+            &["LegacyKeyValueFormat 2"],
+            Some(&[3]),
+        ),
+        (
+            "stages that need each other",
+            "FROM scratch AS y\nENV a b\nCOPY --from=z / /\nFROM scratch AS z\nCOPY --from=y / /\n",
+            &[],
+            Some(&[3, 5]),
+        ),
+        (
+            "variable in from",
+            "FROM scratch as x\nENV a b\nCOPY --from=$y / /\n",
+            &["FromAsCasing 1"],
+            Some(&[]),
+        ),
+        (
+            "no name",
+            "FROM scratch AS x\nENV a b\nFROM $y\n",
+            &["InvalidDefaultArgInFrom 3", "UndefinedArgInFrom 3"],
+            Some(&[3]),
+        ),
+        ("lines", "FROM scratch as x\nMAINTAINER me\nBAD\nENV a=b c\n", &[], Some(&[4])),
+        (
+            "mount",
+            "FROM scratch\nENV a b\nRUN --mount=type=what x\nENV c d\n",
+            &["LegacyKeyValueFormat 2"],
+            Some(&[3]),
+        ),
+        ("only arguments", "ARG a\n", &[], Some(&[])),
+        ("an option that means nothing", "# check=x\nFROM scratch as x\n", &[], Some(&[])),
+        ("wanted errors", "# check=error=true\nFROM scratch as x\n", &["FromAsCasing 2"], Some(&[])),
+        ("a text after the directive", "# check=skip=FromAsCasing // why\nFROM scratch as x\n", &[], None),
+        (
+            "an image that is not here",
+            "FROM nobody/has:this\nENV a=${b:?c} d=$e\nCMD x\n",
+            &["JSONArgsRecommended 3"],
+            None,
+        ),
+    ] {
+        place.write("app/Dockerfile", text);
+        let (code, checked) = ask_for_json(&place, &["--call", "check,format=json"]);
+        let (found, at) = summary(&checked);
+        let mut found = found;
+        found.sort();
+        let mut want = want.to_vec();
+        want.sort_unstable();
+        assert_eq!(
+            (found, at.as_deref()),
+            (want.iter().map(ToString::to_string).collect(), mistake),
+            "case {name}"
+        );
+        assert_eq!(code, Some(i32::from(!want.is_empty() || mistake.is_some())), "case {name}");
+    }
+}
+
+#[test]
+fn a_check_says_where_it_looked() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new();
+    // What is odd in stages that the target does not need is not looked for.
+    place.write(
+        "app/Dockerfile",
+        "FROM scratch AS a\nENV a b\nFROM scratch AS b\nENV c ${d?e}\nFROM a AS c\nENV f g\n",
+    );
+    for (target, want) in [
+        ("a", vec!["LegacyKeyValueFormat 2"]),
+        ("c", vec!["LegacyKeyValueFormat 2", "LegacyKeyValueFormat 6"]),
+    ] {
+        let (_, checked) = ask_for_json(&place, &["--call", "check,format=json", "--target", target]);
+        assert_eq!(
+            summary(&checked),
+            (want.iter().map(ToString::to_string).collect(), None),
+            "case {target}"
+        );
+    }
+    place.write("app/Dockerfile", "FROM scratch as x\n");
+    assert_eq!(ask(&place, &["--call", "check,ignorestatus=true"]).0, Some(0));
+    let (_, checked) = ask_for_json(&place, &["--call", "lint,format=json"]);
+    let source = serde_json::json!([
+        {"filename": "Dockerfile", "data": "RlJPTSBzY3JhdGNoIGFzIHgK", "language": "Dockerfile"}
+    ]);
+    assert_eq!(checked["sources"], source);
+    let warning = &checked["warnings"][0];
+    assert_eq!(warning["url"], "https://docs.docker.com/go/dockerfile/rule/from-as-casing/");
+    assert_eq!(
+        warning["location"],
+        serde_json::json!({"ranges": [{"start": {"line": 1}, "end": {"line": 1}}]})
+    );
+}
+
 #[test]
 fn what_a_dockerfile_offers_is_shown_without_building() {
     if !can_run() {
         return;
     }
     let place = Place::new();
-    let text = "# VERSION is what is built\nARG VERSION=1\n# base has the tools\nFROM scratch AS base\nARG TOOL\n\
-                RUN --mount=type=secret,id=key,required --mount=type=ssh x\n# web is what is shipped\nFROM base AS web\n";
+    let text = "# VERSION is what is built\nARG VERSION=1\nARG UNUSED=1\n# base has the tools\nFROM scratch AS base\n\
+                ARG TOOL VERSION\nRUN --mount=type=secret,id=key,required --mount=type=ssh x\nFROM scratch\n\
+                # web is what is shipped\nFROM base AS web\n";
     place.write("app/Dockerfile", text);
     let call = |question: &str| {
-        let output = place
-            .command(&["build", "--call", question, "--build-arg", "TOOL=hammer", "app"])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let (code, said) = ask(&place, &["--call", question, "--build-arg", "TOOL=hammer"]);
+        assert_eq!(code, Some(0), "{said}");
+        said
     };
-    let targets =
-        "TARGET          DESCRIPTION\nbase            has the tools\nweb (default)   is what is shipped\n";
+    let targets = "TARGET        DESCRIPTION\nbase          has the tools\n              \nweb (default) is what is shipped\n";
     assert_eq!(call("targets"), targets);
-    let outline = "TARGET:      web\nDESCRIPTION: is what is shipped\n\nBUILD ARG   VALUE     DESCRIPTION\n\
-                   VERSION     1         is what is built\nTOOL        hammer\n\nSECRET    REQUIRED\nkey       true\n\n\
-                   SSH       REQUIRED\ndefault\n";
+    let outline = "TARGET:      web\nDESCRIPTION: is what is shipped\n\nBUILD ARG   VALUE    DESCRIPTION\n\
+                   VERSION     1        is what is built\nTOOL        hammer   \n\nSECRET   REQUIRED\nkey      true\n\n\
+                   SSH       REQUIRED\ndefault   \n\n";
     assert_eq!(call("outline"), outline);
-    assert!(
-        call("targets,format=json")
-            .starts_with(r#"{"targets":[{"name":"base","description":"has the tools","default":false}"#)
+    let line =
+        |line: usize| serde_json::json!({"ranges": [{"start": {"line": line}, "end": {"line": line}}]});
+    let targets: serde_json::Value = serde_json::from_str(&call("targets,format=json")).unwrap();
+    let want = serde_json::json!([
+        {"name": "base", "description": "has the tools", "base": "scratch", "location": line(5)},
+        {"base": "scratch", "location": line(8)},
+        {"name": "web", "default": true, "description": "is what is shipped", "base": "base", "location": line(10)},
+    ]);
+    assert_eq!(targets["targets"], want);
+    assert_eq!(targets["sources"].as_array().map(Vec::len), Some(1));
+    let outline: serde_json::Value = serde_json::from_str(&call("outline,format=json")).unwrap();
+    assert_eq!(
+        outline["secrets"],
+        serde_json::json!([{"name": "key", "required": true, "location": line(7)}])
     );
-    assert!(call("outline,format=json").contains(r#""secrets":[{"name":"key","required":true}]"#));
-    assert!(
-        place.refusal(&["build", "--call", "nonsense", "app"]).contains("--call `nonsense` is not there")
+    assert_eq!(outline["ssh"], serde_json::json!([{"name": "default", "location": line(7)}]));
+
+    place.write("app/Dockerfile", "ARG a\n");
+    assert_eq!(
+        ask_for_json(&place, &["--call", "targets,format=json"]).1["targets"],
+        serde_json::Value::Null
     );
+    place.write("app/Dockerfile", "FROM scratch\nCOPY --chmod=99999 a /\n");
+    assert!(place.refusal(&["build", "--call", "outline", "app"]).contains("Dockerfile:2:1"));
+    for (question, why) in [
+        ("nonsense", "--call `nonsense` is not there"),
+        ("targets,outline", "`outline` is one question too many"),
+        ("targets,format=xml", "`format=xml` is not there yet"),
+    ] {
+        assert!(place.refusal(&["build", "--call", question, "app"]).contains(why), "case {question}");
+    }
+}
+
+#[test]
+fn an_outline_has_what_the_target_needs_and_nothing_else() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new();
+    let names = |outlined: &serde_json::Value, list: &str| -> Vec<String> {
+        let list = outlined[list].as_array().cloned().unwrap_or_default();
+        let value = |one: &serde_json::Value| {
+            one["value"].as_str().map(|value| format!("={value}")).unwrap_or_default()
+        };
+        list.iter().map(|one| format!("{}{}", one["name"].as_str().unwrap(), value(one))).collect()
+    };
+    for (name, text, want) in [
+        (
+            "used by way of others",
+            "ARG a=scr\nARG b=atch\nARG c=$a$b\nARG d=1\nFROM $c\n",
+            ["a=scr b=atch c=scratch", "", ""],
+        ),
+        ("used in a stage", "ARG a=1\nARG b=$a\nARG c=$b\nFROM scratch\nARG b\n", ["a=1 b=1", "", ""]),
+        ("its own older value", "ARG a=1\nARG b=2\nARG a=$a$b\nFROM scratch\nARG a\n", ["b=2 a=12", "", ""]),
+        ("of the stage", "ARG a=1\nFROM scratch\nARG a=2\nENV e=3\nARG c=$a$e d\n", ["a=2 c=23 d", "", ""]),
+        ("of the machine", "FROM scratch\nARG TARGETARCH\nARG a=$TARGETOS\n", ["a", "", ""]),
+        (
+            "of the stages that it needs",
+            "FROM scratch AS a\nARG a=1\nRUN --mount=type=secret,id=a x\nFROM scratch AS b\nARG b=1 a=2\n\
+             FROM scratch AS c\nARG c=1\nRUN --mount=type=secret,id=c x\nFROM a\nCOPY --from=b / /\n\
+             RUN --mount=type=secret,id=a,required x\n",
+            ["a=1 b=1", "a", ""],
+        ),
+        ("of a trigger", "FROM scratch AS a\nONBUILD RUN --mount=type=ssh,id=x y\nFROM a\n", ["", "", "x"]),
+        (
+            "names of mounts",
+            "FROM scratch\nARG x=1\nRUN --mount=type=secret,target=/a/b$x y\nRUN --mount=type=secret,source=c$x y\n\
+             RUN --mount=type=ssh,id=$x y\n",
+            ["x=1", "b1 c1", "1"],
+        ),
+    ] {
+        place.write("app/Dockerfile", text);
+        let (code, outlined) = ask_for_json(&place, &["--call", "outline,format=json"]);
+        let found = ["args", "secrets", "ssh"].map(|list| names(&outlined, list).join(" "));
+        assert_eq!((code, found), (Some(0), want.map(str::to_owned)), "case {name}");
+    }
 }

@@ -74,10 +74,9 @@ impl PatternList {
         out
     }
 
-    /// Returns whether nothing at all is in.
-    pub(crate) fn matches_everything(&self) -> bool {
-        // No file has such a name, so no other pattern is for it.
-        !self.patterns.iter().any(|pattern| pattern.takes_back) && self.matches_alone("\u{1}")
+    /// Returns whether a path is out, without a look at its parents.
+    pub(crate) fn matches_itself(&self, path: &str) -> bool {
+        self.matches(path, &Matched::default()).0
     }
 
     /// Returns what is known of a directory for its children.

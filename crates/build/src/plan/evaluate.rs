@@ -4,7 +4,7 @@ use shipway_dockerfile::{
     AddOptions, CommandLine, Copy, CopySource, InstructionKind, Lexer, Mount, MountKind, Run, RunNetwork,
     Word,
 };
-use shipway_oci::Platform;
+use shipway_oci::{Digest, Platform};
 
 use super::stages::{Planner, Resolved};
 use super::{Action, CopyAction, Origin, PlannedStage, RunAction, SourceWord, Step, WorkdirAction};
@@ -191,7 +191,8 @@ impl Evaluation {
         run: &Run,
         resolved: &Resolved,
     ) -> Result<Action, Problem> {
-        if let Some(security) = run.security.as_ref().filter(|word| word.text != "sandbox") {
+        let is_unsupported = |word: &&Word| planner.is_run && word.text != "sandbox";
+        if let Some(security) = run.security.as_ref().filter(is_unsupported) {
             return Err(Problem::Unsupported {
                 what: format!("RUN --security={}", security.text),
                 help: "every command runs confined; leave the flag out",
@@ -315,6 +316,11 @@ impl Evaluation {
                     };
                     let keep_git_dir = options.keep_git_dir.unwrap_or(false);
                     let checksum = checksum.clone();
+                    if let Some(text) =
+                        checksum.as_ref().filter(|text| !is_git && text.parse::<Digest>().is_err())
+                    {
+                        return Err(Problem::invalid(format!("--checksum: `{text}` is no digest")));
+                    }
                     sources.push(SourceWord::Remote { address: path, is_git, checksum, keep_git_dir });
                 }
                 CopySource::Heredoc(heredoc) => {

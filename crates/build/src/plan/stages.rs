@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use shipway_dockerfile::{
-    Copy, Dockerfile, GlobalArg, Instruction, InstructionKind, Lexer, Span, Stage, parse_trigger, suggest,
+    Copy, Dockerfile, GlobalArg, Instruction, InstructionKind, Lexer, Span, Stage, Word, parse_trigger,
+    suggest,
 };
 use shipway_oci::{Platform, Reference};
 
@@ -36,6 +37,8 @@ pub(super) struct Planner<'a> {
     pub(super) progress: &'a dyn Progress,
     pub(super) remotes: &'a dyn Remotes,
     pub(super) epoch: Option<i64>,
+    /// What is planned is to be done, here.
+    pub(super) is_run: bool,
     stages: Vec<PlannedStage>,
     pub(super) images: Vec<PlannedImage>,
     contexts: Vec<PlannedContext>,
@@ -49,29 +52,14 @@ pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder)
     let (bases, progress, remotes) = (&*builder.bases, &*builder.progress, &*builder.remotes);
     let load = tell_loaded(file, progress);
     let target = target_stage(file, request)?;
-    let platform = request.platform();
-    let target_name = file.stages[target].name.clone().unwrap_or_default();
-    let mut planner = Planner {
-        file,
-        request,
-        lexer: Lexer::new(file.directives.escape),
-        global: platform_variables(&Platform::host(), &platform, &target_name, &request.build_args),
-        platform,
-        bases,
-        progress,
-        remotes,
-        epoch: None,
-        stages: Vec::new(),
-        images: Vec::new(),
-        contexts: Vec::new(),
-        known: HashMap::new(),
-        steps: vec![load],
-    };
+    let mut planner = Planner::new((file, request), target, (bases, progress, remotes));
+    planner.steps.push(load);
     planner.global_args()?;
     planner.epoch = planner.source_date_epoch()?;
     planner.stage(target)?;
     planner.number_legacy();
     let unused_args = planner.unused_args();
+    let needed = (0..file.stages.len()).map(|number| planner.known.contains_key(&number)).collect();
     Ok(Plan {
         source: file.source.clone(),
         stages: planner.stages,
@@ -80,6 +68,7 @@ pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder)
         epoch: planner.epoch,
         steps: planner.steps,
         unused_args,
+        needed,
     })
 }
 
@@ -104,7 +93,7 @@ pub(crate) fn internal(id: usize, name: String) -> StepInfo {
     }
 }
 
-fn target_stage(file: &Dockerfile, request: &BuildRequest) -> Result<usize, BuildError> {
+pub(super) fn target_stage(file: &Dockerfile, request: &BuildRequest) -> Result<usize, BuildError> {
     let Some(name) = &request.target else { return Ok(file.stages.len() - 1) };
     let lower = name.to_lowercase();
     let found = file.stages.iter().rposition(|stage| stage.name.as_ref() == Some(&lower));
@@ -120,12 +109,40 @@ fn target_stage(file: &Dockerfile, request: &BuildRequest) -> Result<usize, Buil
     })
 }
 
+impl<'a> Planner<'a> {
+    pub(super) fn new(
+        (file, request): (&'a Dockerfile, &'a BuildRequest),
+        target: usize,
+        (bases, progress, remotes): (&'a dyn BaseImages, &'a dyn Progress, &'a dyn Remotes),
+    ) -> Self {
+        let platform = request.platform();
+        let name = file.stages[target].name.clone().unwrap_or_default();
+        Self {
+            file,
+            request,
+            lexer: Lexer::new(file.directives.escape),
+            global: platform_variables(&Platform::host(), &platform, &name, &request.build_args),
+            platform,
+            bases,
+            progress,
+            remotes,
+            epoch: None,
+            is_run: true,
+            stages: Vec::new(),
+            images: Vec::new(),
+            contexts: Vec::new(),
+            known: HashMap::new(),
+            steps: Vec::new(),
+        }
+    }
+}
+
 impl Planner<'_> {
     pub(super) fn fail(&self, problem: Problem, span: Span) -> BuildError {
         problem.at(&self.file.source, span, "")
     }
 
-    fn global_args(&mut self) -> Result<(), BuildError> {
+    pub(super) fn global_args(&mut self) -> Result<(), BuildError> {
         for GlobalArg { declaration: arg, span, .. } in &self.file.global_args {
             let given = self.request.build_args.iter().rev().find(|(name, _)| *name == arg.name);
             let value = match (given, &arg.default) {
@@ -164,19 +181,13 @@ impl Planner<'_> {
     }
 
     /// Plans a stage of the file and everything that it needs; returns its place in the plan.
-    fn stage(&mut self, number: usize) -> Result<usize, BuildError> {
+    pub(super) fn stage(&mut self, number: usize) -> Result<usize, BuildError> {
         if let Some(place) = self.known.get(&number) {
             return Ok(*place);
         }
         let stage = &self.file.stages[number];
         let span = stage.image.span;
-        let name =
-            self.global.expand(&self.lexer, &stage.image.text).map_err(|problem| self.fail(problem, span))?;
-        if name.is_empty() {
-            let problem =
-                Problem::invalid(format!("the image `{}` is empty after expansion", stage.image.text));
-            return Err(self.fail(problem, span));
-        }
+        let name = self.image_name(stage)?;
         let platform = self.stage_platform(stage)?;
         let base = self.origin(&name, number, span, platform.as_ref().unwrap_or(&self.platform).clone())?;
         let platform = match base {
@@ -224,7 +235,18 @@ impl Planner<'_> {
         Ok(self.stages.len() - 1)
     }
 
-    fn stage_platform(&self, stage: &Stage) -> Result<Option<Platform>, BuildError> {
+    /// Returns what a FROM names.
+    pub(super) fn image_name(&self, stage: &Stage) -> Result<String, BuildError> {
+        let (text, span) = (&stage.image.text, stage.image.span);
+        let name = self.global.expand(&self.lexer, text).map_err(|problem| self.fail(problem, span))?;
+        if name.is_empty() {
+            let problem = Problem::invalid(format!("the image `{text}` is empty after expansion"));
+            return Err(self.fail(problem, span));
+        }
+        Ok(name)
+    }
+
+    pub(super) fn stage_platform(&self, stage: &Stage) -> Result<Option<Platform>, BuildError> {
         let Some(word) = &stage.platform else { return Ok(None) };
         let fail = |problem| self.fail(problem, word.span);
         let text = self.global.expand(&self.lexer, &word.text).map_err(fail)?;
@@ -267,7 +289,7 @@ impl Planner<'_> {
     }
 
     /// Returns what `--build-context` says of a name. Compat: BuildKit, an image may be named in full or not.
-    fn named(&self, name: &str) -> Option<ContextSource> {
+    pub(super) fn named(&self, name: &str) -> Option<ContextSource> {
         let full: Option<Reference> = name.parse().ok();
         let is_it = |context: &&NamedContext| {
             context.name.eq_ignore_ascii_case(name)
@@ -310,6 +332,16 @@ impl Planner<'_> {
         self.origin(name, number, span, platform)
     }
 
+    /// Looks whether a `--from` is what it says.
+    pub(super) fn plain_from(&self, from: &Word) -> Result<(), BuildError> {
+        let expanded = Variables::default().expand(&self.lexer, &from.text);
+        if expanded.map_err(|problem| self.fail(problem, from.span))? == from.text {
+            return Ok(());
+        }
+        let problem = "flag `--from` takes no variables: name what it is in a FROM, and take that stage";
+        Err(self.fail(Problem::invalid(problem), from.span))
+    }
+
     fn resolve(
         &mut self,
         instruction: Instruction,
@@ -318,6 +350,7 @@ impl Planner<'_> {
     ) -> Result<Resolved, BuildError> {
         let origins = match &instruction.kind {
             InstructionKind::Copy(Copy { from: Some(from), .. }) => {
+                self.plain_from(from)?;
                 vec![Some(self.copy_origin(&from.text, number, from.span)?)]
             }
             InstructionKind::Run(run) => {
@@ -392,7 +425,7 @@ impl Planner<'_> {
 }
 
 /// Returns the value of `from=` in a mount; it takes no variables.
-fn from_of_mount(text: &str) -> Option<&str> {
+pub(super) fn from_of_mount(text: &str) -> Option<&str> {
     text.split(',')
         .filter_map(|field| field.split_once('='))
         .find(|(key, _)| key.eq_ignore_ascii_case("from"))

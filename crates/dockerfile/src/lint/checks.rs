@@ -1,43 +1,70 @@
 //! Which rules hold.
 
-use super::{RULES, Rule};
+use super::Rule;
 
-/// The value of `check=`: `skip=Rule,Rule;error=true;experimental=Rule`, each of them also `all`.
+/// The value of `check=`: `skip=Rule,Rule;error=true;experimental=Rule`, where `all` stands for all rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checks {
-    skip: Vec<Rule>,
-    experimental: Vec<Rule>,
+    skip: Rules,
+    experimental: Rules,
     /// What is found is an error.
     pub error: bool,
 }
 
+/// An option of `check=` that means nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no option of check: there are skip=RULE,RULE, experimental=RULE,RULE and error=true")]
+pub struct ParseChecksError(String);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rules {
+    all: bool,
+    /// As written: what is no rule is none.
+    names: Vec<String>,
+}
+
 impl Checks {
-    /// Reads the value; what means nothing is left out. Compat: BuildKit.
-    pub fn parse(text: &str) -> Self {
+    /// Reads the value. Compat: BuildKit, a name that no rule has is no mistake.
+    pub fn parse(text: &str) -> Result<Self, ParseChecksError> {
         let mut checks = Self::default();
-        for (key, value) in text.split(';').filter_map(|option| option.trim().split_once('=')) {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(checks);
+        }
+        for option in text.splitn(3, ';') {
+            let wrong = || ParseChecksError(option.trim().to_owned());
+            let (key, value) = option.split_once('=').ok_or_else(wrong)?;
+            let value = value.trim();
             match key.trim() {
-                "skip" => checks.skip = rules(value),
-                "experimental" => checks.experimental = rules(value),
-                "error" => checks.error = matches!(value.trim(), "true" | "1" | "t" | "T" | "TRUE" | "True"),
-                _ => {}
+                "skip" => checks.skip = Rules::parse(value),
+                "experimental" => checks.experimental = Rules::parse(value),
+                "error" => {
+                    checks.error = match value {
+                        "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
+                        "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
+                        _ => return Err(wrong()),
+                    }
+                }
+                _ => return Err(wrong()),
             }
         }
-        checks
+        Ok(checks)
     }
 
     pub(super) fn allow(&self, rule: Rule) -> bool {
-        !self.skip.contains(&rule) && (!rule.is_experimental() || self.experimental.contains(&rule))
+        if rule.is_experimental() { self.experimental.has(rule) } else { !self.skip.has(rule) }
     }
 }
 
-fn rules(text: &str) -> Vec<Rule> {
-    let mut found = Vec::new();
-    // What follows a space is for people.
-    let text = text.trim_start().split_once(" //").map_or(text, |(names, _)| names);
-    for name in text.split(',').map(str::trim) {
-        let is_it = |rule: &Rule| name == "all" || rule.name().eq_ignore_ascii_case(name);
-        found.extend(RULES.into_iter().filter(is_it));
+impl Rules {
+    fn parse(text: &str) -> Self {
+        if text == "all" {
+            return Self { all: true, names: Vec::new() };
+        }
+        Self { all: false, names: text.split(',').map(|name| name.trim().to_owned()).collect() }
     }
-    found
+
+    fn has(&self, rule: Rule) -> bool {
+        self.all || self.names.contains(&rule.name())
+    }
 }

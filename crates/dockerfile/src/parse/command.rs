@@ -8,7 +8,7 @@ use crate::error::{Located, Problem};
 use crate::flags::{Flags, Takes};
 use crate::heredoc::Heredoc;
 use crate::instruction::{CommandLine, Run, RunNetwork};
-use crate::mount::Mount;
+use crate::mount::{Mount, ParseMountError};
 
 pub(super) fn command(parts: &Parts<'_>) -> Result<CommandLine, Located> {
     parts.flags(&[])?;
@@ -38,20 +38,23 @@ pub(super) fn run(parts: &Parts<'_>, heredocs: &[Heredoc]) -> Result<Run, Locate
             return Err(Problem::BadFlag { flag: "network".to_owned(), problem }.at(flags.span("network")));
         }
     };
+    let security = flags.value("security");
+    if let Some(word) = security.as_ref().filter(|word| !matches!(word.text.as_str(), "sandbox" | "insecure"))
+    {
+        let problem = format!("is sandbox or insecure, not `{}`", word.text);
+        return Err(Problem::BadFlag { flag: "security".to_owned(), problem }.at(word.span));
+    }
     let mounts = flags.values("mount");
-    for mount in &mounts {
-        // One with variables is read when they are known; what it lacks now may come from them.
-        if !mount.text.contains('$') {
-            Mount::parse(&mount.text, &mut |value| Ok(value.to_owned()))
-                .map_err(|error| Problem::Mount(error).at(mount.span))?;
-        }
+    // The rest of a mount is read when its variables are known.
+    if let Some(mount) = mounts.iter().find(|mount| Mount::has_variable_in_from(&mount.text)) {
+        return Err(Problem::Mount(ParseMountError::VariableInFrom).at(mount.span));
     }
     Ok(Run {
         command: command_line(parts)?,
         heredocs: heredocs.to_vec(),
         mounts,
         network,
-        security: flags.value("security"),
+        security,
         devices: flags.values("device"),
     })
 }

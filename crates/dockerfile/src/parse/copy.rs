@@ -17,12 +17,6 @@ pub(super) fn copy(parts: &Parts<'_>, heredocs: &[Heredoc]) -> Result<Copy, Loca
         ("exclude", Takes::Values),
     ])?;
     let from = flags.filled("from");
-    if let Some(from) = &from
-        && from.text.contains(['$', '\'', '"', parts.escape])
-    {
-        let problem = "takes no variables".to_owned();
-        return Err(Problem::BadFlag { flag: "from".to_owned(), problem }.at(from.span));
-    }
     Ok(Copy { from, parents: flags.boolean("parents").unwrap_or(false), ..shared(parts, &flags, heredocs)? })
 }
 

@@ -12,7 +12,7 @@ pub(super) fn pairs(parts: &Parts<'_>) -> Result<Vec<KeyValue>, Located> {
     if !first.text.contains('=') {
         let (key, after) = split_first(parts.rest);
         if after == parts.rest.len() {
-            return Err(parts.needs("a name and a value"));
+            return Err(parts.needs("a name and a value").of_lines());
         }
         return Ok(vec![KeyValue {
             key: key.to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn pairs(parts: &Parts<'_>) -> Result<Vec<KeyValue>, Located> {
                 Some((key, value)) => {
                     Ok(KeyValue { key: key.to_owned(), value: value.to_owned(), legacy: false })
                 }
-                None => Err(bad(format!("no `=` in `{}`", word.text))),
+                None => Err(bad(format!("no `=` in `{}`", word.text)).of_lines()),
             }
         })
         .collect()

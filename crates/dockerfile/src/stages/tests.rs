@@ -43,11 +43,6 @@ fn errors_point_at_the_word_that_is_wrong() {
             "FROM a\nCOPY --link=x x y",
             "Dockerfile:2:6: flag `--link` is true or false, not `x`",
         ),
-        (
-            "variable in --from",
-            "FROM a\nCOPY --from=$x x y",
-            "Dockerfile:2:6: flag `--from` takes no variables",
-        ),
         ("copy with one path", "FROM a\nCOPY x", "Dockerfile:2:6: COPY needs a source and a destination"),
         (
             "heredoc as destination",
@@ -73,14 +68,19 @@ fn errors_point_at_the_word_that_is_wrong() {
         ),
         ("onbuild of nothing", "FROM a\nONBUILD FOO x", "Dockerfile:2:9: unknown instruction `FOO`"),
         (
-            "unknown mount option",
-            "FROM a\nRUN --mount=taget=/x y",
-            "Dockerfile:2:5: a mount has no option `taget`",
+            "variable in a mount's from",
+            "FROM a\nRUN --mount=from=$x,target=/x y",
+            "Dockerfile:2:5: mount option `from` takes no variable",
         ),
         (
             "unknown network",
             "FROM a\nRUN --network=x y",
             "Dockerfile:2:5: flag `--network` is default, none or host, not `x`",
+        ),
+        (
+            "unknown security",
+            "FROM a\nRUN --security=x y",
+            "Dockerfile:2:5: flag `--security` is sandbox or insecure, not `x`",
         ),
         (
             "health without command",
@@ -316,4 +316,34 @@ fn what_stands_before_a_mistake_is_read() {
     }
     assert!(parse_until_mistake("Dockerfile", b"FROM a\nRUN b\n").unwrap().1.is_none());
     assert!(parse_until_mistake("Dockerfile", b"FROM \xff\n").is_err());
+}
+
+#[test]
+fn what_makes_lines_unreadable_is_told_before_what_makes_no_sense() {
+    for (name, text, instruction, is_of_lines) in [
+        ("unknown instruction", "FROM a\nFOO \\\n  x\nENV b=c\n", "FOO \\\n  x", false),
+        ("later pair without a value", "FROM a\nFOO x\nENV b=c d\n", "ENV b=c d", true),
+        ("later array", "FROM a\nFOO x\nCMD [1]\n", "CMD [1]", true),
+        ("later heredoc", "FROM a\nFOO x\nRUN <<E\ny\n", "RUN <<E\ny", true),
+        ("later flag", "FROM a\nFOO x\nRUN --y z\n", "FOO x", false),
+    ] {
+        let error = parse("Dockerfile", text.as_bytes()).unwrap_err();
+        let found = &text[error.instruction.start..error.instruction.end];
+        assert_eq!((found, error.is_of_lines), (instruction, is_of_lines), "case {name}");
+    }
+}
+
+#[test]
+fn comments_stay_above_an_instruction_until_an_empty_one() {
+    for (name, text, want) in [
+        ("directly", "# a b\nFROM x", &["a b"][..]),
+        ("empty line", "# a\n\nFROM x", &["a"]),
+        ("empty comment", "# a\n#\n# b\nFROM x", &["b"]),
+        ("two marks", "## a\nFROM x", &["# a"]),
+        ("indented", "  # a\nFROM x", &["# a"]),
+        ("directive", "# check=skip=all\n# a\nFROM x", &["a"]),
+        ("of the one before", "# a\nARG b\nFROM x", &[]),
+    ] {
+        assert_eq!(parse("Dockerfile", text.as_bytes()).unwrap().stages[0].comments, want, "case {name}");
+    }
 }

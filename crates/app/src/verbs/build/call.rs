@@ -1,209 +1,231 @@
 //! `shipway build --call`: what a Dockerfile offers, without building. Compat: buildx, `check`, `targets`, `outline`, each with `format=json`.
 
-use serde_json::{Value, json};
-use shipway_build::{BuildRequest, Dockerfile, InstructionKind, Mount, MountKind, Stage};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+use shipway_build::{BuildRequest, Outlook, Source, Span, Stage, Wanted, described};
 
+use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::table;
+use crate::remotes::git;
 use crate::ui::Ui;
 
-/// The id of a secret or an agent, and whether a command needs it.
-type Wanted = (String, bool);
-
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) what: What,
+    /// The answer is a JSON document.
+    pub(super) json: bool,
+    /// What is found is no failure.
+    pub(super) ignore_status: bool,
+}
+
+/// What an answer is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum What {
+    #[default]
     Check,
-    Targets { json: bool },
-    Outline { json: bool },
+    Targets,
+    Outline,
 }
 
 /// Reads what was typed; `build` asks nothing.
 pub(super) fn parse(text: &str) -> Result<Option<Question>, Failure> {
-    let (kind, options) = text.split_once(',').unwrap_or((text, ""));
-    let json = match options {
-        "" | "format=text" => false,
-        "format=json" => true,
-        other => {
-            return Err(Failure::new(
-                format!("--call `{text}`: `{other}` is not there yet"),
-                "there is format=json: `--call targets,format=json`",
-            ));
+    let wrong = |why: String, hint: &str| Failure::new(format!("--call `{text}`: {why}"), hint);
+    let (mut kind, mut question) = ("", Question::default());
+    for field in text.split(',').filter(|field| !field.is_empty()) {
+        match field.split_once('=') {
+            None if kind.is_empty() => kind = field,
+            None => return Err(wrong(format!("`{field}` is one question too many"), "ask one at a time")),
+            Some(("format", "text")) => question.json = false,
+            Some(("format", "json")) => question.json = true,
+            Some(("ignorestatus", "1" | "t" | "T" | "true" | "TRUE" | "True")) => {
+                question.ignore_status = true;
+            }
+            Some(("ignorestatus", "0" | "f" | "F" | "false" | "FALSE" | "False")) => {
+                question.ignore_status = false;
+            }
+            Some(_) => {
+                let hint = "there are format=json and ignorestatus=true: `--call targets,format=json`";
+                return Err(wrong(format!("`{field}` is not there yet"), hint));
+            }
         }
-    };
-    Ok(match kind {
-        "build" | "" => None,
-        "check" | "lint" => Some(Question::Check),
-        "targets" => Some(Question::Targets { json }),
-        "outline" => Some(Question::Outline { json }),
+    }
+    question.what = match kind {
+        "build" | "" => return Ok(None),
+        "check" | "lint" => What::Check,
+        "targets" => What::Targets,
+        "outline" => What::Outline,
         other => {
             return Err(Failure::new(
                 format!("--call `{other}` is not there"),
                 "ask for check, targets or outline",
             ));
         }
-    })
+    };
+    Ok(Some(question))
+}
+
+/// Lets somebody look at a Dockerfile with what is known here.
+pub(super) fn with_outlook<T>(engine: &Engine, look: impl FnOnce(Outlook<'_>) -> T) -> T {
+    let image = |name: &str| {
+        let found = engine.store.resolve(name).ok()?;
+        engine.store.config(&found.image_id).ok()
+    };
+    let is_git = |source: &str| git::parse(source, git::Form::Source).is_some();
+    look(Outlook { image: &image, is_git: &is_git })
 }
 
 /// Lists the stages.
-pub(super) fn targets(file: &Dockerfile, json: bool, ui: &mut Ui) {
-    let last = file.stages.len() - 1;
-    let rows: Vec<(String, String, bool)> = file
-        .stages
-        .iter()
-        .enumerate()
-        .filter(|(number, stage)| stage.name.is_some() || *number == last)
-        .map(|(number, stage)| {
-            let name = stage.name.clone().unwrap_or_default();
-            let described = description(&stage.comments, &name);
-            (name, described, number == last)
-        })
-        .collect();
-    if json {
-        let targets: Vec<Value> = rows
-            .iter()
-            .map(|(name, description, is_default)| {
-                json!({"name": name, "description": description, "default": is_default})
-            })
-            .collect();
-        ui.line(json!({ "targets": targets }));
-        return;
+pub(super) fn targets(request: &BuildRequest, json: bool, ui: &mut Ui) -> Result<(), Failure> {
+    let (file, mistake) = shipway_build::read_until_mistake(request)?;
+    // Compat: BuildKit, what has no FROM has no stages, which is an answer too.
+    if let Some(mistake) = mistake.filter(|mistake| !mistake.is_no_stages() || file.global_args.is_empty()) {
+        return Err(mistake.into());
     }
-    let shown = rows.into_iter().map(|(name, description, is_default)| {
-        let name = match (name.as_str(), is_default) {
-            ("", _) => "(default)".to_owned(),
+    let last = file.stages.len().checked_sub(1);
+    let name = |stage: &Stage| stage.name.clone().unwrap_or_default();
+    if json {
+        let target = |(number, stage): (usize, &Stage)| {
+            filled([
+                ("name", json!(name(stage))),
+                ("default", json!(Some(number) == last)),
+                ("description", json!(described(&stage.comments, &name(stage)))),
+                ("base", json!(stage.image.text)),
+                ("platform", json!(stage.platform.as_ref().map_or("", |word| &word.text))),
+                ("location", location(&file.source, &[stage.span])),
+            ])
+        };
+        let targets: Vec<Value> = file.stages.iter().enumerate().map(target).collect();
+        let targets = if targets.is_empty() { Value::Null } else { targets.into() };
+        document(&json!({"targets": targets, "sources": [text(&file.source)]}), ui);
+        return Ok(());
+    }
+    let mut rows = vec![vec!["TARGET".to_owned(), "DESCRIPTION".to_owned()]];
+    for (number, stage) in file.stages.iter().enumerate() {
+        let name = name(stage);
+        let shown = match (name.as_str(), Some(number) == last) {
+            ("", true) => "(default)".to_owned(),
             (name, true) => format!("{name} (default)"),
             (name, false) => name.to_owned(),
         };
-        vec![name, description]
-    });
-    table(&["TARGET", "DESCRIPTION"], &shown.collect::<Vec<_>>(), ui);
+        rows.push(vec![shown, described(&stage.comments, &name)]);
+    }
+    table(&rows, 1, ui);
+    Ok(())
 }
 
-/// Lists what a stage, and those that it starts from, takes: build arguments, secrets, agents.
+/// Lists what a stage takes, and what those take that it needs.
 pub(super) fn outline(
-    file: &Dockerfile,
+    engine: &Engine,
     request: &BuildRequest,
     json: bool,
     ui: &mut Ui,
 ) -> Result<(), Failure> {
-    let stages = chain(file, request.target.as_deref())?;
-    let mut args: Vec<(String, String, String)> = Vec::new();
-    let (mut secrets, mut agents): (Vec<Wanted>, Vec<Wanted>) = (Vec::new(), Vec::new());
-    let given = |name: &str| request.build_args.iter().rev().find(|(known, _)| known == name);
-    let mut add = |name: &str, default: Option<&str>, comments: &[String]| {
-        let value = given(name).map(|(_, value)| value.clone()).or(default.map(str::to_owned));
-        if !args.iter().any(|(known, ..)| known == name) {
-            args.push((name.to_owned(), value.unwrap_or_default(), description(comments, name)));
-        }
-    };
-    for arg in &file.global_args {
-        add(&arg.declaration.name, arg.declaration.default.as_deref(), &arg.comments);
-    }
-    for instruction in stages.iter().flat_map(|stage| &stage.instructions) {
-        match &instruction.kind {
-            InstructionKind::Arg(declared) => {
-                declared.iter().for_each(|arg| add(&arg.name, arg.default.as_deref(), &instruction.comments));
-            }
-            InstructionKind::Run(run) => {
-                for word in &run.mounts {
-                    // What cannot be read is told of when it is built.
-                    let Ok(mount) = Mount::parse(&word.text, &mut |value| Ok(value.to_owned())) else {
-                        continue;
-                    };
-                    let id = mount.id.clone().or_else(|| mount.source.clone());
-                    match mount.kind {
-                        MountKind::Secret => note(&mut secrets, id.or(mount.target), mount.required),
-                        MountKind::Ssh => {
-                            note(&mut agents, id.or(Some("default".to_owned())), mount.required);
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    let target = stages.first().copied();
-    let name = target.and_then(|stage| stage.name.clone()).unwrap_or_default();
-    let described = target.map(|stage| description(&stage.comments, &name)).unwrap_or_default();
+    let (source, outline) = with_outlook(engine, |outlook| shipway_build::outline(request, outlook))?;
     if json {
-        let named = |(name, required): &Wanted| json!({"name": name, "required": required});
-        ui.line(json!({
-            "name": name,
-            "description": described,
-            "args": args.iter().map(|(name, value, description)| {
-                json!({"name": name, "value": value, "description": description})
-            }).collect::<Vec<_>>(),
-            "secrets": secrets.iter().map(named).collect::<Vec<_>>(),
-            "ssh": agents.iter().map(named).collect::<Vec<_>>(),
-        }));
+        let args = outline.args.iter().map(|arg| {
+            filled([
+                ("name", json!(arg.name)),
+                ("description", json!(arg.description)),
+                ("value", json!(arg.value)),
+                ("location", location(&source, &[arg.place])),
+            ])
+        });
+        let wanted = |list: &[Wanted]| -> Value {
+            let one = |wanted: &Wanted| {
+                filled([
+                    ("name", json!(wanted.id)),
+                    ("required", json!(wanted.required)),
+                    ("location", location(&source, &[wanted.place])),
+                ])
+            };
+            list.iter().map(one).collect()
+        };
+        let all = filled([
+            ("name", json!(outline.name)),
+            ("description", json!(outline.description)),
+            ("args", args.collect()),
+            ("secrets", wanted(&outline.secrets)),
+            ("ssh", wanted(&outline.agents)),
+            ("sources", json!([text(&source)])),
+        ]);
+        document(&all, ui);
         return Ok(());
     }
-    for (title, text) in [("TARGET", name), ("DESCRIPTION", described)] {
-        if !text.is_empty() {
-            ui.line(format!("{:<13}{text}", format!("{title}:")));
-        }
-    }
-    let args: Vec<Vec<String>> = args.into_iter().map(|(a, b, c)| vec![a, b, c]).collect();
+    let named = !outline.name.is_empty();
+    let heading = [("TARGET:", &outline.name), ("DESCRIPTION:", &outline.description)];
+    let heading = heading.into_iter().filter(|(_, text)| !text.is_empty());
+    let heading = heading.map(|(title, text)| vec![title.to_owned(), text.clone()]).collect();
+    let args = outline.args.into_iter().map(|arg| vec![arg.name, arg.value, arg.description]).collect();
     let rows = |list: Vec<Wanted>| -> Vec<Vec<String>> {
-        list.into_iter()
-            .map(|(name, required)| vec![name, if required { "true".to_owned() } else { String::new() }])
-            .collect()
+        let required = |wanted: &Wanted| if wanted.required { "true".to_owned() } else { String::new() };
+        list.into_iter().map(|wanted| vec![wanted.id.clone(), required(&wanted)]).collect()
     };
-    for (heads, rows) in [
-        (&["BUILD ARG", "VALUE", "DESCRIPTION"][..], args),
-        (&["SECRET", "REQUIRED"], rows(secrets)),
-        (&["SSH", "REQUIRED"], rows(agents)),
-    ] {
-        if !rows.is_empty() {
-            ui.line("");
-            table(heads, &rows, ui);
-        }
+    if named {
+        tables(&[], heading, 1, ui);
     }
+    tables(&["BUILD ARG", "VALUE", "DESCRIPTION"], args, 3, ui);
+    tables(&["SECRET", "REQUIRED"], rows(outline.secrets), 3, ui);
+    tables(&["SSH", "REQUIRED"], rows(outline.agents), 3, ui);
     Ok(())
 }
 
-fn note(list: &mut Vec<Wanted>, id: Option<String>, required: bool) {
-    let id = id.unwrap_or_default();
-    match list.iter_mut().find(|(known, _)| *known == id) {
-        Some((_, known)) => *known |= required,
-        None => list.push((id, required)),
-    }
-}
-
-/// Returns a stage and those that it starts from.
-fn chain<'f>(file: &'f Dockerfile, target: Option<&str>) -> Result<Vec<&'f Stage>, Failure> {
-    let named = |name: &str| {
-        let lower = name.to_lowercase();
-        file.stages.iter().rposition(|stage| stage.name.as_ref() == Some(&lower))
+/// Returns an object without what is empty, zero or false. Compat: buildx leaves it out.
+pub(super) fn filled<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    let is_there = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
     };
-    let mut at = match target {
-        None => file.stages.len() - 1,
-        Some(name) => named(name).ok_or_else(|| {
-            Failure::new(format!("no stage is named `{name}`"), "see them: `shipway build --call targets .`")
-        })?,
-    };
-    let mut stages = Vec::new();
-    loop {
-        let stage = &file.stages[at];
-        stages.push(stage);
-        match named(&stage.image.text).filter(|base| *base < at) {
-            Some(base) => at = base,
-            None => return Ok(stages),
-        }
+    let fields = fields.into_iter().filter(|(_, value)| is_there(value));
+    Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+}
+
+/// Returns places as buildx writes them: one range for each line.
+pub(super) fn location(source: &Source, places: &[Span]) -> Value {
+    let mut lines: Vec<usize> = places.iter().flat_map(|place| lines(source, *place)).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    let ranges = lines.iter().map(|line| json!({"start": {"line": line}, "end": {"line": line}}));
+    filled([("ranges", ranges.collect())])
+}
+
+/// Returns the lines of a place.
+pub(super) fn lines(source: &Source, place: Span) -> std::ops::RangeInclusive<usize> {
+    let first = source.position(place.start).line;
+    first..=source.position(place.end).line.max(first)
+}
+
+/// Returns a text as it is in a JSON document.
+pub(super) fn text(source: &Source) -> Value {
+    json!(STANDARD.encode(source.text()))
+}
+
+/// Shows a JSON document.
+pub(super) fn document(value: &Value, ui: &mut Ui) {
+    ui.line(serde_json::to_string_pretty(value).expect("a value is always JSON"));
+}
+
+/// Shows a table that has rows, and an empty line.
+fn tables(heads: &[&str], rows: Vec<Vec<String>>, gap: usize, ui: &mut Ui) {
+    if rows.is_empty() {
+        return;
     }
+    let heads = heads.iter().map(|head| (*head).to_owned()).collect::<Vec<_>>();
+    let rows: Vec<Vec<String>> =
+        std::iter::once(heads).filter(|heads| !heads.is_empty()).chain(rows).collect();
+    table(&rows, gap, ui);
+    ui.line("");
 }
 
-/// Returns what a comment above says of what it names first.
-fn description(comments: &[String], name: &str) -> String {
-    let mut said = comments.iter().filter_map(|comment| comment.split_once(char::is_whitespace));
-    said.find(|(first, _)| *first == name && !name.is_empty())
-        .map_or_else(String::new, |(_, rest)| rest.trim().to_owned())
-}
-
-fn table(heads: &[&str], rows: &[Vec<String>], ui: &mut Ui) {
-    let heads = heads.iter().map(|head| (*head).to_owned()).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows.iter().cloned()).collect();
-    table::render(&rows).into_iter().for_each(|line| ui.line(line));
+/// Shows columns. Compat: buildx, all but the last one are filled up with spaces.
+fn table(rows: &[Vec<String>], gap: usize, ui: &mut Ui) {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0) + gap;
+    for row in rows {
+        let (last, others) = row.split_last().expect("a row has columns");
+        let cells = others.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column)));
+        ui.line(cells.collect::<String>() + last);
+    }
 }
