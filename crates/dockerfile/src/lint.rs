@@ -263,9 +263,31 @@ pub fn lint(file: &Dockerfile, facts: &Facts<'_>, checks: &Checks) -> Vec<Warnin
         variables::look(&mut found, facts);
     }
     found.warnings.sort_by_key(|found| found.phase);
-    let is_told =
-        |found: &FoundOne| checks.allow(found.warning.rule) && facts.extent.has(found.phase, found.at);
+    let is_told = |found: &FoundOne| {
+        checks.allow(found.warning.rule)
+            && facts.extent.has(found.phase, found.at)
+            && !is_skipped(file, &found.warning)
+    };
     found.warnings.into_iter().filter(is_told).map(|found| found.warning).collect()
+}
+
+/// Returns whether a comment above the instruction switches the rule off there. Compat: BuildKit's frontend since 1.21.
+fn is_skipped(file: &Dockerfile, warning: &Warning) -> bool {
+    let stages = file.stages.iter().map(|stage| (stage.span, &stage.comments));
+    let instructions = file.stages.iter().flat_map(|stage| {
+        stage.instructions.iter().map(|instruction| (instruction.span, &instruction.comments))
+    });
+    let globals = file.global_args.iter().map(|arg| (arg.span, &arg.comments));
+    let mut all = stages.chain(instructions).chain(globals);
+    let holds = |span: Span| span.start <= warning.span.start && warning.span.start <= span.end;
+    let comments = all.find(|(span, _)| holds(*span)).map(|(_, comments)| comments);
+    let options = |comment: &String| {
+        let (name, text) = comment.split_once('=')?;
+        let text = text.trim_start().split(' ').next().unwrap_or_default();
+        (name.trim() == "check").then(|| Checks::parse(text).ok()).flatten()
+    };
+    let mut checks = comments.into_iter().flatten().filter_map(options);
+    checks.any(|checks| !checks.allow(warning.rule) && !warning.rule.is_experimental())
 }
 
 /// What was found so far.

@@ -205,6 +205,8 @@ fn rules_are_switched_off() {
         assert_eq!(found_with(text, &Checks::parse(checks).unwrap()), want, "case {checks}");
     }
     assert!(Checks::parse("error=true;skip=all").unwrap().error && !Checks::parse("error=0").unwrap().error);
+    let text = "FROM known\n# check=skip=MaintainerDeprecated // as it was\nMAINTAINER me\nMAINTAINER you\n";
+    assert_eq!(found(text), ["MaintainerDeprecated 4"]);
     for nonsense in ["nonsense", "x=y", "error=maybe", "skip=a;experimental=b;error=1;skip=c"] {
         assert!(Checks::parse(nonsense).is_err(), "case {nonsense}");
     }
