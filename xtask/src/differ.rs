@@ -35,6 +35,8 @@ Dockerfiles below DIR, each with the directory that it lies in";
 
 /// Release of Docker that the cases' differences were seen with.
 const RECORDED: u32 = 20;
+/// First release that words histories as BuildKit does today.
+const CURRENT: u32 = 28;
 /// Cases at one time.
 const WORKERS: usize = 2;
 
@@ -91,7 +93,7 @@ fn compare_all(corpus: Option<&Path>, filter: &str) -> anyhow::Result<()> {
     println!("{}, {} cases", programs.version, cases.len());
     let shipway = Shipway::new(&scratch.path("shipway"))?;
     let docker = Docker::start_at(&programs, &scratch.path("docker"), Network::Untouched)?;
-    let builders = Builders { shipway, docker };
+    let builders = Builders { shipway, docker, with_words: programs.major() >= CURRENT };
     import_base(&scratch, &builders)?;
     for name in if corpus.is_some() { corpus::images(&cases) } else { <_>::default() } {
         program::output(&mut builders.docker.command(&["tag", "box", &name]))?;

@@ -16,6 +16,8 @@ use crate::bench::shipway::Shipway;
 pub(crate) struct Builders {
     pub(crate) shipway: Shipway,
     pub(crate) docker: Docker,
+    /// The words of histories are compared too.
+    pub(crate) with_words: bool,
 }
 
 /// The image that a case made, or the last lines of why there is none.
@@ -39,7 +41,7 @@ impl Builders {
         }
         fs_err::remove_dir_all(dir)?;
         Ok(match (&theirs, &ours) {
-            (Ok(theirs), Ok(ours)) => compare(theirs, ours),
+            (Ok(theirs), Ok(ours)) => compare(theirs, ours, self.with_words),
             (Err(_), Err(_)) => Vec::new(),
             _ => {
                 let told =
