@@ -78,6 +78,12 @@ pub enum Problem {
     /// No FROM.
     #[error("the file has no stage to build")]
     NoStages,
+    /// More stages than anybody writes: what builds on each other that deep is made to exhaust.
+    #[error("the file has more than {limit} stages")]
+    TooManyStages {
+        /// How many there may be.
+        limit: usize,
+    },
     /// An instruction other than ARG before the first FROM.
     #[error("{instruction} before the first FROM")]
     BeforeFrom {
@@ -114,6 +120,7 @@ impl Problem {
             Self::Malformed { help, .. } => help.map(str::to_owned),
             Self::UnterminatedHeredoc { name } => Some(format!("end it by a line that has only `{name}`")),
             Self::NoStages => Some("start it with FROM, for example `FROM debian:bookworm`".to_owned()),
+            Self::TooManyStages { .. } => Some("split it into several Dockerfiles".to_owned()),
             Self::BeforeFrom { .. } => Some("only ARG may stand before FROM".to_owned()),
             Self::Mount(error) => error.suggestion().map(|word| format!("did you mean {word}?")),
             _ => None,
@@ -129,6 +136,7 @@ impl Problem {
             Self::Malformed { .. } => "dockerfile::malformed",
             Self::UnterminatedHeredoc { .. } => "dockerfile::heredoc",
             Self::NoStages => "dockerfile::no_stages",
+            Self::TooManyStages { .. } => "dockerfile::too_many_stages",
             Self::BeforeFrom { .. } => "dockerfile::before_from",
             Self::NotUtf8 => "dockerfile::not_utf8",
             Self::BadDirective { .. } => "dockerfile::directive",

@@ -165,10 +165,16 @@ fn parse_lines(reader: &mut LineReader<'_>, file: &mut Dockerfile) -> Result<(),
     Ok(())
 }
 
+/// Each stage that is needed has a thread, and what builds on others is followed down.
+const MAX_STAGES: usize = 1000;
+
 /// Adds what was read to its stage.
 fn add(file: &mut Dockerfile, parsed: Parsed, line: &Logical) -> Result<(), Located> {
     let instruction = match parsed {
         Parsed::From { image, platform, name, span, text } => {
+            if file.stages.len() == MAX_STAGES {
+                return Err(Problem::TooManyStages { limit: MAX_STAGES }.at(span));
+            }
             let (comments, instructions) = (line.comments.clone(), Vec::new());
             file.stages.push(Stage { name, image, platform, text, span, instructions, comments });
             return Ok(());

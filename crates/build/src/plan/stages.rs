@@ -47,6 +47,9 @@ pub(super) struct Planner<'a> {
     pub(super) steps: Vec<StepInfo>,
 }
 
+/// Of more stages those that others build on are planned first, lest a chain of them needs more stack than there is.
+const SHALLOW: usize = 50;
+
 /// Plans a build of a parsed file.
 pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder) -> Result<Plan, BuildError> {
     let (bases, progress, remotes) = (&*builder.bases, &*builder.progress, &*builder.remotes);
@@ -56,6 +59,12 @@ pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder)
     planner.steps.push(load);
     planner.global_args()?;
     planner.epoch = planner.source_date_epoch()?;
+    if file.stages.len() > SHALLOW {
+        let needed = planner.needed(target);
+        (0..=target)
+            .filter(|number| needed[*number])
+            .try_for_each(|number| planner.stage(number).map(drop))?;
+    }
     planner.stage(target)?;
     planner.number_legacy();
     let unused_args = planner.unused_args();

@@ -118,3 +118,21 @@ fn mistakes_point_at_their_instruction_and_say_what_to_do() {
     request.target = Some("biuld".to_owned());
     assert!(render(&bench.run(&request).unwrap_err()).contains("did you mean `build`?"));
 }
+
+#[test]
+fn a_long_chain_of_stages_is_no_deep_one() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.file("a", "a");
+    for link in ["FROM s{below} AS s{number}\n", "FROM scratch AS s{number}\nCOPY --from=s{below} /a /a\n"] {
+        let links = (1..1000).map(|number| {
+            link.replace("{below}", &(number - 1).to_string()).replace("{number}", &number.to_string())
+        });
+        let text: String =
+            std::iter::once("FROM scratch AS s0\nCOPY a /a\n".to_owned()).chain(links).collect();
+        let built = bench.build(&text).unwrap();
+        assert_eq!(bench.listing(&built), ["a 644 0:0 a"]);
+    }
+}

@@ -347,3 +347,10 @@ fn comments_stay_above_an_instruction_until_an_empty_one() {
         assert_eq!(parse("Dockerfile", text.as_bytes()).unwrap().stages[0].comments, want, "case {name}");
     }
 }
+
+#[test]
+fn there_is_a_limit_to_stages() {
+    let of = |count: usize| parse("Dockerfile", "FROM scratch\n".repeat(count).as_bytes());
+    assert_eq!(of(1000).unwrap().stages.len(), 1000);
+    assert!(of(1001).unwrap_err().to_string().contains("more than 1000 stages"));
+}
