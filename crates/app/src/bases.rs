@@ -122,6 +122,12 @@ impl LocalImages {
         if is_for(platform, &config.os, &config.architecture) {
             return Ok(Some(found.image_id));
         }
+        if let Some(index) = store.attested(&found)
+            && let Ok(parsed) = serde_json::from_slice::<Index>(&index.index)
+            && let Some(sibling) = select(&parsed, platform)
+        {
+            return Ok(store.whole_image(&sibling.digest).map(|sibling| sibling.image_id));
+        }
         for known in store.digests(&found.image_id)? {
             let Ok(bytes) = store.read_blob(&known.digest, DOCUMENT_LIMIT) else { continue };
             let Ok(index) = serde_json::from_slice::<Index>(&bytes) else { continue };

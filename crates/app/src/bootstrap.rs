@@ -10,6 +10,7 @@ use shipway_oci::{Platform, Reference};
 use crate::engine::Engine;
 use crate::progress::{End, Show};
 use crate::steps::ContainerSteps;
+use crate::tasks;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("`{name}` is no image of a distribution that can be assembled here")]
@@ -42,7 +43,7 @@ pub(crate) fn make(
     };
     let Wishes { accept_expired, mirror, keyring, include } = wishes;
     let request = Request { accept_expired, mirror, keyring, include, ..request };
-    let fetch = shipway_fetch::Config::from_environment().map_err(SeamError::new)?;
+    let fetch = tasks::fetching().map_err(SeamError::new)?;
     let runner = Configure(ContainerSteps::new(engine));
     let phases = show.phases(&name.map_or_else(|| "base image".to_owned(), Reference::familiar));
     let deps = Deps {

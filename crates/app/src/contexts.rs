@@ -12,6 +12,7 @@ use shipway_oci::Hashing;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::remotes::git;
+use crate::tasks;
 
 /// Largest archive that is fetched.
 const ARCHIVE: u64 = 64 << 30;
@@ -70,7 +71,7 @@ pub(crate) fn prepare(
 }
 
 fn of_archive(engine: &Engine, address: &str, file: Option<&Path>) -> Result<Prepared, Failure> {
-    let client = Client::from_environment()?;
+    let client = Client::new(tasks::fetching()?);
     let mut body = Hashing::new(client.open(&Request::get(address, ARCHIVE))?.into_body());
     let mut prepared = of_stream(engine, Box::new(&mut body), address, file)?;
     // What is behind the end of an archive belongs to its digest.

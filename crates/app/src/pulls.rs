@@ -47,8 +47,7 @@ pub(crate) enum PullFailure {
 /// Returns the registries as this machine's settings and environment describe them.
 pub(crate) fn registries() -> Result<Registries, PullFailure> {
     let settings = Settings::from_environment().map_err(PullFailure::Settings)?;
-    let fetch = shipway_fetch::Config::from_environment().map_err(PullFailure::Proxy)?;
-    let fetch = shipway_fetch::Config { stop: tasks::fetches(), ..fetch };
+    let fetch = tasks::fetching().map_err(PullFailure::Proxy)?;
     Ok(Registries::new(settings, CredentialStore::from_environment().with_keyring(Arc::new(Kernel)), fetch))
 }
 

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use shipway_build::{Fetched, Remotes, SeamError, Stop};
 use shipway_fetch::Client;
 
+use crate::tasks;
+
 /// Why something could not be fetched.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("{message}")]
@@ -40,7 +42,7 @@ pub(crate) struct Remote {
 impl Remote {
     /// Keeps files below a data root.
     pub(crate) fn new(data: &Path) -> Result<Self, shipway_fetch::InvalidProxyError> {
-        Ok(Self { client: Client::from_environment()?, kept: data.join("cache/http") })
+        Ok(Self { client: Client::new(tasks::fetching()?), kept: data.join("cache/http") })
     }
 }
 

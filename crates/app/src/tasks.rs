@@ -34,9 +34,9 @@ fn build(builder: &mut Builder) -> Result<Runtime, Failure> {
 /// Ends what is fetched and sent when Ctrl-C is held back and comes.
 static FETCHES: LazyLock<shipway_fetch::Stop> = LazyLock::new(shipway_fetch::Stop::default);
 
-/// Returns what the first Ctrl-C stops where a [`Stopping`] holds it.
-pub(crate) fn fetches() -> shipway_fetch::Stop {
-    FETCHES.clone()
+/// Returns how to fetch, as the environment says; the first Ctrl-C ends it where a [`Stopping`] holds that.
+pub(crate) fn fetching() -> Result<shipway_fetch::Config, shipway_fetch::InvalidProxyError> {
+    Ok(shipway_fetch::Config { stop: FETCHES.clone(), ..shipway_fetch::Config::from_environment()? })
 }
 
 /// What the first Ctrl-C sets; the second one ends the program at once. Clones are the same.

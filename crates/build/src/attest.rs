@@ -88,7 +88,7 @@ impl Solver<'_> {
         if let Some(sbom) = sbom {
             statements.push(Statement::new(Statement::SPDX, sbom, &names, &image.digest));
         }
-        let mut image = Descriptor { platform: Some(stage.platform.clone()), ..image };
+        let mut image = Descriptor { platform: Some(self.request.platform()), ..image };
         image.annotations.extend(self.request.descriptor_annotations.iter().cloned());
         let annotations = self.request.index_annotations.iter().cloned().collect();
         (!statements.is_empty()).then(|| Attested::new(image, &statements, annotations))

@@ -22,6 +22,8 @@ pub(crate) struct Several {
     records: Mutex<Records>,
     /// What the caches have by now, by their names.
     layers: Mutex<HashMap<String, Vec<(Descriptor, DiffId)>>>,
+    /// Why the first cache could not be written that could not.
+    failure: Mutex<Option<BuildError>>,
 }
 
 impl Several {
@@ -35,6 +37,11 @@ impl Several {
     /// Returns the layers that a cache has by earlier builds.
     pub(crate) fn layers(&self, cache: &str) -> Vec<(Descriptor, DiffId)> {
         lock(&self.layers).get(cache).cloned().unwrap_or_default()
+    }
+
+    /// Keeps why a cache could not be written until the image has its name.
+    pub(crate) fn fail_later(&self, error: BuildError) {
+        lock(&self.failure).get_or_insert(error);
     }
 
     /// Notes what a cache has now.
@@ -78,6 +85,9 @@ impl Builder {
         self.progress.event(&Event::Listed { index: digest });
         name(self, request, &found)?;
         self.progress.event(&Event::Done { step: &step, elapsed: start.elapsed(), key: None });
+        if let Some(error) = lock(&several.failure).take() {
+            return Err(error);
+        }
         Ok(Built {
             index: Some((digest, index.index.len() as u64)),
             tags: request.tags.clone(),

@@ -205,6 +205,20 @@ pub enum RegistryError {
         /// The diff ID.
         digest: Digest,
     },
+    /// A name stands for images for several platforms, and one of them is not here any more.
+    #[error("the image {} for another platform, which index {} lists, is not here as a whole", digest.short(), index.short())]
+    #[diagnostic(
+        code(registry::incomplete),
+        help(
+            "build it again for all platforms, then push it; or name the one that is here: `shipway tag ID NAME`"
+        )
+    )]
+    Incomplete {
+        /// Digest of the index.
+        index: Digest,
+        /// Digest of the manifest that it lists.
+        digest: Digest,
+    },
     /// A layer could not be taken in or given.
     #[error("could not {operation} layer {}", digest.short())]
     #[diagnostic(code(registry::layer))]

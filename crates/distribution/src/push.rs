@@ -44,12 +44,14 @@ pub struct Departure {
 }
 
 /// What the registry has now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
     /// Digest of the manifest there.
     pub digest: Digest,
     /// Its length.
     pub size: u64,
+    /// What kind of document it is.
+    pub media_type: String,
 }
 
 /// Pushes an image under a name with a tag, in its index if all of that is here, images for other platforms too. Blobs that the registry has are not sent, nor read.
@@ -144,14 +146,15 @@ struct Sent {
 impl One<'_> {
     fn push(&self) -> Result<Pushed, RegistryError> {
         let store = self.place.deps.store;
-        let (pushed, there) = match self.attested(self.image) {
+        let (pushed, there) = match self.attested(self.image)? {
             Some(index) => self.push_index(index)?,
             None => {
                 let sent = self.send(self.image)?;
                 let kind = sent.image.media_type.as_str();
                 let digest = self.place.put_named(&sent.bytes, kind)?;
                 store.put_blob(&sent.bytes).map_err(RegistryError::store)?;
-                (Pushed { digest, size: sent.image.size }, sent.image)
+                let media_type = kind.to_owned();
+                (Pushed { digest, size: sent.image.size, media_type }, sent.image)
             }
         };
         store

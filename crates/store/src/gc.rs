@@ -182,14 +182,14 @@ impl Store {
         let mut needed = Needed::default();
         for image in self.images()? {
             if let Some(index) = image.index {
-                self.need_index(&index, &mut needed);
+                self.need_index(&index, true, &mut needed);
             }
             self.need_image(&Found::new(image.image_id, image.manifest), &mut needed)?;
         }
         for (digest, manifest) in self.digests_of_images()? {
             needed.blobs.extend([digest.hex(), manifest.hex()]);
             if digest != manifest {
-                self.need_index(&digest, &mut needed);
+                self.need_index(&digest, false, &mut needed);
             }
             // A manifest that only a registry's index needs names blobs that a push of it would want.
             if let Ok(manifest) = self.manifest(&manifest) {
@@ -206,8 +206,8 @@ impl Store {
         Ok(needed)
     }
 
-    /// An index needs what it says is attested of its images, as far as that is here; one that is here as a whole needs all of them.
-    fn need_index(&self, digest: &Digest, needed: &mut Needed) {
+    /// An index needs what it says is attested of its images, as far as that is here. One that a name stands for needs the images too.
+    fn need_index(&self, digest: &Digest, is_named: bool, needed: &mut Needed) {
         needed.blobs.insert(digest.hex());
         let Ok(bytes) = self.read_blob(digest, DOCUMENT_LIMIT) else { return };
         let Ok(index) = parse_json::<Index>(&bytes) else { return };
@@ -218,17 +218,16 @@ impl Store {
                 needed.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.hex()));
             }
         }
-        for image in self.whole_images(&index) {
+        for image in if is_named { self.whole_images(&index) } else { Vec::new() } {
             // What was read just now is there.
             drop(self.need_image(&image, needed));
         }
     }
 
-    /// Returns the images of an index, or none if not all of them are here.
+    /// Returns the images of an index that are here.
     fn whole_images(&self, index: &Index) -> Vec<Found> {
         let images = index.manifests.iter().filter(|listed| !is_attestation(listed));
-        let whole: Option<Vec<Found>> = images.map(|listed| self.whole_image(&listed.digest)).collect();
-        whole.unwrap_or_default()
+        images.filter_map(|listed| self.whole_image(&listed.digest)).collect()
     }
 
     /// Returns the layers that are here because of an image: its own, and those of images for other platforms that its name stands for.

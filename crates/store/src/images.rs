@@ -1,7 +1,10 @@
 //! Images and their names.
 
 use rusqlite::params;
-use shipway_oci::{Attested, Descriptor, DiffId, Digest, ImageConfig, Manifest, Reference, Statement};
+use shipway_oci::{
+    Attested, Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Reference, Statement, is_attestation,
+    parse_json,
+};
 
 use crate::{Found, Store, StoreError};
 
@@ -183,6 +186,15 @@ impl Store {
         };
         let is_whole = listed.layers.len() == diff_ids.len() && listed.layers.iter().zip(&diff_ids).all(has);
         is_whole.then(|| Found::new(image_id, *manifest))
+    }
+
+    /// Returns an image that an index for several lists and that is not here as a whole; `None` if there is none, or the index lists one only.
+    pub fn lacks(&self, index: &Digest) -> Option<Digest> {
+        let bytes = self.read_blob(index, DOCUMENT_LIMIT).ok()?;
+        let index: Index = parse_json(&bytes).ok()?;
+        let images = || index.manifests.iter().filter(|listed| !is_attestation(listed));
+        let is_gone = |listed: &&Descriptor| self.whole_image(&listed.digest).is_none();
+        images().find(is_gone).filter(|_| images().count() > 1).map(|listed| listed.digest)
     }
 
     /// Returns the images that an index of `image` lists, all of which are here.

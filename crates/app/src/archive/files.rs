@@ -143,6 +143,13 @@ impl<'a> Files<'a> {
     /// Stores an image that an entry of an index describes, without a name.
     pub(super) fn image(&self, entry: &Descriptor) -> Result<Found, Failure> {
         let (digest, manifest, index) = self.manifest(entry)?;
+        let image_id = self.take(&digest, &manifest)?;
+        let index = index.map(|index| self.attested(index, &digest)).transpose()?.flatten();
+        Ok(Found { index, ..Found::new(image_id, digest) })
+    }
+
+    /// Stores what a manifest names, and returns the digest of its config.
+    fn take(&self, digest: &Digest, manifest: &Manifest) -> Result<Digest, Failure> {
         let config = self.described(&manifest.config)?;
         let parsed = self.config(&config)?;
         if parsed.rootfs.diff_ids.len() != manifest.layers.len() {
@@ -154,16 +161,27 @@ impl<'a> Files<'a> {
             self.layer_of_layout(layer, *diff_id)?;
         }
         self.engine.layers.resolve(&parsed.rootfs.diff_ids)?;
-        let image_id = self.engine.store.put_blob(&config)?;
-        let index = index.map(|index| self.attested(index, &digest)).transpose()?.flatten();
-        Ok(Found { index, ..Found::new(image_id, digest) })
+        Ok(self.engine.store.put_blob(&config)?)
     }
 
-    /// Stores what an index lists beside an image, and the index, if it is all there and for nothing else.
+    /// Stores what an index lists beside an image, those for other platforms too, and the index, if it is all there.
     fn attested(&self, index: Vec<u8>, image: &Digest) -> Result<Option<Digest>, Failure> {
         let read = |listed: &Descriptor| self.described_within(listed, ATTESTATION_LIMIT).ok();
-        let attested = Attested::read(index, |listed| listed == image, read);
+        let has = |listed: &Digest| listed == image || self.other(listed).is_ok_and(|is_there| is_there);
+        let attested = Attested::read(index, has, read);
         attested.map(|attested| Ok(self.engine.store.put_attested(&attested)?)).transpose()
+    }
+
+    /// Stores an image for another platform; `false` if the archive does not have it, as most have one only.
+    fn other(&self, manifest: &Digest) -> Result<bool, Failure> {
+        let Some(bytes) = self.document_within(&path_of(manifest), DOCUMENT_LIMIT)? else { return Ok(false) };
+        if Digest::of(&bytes) != *manifest {
+            return Ok(false);
+        }
+        let Ok(parsed) = serde_json::from_slice::<Manifest>(&bytes) else { return Ok(false) };
+        self.take(manifest, &parsed)?;
+        self.engine.store.put_blob(&bytes)?;
+        Ok(true)
     }
 
     /// Stores the manifest that an entry of an index is, or the one for the platform that it lists; the index comes with it.

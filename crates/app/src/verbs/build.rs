@@ -110,16 +110,23 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
             None => failure,
         })
     })?;
-    for output in &outputs {
-        output::write(engine, &built, output, ui)?;
-    }
+    // From here on names may move: what they stood for stays until it is where it is wanted.
+    let _built = engine.store.lease()?;
     let quiet = matches!(style, ProgressStyle::Quiet | ProgressStyle::None);
-    let mut pushed = None;
-    for (name, sending) in &departures {
-        let found = output::found(&built);
-        pushed = Some(push_one(engine, (name, &found), *sending, (&show, quiet), ui)?);
-    }
-    write_down(engine, &request, (&built, pushed), (&outputs, args))?;
+    let mut deliver = || -> Result<Option<Pushed>, Failure> {
+        for output in &outputs {
+            output::write(engine, &built, output, ui)?;
+        }
+        let mut pushed = None;
+        for (name, sending) in &departures {
+            let found = output::found(&built);
+            pushed = Some(push_one(engine, (name, &found), *sending, (&show, quiet), ui)?);
+        }
+        Ok(pushed)
+    };
+    let delivered = deliver().map_err(|failure| stopping.failed(failure));
+    write_down(engine, &request, (&built, delivered.as_ref().ok().cloned().flatten()), (&outputs, args))?;
+    delivered?;
     match style {
         // An archive there is not to be mixed with anything.
         ProgressStyle::Quiet if outputs.iter().any(Output::uses_stdout) => {}
@@ -136,25 +143,26 @@ fn departures(
     push: bool,
     outputs: &[Output],
 ) -> Result<Vec<(Reference, Sending)>, Failure> {
-    let mut by_tag = push.then(Sending::default);
+    let typed = tags.clone();
+    // What `-t` names goes with the flag, or with an output that names nothing.
+    let mut of_typed = push.then(Sending::default);
     let mut all = Vec::new();
     for output in outputs {
-        match output {
-            Output::Image { names, push: Some(sending) } if sending.by_digest => {
-                all.extend(names.iter().map(|name| (name.clone(), *sending)));
-            }
-            Output::Image { names, push } => {
-                tags.extend(names.iter().cloned());
-                by_tag = push.or(by_tag);
-            }
-            _ => {}
+        let Output::Image { names, push } = output else { continue };
+        if !push.is_some_and(|sending| sending.by_digest) {
+            tags.extend(names.iter().cloned());
+        }
+        match push {
+            Some(sending) if names.is_empty() => of_typed = Some(*sending),
+            Some(sending) => all.extend(names.iter().map(|name| (name.clone(), *sending))),
+            None => {}
         }
     }
-    if let Some(sending) = by_tag {
-        if tags.is_empty() {
+    if let Some(sending) = of_typed {
+        if typed.is_empty() && all.is_empty() {
             return Err(Failure::new("there is no name to push", "give it one: -t REGISTRY/NAME"));
         }
-        all.extend(tags.iter().map(|name| (name.clone(), sending)));
+        all.extend(typed.into_iter().map(|name| (name, sending)));
     }
     Ok(all)
 }
@@ -166,7 +174,6 @@ fn push_one(
     (show, quiet): (&Show, bool),
     ui: &mut Ui,
 ) -> Result<Pushed, Failure> {
-    let _lease = engine.store.lease()?;
     let how = Departure { packing: sending.packing, by_digest: sending.by_digest };
     if let Some(shown) = show.departures(&name.familiar()) {
         let pushed = push::send(engine, (name, found), how, &shown);
@@ -234,8 +241,10 @@ fn metadata(request: &BuildRequest, built: &Built, pushed: Option<Pushed>) -> Va
     let names: Vec<String> = request.tags.iter().map(ToString::to_string).collect();
     let image = (MediaType::OCI_MANIFEST, built.manifest, built.manifest_size);
     let index = built.index.map(|(digest, size)| (MediaType::OCI_INDEX, digest, size));
-    let (kind, digest, size) = index.unwrap_or(image);
-    let (digest, size) = pushed.map_or((digest, size), |pushed| (pushed.digest, pushed.size));
+    let (kind, digest, size) = match &pushed {
+        Some(pushed) => (pushed.media_type.as_str(), pushed.digest, pushed.size),
+        None => index.unwrap_or(image),
+    };
     let mut said = json!({
         "buildx.build.ref": format!("shipway/{}", built.image_id.short()),
         "containerimage.config.digest": built.image_id.to_string(),

@@ -134,12 +134,17 @@ fn a_name_stands_for_images_for_several_platforms() {
     other.ok(&["load", "-i", saved.to_str().unwrap()]);
     assert_eq!(platform_of(&other, &name), host);
 
-    // A later build finds the one that it needs by the name, and the last name takes all along.
-    machine.dockerfile(&format!("FROM {name}\nCOPY passwd /x\n"));
-    machine.ok(&["build", "-q", "--platform", OTHER, "-t", "on", "."]);
-    assert_eq!(platform_of(&machine, "on"), OTHER);
+    // Also after a pull, and without the registry, a later build finds the one that it needs by the name.
+    machine.ok(&["pull", "-q", &name]);
+    drop(registry);
+    for machine in [&machine, &other] {
+        machine.dockerfile(&format!("FROM {name}\nCOPY passwd /x\n"));
+        machine.ok(&["build", "-q", "--platform", OTHER, "-t", "on", "."]);
+        assert_eq!(platform_of(machine, "on"), OTHER);
+    }
     let failed = machine.refused(&["build", "--platform", &both, "-o", "type=tar,dest=x", "."], 1);
     assert!(failed.contains("-o DIRECTORY"), "{failed}");
+    // The last name takes all along.
     machine.ok(&["rmi", &name, "on"]);
     machine.ok(&["system", "prune", "-f"]);
     assert_eq!(machine.ok(&["images", "-aq", "--filter", "dangling=true"]).0, "");

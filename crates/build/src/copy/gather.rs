@@ -42,7 +42,7 @@ impl Gather<'_> {
                 items.extend(self.item(&found, None)?);
             }
         }
-        if items.is_empty() && !has_wildcards(word) && !self.is_excluded(Path::new(word)) {
+        if items.is_empty() && !has_wildcards(word) && !self.is_left_out(word)? {
             return Err(self.missing(word));
         }
         self.hash(&mut items)?;
@@ -152,6 +152,15 @@ impl Gather<'_> {
             }
         }
         Ok(Some(Item { name, base, entries, kept }))
+    }
+
+    /// Returns whether what a word names is there, and only its `--exclude` leaves it out.
+    fn is_left_out(&self, word: &str) -> Result<bool, Problem> {
+        let word = clean_path(&word.replacen("/./", "/", usize::from(self.parents)));
+        let path = resolve_in(self.tree.root, Path::new(&unescape(word.trim_start_matches('/'))));
+        let path = path.map_err(Problem::io("read", &word))?;
+        let found = self.tree.root.metadata(&path).map_err(Problem::io("read", &path))?;
+        Ok(found.is_some() && !self.exclude.is_empty() && !self.is_ignored(&path))
     }
 
     /// Returns whether a file that a source names is left out by the name that it has.

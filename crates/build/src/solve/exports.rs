@@ -88,8 +88,17 @@ impl Solver<'_> {
         let (text, elapsed) = (with_causes(&error), start.elapsed());
         let cancelled = matches!(error, BuildError::Cancelled);
         progress.event(&Event::Failed { step: &step, elapsed, error: &text, cancelled });
-        if cancelled || !target.ignores_errors() {
+        if cancelled {
             return Err(error);
+        }
+        if !target.ignores_errors() {
+            return match &self.builder.several {
+                Some(several) => {
+                    several.fail_later(error);
+                    Ok(())
+                }
+                None => Err(error),
+            };
         }
         progress.event(&Event::Warning { message: &text, span: None, rule: None });
         Ok(())

@@ -294,3 +294,20 @@ fn stages_and_images_are_sources_too_and_keep_owners() {
         assert_eq!(bench.listing(&built), want, "case {name}");
     }
 }
+
+#[test]
+fn what_is_left_out_is_not_missing_but_what_is_missing_is() {
+    let Some(bench) = bench() else { return };
+    let built = bench.build("FROM debian\nCOPY --exclude=a.txt a.txt b.txt /only/\n").unwrap();
+    let listed = bench.listing(&built);
+    assert!(listed.iter().any(|line| line.starts_with("only/b.txt")), "{listed:?}");
+    assert!(!listed.iter().any(|line| line.starts_with("only/a.txt")), "{listed:?}");
+    for (flags, word) in [("--exclude=*.md", "REEDME.md"), ("--parents --exclude=dir/*.md", "dir/REEDME.md")]
+    {
+        let failed = bench.build(&format!("FROM debian\nCOPY {flags} a.txt {word} /x/\n")).unwrap_err();
+        assert!(render(&failed).contains("REEDME.md"), "{flags}: {}", render(&failed));
+    }
+    let built = bench.build("FROM debian\nCOPY --parents --exclude=dir/x a.txt dir/x /y/\n").unwrap();
+    let listed = bench.listing(&built);
+    assert!(!listed.iter().any(|line| line.starts_with("y/dir/x")), "{listed:?}");
+}

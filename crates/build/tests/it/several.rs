@@ -102,6 +102,32 @@ fn what_is_attested_is_said_of_each() {
 }
 
 #[test]
+fn one_image_for_all_is_listed_for_each() {
+    if !can_build() {
+        return;
+    }
+    let bench = Bench::new();
+    let mut request = request(&bench);
+    fs_err::write(&request.dockerfile, "FROM --platform=$BUILDPLATFORM debian\nCOPY amd64 /a\n").unwrap();
+    for is_attested in [false, true] {
+        let provenance = Provenance {
+            is_full: false,
+            version: SlsaVersion::V1,
+            builder_id: String::new(),
+            is_reproducible: false,
+        };
+        request.attest = Attest { provenance: is_attested.then_some(provenance), sbom: false };
+        let built = bench.run(&request).unwrap();
+        assert_eq!(built.parts[0].1.manifest, built.parts[1].1.manifest);
+        let (digest, size) = built.index.unwrap();
+        let index: Index = serde_json::from_slice(&bench.store.read_blob(&digest, size).unwrap()).unwrap();
+        let images = index.manifests.iter().filter(|listed| !is_attestation(listed));
+        let of: Vec<String> = images.map(|listed| listed.platform.as_ref().unwrap().to_string()).collect();
+        assert_eq!(of, ["linux/riscv64", "linux/amd64"], "attested: {is_attested}");
+    }
+}
+
+#[test]
 fn a_platform_that_fails_leaves_no_name() {
     if !can_build() {
         return;

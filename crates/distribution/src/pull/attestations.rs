@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use shipway_oci::{Attested, Descriptor, Digest, is_only_of};
+use shipway_oci::{Attested, Descriptor, Digest, Index, is_attestation, is_only_of};
 use shipway_store::ATTESTATION_LIMIT;
 
 use super::One;
@@ -21,7 +21,7 @@ impl One<'_> {
     /// An index of other platforms stays incomplete anyway, and registries count what is asked of them: nothing is asked for then.
     pub(super) fn attestations(&self, index: Document, image: &Digest) -> Option<Digest> {
         match &index.content {
-            Content::Index(listed) if is_only_of(listed, image) => {}
+            Content::Index(listed) if is_only_of(listed, image) || self.has_all(listed, image) => {}
             _ => return None,
         }
         let mut failure = None;
@@ -29,7 +29,7 @@ impl One<'_> {
         let digest = index.digest;
         let attested = Attested::read(
             index.bytes,
-            |listed| listed == image,
+            |_is_here| true,
             |wanted| {
                 let known = self.deps.store.read_blob(&wanted.digest, ATTESTATION_LIMIT).ok();
                 known.or_else(|| {
@@ -48,6 +48,16 @@ impl One<'_> {
             self.deps.progress.event(&Event::Note(&note));
         }
         kept.map(|_same| digest)
+    }
+
+    /// Returns whether the other images of an index are here already: then it stays whole.
+    fn has_all(&self, index: &Index, image: &Digest) -> bool {
+        let is_here = |listed: &Descriptor| {
+            is_attestation(listed)
+                || listed.digest == *image
+                || self.deps.store.whole_image(&listed.digest).is_some()
+        };
+        index.manifests.iter().all(is_here)
     }
 
     fn spend(&self, budget: &mut (usize, u64), wanted: &Descriptor) -> Result<(), RegistryError> {

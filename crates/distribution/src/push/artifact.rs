@@ -31,7 +31,7 @@ pub fn push_artifact(
         let artifact = describe(&place.send_layers(layers, packing)?);
         place.send_bytes(&artifact.config)?;
         let digest = place.put_named(&artifact.manifest, &artifact.media_type)?;
-        Ok(Pushed { digest, size: artifact.manifest.len() as u64 })
+        Ok(Pushed { digest, size: artifact.manifest.len() as u64, media_type: artifact.media_type })
     };
     push().map_err(|source| PushError { reference: reference.familiar(), source })
 }

@@ -8,15 +8,20 @@ use crate::Event;
 use crate::error::RegistryError;
 
 impl One<'_> {
-    /// Returns the index that the image is in, if all of that is here.
-    pub(super) fn attested(&self, image: &Found) -> Option<Attested> {
-        image.index?;
-        let attested = self.place.deps.store.attested(image);
-        if attested.is_none() {
-            let note = "what its index lists is not all here: the image is pushed without it";
-            self.place.deps.progress.event(&Event::Note(note));
+    /// Returns the index that the image is in, if all of that is here. An image goes without what is attested of it, but not without those
+    /// for other platforms that its name stands for.
+    pub(super) fn attested(&self, image: &Found) -> Result<Option<Attested>, RegistryError> {
+        let Some(index) = image.index else { return Ok(None) };
+        let store = self.place.deps.store;
+        if let Some(attested) = store.attested(image) {
+            return Ok(Some(attested));
         }
-        attested
+        if let Some(digest) = store.lacks(&index) {
+            return Err(RegistryError::Incomplete { index, digest });
+        }
+        let note = "what its index lists is not all here: the image is pushed without it";
+        self.place.deps.progress.event(&Event::Note(note));
+        Ok(None)
     }
 
     /// Sends images that an index lists, each under its digest, then what is attested of them, then the index under the name.
@@ -45,6 +50,7 @@ impl One<'_> {
         store.put_attested(&index).map_err(RegistryError::store)?;
         let own =
             own.ok_or_else(|| place.repository.wrong("index here", "the image is not in it".to_owned()))?;
-        Ok((Pushed { digest, size: index.index.len() as u64 }, own))
+        let media_type = kind.as_str().to_owned();
+        Ok((Pushed { digest, size: index.index.len() as u64, media_type }, own))
     }
 }

@@ -53,7 +53,10 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn parse(text: &'a str) -> Result<Self, String> {
         let mut fields = Self::default();
+        // Only right behind a name a word alone is one more.
+        let mut is_named = false;
         for field in text.split(',') {
+            let was_named = std::mem::replace(&mut is_named, false);
             let (key, value) = field.split_once('=').unwrap_or((field, "true"));
             let flag =
                 || units::truth(value).ok_or_else(|| format!("`{key}` is true or false, not `{value}`"));
@@ -66,7 +69,10 @@ impl<'a> Fields<'a> {
             match key {
                 "type" => fields.kind = value,
                 "dest" => fields.dest = Some(value),
-                "name" => fields.names.push(reference(value)?),
+                "name" => {
+                    fields.names.push(reference(value)?);
+                    is_named = true;
+                }
                 "push" => fields.push = flag()?,
                 "push-by-digest" => fields.by_digest = flag()?,
                 "tar" => fields.is_directory = !flag()?,
@@ -76,8 +82,9 @@ impl<'a> Fields<'a> {
                 // As it is anyway; with SOURCE_DATE_EPOCH no file is younger than that.
                 "oci-mediatypes" | "platform-split" | "rewrite-timestamp" => is_so()?,
                 "unpack" | "store" | "name-canonical" => drop(flag()?),
-                _ if field.split_once('=').is_none() && !fields.names.is_empty() => {
+                _ if field.split_once('=').is_none() && was_named => {
                     fields.names.push(reference(field)?);
+                    is_named = true;
                 }
                 _ => match annotation(key) {
                     Some((level, name)) => fields.annotations.push(format!("{level}:{name}={value}")),
@@ -106,6 +113,9 @@ impl<'a> Fields<'a> {
         let Self { names, push, by_digest, .. } = self;
         if by_digest && (names.is_empty() || !push) {
             return Err("`push-by-digest` goes with `push=true` and `name=REGISTRY/NAME`".to_owned());
+        }
+        if let Some(name) = names.iter().find(|name| by_digest && !name.to_string().ends_with(":latest")) {
+            return Err(format!("`push-by-digest` gives no tag, and `{}` has one", name.familiar()));
         }
         if !push && packing.is_some() {
             return Err("layers that stay here are not compressed: add `push=true`".to_owned());
@@ -209,6 +219,8 @@ mod tests {
             ("type=image,push=maybe", "is true or false"),
             ("type=image,oci-mediatypes=false", "`oci-mediatypes=false` is not there yet"),
             ("type=image,push-by-digest=true,push=true", "goes with `push=true` and `name="),
+            ("type=image,name=a.test/b:1,push-by-digest=true,push=true", "gives no tag"),
+            ("type=registry,name=a,push=true,forse", "`forse` is not there yet"),
             ("type=image,colour=red", "`colour` is not there yet"),
             ("type=image,annotation.=x", "`annotation.` is not there yet"),
             ("type=local,dest=x,compression=gzip", "are for images"),
