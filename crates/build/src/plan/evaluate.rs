@@ -301,7 +301,10 @@ impl Evaluation {
             text.push_str(&format!(" --chmod={chmod}"));
         }
         let mut sources = Vec::new();
-        for source in &copy.sources {
+        // Compat: BuildKit, here-documents come after what has a path.
+        let (inline, named): (Vec<_>, Vec<_>) =
+            copy.sources.iter().partition(|source| matches!(source, CopySource::Heredoc(_)));
+        for source in named.into_iter().chain(inline) {
             match source {
                 CopySource::Path(word) => {
                     let path = expand(word)?;
