@@ -263,31 +263,38 @@ pub fn lint(file: &Dockerfile, facts: &Facts<'_>, checks: &Checks) -> Vec<Warnin
         variables::look(&mut found, facts);
     }
     found.warnings.sort_by_key(|found| found.phase);
+    let comments = comments(file);
     let is_told = |found: &FoundOne| {
         checks.allow(found.warning.rule)
             && facts.extent.has(found.phase, found.at)
-            && !is_skipped(file, &found.warning)
+            && !is_skipped(&comments, &found.warning)
     };
     found.warnings.into_iter().filter(is_told).map(|found| found.warning).collect()
 }
 
-/// Returns whether a comment above the instruction switches the rule off there. Compat: BuildKit's frontend since 1.21.
-fn is_skipped(file: &Dockerfile, warning: &Warning) -> bool {
-    let stages = file.stages.iter().map(|stage| (stage.span, &stage.comments));
-    let instructions = file.stages.iter().flat_map(|stage| {
-        stage.instructions.iter().map(|instruction| (instruction.span, &instruction.comments))
+/// What comments above instructions say of rules, in the order of the file. Compat: BuildKit's frontend since 1.21.
+fn comments(file: &Dockerfile) -> Vec<(Span, Checks)> {
+    let stages = file.stages.iter().flat_map(|stage| {
+        let instructions =
+            stage.instructions.iter().map(|instruction| (instruction.span, &instruction.comments));
+        std::iter::once((stage.span, &stage.comments)).chain(instructions)
     });
     let globals = file.global_args.iter().map(|arg| (arg.span, &arg.comments));
-    let mut all = stages.chain(instructions).chain(globals);
-    let holds = |span: Span| span.start <= warning.span.start && warning.span.start <= span.end;
-    let comments = all.find(|(span, _)| holds(*span)).map(|(_, comments)| comments);
-    let options = |comment: &String| {
+    let checks = |comment: &String| {
         let (name, text) = comment.split_once('=')?;
         let text = text.trim_start().split(' ').next().unwrap_or_default();
         (name.trim() == "check").then(|| Checks::parse(text).ok()).flatten()
     };
-    let mut checks = comments.into_iter().flatten().filter_map(options);
-    checks.any(|checks| !checks.allow(warning.rule) && !warning.rule.is_experimental())
+    let of = |(span, comments): (Span, &Vec<String>)| Some((span, comments.iter().find_map(checks)?));
+    globals.chain(stages).filter_map(of).collect()
+}
+
+/// Returns whether the comment above an instruction switches a rule off there.
+fn is_skipped(comments: &[(Span, Checks)], warning: &Warning) -> bool {
+    let at = warning.span.start;
+    let before = comments.partition_point(|(span, _)| span.start <= at);
+    let above = comments[..before].last().filter(|(span, _)| at <= span.end);
+    above.is_some_and(|(_, checks)| !checks.allow(warning.rule)) && !warning.rule.is_experimental()
 }
 
 /// What was found so far.
