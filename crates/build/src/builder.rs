@@ -12,7 +12,7 @@ use shipway_store::Store;
 use crate::caches::Caches;
 use crate::lint::{extent_of, known_image, lint};
 use crate::plan::{Plan, PlannedImage, internal, plan, tell_loaded};
-use crate::seams::{NoInventory, NoRemotes};
+use crate::seams::{NoInventory, Unreachable};
 use crate::several::Several;
 use crate::solve::{Imports, Solver};
 use crate::{
@@ -61,7 +61,7 @@ impl Builder {
             runner,
             bases,
             progress,
-            remotes: Arc::new(NoRemotes),
+            remotes: Arc::new(Unreachable { is_git: &|_source| false }),
             inventory: Arc::new(NoInventory),
             cache_sources: Vec::new(),
             cache_targets: Vec::new(),

@@ -204,10 +204,6 @@ pub struct Fetched {
     pub digest: Digest,
 }
 
-/// Nobody fetches anything.
-#[derive(Debug)]
-pub(crate) struct NoRemotes;
-
 /// Nobody fetches anything, but it is known what a repository is.
 pub(crate) struct Unreachable<'a> {
     pub(crate) is_git: &'a (dyn Fn(&str) -> bool + Sync),
@@ -224,31 +220,6 @@ impl Remotes for Unreachable<'_> {
         (self.is_git)(source)
     }
 
-    fn http(&self, url: &str, into: &Path) -> Result<Fetched, SeamError> {
-        NoRemotes.http(url, into)
-    }
-
-    fn git(
-        &self,
-        source: &str,
-        into: &Path,
-        options: (bool, Option<&str>),
-        stop: &Stop,
-    ) -> Result<(PathBuf, String), SeamError> {
-        NoRemotes.git(source, into, options, stop)
-    }
-}
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("nothing is fetched here")]
-#[diagnostic(code(build::remote), help("fetch it before the build into the context"))]
-struct NothingFetched;
-
-impl Remotes for NoRemotes {
-    fn is_git(&self, _source: &str) -> bool {
-        false
-    }
-
     fn http(&self, _url: &str, _into: &Path) -> Result<Fetched, SeamError> {
         Err(SeamError::new(NothingFetched))
     }
@@ -263,6 +234,11 @@ impl Remotes for NoRemotes {
         Err(SeamError::new(NothingFetched))
     }
 }
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("nothing is fetched here")]
+#[diagnostic(code(build::remote), help("fetch it before the build into the context"))]
+struct NothingFetched;
 
 /// Lists what an image is made of.
 pub trait Inventory: fmt::Debug + Send + Sync {

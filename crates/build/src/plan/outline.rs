@@ -13,6 +13,7 @@ use super::mistakes::{Outlook, look_ahead};
 use super::stages::{Planner, target_stage};
 use crate::lint::{known_image, lint};
 use crate::seams::Unreachable;
+use crate::solve::{agent_id, secret_id};
 use crate::state::StageState;
 use crate::variables::Variables;
 use crate::{BuildError, BuildRequest, Silent, builder};
@@ -216,7 +217,7 @@ impl Walk<'_> {
                     let get = |name: &str| taken.scope.get(name).map(str::to_owned);
                     let mut expand = |word: &str| lexer.expand(word, &get).map(|expanded| expanded.text);
                     let Ok(mount) = Mount::parse(&word.text, &mut expand) else { continue };
-                    mounted(taken, mount, instruction.span);
+                    mounted(taken, &mount, instruction.span);
                 }
             }
             _ => {}
@@ -278,15 +279,10 @@ impl Walk<'_> {
     }
 }
 
-fn mounted(taken: &mut Taken, mount: Mount, place: Span) {
-    let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+fn mounted(taken: &mut Taken, mount: &Mount, place: Span) {
     let (list, id) = match mount.kind {
-        MountKind::Secret => {
-            let target = || mount.target.as_ref().map(|target| target.rsplit('/').next().unwrap_or(target));
-            let id = filled(mount.source).or(filled(mount.id));
-            (&mut taken.secrets, id.or_else(|| target().map(str::to_owned)).unwrap_or_default())
-        }
-        MountKind::Ssh => (&mut taken.agents, filled(mount.id).unwrap_or_else(|| "default".to_owned())),
+        MountKind::Secret => (&mut taken.secrets, secret_id(mount)),
+        MountKind::Ssh => (&mut taken.agents, agent_id(mount)),
         _ => return,
     };
     if !list.iter().any(|known| known.id == id) {

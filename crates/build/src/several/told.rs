@@ -67,7 +67,12 @@ impl Part {
             None => step.name.clone(),
         };
         let inputs = step.inputs.iter().map(|id| id + self.before).collect();
-        let step = StepInfo { id: step.id + self.before, name, inputs, ..step.clone() };
+        StepInfo { id: step.id + self.before, name, inputs, ..step.clone() }
+    }
+
+    /// The same for one that may not be known yet.
+    fn known(&self, step: &StepInfo) -> StepInfo {
+        let step = self.own(step);
         self.told.know(&step);
         step
     }
@@ -78,11 +83,11 @@ impl Progress for Part {
         let out = &self.told.out;
         match event {
             Event::Planned { steps } => {
-                steps.iter().for_each(|step| drop(self.own(step)));
+                steps.iter().for_each(|step| drop(self.known(step)));
                 let steps = lock(&self.told.state).steps.clone();
                 out.event(&Event::Planned { steps: &steps });
             }
-            Event::Started { step } => out.event(&Event::Started { step: &self.own(step) }),
+            Event::Started { step } => out.event(&Event::Started { step: &self.known(step) }),
             Event::Cached { step, key } => out.event(&Event::Cached { step: &self.own(step), key: *key }),
             Event::Missed { step, why } => out.event(&Event::Missed { step: &self.own(step), why }),
             Event::Output { step, bytes } => out.event(&Event::Output { step: &self.own(step), bytes }),

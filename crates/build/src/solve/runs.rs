@@ -294,11 +294,11 @@ fn full_disk(root: &Path) -> Option<String> {
     })
 }
 
-/// Returns the id of a secret. Compat: BuildKit, one without an id is called as its target is.
+/// Returns the id of a secret, which has either a source or an id. Compat: BuildKit, one without is called as its target is.
 pub(crate) fn secret_id(mount: &Mount) -> String {
     let base = |path: &String| path.rsplit('/').next().unwrap_or(path).to_owned();
-    let id = mount.id.clone().or_else(|| mount.source.clone());
-    id.or_else(|| mount.target.as_ref().map(base)).unwrap_or_default()
+    let given = [&mount.source, &mount.id].into_iter().flatten().find(|text| !text.is_empty());
+    given.cloned().or_else(|| mount.target.as_ref().map(base)).unwrap_or_default()
 }
 
 /// Returns the id of an ssh agent.
