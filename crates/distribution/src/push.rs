@@ -35,7 +35,7 @@ pub struct Push<'a> {
 }
 
 /// How something is pushed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Departure {
     /// In what form layers go out, if not as usual: compressed with gzip, or as they came.
     pub packing: Option<Packing>,

@@ -40,7 +40,7 @@ use crate::units;
 use crate::verbs::build::annotations::Annotations;
 use crate::verbs::build::call::{Question, What};
 use crate::verbs::build::debug::Shell;
-use crate::verbs::build::output::{Output, Outputs, Sending};
+use crate::verbs::build::output::{Output, Outputs};
 use crate::verbs::registry::push;
 use crate::verbs::run::{extra_host, limits};
 
@@ -118,9 +118,9 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
             output::write(engine, &built, output, ui)?;
         }
         let mut pushed = None;
-        for (name, sending) in &departures {
+        for (name, how) in &departures {
             let found = output::found(&built);
-            pushed = Some(push_one(engine, (name, &found), *sending, (&show, quiet), ui)?);
+            pushed = Some(push_one(engine, (name, &found), *how, (&show, quiet), ui)?);
         }
         Ok(pushed)
     };
@@ -142,27 +142,28 @@ fn departures(
     tags: &mut Vec<Reference>,
     push: bool,
     outputs: &[Output],
-) -> Result<Vec<(Reference, Sending)>, Failure> {
+) -> Result<Vec<(Reference, Departure)>, Failure> {
     let typed = tags.clone();
-    // What `-t` names goes with the flag, or with an output that names nothing.
-    let mut of_typed = push.then(Sending::default);
+    // The flag is for all names; what `-t` names also goes with an output that names nothing.
+    let flag = push.then(Departure::default);
+    let mut of_typed = flag;
     let mut all = Vec::new();
     for output in outputs {
         let Output::Image { names, push } = output else { continue };
-        if !push.is_some_and(|sending| sending.by_digest) {
+        if !push.is_some_and(|how| how.by_digest) {
             tags.extend(names.iter().cloned());
         }
-        match push {
-            Some(sending) if names.is_empty() => of_typed = Some(*sending),
-            Some(sending) => all.extend(names.iter().map(|name| (name.clone(), *sending))),
+        match push.or(flag) {
+            Some(how) if names.is_empty() => of_typed = Some(how),
+            Some(how) => all.extend(names.iter().map(|name| (name.clone(), how))),
             None => {}
         }
     }
-    if let Some(sending) = of_typed {
+    if let Some(how) = of_typed {
         if typed.is_empty() && all.is_empty() {
             return Err(Failure::new("there is no name to push", "give it one: -t REGISTRY/NAME"));
         }
-        all.extend(typed.into_iter().map(|name| (name, sending)));
+        all.extend(typed.into_iter().map(|name| (name, how)));
     }
     Ok(all)
 }
@@ -170,11 +171,10 @@ fn departures(
 fn push_one(
     engine: &Engine,
     (name, found): (&Reference, &Found),
-    sending: Sending,
+    how: Departure,
     (show, quiet): (&Show, bool),
     ui: &mut Ui,
 ) -> Result<Pushed, Failure> {
-    let how = Departure { packing: sending.packing, by_digest: sending.by_digest };
     if let Some(shown) = show.departures(&name.familiar()) {
         let pushed = push::send(engine, (name, found), how, &shown);
         shown.end_raw(pushed.as_ref().err().map(Failure::text));
@@ -448,6 +448,45 @@ fn label(text: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_output_is_pushed_as_it_says_and_the_flag_is_for_all() {
+        let of = |typed: &[&str], push: bool, outputs: &[&str]| {
+            let name = |text: &&str| text.parse::<Reference>().unwrap();
+            let mut tags: Vec<Reference> = typed.iter().map(name).collect();
+            let outputs: Vec<String> = outputs.iter().map(|text| (*text).to_owned()).collect();
+            let all = departures(&mut tags, push, &output::parse(&outputs).unwrap().all);
+            let said = |(name, how): &(Reference, Departure)| {
+                format!("{}{}", name.familiar_name(), if how.packing.is_some() { " packed" } else { "" })
+            };
+            let names: Vec<String> = tags.iter().map(Reference::familiar_name).collect();
+            all.map(|all| (names.join(" "), all.iter().map(said).collect::<Vec<_>>().join(", "))).ok()
+        };
+        let zstd = "compression=zstd";
+        for (name, typed, push, outputs, want) in [
+            ("the flag", &["a"][..], true, &[][..], Some(("a", "a"))),
+            ("nothing to push", &[], true, &[], None),
+            (
+                "an output without a name",
+                &["a"],
+                false,
+                &[&*format!("type=registry,{zstd}")],
+                Some(("a", "a packed")),
+            ),
+            (
+                "one pushed, one kept",
+                &[],
+                false,
+                &["type=image,name=a", &format!("type=registry,name=b,{zstd}")],
+                Some(("a b", "b packed")),
+            ),
+            ("the flag for an output's name", &["a"], true, &["type=image,name=b"], Some(("a b", "b, a"))),
+            ("by digest", &[], false, &["type=image,name=a,push-by-digest=true,push=true"], Some(("", "a"))),
+        ] {
+            let want = want.map(|(tags, pushed)| (tags.to_owned(), pushed.to_owned()));
+            assert_eq!(of(typed, push, outputs), want, "case {name}");
+        }
+    }
 
     #[test]
     fn names_alone_are_read_as_docker_reads_them() {

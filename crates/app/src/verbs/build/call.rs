@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::remotes::git;
 use crate::ui::Ui;
+use crate::units;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,11 +40,10 @@ pub(super) fn parse(text: &str) -> Result<Option<Question>, Failure> {
             None => return Err(wrong(format!("`{field}` is one question too many"), "ask one at a time")),
             Some(("format", "text")) => question.json = false,
             Some(("format", "json")) => question.json = true,
-            Some(("ignorestatus", "1" | "t" | "T" | "true" | "TRUE" | "True")) => {
-                question.ignore_status = true;
-            }
-            Some(("ignorestatus", "0" | "f" | "F" | "false" | "FALSE" | "False")) => {
-                question.ignore_status = false;
+            Some(("ignorestatus", text)) => {
+                let hint = "write it as ignorestatus=true";
+                let wrong = || wrong(format!("`{text}` is neither true nor false"), hint);
+                question.ignore_status = units::truth(text).ok_or_else(wrong)?;
             }
             Some(_) => {
                 let hint = "there are format=json and ignorestatus=true: `--call targets,format=json`";

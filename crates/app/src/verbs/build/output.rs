@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use shipway_build::Built;
-use shipway_distribution::Packing;
+use shipway_distribution::{Departure, Packing};
 use shipway_layers::{Budget, LayerStore as _, serialise, unpack};
 use shipway_linux::{Overlay, Root};
 use shipway_oci::Reference;
@@ -34,18 +34,9 @@ pub(super) enum Output {
     /// The image as an OCI layout in a directory.
     Layout(PathBuf, Option<Packing>),
     /// More names, and how they are pushed if they are.
-    Image { names: Vec<Reference>, push: Option<Sending> },
+    Image { names: Vec<Reference>, push: Option<Departure> },
     /// Nowhere: only the steps are kept.
     Nothing,
-}
-
-/// How an image is pushed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sending {
-    /// In what form layers go out, if not as usual.
-    pub(super) packing: Option<Packing>,
-    /// Under its digest: it gets no tag, there or here.
-    pub(super) by_digest: bool,
 }
 
 /// A file, or the standard output.
@@ -58,7 +49,7 @@ pub(super) enum Place {
 impl Output {
     /// Returns whether the image itself is wanted in the store.
     pub(super) fn is_image(&self) -> bool {
-        matches!(self, Self::Image { push, .. } if !push.is_some_and(|sending| sending.by_digest))
+        matches!(self, Self::Image { push, .. } if !push.is_some_and(|how| how.by_digest))
     }
 
     /// Returns whether it is written to the standard output.

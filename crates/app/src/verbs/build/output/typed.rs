@@ -3,10 +3,10 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
-use shipway_distribution::Packing;
+use shipway_distribution::{Departure, Packing};
 use shipway_oci::Reference;
 
-use super::{FORM, Output, Place, Sending};
+use super::{FORM, Output, Place};
 use crate::failure::Failure;
 use crate::units;
 use crate::verbs::build::packing;
@@ -120,7 +120,7 @@ impl<'a> Fields<'a> {
         if !push && packing.is_some() {
             return Err("layers that stay here are not compressed: add `push=true`".to_owned());
         }
-        Ok(Output::Image { names, push: push.then_some(Sending { packing, by_digest }) })
+        Ok(Output::Image { names, push: push.then_some(Departure { packing, by_digest }) })
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
             push,
         };
         let zstd = Some(Packing { compression: Compression::Zstd, ..Packing::default() });
-        let sent = Sending::default();
+        let sent = Departure::default();
         for (text, want) in [
             ("out", Output::Local("out".into())),
             ("-", Output::Tar(Place::Stdout)),
@@ -191,11 +191,11 @@ mod tests {
             ("type=image,name=a.test/b,c,push=true", image(&["a.test/b", "c"], Some(sent))),
             (
                 "type=registry,compression=zstd,oci-mediatypes=true,rewrite-timestamp=true",
-                image(&[], Some(Sending { packing: zstd, ..sent })),
+                image(&[], Some(Departure { packing: zstd, ..sent })),
             ),
             (
                 "type=image,name=a.test/b,push-by-digest=true,name-canonical=true,push=true",
-                image(&["a.test/b"], Some(Sending { by_digest: true, ..sent })),
+                image(&["a.test/b"], Some(Departure { by_digest: true, ..sent })),
             ),
             ("type=cacheonly", Output::Nothing),
         ] {
