@@ -6,7 +6,7 @@ mod layers;
 
 use shipway_fetch::Method;
 use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Reference};
-use shipway_store::{Found, Store};
+use shipway_store::{Found, MOUNT_PROOF, Store};
 
 use self::layers::Layers;
 use crate::documents::Repository;
@@ -110,6 +110,19 @@ impl<'a> Place<'a> {
         self.put_manifest(bytes, kind, self.reference.tag().unwrap_or("latest"))
     }
 
+    /// Puts a manifest under its digest, with a proof that what it names can be taken from the store; `false` if the registry wants
+    /// more than that.
+    fn offer_manifest(&self, sent: &Sent) -> Result<bool, RegistryError> {
+        let Repository { registry, path, .. } = &self.repository;
+        let digest = sent.image.digest;
+        let proof = self.deps.store.mount_proof(&registry.host(), path, &digest);
+        let url = registry.url(&format!("{path}/manifests/{digest}"));
+        let ask = Ask::new(Method::Put, &url, &self.scope)
+            .header("content-type", sent.image.media_type.as_str())
+            .header(MOUNT_PROOF, proof.map_err(RegistryError::store)?);
+        Ok(matches!(registry.ask(&ask, &sent.bytes)?.status(), 200..=202))
+    }
+
     /// Puts a manifest or an index under a tag, or under its digest.
     fn put_manifest(&self, bytes: &[u8], kind: &str, tag: &str) -> Result<Digest, RegistryError> {
         let registry = &self.repository.registry;
@@ -166,19 +179,30 @@ impl One<'_> {
     /// Sends what a manifest names, and returns the manifest as it has to be there.
     fn send(&self, image: &Found) -> Result<Sent, RegistryError> {
         let store = self.place.deps.store;
-        let read = |digest| store.read_blob(digest, crate::documents::DOCUMENT_LIMIT);
         let manifest = store.manifest(&image.manifest).map_err(RegistryError::store)?;
         let config = store.config(&image.image_id).map_err(RegistryError::store)?;
-        let there = match self.give(image, &manifest, &config)? {
-            Some(there) => there,
-            None => {
-                let there = self.send_layers(&manifest, &config.rootfs.diff_ids)?;
-                self.place.send_bytes(&read(&image.image_id).map_err(RegistryError::store)?)?;
-                there
-            }
-        };
+        if let Some(given) = self.give(image, &manifest, &config)? {
+            return Ok(given);
+        }
+        let there = self.send_layers(&manifest, &config.rootfs.diff_ids)?;
+        self.place.send_bytes(&self.read(&image.image_id)?)?;
+        self.with_layers(image, &manifest, there)
+    }
+
+    fn read(&self, document: &Digest) -> Result<Vec<u8>, RegistryError> {
+        let read = self.place.deps.store.read_blob(document, crate::documents::DOCUMENT_LIMIT);
+        read.map_err(RegistryError::store)
+    }
+
+    /// Returns the image as it is where its layers have these forms.
+    fn with_layers(
+        &self,
+        image: &Found,
+        manifest: &Manifest,
+        there: Vec<Descriptor>,
+    ) -> Result<Sent, RegistryError> {
         let bytes = if there == manifest.layers {
-            read(&image.manifest).map_err(RegistryError::store)?
+            self.read(&image.manifest)?
         } else {
             let changed = Manifest { layers: there, ..manifest.clone() };
             serde_json::to_vec(&changed).expect("a manifest is always JSON")
@@ -204,14 +228,14 @@ impl One<'_> {
         self.place.send_layers(&layers, Packing { is_docker, ..packing })
     }
 
-    /// Has a registry on this machine take everything from the store, if it is the one that we use too: no bytes are sent. Returns
-    /// what the layers are there if it has.
+    /// Has a registry on this machine take everything from the store, if it is the one that we use too: only the manifest is sent.
+    /// Returns the image as it is there if it has.
     fn give(
         &self,
         image: &Found,
         manifest: &Manifest,
         config: &ImageConfig,
-    ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+    ) -> Result<Option<Sent>, RegistryError> {
         let registry = &self.place.repository.registry;
         if self.place.deps.how.packing.is_some() || !is_loopback(registry.inner.host.endpoint.host()) {
             return Ok(None);
@@ -224,17 +248,16 @@ impl One<'_> {
         let layers = manifest.layers.iter().zip(&config.rootfs.diff_ids);
         let there: Vec<Descriptor> =
             layers.map(|(layer, diff_id)| self.repeatable(layer, *diff_id)).collect::<Result<_, _>>()?;
-        for digest in [image.image_id].into_iter().chain(there.iter().map(|layer| layer.digest)) {
-            if !self.place.repository.mount_own(self.place.deps.store, &digest, &self.place.scope)? {
-                return Ok(None);
-            }
+        let given = self.with_layers(image, manifest, there)?;
+        if !self.place.offer_manifest(&given)? {
+            return Ok(None);
         }
         let diff_ids: Vec<Digest> = config.rootfs.diff_ids.iter().map(|diff_id| diff_id.0).collect();
         announce(self.place.deps.progress, &diff_ids);
         for digest in &diff_ids {
             self.place.deps.progress.event(&Event::Layer { digest, state: LayerState::Exists });
         }
-        Ok(Some(there))
+        Ok(Some(given))
     }
 
     /// Returns a form of a layer whose bytes can be had: of a layer that came from elsewhere only the archive that it came as has them.

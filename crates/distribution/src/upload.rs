@@ -6,7 +6,6 @@ use std::os::unix::fs::FileExt as _;
 
 use shipway_fetch::{Method, Payload, Response};
 use shipway_oci::Digest;
-use shipway_store::{MOUNT_PROOF, Store};
 
 use crate::RegistryError;
 use crate::auth::escape;
@@ -64,37 +63,9 @@ impl Repository {
         Ok(matches!(self.begin(&query, scope)?, Begun::Mounted))
     }
 
-    /// Asks a registry that uses the same store as we to take a blob from there; `false` if it does not, or is another one.
-    pub(crate) fn mount_own(
-        &self,
-        store: &Store,
-        digest: &Digest,
-        scope: &str,
-    ) -> Result<bool, RegistryError> {
-        let host = self.registry.host();
-        let proof = store.mount_proof(&host, &self.path, digest).map_err(RegistryError::store)?;
-        let query = format!("?mount={}", escape(&digest.to_string()));
-        match self.begin_with(&query, scope, Some(proof))? {
-            Begun::Mounted => Ok(true),
-            Begun::At(place) => {
-                // It would wait for content. Where it cannot be given up it is forgotten after a while.
-                drop(self.registry.ask(&Ask::new(Method::Delete, &place, scope), &[]));
-                Ok(false)
-            }
-        }
-    }
-
     fn begin(&self, query: &str, scope: &str) -> Result<Begun, RegistryError> {
-        self.begin_with(query, scope, None)
-    }
-
-    fn begin_with(&self, query: &str, scope: &str, proof: Option<String>) -> Result<Begun, RegistryError> {
         let url = self.registry.url(&format!("{}/blobs/uploads/{query}", self.path));
-        let mut ask = Ask::new(Method::Post, &url, scope);
-        if let Some(proof) = proof {
-            ask = ask.header(MOUNT_PROOF, proof);
-        }
-        let response = self.registry.ask(&ask, &[])?;
+        let response = self.registry.ask(&Ask::new(Method::Post, &url, scope), &[])?;
         match response.status() {
             201 => Ok(Begun::Mounted),
             202 => Ok(Begun::At(self.location(&response)?)),

@@ -41,6 +41,7 @@ mod path;
 mod query;
 mod range;
 mod refusal;
+mod same_store;
 mod server;
 mod through;
 mod tls;

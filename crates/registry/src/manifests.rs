@@ -13,6 +13,7 @@ use crate::digest::{Algorithm, AnyDigest};
 use crate::path::{self, Target};
 use crate::query::Query;
 use crate::refusal::Refusal;
+use crate::same_store;
 use crate::server::Registry;
 
 /// Manifests of images.
@@ -86,6 +87,7 @@ pub(crate) async fn put(
     let said = Said::read(&bytes, text(headers, "content-type"))?;
     let subject = said.subject.clone();
     let manifest = said.of(digest.to_string(), &bytes);
+    same_store::lend(registry, &name, &manifest, headers).await?;
     registry.put_manifest(name.clone(), manifest, bytes, tags.clone()).await?;
     let mut response = empty(StatusCode::CREATED);
     let answer = response.headers_mut();

@@ -225,7 +225,7 @@ impl Registry {
                 manifests::delete(self, name, reference).await
             }
             Place::Uploads { name } if *method == Method::POST => {
-                uploads::begin(self, name, (headers, &query), &seen.caller, body).await
+                uploads::begin(self, name, &query, &seen.caller, body).await
             }
             Place::Upload { name, id } if *method == Method::GET => uploads::stand(self, &name, &id).await,
             Place::Upload { name, id } if *method == Method::PATCH => {

@@ -7,8 +7,6 @@ use std::hash::{BuildHasher as _, RandomState};
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use shipway_oci::Digest;
-use shipway_store::MOUNT_PROOF;
 use tokio::sync::OwnedMutexGuard;
 
 pub(crate) use self::here::Uploads;
@@ -119,18 +117,12 @@ fn digest_of(text: &str) -> Result<AnyDigest, Refusal> {
 pub(crate) async fn begin(
     registry: &Registry,
     name: String,
-    (headers, query): (&HeaderMap, &Query),
+    query: &Query,
     caller: &Caller,
     body: Body,
 ) -> Result<Response, Refusal> {
     if let Some(wanted) = query.get("mount") {
         let digest = digest_of(wanted)?;
-        if let Some(proof) = text(headers, MOUNT_PROOF)
-            && matches!(registry.inner.keep, Keep::Store(_))
-            && take(registry, &name, text(headers, "host").unwrap_or_default(), &digest, proof).await?
-        {
-            return Ok(created(&name, &digest));
-        }
         let from = query.get("from").filter(|from| !from.is_empty()).map(path::name).transpose()?;
         // What somebody may not read is not there to mount.
         let guard = &registry.inner.config.guard;
@@ -155,35 +147,6 @@ pub(crate) async fn begin(
     let done = finish(registry, (&name, &id), &mut session, &digest, body).await;
     session.forget(registry, &id).await?;
     done
-}
-
-/// Gives a repository what is in the store, if whoever asks can read that anyway. Nothing is sent then.
-async fn take(
-    registry: &Registry,
-    name: &str,
-    host: &str,
-    digest: &AnyDigest,
-    proof: &str,
-) -> Result<bool, Refusal> {
-    let (Ok(blob), now, has_archives) =
-        (digest.as_str().parse::<Digest>(), registry.now(), registry.inner.config.archives.is_some())
-    else {
-        return Ok(false);
-    };
-    let [name, host, proof] = [name, host, proof].map(str::to_owned);
-    registry
-        .block(move |store| {
-            let _lease = store.lease()?;
-            let is_here = store.has_blob(&blob) || (has_archives && store.holds(&blob)?);
-            // Digests are compared: how long that takes tells nothing of the proof itself.
-            let right = store.mount_proof(&host, &name, &blob)?;
-            if !is_here || Digest::of(right.as_bytes()) != Digest::of(proof.as_bytes()) {
-                return Ok(false);
-            }
-            store.lend_blob(&name, &blob.to_string(), blob, now)?;
-            Ok(true)
-        })
-        .await
 }
 
 /// Says where an upload stands.

@@ -53,17 +53,11 @@ impl Store {
         })
     }
 
-    /// Gives a repository a blob that the store has anyway, so that nothing is lost if a power cut undoes it before the next synced
-    /// change: the manifest that names it.
-    pub fn lend_blob(
-        &self,
-        repository: &str,
-        digest: &str,
-        blob: Digest,
-        now: i64,
-    ) -> Result<(), StoreError> {
-        self.write_lazily("give a repository a blob", |transaction| {
-            put_blob(transaction, repository, digest, blob, now)
+    /// Gives a repository blobs that the store has anyway, so that nothing is lost if a power cut undoes it before the next synced
+    /// change: the manifest that names them.
+    pub fn lend_blobs(&self, repository: &str, blobs: &[Digest], now: i64) -> Result<(), StoreError> {
+        self.write_lazily("give a repository blobs", |transaction| {
+            blobs.iter().try_for_each(|blob| put_blob(transaction, repository, &blob.to_string(), *blob, now))
         })
     }
 

@@ -9,13 +9,13 @@ pub const MOUNT_PROOF: &str = "shipway-store-proof";
 
 impl Store {
     /// Returns a text that only those can make who can read the store, and that is good for nothing but to have the registry at `host`
-    /// give one of its repositories a blob of the store that both use: another one that hears it cannot use it.
-    pub fn mount_proof(&self, host: &str, repository: &str, digest: &Digest) -> Result<String, StoreError> {
+    /// give one of its repositories what a manifest names, from the store that both use: another one that hears it cannot use it.
+    pub fn mount_proof(&self, host: &str, repository: &str, manifest: &Digest) -> Result<String, StoreError> {
         let secret: String = self.read("read the store's secret", |connection| {
             connection.query_row("SELECT value FROM secrets WHERE name = 'proof'", [], |row| row.get(0))
         })?;
         let mut hasher = Hasher::default();
-        for text in [&secret, host, repository, &digest.to_string()] {
+        for text in [&secret, host, repository, &manifest.to_string()] {
             hasher.update(text.as_bytes());
             hasher.update(b"\0");
         }

@@ -61,40 +61,38 @@ async fn who_can_read_the_store_need_not_send_what_is_in_it() {
     };
     fs_err::create_dir(world.kept.store.root().join("layers").join(row.id.as_str())).unwrap();
     world.kept.store.record_layer(&row).unwrap();
-    let config = world.kept.store.put_blob(b"{}").unwrap();
+    world.kept.store.put_blob(b"{}").unwrap();
 
-    let mount = async |repository: &str, digest: &Digest, proof: &str| {
-        let line = format!("POST /v2/{repository}/blobs/uploads/?mount={digest}");
-        let headers = [("host", "registry.test"), (MOUNT_PROOF, proof)];
-        let answer = world.ask(&line, &headers, "").await;
-        if answer.status == 202 {
-            world.ask(&format!("DELETE {}", answer.header("location")), &[], "").await.is(204);
-        }
-        answer.status.as_u16()
+    let manifest = |layer: &Digest| {
+        json!({
+            "schemaVersion": 2, "mediaType": IMAGE, "config": descriptor("x/config", b"{}"),
+            "layers": [{"mediaType": "x/layer", "digest": layer, "size": LENGTH}],
+        })
+        .to_string()
     };
-    let proof = |host: &str, repository: &str, digest: &Digest| {
-        world.kept.store.mount_proof(host, repository, digest).unwrap()
+    let push = async |repository: &str, manifest: &str, proof: &str| {
+        let line = format!("PUT /v2/{repository}/manifests/1");
+        let headers = [("host", "registry.test"), ("content-type", IMAGE), (MOUNT_PROOF, proof)];
+        world.ask(&line, &headers, manifest.to_owned()).await.status.as_u16()
     };
-    let none = Digest::of(b"none");
-    for (name, repository, of, proof, want) in [
-        ("a proof for another blob", "web", &digest, proof("registry.test", "web", &config), 202),
-        ("for another repository", "web", &digest, proof("registry.test", "api", &digest), 202),
-        ("for another registry", "web", &digest, proof("evil.test", "web", &digest), 202),
-        ("no proof", "web", &digest, "x".to_owned(), 202),
-        ("nothing there", "web", &none, proof("registry.test", "web", &none), 202),
-        ("a layer", "web", &digest, proof("registry.test", "web", &digest), 201),
-        ("a blob", "web", &config, proof("registry.test", "web", &config), 201),
+    let proof = |host: &str, repository: &str, manifest: &str| {
+        world.kept.store.mount_proof(host, repository, &Digest::of(manifest.as_bytes())).unwrap()
+    };
+    let (image, broken) = (manifest(&digest), manifest(&Digest::of(b"none")));
+    for (name, manifest, proof, want) in [
+        ("a proof for another manifest", &image, proof("registry.test", "web", &broken), 404),
+        ("for another repository", &image, proof("registry.test", "api", &image), 404),
+        ("for another registry", &image, proof("evil.test", "web", &image), 404),
+        ("no proof", &image, "x".to_owned(), 404),
+        ("a layer that is not there", &broken, proof("registry.test", "web", &broken), 404),
+        ("all is there", &image, proof("registry.test", "web", &image), 201),
     ] {
-        assert_eq!(mount(repository, of, &proof).await, want, "case {name}");
+        assert_eq!(push("web", manifest, &proof).await, want, "case {name}");
     }
+    assert_eq!(push("api", &image, &proof("registry.test", "web", &image)).await, 404);
 
     let across = format!("POST /v2/api/blobs/uploads/?mount={digest}&from=web");
     world.ask(&across, &[], "").await.is(201);
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": IMAGE, "config": descriptor("x/config", b"{}"),
-        "layers": [{"mediaType": "x/layer", "digest": digest, "size": LENGTH}],
-    });
-    world.push_manifest("web", "1", &manifest).await;
     // Nothing else needs it.
     world.kept.store.gc(NOW * 2).unwrap().unwrap();
     let target = format!("/v2/web/blobs/{digest}");
