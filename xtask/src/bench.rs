@@ -8,13 +8,13 @@
 //! daemons of its own and in a mount namespace of its own, and removed at the end. What needs no way out runs in a
 //! network namespace of its own too.
 
+mod apps;
 mod bootstrap;
 mod build;
 mod builders;
 mod cluster;
 mod containers;
 pub(crate) mod docker;
-mod flask;
 mod images;
 pub(crate) mod inputs;
 mod machine;
@@ -33,7 +33,8 @@ use anyhow::{Context as _, bail, ensure};
 use inputs::Scratch;
 use table::Table;
 
-const USAGE: &str = "usage: cargo xtask bench [containers|images|build|cluster|flask|bootstrap]… [--runs N]";
+const USAGE: &str =
+    "usage: cargo xtask bench [containers|images|build|cluster|flask|express|bootstrap]… [--runs N]";
 
 /// A set of rows that share what they need.
 struct Group {
@@ -50,7 +51,8 @@ const GROUPS: &[Group] = &[
     Group { name: "images", downloads: false, runs: 3, measure: images::measure },
     Group { name: "build", downloads: false, runs: 3, measure: build::measure },
     Group { name: "cluster", downloads: false, runs: 7, measure: cluster::measure },
-    Group { name: "flask", downloads: true, runs: 5, measure: flask::measure },
+    Group { name: "flask", downloads: true, runs: 5, measure: apps::flask },
+    Group { name: "express", downloads: true, runs: 3, measure: apps::express },
     Group { name: "bootstrap", downloads: true, runs: 5, measure: bootstrap::measure },
 ];
 

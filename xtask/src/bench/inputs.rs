@@ -68,10 +68,10 @@ pub(crate) fn web_app(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies the example of a Flask application twice: as it is, and for builders that do not know the host's
-/// certificate authorities by themselves, whose Dockerfile gets them by COPY and ENV.
-pub(crate) fn flask_apps(plain: &Path, with_authorities: &Path) -> anyhow::Result<()> {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/flask");
+/// Copies an example twice: as it is, and for builders that do not know the host's certificate authorities by
+/// themselves, whose Dockerfile gets them by COPY and ENV.
+pub(crate) fn copy_example(name: &str, plain: &Path, with_authorities: &Path) -> anyhow::Result<()> {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
     for dir in [plain, with_authorities] {
         fs_err::create_dir_all(dir)?;
         for file in fs_err::read_dir(&example)? {
@@ -103,9 +103,9 @@ fn trusting(dockerfile: &str) -> String {
         if !added && line.starts_with("FROM ") {
             added = true;
             let path = "/run/host-ca.crt";
-            text.push_str(&format!(
-                "COPY host-ca.crt {path}\nENV SSL_CERT_FILE={path} PIP_CERT={path} REQUESTS_CA_BUNDLE={path}\n"
-            ));
+            let names = ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
+            let settings: Vec<String> = names.iter().map(|name| format!("{name}={path}")).collect();
+            text.push_str(&format!("COPY host-ca.crt {path}\nENV {}\n", settings.join(" ")));
         }
     }
     text

@@ -1,33 +1,57 @@
-//! The first build of the Flask example, the builds after it, and `up`.
+//! The first build of an example, the builds after it, and `up`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::docker::{Docker, Network};
-use super::inputs::{Scratch, flask_apps};
+use super::inputs::{Scratch, copy_example};
 use super::program::{Side, in_turn};
 use super::samples::{Samples, Unit};
 use super::shipway::Shipway;
 use super::table::Table;
 
-/// What the example is built on.
+/// What the examples are built on.
 const BASE: &str = "debian:bookworm";
+const FLASK: App = App { name: "flask", source: "exampleapp.py", comment: "#", index: "the Python index" };
+const EXPRESS: App = App { name: "express", source: "server.js", comment: "//", index: "npm's registry" };
 /// How often the quick builds are measured for each of the slow ones.
 const QUICK: usize = 4;
 
+/// One of the examples.
+#[derive(Clone, Copy, Debug)]
+struct App {
+    name: &'static str,
+    /// What is changed, and how a comment begins there.
+    source: &'static str,
+    comment: &'static str,
+    /// Where its packages come from.
+    index: &'static str,
+}
+
 /// A directory and who builds it.
 struct Sides<'a> {
+    app: App,
     shipway: &'a Shipway,
     ours: PathBuf,
     docker: Option<&'a Docker>,
     theirs: PathBuf,
 }
 
+/// Measures the Flask example.
+pub(crate) fn flask(scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
+    measure(FLASK, scratch, runs)
+}
+
+/// Measures the Express example.
+pub(crate) fn express(scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
+    measure(EXPRESS, scratch, runs)
+}
+
 /// Measures builds with the base image present on both sides, then `up` of what was built.
-pub(crate) fn measure(scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
+fn measure(app: App, scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
     let mut table = Table::default();
-    let (ours, theirs) = (scratch.path("flask"), scratch.path("flask-with-authorities"));
-    flask_apps(&ours, &theirs)?;
+    let (ours, theirs) = (scratch.path(app.name), scratch.path("with-authorities"));
+    copy_example(app.name, &ours, &theirs)?;
     let shipway = Shipway::new(&scratch.path("shipway"))?;
     shipway.ok(&["bootstrap", BASE])?;
     let docker = Docker::start(&scratch.path("docker"), Network::Untouched, &mut table)?;
@@ -38,17 +62,18 @@ pub(crate) fn measure(scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
         fs_err::remove_file(archive)?;
     }
 
-    let sides = Sides { shipway: &shipway, ours, docker: docker.as_ref(), theirs };
+    let sides = Sides { app, shipway: &shipway, ours, docker: docker.as_ref(), theirs };
     let first = in_turn(&mut sides.builds(true, |_run| Ok(())), 0, runs)?;
     table.row("first build (`--no-cache`), base image present", first);
     let again = in_turn(&mut sides.builds(false, |_run| Ok(())), 1, runs * QUICK)?;
     table.row("build again, nothing changed", again);
     let changed = in_turn(&mut sides.builds(false, |run| sides.edit(run)), 1, runs * QUICK)?;
-    table.row("build again, `exampleapp.py` changed", changed);
-    table.note(
+    table.row(&format!("build again, `{}` changed", app.source), changed);
+    table.note(format!(
         "Both sides have the same base image and trust the host's certificate authorities; a first build downloads \
-         from the distribution and the Python index, each side for itself.",
-    );
+         from the distribution and {}, each side for itself.",
+        app.index
+    ));
     up(&sides, &mut table, runs)?;
     Ok(table)
 }
@@ -63,14 +88,14 @@ impl Sides<'_> {
         let cache: &[&str] = if no_cache { &["--no-cache"] } else { &[] };
         let ours = move |run| {
             prepare(run)?;
-            let mut command = self.shipway.command(&["build", "--host-ca", "-t", "flask"]);
+            let mut command = self.shipway.command(&["build", "--host-ca", "-t", self.app.name]);
             command.args(cache).arg(&self.ours);
             Ok(command)
         };
         let mut sides = vec![Side::command("Shipway", ours)];
         let Some(docker) = self.docker else { return sides };
         for (name, kit, tag) in
-            [("docker build (BuildKit)", "1", "flask"), ("docker build (classic)", "0", "flask-classic")]
+            [("docker build (BuildKit)", "1", "app"), ("docker build (classic)", "0", "app-classic")]
         {
             let build = move |run| {
                 prepare(run)?;
@@ -85,15 +110,17 @@ impl Sides<'_> {
 
     /// Changes the application in both directories.
     fn edit(&self, run: usize) -> anyhow::Result<()> {
-        [&self.ours, &self.theirs].into_iter().try_for_each(|dir| append(dir, run))
+        [&self.ours, &self.theirs].into_iter().try_for_each(|dir| self.app.append(dir, run))
     }
 }
 
-/// Adds a line that is different each time.
-fn append(dir: &Path, run: usize) -> anyhow::Result<()> {
-    let file = dir.join("exampleapp.py");
-    let text = fs_err::read_to_string(&file)?;
-    Ok(fs_err::write(&file, format!("{text}# change {run}\n"))?)
+impl App {
+    /// Adds a line that is different each time.
+    fn append(self, dir: &Path, run: usize) -> anyhow::Result<()> {
+        let file = dir.join(self.source);
+        let text = fs_err::read_to_string(&file)?;
+        Ok(fs_err::write(&file, format!("{text}{} change {run}\n", self.comment))?)
+    }
 }
 
 /// Measures `up` of the built image: with the cluster stopped, unchanged, after an edit.
@@ -109,11 +136,12 @@ fn up(sides: &Sides<'_>, table: &mut Table, runs: usize) -> anyhow::Result<()> {
     for run in 0..runs * QUICK {
         again.figures.push(time()?);
         if run < runs {
-            append(&sides.ours, run)?;
+            sides.app.append(&sides.ours, run)?;
             changed.figures.push(time()?);
         }
     }
     table.alone("`up -d` again, nothing changed", again);
-    table.alone("`up -d`, `exampleapp.py` changed, until the new pod is ready", changed);
+    let what = format!("`up -d`, `{}` changed, until the new pod is ready", sides.app.source);
+    table.alone(&what, changed);
     sides.shipway.ok(&["cluster", "reset"])
 }
