@@ -2,6 +2,7 @@
 
 mod attestations;
 mod layers;
+mod pipe;
 
 use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
 use shipway_store::Store;

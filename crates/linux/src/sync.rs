@@ -37,6 +37,11 @@ impl EarlyFile {
         &self.file
     }
 
+    /// Returns how many bytes were written.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Appends what is left of another file; the kernel copies where it can. Returns how many bytes that were.
     pub fn copy_from(&mut self, source: &File) -> io::Result<u64> {
         let before = self.written;

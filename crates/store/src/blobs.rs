@@ -15,15 +15,41 @@ use crate::{Store, StoreError};
 pub struct Ingest {
     store: Store,
     path: PathBuf,
-    content: Hashing<EarlyFile>,
+    content: Content,
+}
+
+/// Where the bytes go.
+#[derive(Debug)]
+enum Content {
+    Hashed(Hashing<EarlyFile>),
+    /// With the digest that whoever brings them has checked.
+    Checked(EarlyFile, Digest),
+}
+
+impl Content {
+    fn file(&self) -> &EarlyFile {
+        match self {
+            Self::Hashed(hashing) => hashing.get_ref(),
+            Self::Checked(file, _) => file,
+        }
+    }
 }
 
 impl Store {
     /// Starts to take content in.
     pub fn ingest(&self) -> Result<Ingest, StoreError> {
+        self.ingest_by(|file| Content::Hashed(Hashing::new(file)))
+    }
+
+    /// Starts to take content in that is not hashed once more: before it is committed the caller has seen that it has this digest.
+    pub fn ingest_checked(&self, digest: Digest) -> Result<Ingest, StoreError> {
+        self.ingest_by(|file| Content::Checked(file, digest))
+    }
+
+    fn ingest_by(&self, content: impl FnOnce(EarlyFile) -> Content) -> Result<Ingest, StoreError> {
         let path = self.tmp().join(format!("ingest-{}", unique_name()));
         let file = create_private(&path).map_err(StoreError::io("create", &path))?;
-        Ok(Ingest { store: self.clone(), path, content: Hashing::new(EarlyFile::new(file)) })
+        Ok(Ingest { store: self.clone(), path, content: content(EarlyFile::new(file)) })
     }
 
     /// Stores a small document and returns its digest.
@@ -59,7 +85,7 @@ impl Store {
     /// Names several contents by their digests, as [`Ingest::commit`] does, all of which are waited for at once.
     pub fn commit_all(&self, ingests: Vec<(Ingest, Digest)>) -> Result<(), StoreError> {
         let Some((first, _)) = ingests.first() else { return Ok(()) };
-        shipway_linux::sync_filesystem(first.content.get_ref().get_ref())
+        shipway_linux::sync_filesystem(first.content.file().get_ref())
             .map_err(StoreError::io("sync", &first.path))?;
         for (ingest, wanted) in ingests {
             ingest.name(Some(wanted))?;
@@ -93,12 +119,12 @@ impl Ingest {
 
     /// Returns how many bytes were taken in so far.
     pub fn written(&self) -> u64 {
-        self.content.length()
+        self.content.file().written()
     }
 
     /// Names the content by its digest, which must be `wanted` if given. Everything is on the disk afterwards.
     pub fn commit(self, wanted: Option<Digest>) -> Result<Digest, StoreError> {
-        self.content.get_ref().get_ref().sync_all().map_err(StoreError::io("sync", &self.path))?;
+        self.content.file().get_ref().sync_all().map_err(StoreError::io("sync", &self.path))?;
         let found = self.name(wanted)?;
         self.store.sync_names()?;
         Ok(found)
@@ -106,7 +132,10 @@ impl Ingest {
 
     /// Names content that is on the disk.
     fn name(&self, wanted: Option<Digest>) -> Result<Digest, StoreError> {
-        let found = self.content.digest();
+        let found = match &self.content {
+            Content::Hashed(hashing) => hashing.digest(),
+            Content::Checked(_, digest) => *digest,
+        };
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
             return Err(StoreError::Mismatch { wanted, found });
         }
@@ -118,11 +147,15 @@ impl Ingest {
 
 impl Write for Ingest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.content.write(bytes)
+        match &mut self.content {
+            Content::Hashed(hashing) => hashing.write(bytes),
+            Content::Checked(file, _) => file.write(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.content.flush()
+        // Nothing is held back.
+        Ok(())
     }
 }
 
@@ -161,6 +194,18 @@ mod tests {
         ingest.commit(None).unwrap();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "one two");
+    }
+
+    #[test]
+    fn what_was_checked_on_its_way_has_its_name_at_once() {
+        let (_dir, store) = store();
+        let digest = Digest::of(b"checked");
+        let mut ingest = store.ingest_checked(digest).unwrap();
+        ingest.write_all(b"checked").unwrap();
+        assert_eq!((ingest.written(), ingest.commit(Some(digest)).unwrap()), (7, digest));
+        assert_eq!(store.read_blob(&digest, 10).unwrap(), b"checked");
+        let other = store.ingest_checked(digest).unwrap().commit(Some(Digest::of(b"other")));
+        assert!(matches!(other, Err(StoreError::Mismatch { .. })));
     }
 
     #[test]

@@ -42,3 +42,4 @@ pub use lease::Lease;
 pub use names::Found;
 pub use proof::MOUNT_PROOF;
 pub use registries::{Packed, RepositoryDigest};
+pub use shipway_linux::read_cached_at;

@@ -1,9 +1,9 @@
 //! Layers, several at a time: one thread downloads, hashes and keeps the bytes, another one makes a tree of them.
 
 use std::collections::HashSet;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -11,6 +11,7 @@ use shipway_oci::{Descriptor, DiffId, Digest};
 use shipway_store::{Ingest, Packed, StoreError};
 
 use super::Pull;
+use super::pipe::{Buffers, Piece, Pipe};
 use crate::blob::BlobReader;
 use crate::error::Cause;
 use crate::sources::Sources;
@@ -18,11 +19,8 @@ use crate::{Event, LayerState, RegistryError};
 
 /// So many layers at the same time.
 const PARALLEL: usize = 6;
-/// What goes from one thread to the other at a time, and how much may wait there.
-const PIECE: usize = 256 << 10;
-const WAITING: usize = 8;
 /// The disk gets to work after so many bytes.
-const WRITE_BEHIND: u64 = 16 << 20;
+const WRITE_BEHIND: u64 = 64 << 20;
 /// Largest layer, compressed.
 const LAYER_LIMIT: u64 = 64 << 30;
 
@@ -50,6 +48,7 @@ pub(super) struct Layers<'a> {
     complete: Mutex<Vec<(Ingest, Packed, DiffId)>>,
     /// One layer failed: the others need not be finished.
     failed: AtomicBool,
+    buffers: Buffers,
 }
 
 impl<'a> Layers<'a> {
@@ -78,6 +77,7 @@ impl<'a> Layers<'a> {
             next: AtomicUsize::new(0),
             complete: Mutex::default(),
             failed: AtomicBool::new(false),
+            buffers: Buffers::default(),
         })
     }
 
@@ -173,15 +173,14 @@ impl<'a> Layers<'a> {
             self.say(layer, LayerState::Exists);
             return Ok(());
         }
-        let (sender, receiver) = sync_channel(WAITING);
+        let (sender, mut pipe) = Pipe::new(&self.buffers);
         let written = written.clone();
         let (downloaded, imported) = thread::scope(|scope| {
             let download = scope.spawn(move || self.download(layer, sender, &written));
-            let mut pipe = Pipe { receiver, piece: Vec::new(), at: 0 };
             let imported = self.deps.sink.import(&mut pipe, diff_id);
             if imported.is_ok() {
                 // What follows the archive is part of the blob.
-                while let Ok(Ok(_piece)) = pipe.receiver.recv() {}
+                pipe.drain();
             }
             drop(pipe);
             let downloaded = download.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -205,34 +204,34 @@ impl<'a> Layers<'a> {
     fn download(
         &self,
         layer: &Descriptor,
-        pieces: SyncSender<io::Result<Vec<u8>>>,
+        pieces: SyncSender<io::Result<Piece>>,
         written: &Sender<u64>,
     ) -> Result<Option<Ingest>, RegistryError> {
-        let mut ingest = self.deps.store.ingest().map_err(RegistryError::store)?;
+        // The reader checks it.
+        let mut ingest = self.deps.store.ingest_checked(layer.digest).map_err(RegistryError::store)?;
         let mut reader = BlobReader::new(self.sources, layer);
         let mut done = 0;
         loop {
-            let mut piece = vec![0; PIECE];
-            let read = match fill(&mut reader, &mut piece) {
-                Ok(read) => read,
+            let piece = match self.buffers.fill(&mut reader) {
+                Ok(piece) => piece,
                 Err(error) => {
                     // The one who reads must not take the end of the pipe for that of the archive.
                     drop(pieces.send(Err(io::ErrorKind::UnexpectedEof.into())));
                     return Err(reader.failure(error));
                 }
             };
+            let read = piece.bytes().len() as u64;
             if read == 0 {
                 self.say(layer, LayerState::Arrived);
                 return Ok(Some(ingest));
             }
-            piece.truncate(read);
-            ingest.write_all(&piece).map_err(|error| {
+            ingest.write_all(piece.bytes()).map_err(|error| {
                 drop(pieces.send(Err(io::ErrorKind::UnexpectedEof.into())));
                 RegistryError::store(StoreError::of_write(&self.deps.store.tmp(), error))
             })?;
-            done += read as u64;
+            done += read;
             // Whoever hears it is gone only after a failure.
-            written.send(read as u64).unwrap_or_default();
+            written.send(read).unwrap_or_default();
             self.say(layer, LayerState::Moving { done, total: layer.size });
             if self.failed.load(Ordering::Relaxed) || pieces.send(Ok(piece)).is_err() {
                 return Ok(None);
@@ -243,38 +242,4 @@ impl<'a> Layers<'a> {
 
 fn cannot(operation: &'static str, layer: &Descriptor, error: crate::SeamError) -> RegistryError {
     RegistryError::Layer { operation, digest: layer.digest, source: Cause(error) }
-}
-
-/// Reads until the buffer is full or nothing comes any more.
-fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..])? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    Ok(filled)
-}
-
-/// The reading end of the pipe between the two threads of a layer.
-struct Pipe {
-    receiver: Receiver<io::Result<Vec<u8>>>,
-    piece: Vec<u8>,
-    at: usize,
-}
-
-impl Read for Pipe {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.piece.len() {
-            match self.receiver.recv() {
-                Ok(piece) => (self.piece, self.at) = (piece?, 0),
-                Err(_closed) => return Ok(0),
-            }
-        }
-        let read = buffer.len().min(self.piece.len() - self.at);
-        buffer[..read].copy_from_slice(&self.piece[self.at..self.at + read]);
-        self.at += read;
-        Ok(read)
-    }
 }

@@ -1,20 +1,21 @@
 //! What is kept in a store. These wait for the disk.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 
 use axum::body::Body;
 use bytes::Bytes;
 use shipway_oci::DiffId;
-use shipway_store::{HostedManifest, Store};
+use shipway_store::{HostedManifest, Store, read_cached_at};
 use tokio::task::spawn_blocking;
 
 use crate::digest::AnyDigest;
 use crate::path::Target;
 use crate::refusal::Refusal;
 
-/// Read from the disk at a time.
-const PIECE: u64 = 256 * 1024;
+/// Read at a time: not so much that memory is got from the kernel for each piece.
+const PIECE: u64 = 64 << 10;
 
 /// Where the bytes of a blob are.
 pub(super) enum Source {
@@ -94,22 +95,11 @@ pub(super) fn put_manifest(
 
 /// Returns a body of so many bytes of a file from a place on.
 pub(super) fn stream(file: File, first: u64, length: u64) -> Body {
-    let read = move |mut file: File, at: u64, left: u64| {
-        let length = usize::try_from(left.min(PIECE)).unwrap_or(usize::MAX);
-        let mut buffer = vec![0; length];
-        if at == first {
-            file.seek(io::SeekFrom::Start(first))?;
-        }
-        let read = file.read(&mut buffer)?;
-        buffer.truncate(read);
-        Ok::<_, io::Error>((file, Bytes::from(buffer)))
-    };
-    let pieces = futures::stream::try_unfold((file, first, length), move |(file, at, left)| async move {
+    let pieces = futures::stream::try_unfold((file, first, length), |(file, at, left)| async move {
         if left == 0 {
             return Ok(None);
         }
-        let (file, bytes) =
-            spawn_blocking(move || read(file, at, left)).await.map_err(io::Error::other)??;
+        let (file, bytes) = read(file, at, left).await?;
         let count = bytes.len() as u64;
         // The client sees that the body is too short.
         if count == 0 {
@@ -118,4 +108,19 @@ pub(super) fn stream(file: File, first: u64, length: u64) -> Body {
         Ok(Some((bytes, (file, at + count, left - count))))
     });
     Body::from_stream(pieces)
+}
+
+/// Reads the next bytes of a file: at once where they are in memory, by a thread that may wait where the disk has them.
+async fn read(file: File, at: u64, left: u64) -> io::Result<(File, Bytes)> {
+    let mut buffer = vec![0; usize::try_from(left.min(PIECE)).unwrap_or(usize::MAX)];
+    if let Some(read) = read_cached_at(&file, &mut buffer, at)? {
+        buffer.truncate(read);
+        return Ok((file, buffer.into()));
+    }
+    let waiting = spawn_blocking(move || {
+        let read = file.read_at(&mut buffer, at)?;
+        buffer.truncate(read);
+        Ok((file, buffer.into()))
+    });
+    waiting.await.map_err(io::Error::other)?
 }

@@ -19,7 +19,7 @@ use crate::refusal::Refusal;
 use crate::server::Registry;
 
 /// Pieces of a body that may wait for the disk.
-const WAITING: usize = 8;
+const WAITING: usize = 4;
 /// Pauses between bytes that a pause between requests may be long.
 const PATIENCE: u32 = 10;
 /// Read from the disk at a time.

@@ -1,0 +1,95 @@
+//! What a layer goes through from the thread that downloads it to the one that makes a tree of it.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+
+/// What goes from one thread to the other at a time, and how much may wait there.
+const PIECE: usize = 256 << 10;
+const WAITING: usize = 8;
+
+/// Some bytes of a layer, at the beginning of their buffer.
+#[derive(Debug)]
+pub(super) struct Piece {
+    buffer: Vec<u8>,
+    length: usize,
+}
+
+impl Piece {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+}
+
+/// Buffers that are not in use. To get new memory from the kernel for each piece would cost more than to fill it.
+#[derive(Debug, Default)]
+pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    /// Reads until a piece is full or nothing comes any more.
+    pub(super) fn fill(&self, reader: &mut dyn Read) -> io::Result<Piece> {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut piece = Piece { buffer: spare.unwrap_or_else(|| vec![0; PIECE]), length: 0 };
+        while piece.length < PIECE {
+            match reader.read(&mut piece.buffer[piece.length..])? {
+                0 => break,
+                read => piece.length += read,
+            }
+        }
+        Ok(piece)
+    }
+
+    fn take_back(&self, piece: Piece) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(piece.buffer);
+    }
+}
+
+/// The reading end.
+pub(super) struct Pipe<'a> {
+    receiver: Receiver<io::Result<Piece>>,
+    buffers: &'a Buffers,
+    piece: Option<Piece>,
+    at: usize,
+}
+
+impl<'a> Pipe<'a> {
+    /// Returns both ends.
+    pub(super) fn new(buffers: &'a Buffers) -> (SyncSender<io::Result<Piece>>, Self) {
+        let (sender, receiver) = sync_channel(WAITING);
+        (sender, Self { receiver, buffers, piece: None, at: 0 })
+    }
+
+    /// Waits for the next piece; `false` at the end.
+    fn next(&mut self) -> io::Result<bool> {
+        if let Some(piece) = self.piece.take() {
+            self.buffers.take_back(piece);
+        }
+        self.at = 0;
+        self.piece = match self.receiver.recv() {
+            Ok(piece) => Some(piece?),
+            Err(_closed) => None,
+        };
+        Ok(self.piece.is_some())
+    }
+
+    /// Reads to the end, or to what ended it.
+    pub(super) fn drain(&mut self) {
+        while let Ok(true) = self.next() {}
+    }
+}
+
+impl Read for Pipe<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.as_ref().is_none_or(|piece| piece.length == self.at) {
+            if !self.next()? {
+                return Ok(0);
+            }
+        }
+        let Some(piece) = &self.piece else { return Ok(0) };
+        let rest = &piece.bytes()[self.at..];
+        let read = buffer.len().min(rest.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        self.at += read;
+        Ok(read)
+    }
+}
