@@ -1,11 +1,11 @@
 //! From an untrusted tar to a tree.
 //!
-//! Nothing is written outside the root, whatever the archive says: paths are resolved by the kernel inside it, a last symlink
-//! is replaced and never followed, metadata goes to the open descriptor of what was just made. What an archive may cost is in
-//! a [`Budget`].
+//! Nothing is written outside the tree, whatever the archive says: symlinks on the way are followed here, inside it, and a last one is
+//! replaced. What an archive may cost is in a [`Budget`].
 
 mod budget;
 mod parents;
+mod target;
 mod whiteouts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +13,13 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use shipway_linux::{Attributes, EarlyFile, Root, set_modified};
+use shipway_linux::{Attributes, Root};
 
 pub use self::budget::Budget;
 pub(crate) use self::parents::is_whiteout;
 use self::parents::{Missing, Parent};
+use self::target::Node;
+pub(crate) use self::target::{Disk, Target};
 use crate::LayerError;
 use crate::refusal::Refusal;
 use crate::serialise::{device_of, is_of_overlay};
@@ -40,7 +42,7 @@ pub(crate) enum Whiteouts {
 /// Entries may replace what earlier ones made. What is implied has mode 755 and the time 0.
 pub fn unpack(root: &Root, archive: &mut dyn Read, budget: Budget) -> Result<Vec<PathBuf>, LayerError> {
     let mut archive = BufReader::with_capacity(BUFFER, archive);
-    Unpacker::new(root, budget, Whiteouts::Refuse).run(&mut archive).map(|unpacked| {
+    Unpacker::new(&mut Disk::new(root), budget, Whiteouts::Refuse).run(&mut archive).map(|unpacked| {
         let below = unpacked.implied.into_iter().filter(|path| !path.as_os_str().is_empty());
         below.collect()
     })
@@ -49,7 +51,7 @@ pub fn unpack(root: &Root, archive: &mut dyn Read, budget: Budget) -> Result<Vec
 /// Like [`unpack`], of files that are no layer: a name that starts with `.wh.` is one as others.
 pub fn unpack_files(root: &Root, archive: &mut dyn Read, budget: Budget) -> Result<(), LayerError> {
     let mut archive = BufReader::with_capacity(BUFFER, archive);
-    Unpacker::new(root, budget, Whiteouts::Keep).run(&mut archive).map(drop)
+    Unpacker::new(&mut Disk::new(root), budget, Whiteouts::Keep).run(&mut archive).map(drop)
 }
 
 /// What came out of an archive beside the tree.
@@ -69,7 +71,7 @@ pub(crate) struct Unpacked {
 
 /// One archive on its way.
 pub(crate) struct Unpacker<'a> {
-    root: &'a Root,
+    tree: &'a mut dyn Target,
     budget: Budget,
     whiteouts: Whiteouts,
     /// The directory that the last entry went into: the next one often goes there too.
@@ -83,9 +85,9 @@ pub(crate) struct Unpacker<'a> {
 }
 
 impl<'a> Unpacker<'a> {
-    pub(crate) fn new(root: &'a Root, budget: Budget, whiteouts: Whiteouts) -> Self {
+    pub(crate) fn new(tree: &'a mut dyn Target, budget: Budget, whiteouts: Whiteouts) -> Self {
         Self {
-            root,
+            tree,
             budget,
             whiteouts,
             parent: None,
@@ -114,7 +116,7 @@ impl<'a> Unpacker<'a> {
             self.hide_all().map_err(|refusal| refusal.of("."))?;
         }
         for (path, mtime) in self.directories.iter().rev() {
-            self.root.set_mtime(path, *mtime).map_err(LayerError::io("set the time of", path))?;
+            self.tree.set_mtime(path, *mtime).map_err(LayerError::io("set the time of", path))?;
         }
         Ok(Unpacked {
             implied: self.implied.into_iter().collect(),
@@ -127,7 +129,7 @@ impl<'a> Unpacker<'a> {
 
     /// An opaque root: every directory in it hides what lies below; what is not in it is left to the chain.
     fn hide_all(&mut self) -> Result<(), Refusal> {
-        for (name, metadata) in self.root.entries("")? {
+        for (name, metadata) in self.tree.top()? {
             if metadata.is_directory() {
                 self.hide_below(Path::new(&name))?;
                 self.implied.remove(Path::new(&name));
@@ -161,21 +163,15 @@ impl<'a> Unpacker<'a> {
                 if was_link { self.hide_below(&path) } else { Ok(()) }
             }
             EntryKind::File => {
-                let mut file = EarlyFile::new(self.make(&path, |root, name| root.create_private(name))?);
-                archive.copy_content(&mut file)?;
-                attributes(entry).apply(file.get_ref())?;
-                Ok(set_modified(file.get_ref(), entry.mtime)?)
+                let attributes = attributes(entry);
+                self.make(&path, |tree| tree.file(&path, archive, &attributes, entry.mtime))
             }
             EntryKind::Link => self.link(&path, &entry.link),
             EntryKind::Symlink => {
                 let target = Path::new(std::ffi::OsStr::from_bytes(&entry.link));
-                self.make(&path, |root, name| root.symlink(target, name))?;
-                self.describe_node(&path, entry)
+                self.node(&path, entry, Node::Symlink(target))
             }
-            EntryKind::Fifo => {
-                self.make(&path, |root, name| root.make_node(name, 0o010_000 | entry.mode & 0o7777, 0))?;
-                self.describe_node(&path, entry)
-            }
+            EntryKind::Fifo => self.node(&path, entry, Node::Special(0o010_000 | entry.mode & 0o7777, 0)),
             EntryKind::Character | EntryKind::Block => self.device(&path, entry),
         }
     }
@@ -187,17 +183,20 @@ impl<'a> Unpacker<'a> {
         if number == 0 && entry.kind == EntryKind::Character {
             return Err(Refusal::Reason("a device 0:0 would hide what lies below"));
         }
-        self.make(path, |root, name| root.make_node(name, kind | entry.mode & 0o7777, number))?;
-        self.describe_node(path, entry)
+        self.node(path, entry, Node::Special(kind | entry.mode & 0o7777, number))
+    }
+
+    /// Makes a symlink, device or FIFO. Extended attributes of those are not kept.
+    fn node(&mut self, path: &Path, entry: &Entry, node: Node<'_>) -> Result<(), Refusal> {
+        self.make(path, |tree| Ok(tree.node(path, node, (entry.uid, entry.gid), entry.mtime)?))
     }
 
     fn directory(&mut self, path: &Path, entry: &Entry) -> Result<(), Refusal> {
-        let made = self.within(path, |root, name| root.create_private_dir(name));
-        match made {
+        match self.tree.directory(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if !self.root.metadata(path)?.is_some_and(|found| found.is_directory()) {
+                if !self.tree.metadata(path)?.is_some_and(|found| found.is_directory()) {
                     self.clear(path)?;
-                    self.within(path, |root, name| root.create_private_dir(name))?;
+                    self.tree.directory(path)?;
                     // A whiteout, or a file in between, replaced what lies below.
                     self.hide_below(path)?;
                 }
@@ -210,26 +209,8 @@ impl<'a> Unpacker<'a> {
 
     /// Gives a directory, which is there, its owner, mode and attributes.
     fn describe_directory(&mut self, path: &Path, entry: &Entry) -> Result<(), Refusal> {
-        let opened = if path.as_os_str().is_empty() {
-            self.root.open_dir(path)?
-        } else {
-            self.within(path, |root, name| root.open_dir(name))?
-        };
-        attributes(entry).apply(&opened)?;
+        self.tree.describe(path, &attributes(entry))?;
         self.remember_directory(path, entry.mtime)
-    }
-
-    /// Gives a symlink, device or FIFO its owner, mode and time. Extended attributes of those are not kept.
-    fn describe_node(&mut self, path: &Path, entry: &Entry) -> Result<(), Refusal> {
-        self.within(path, |root, name| {
-            root.set_owner(name, entry.uid, entry.gid)?;
-            if entry.kind != EntryKind::Symlink {
-                // After the owner: changing it drops set-uid bits.
-                root.set_mode(name, entry.mode)?;
-            }
-            root.set_mtime(name, entry.mtime)
-        })?;
-        Ok(())
     }
 
     fn link(&mut self, path: &Path, target: &[u8]) -> Result<(), Refusal> {
@@ -245,12 +226,9 @@ impl<'a> Unpacker<'a> {
             return Err(Refusal::Reason("a hard link to itself"));
         }
         // A file of a lower layer that is hidden can still get another name.
-        match self.root.metadata(&target)?.filter(|found| !is_whiteout(found)) {
+        match self.tree.metadata(&target)?.filter(|found| !is_whiteout(found)) {
             Some(found) if found.is_directory() => Err(Refusal::Reason("a hard link to a directory")),
-            Some(_) => {
-                let root = self.root;
-                self.make(path, |_, _| root.hard_link(&target, path))
-            }
+            Some(_) => self.make(path, |tree| Ok(tree.hard_link(&target, path)?)),
             None if self.whiteouts == Whiteouts::Refuse => {
                 Err(Refusal::Reason("a hard link to a file that is not in the same archive"))
             }
@@ -266,27 +244,31 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Makes something that is no directory, in place of what is there.
-    fn make<T>(&mut self, path: &Path, make: impl Fn(&Root, &Path) -> io::Result<T>) -> Result<T, Refusal> {
-        match self.within(path, &make) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+    fn make(
+        &mut self,
+        path: &Path,
+        mut make: impl FnMut(&mut dyn Target) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        match make(self.tree) {
+            Err(Refusal::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.clear(path)?;
-                Ok(self.within(path, make)?)
+                make(self.tree)
             }
-            other => Ok(other?),
+            other => other,
         }
     }
 
     /// Removes what is at a path. Later entries win. Compat: Docker removes a directory with everything in it, too.
     fn clear(&mut self, path: &Path) -> Result<(), Refusal> {
-        let Some(found) = self.root.metadata(path)? else { return Ok(()) };
+        let Some(found) = self.tree.metadata(path)? else { return Ok(()) };
         // The way that entries named the open directory by may have gone through it.
         if let Some(parent) = &mut self.parent {
             parent.named.clone_from(&parent.path);
         }
+        self.tree.remove(path)?;
         if !found.is_directory() {
-            return Ok(self.root.remove(path)?);
+            return Ok(());
         }
-        self.root.remove_all(path)?;
         fn below<V>(map: &BTreeMap<PathBuf, V>, path: &Path) -> Vec<PathBuf> {
             let after = map.range(path.to_owned()..).map(|(known, _)| known);
             after.take_while(|known| known.starts_with(path)).cloned().collect()
@@ -300,15 +282,6 @@ impl<'a> Unpacker<'a> {
             self.links.remove(&known);
         }
         Ok(())
-    }
-
-    /// Does something to the last name of a path in the directory that is open, which is its parent.
-    fn within<T>(&self, path: &Path, work: impl Fn(&Root, &Path) -> io::Result<T>) -> io::Result<T> {
-        let name = Path::new(path.file_name().unwrap_or_default());
-        match &self.parent {
-            Some(parent) => work(&parent.root, name),
-            None => work(self.root, path),
-        }
     }
 
     /// Returns where the directory that is open is.

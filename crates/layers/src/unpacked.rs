@@ -13,7 +13,7 @@ use shipway_store::{LayerId, LayerNotes, LayerRow, Lease, NotedPath, Store};
 
 use crate::refusal::Refusal;
 use crate::tidy::tidy;
-use crate::unpack::{self, BUFFER, Unpacker, Whiteouts};
+use crate::unpack::{self, BUFFER, Disk, Unpacker, Whiteouts};
 use crate::{Budget, LayerError, serialise};
 
 /// A layer that is recorded.
@@ -339,7 +339,8 @@ pub(crate) fn unpack_whole(
 ) -> Result<(unpack::Unpacked, DiffId, u64), LayerError> {
     let root = Root::open(tree).map_err(LayerError::io("open", tree))?;
     let mut archive = BufReader::with_capacity(BUFFER, Hashing::new(tar));
-    let unpacked = Unpacker::new(&root, Budget::default(), Whiteouts::Apply).run(&mut archive)?;
+    let unpacked =
+        Unpacker::new(&mut Disk::new(&root), Budget::default(), Whiteouts::Apply).run(&mut archive)?;
     let (_, found, size) = drain(archive, unpacked.budget.bytes)?.finish();
     let found = DiffId(found);
     match wanted.filter(|wanted| *wanted != found) {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
-use shipway_linux::{Kind, Metadata, Root};
+use shipway_linux::{Attributes, Kind, Metadata};
 
 use super::Unpacker;
 use crate::refusal::Refusal;
@@ -18,7 +18,6 @@ pub(super) struct Parent {
     pub(super) named: PathBuf,
     /// Without symlinks.
     pub(super) path: PathBuf,
-    pub(super) root: Root,
 }
 
 /// Whether directories that are missing are made.
@@ -34,16 +33,15 @@ impl Unpacker<'_> {
         if self.parent.as_ref().is_some_and(|parent| parent.named == named) {
             return Ok(());
         }
-        let (path, root) = match self.root.open_plain(named)? {
-            Some(root) => (named.to_owned(), root),
-            None => {
-                let path = self.follow(named, Missing::Make)?;
-                self.budget.check_path(&path)?;
-                let root = self.root.open_plain(&path)?;
-                (path, root.ok_or(Refusal::Reason("a directory that went away"))?)
+        let mut path = named.to_owned();
+        if !self.tree.enter(&path)? {
+            path = self.follow(named, Missing::Make)?;
+            self.budget.check_path(&path)?;
+            if !self.tree.enter(&path)? {
+                return Err(Refusal::Reason("a directory that went away"));
             }
-        };
-        self.parent = Some(Parent { named: named.to_owned(), path, root });
+        }
+        self.parent = Some(Parent { named: named.to_owned(), path });
         Ok(())
     }
 
@@ -58,13 +56,13 @@ impl Unpacker<'_> {
                 continue;
             }
             let next = found.join(&name);
-            match self.root.metadata(&next)? {
+            match self.tree.metadata(&next)? {
                 Some(metadata) if metadata.kind == Kind::Symlink => {
                     links += 1;
                     if links > LINKS {
                         return Err(Refusal::Reason("too many symlinks on the way"));
                     }
-                    let target = self.root.read_link(&next)?;
+                    let target = self.tree.read_link(&next)?;
                     if target.is_absolute() {
                         found = PathBuf::new();
                     }
@@ -89,11 +87,12 @@ impl Unpacker<'_> {
     fn imply(&mut self, path: &Path, there: Option<&Metadata>) -> Result<(), Refusal> {
         let replaces = there.is_some_and(is_whiteout);
         if replaces {
-            self.root.remove(path)?;
+            self.tree.remove(path)?;
         } else if there.is_some() || self.links.contains_key(path) {
             return Err(Refusal::Reason("a file where the path needs a directory"));
         }
-        self.root.create_dir(path, 0o755)?;
+        self.tree.directory(path)?;
+        self.tree.describe(path, &Attributes { mode: 0o755, ..Attributes::default() })?;
         self.remember_directory(path, (0, 0))?;
         if replaces {
             // Nothing lower is seen any more, so there is nothing that it could stand for.

@@ -9,9 +9,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use super::target::Node;
 use super::{Unpacker, Whiteouts};
 use crate::refusal::Refusal;
-use crate::serialise::OPAQUE;
 use crate::tar_reader::{Entry, EntryKind};
 
 pub(super) const PREFIX: &[u8] = b".wh.";
@@ -59,7 +59,7 @@ impl Unpacker<'_> {
         if path.as_os_str().is_empty() {
             self.empties_root = true;
         } else {
-            self.root.set_xattr(&path, OPAQUE, b"y")?;
+            self.tree.hide_below(&path)?;
         }
         Ok(())
     }
@@ -67,10 +67,10 @@ impl Unpacker<'_> {
     fn hide(&mut self, parent: &Path, name: &OsStr) -> Result<(), Refusal> {
         self.open_parent(parent)?;
         let path = self.parent_path().join(name);
-        match self.root.metadata(&path)? {
+        match self.tree.metadata(&path)? {
             None if self.links.contains_key(&path) => {}
             None => {
-                self.root.make_node(&path, 0o020_000, 0)?;
+                self.tree.node(&path, Node::Special(0o020_000, 0), (0, 0), (0, 0))?;
                 let parent = self.parent_path();
                 if self.hiding.insert(parent.clone()) {
                     self.budget.take_path(&parent)?;
@@ -88,6 +88,6 @@ impl Unpacker<'_> {
 
     /// Marks an own directory: nothing of lower layers is seen in it.
     pub(super) fn hide_below(&mut self, path: &Path) -> Result<(), Refusal> {
-        Ok(self.root.set_xattr(path, OPAQUE, b"y")?)
+        Ok(self.tree.hide_below(path)?)
     }
 }
