@@ -11,10 +11,12 @@ use std::sync::OnceLock;
 
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 
+use crate::index_mount::is_index;
+use crate::{can_mount_indexes, mount_index};
 pub(crate) use option_page::read_only_view;
 
 /// How many lower directories the kernel stacks (`OVL_MAX_STACK`).
@@ -24,14 +26,14 @@ const MAX_LOWERS: usize = 500;
 const OPTIONS: [(&str, &str); 4] =
     [("userxattr", ""), ("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
 
-/// A stack of directories shown as one.
+/// A stack of directories and indexes shown as one.
 ///
-/// Every mount uses `userxattr,redirect_dir=nofollow,metacopy=off,index=off`, so that the directories are whole layers by
+/// Every mount uses `userxattr,redirect_dir=nofollow,metacopy=off,index=off`, so that the layers are whole by
 /// themselves whoever mounts them (docs/adr/0004). Not `redirect_dir=off`: with the module parameter `redirect_always_follow`,
 /// which is on by default, `off` still follows redirects and is refused beside `userxattr`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlay {
-    /// Read-only directories, the top one first.
+    /// Read-only directories, or indexes (see [`mount_index`]), the top one first. A path of a regular file is that of an index.
     pub lowers: Vec<PathBuf>,
     /// Where changes go; without it the result is read-only.
     pub upper: Option<PathBuf>,
@@ -49,11 +51,19 @@ impl Overlay {
 
     fn mount_by(&self, way: Way) -> io::Result<OwnedFd> {
         if let ([lower], None) = (self.lowers.as_slice(), &self.upper) {
-            return clone_read_only(lower);
+            return if is_index(lower) { mount_index(lower) } else { clone_read_only(lower) };
         }
         if self.lowers.len() > MAX_LOWERS {
             let layers = self.lowers.len();
             return Err(unsupported(format!("{layers} layers, and the kernel stacks at most {MAX_LOWERS}")));
+        }
+        if (way == Way::OptionPage || !can_mount_indexes())
+            && let Some(index) = self.lowers.iter().find(|lower| is_index(lower))
+        {
+            let index = index.display();
+            return Err(unsupported(format!(
+                "`{index}` is an index, and this kernel stacks directories alone (Linux 6.15 with EROFS does more)"
+            )));
         }
         if let Some(upper) = &self.upper {
             see_user_attributes(upper)?;
@@ -70,8 +80,16 @@ impl Overlay {
             let value = CString::new(path.as_os_str().as_bytes())?;
             Ok(fsconfig_set_string(&context, name, &value)?)
         };
+        // A mount without a place ends with its descriptor, and the kernel takes its own reference when all is told.
+        let mut mounts = Vec::new();
         for lower in &self.lowers {
-            set("lowerdir+", lower)?;
+            if is_index(lower) {
+                let mounted = mount_index(lower)?;
+                fsconfig_set_fd(&context, "lowerdir+", &mounted)?;
+                mounts.push(mounted);
+            } else {
+                set("lowerdir+", lower)?;
+            }
         }
         if let (Some(upper), Some(work)) = (&self.upper, &self.work) {
             set("upperdir", upper)?;
@@ -93,9 +111,9 @@ impl Overlay {
 /// How the kernel is told what to stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// One directory after the other, by `fsconfig(2)`.
+    /// One layer after the other, by `fsconfig(2)`.
     Appended,
-    /// All in the one page that `mount(2)` takes.
+    /// All in the one page that `mount(2)` takes: directories alone.
     OptionPage,
 }
 
@@ -232,6 +250,17 @@ mod tests {
             assert_eq!(read(&root, "top"), (MAX_LOWERS - 1).to_string(), "{way:?}");
             assert_eq!(root.names("").unwrap().len(), MAX_LOWERS + 1, "{way:?}");
         }
+    }
+
+    #[test]
+    fn an_index_is_refused_where_only_directories_are_stacked() {
+        let dir = directory(&["a"]);
+        let index = dir.path().join("index");
+        fs_err::write(&index, "").unwrap();
+        let overlay = Overlay { lowers: vec![dir.path().join("a"), index], upper: None, work: None };
+        let refused = overlay.mount_by(Way::OptionPage).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
+        assert!(refused.to_string().contains("/index` is an index"), "{refused}");
     }
 
     #[test]

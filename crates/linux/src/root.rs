@@ -13,6 +13,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::index_mount::is_index;
+
 /// A directory with operations on paths inside it.
 ///
 /// Paths are resolved by the kernel as if the directory were `/` (`openat2`, `RESOLVE_IN_ROOT` and
@@ -105,6 +107,11 @@ impl Root {
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { dir: rustix::fs::open(path, flags, Mode::empty())? })
+    }
+
+    /// Opens a layer as a root: a directory, or an index, which is mounted for as long as the root lives (see [`crate::mount_index`]).
+    pub fn open_layer(path: &Path) -> io::Result<Self> {
+        if is_index(path) { Ok(Self::from_fd(crate::mount_index(path)?)) } else { Self::open(path) }
     }
 
     /// Wraps an open directory or detached mount.

@@ -10,6 +10,8 @@ pub enum Need {
     Root,
     /// The overlay file system.
     Overlay,
+    /// EROFS mounts of regular files, and overlays of such mounts.
+    Indexes,
     /// A cgroup hierarchy with the pids controller, version 1 or 2.
     Cgroups,
     /// A static busybox at `/bin/busybox`.
@@ -37,6 +39,7 @@ impl fmt::Display for Need {
         f.write_str(match self {
             Self::Root => "root",
             Self::Overlay => "overlayfs",
+            Self::Indexes => "EROFS in Linux 6.15 or later",
             Self::Cgroups => "cgroup controllers",
             Self::Busybox => "a static busybox (Debian: busybox-static)",
             Self::LoopDevices => "loop devices and mkfs.ext4 (Debian: e2fsprogs)",
@@ -77,6 +80,7 @@ fn met(need: Need) -> bool {
         Need::Root => fs_err::read_to_string("/proc/self/status")
             .is_ok_and(|status| status.lines().any(|line| line.starts_with("Uid:\t0\t0"))),
         Need::Overlay => contains("/proc/filesystems", "overlay"),
+        Need::Indexes => stacks_indexes(),
         Need::Cgroups => {
             Path::new("/sys/fs/cgroup/pids").exists() || contains("/sys/fs/cgroup/cgroup.controllers", "pids")
         }
@@ -95,6 +99,18 @@ fn met(need: Need) -> bool {
             Path::new("/etc/apt/sources.list").exists() || Path::new("/etc/apt/sources.list.d").exists()
         }
     }
+}
+
+/// What can be seen without mounting anything: a module that is not in the kernel yet comes with the first mount.
+fn stacks_indexes() -> bool {
+    let release = fs_err::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers =
+        release.split(|letter: char| !letter.is_ascii_digit()).map_while(|part| part.parse().ok());
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let modules = format!("/lib/modules/{}/modules.dep", release.trim_end());
+    let named = [("/proc/filesystems", "erofs"), (&*modules, "/erofs.ko")]
+        .map(|(file, name)| fs_err::read_to_string(file).is_ok_and(|text| text.contains(name)));
+    version >= (6, 15) && named.contains(&true)
 }
 
 #[cfg(test)]
