@@ -19,10 +19,12 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Opens store, layers and containers.
+    /// Opens store, layers and containers. With `SHIPWAY_LAYERS=unpacked` archives are unpacked also where an index would do.
     pub(crate) fn open(roots: Roots) -> Result<Self, Failure> {
         let store = Store::open(&roots.data)?;
-        let layers = Unpacked::open(store.clone());
+        let unpacks = std::env::var_os("SHIPWAY_LAYERS").is_some_and(|kept| kept == "unpacked");
+        let open = if unpacks { Unpacked::open_unpacking } else { Unpacked::open };
+        let layers = open(store.clone());
         let containers = Containers::open(&roots.state, Path::new("/proc/self/exe"))?;
         Ok(Self { roots, store, layers, containers })
     }

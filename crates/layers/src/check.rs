@@ -1,6 +1,7 @@
 //! Is the tree of a layer still what its diff ID says, and making it so again.
 
 use std::io::Read;
+use std::path::Path;
 
 use shipway_oci::DiffId;
 use shipway_store::{LayerId, LayerRow};
@@ -16,6 +17,9 @@ impl Unpacked {
     /// archive, which must be sound, gives once more.
     pub fn check(&self, row: &LayerRow) -> Result<Option<String>, LayerError> {
         let Some(diff_id) = row.diff_id else { return Ok(None) };
+        if row.id.is_indexed() {
+            return self.check_indexed(&row.id, diff_id);
+        }
         let path = self.path(&row.id);
         let found = match measure(&path, &row.notes) {
             Ok((found, _)) if found == diff_id => return Ok(None),
@@ -40,21 +44,28 @@ impl Unpacked {
 
     /// Makes the tree of a layer again of the archive that it came from; `false` if that is not here. Nothing may be mounted on it.
     pub fn restore(&self, id: &LayerId, diff_id: DiffId) -> Result<bool, LayerError> {
+        if id.is_indexed() {
+            return self.restore_indexed(id, diff_id);
+        }
         let Some(mut archive) = self.archive(diff_id)? else { return Ok(false) };
         let again = self.prepare(&[])?;
         unpack_whole(&again.upper, &mut *archive, Some(diff_id))?;
-        let path = self.path(id);
-        if path.exists() {
-            shipway_linux::exchange(&again.upper, &path).map_err(LayerError::io("replace", &path))?;
-        } else {
-            fs_err::rename(&again.upper, &path).map_err(LayerError::io("name", &path))?;
-        }
-        self.store.flush().map_err(|source| LayerError::Sync { source })?;
+        self.replace(&self.path(id), &again.upper)?;
         Ok(true)
     }
 
+    /// Puts a directory in the place of that of a layer, or where it should be.
+    pub(crate) fn replace(&self, path: &Path, by: &Path) -> Result<(), LayerError> {
+        if path.exists() {
+            shipway_linux::exchange(by, path).map_err(LayerError::io("replace", path))?;
+        } else {
+            fs_err::rename(by, path).map_err(LayerError::io("name", path))?;
+        }
+        self.store.flush().map_err(|source| LayerError::Sync { source })
+    }
+
     /// Opens the archive that a layer came from, decompressed.
-    fn archive(&self, diff_id: DiffId) -> Result<Option<Box<dyn Read>>, LayerError> {
+    pub(crate) fn archive(&self, diff_id: DiffId) -> Result<Option<Box<dyn Read>>, LayerError> {
         let forms = self.store.packed(diff_id).map_err(|source| LayerError::LookUp { source })?;
         for packed in forms {
             if let Ok(file) = self.store.open_blob(&packed.digest) {

@@ -5,7 +5,7 @@
 //! and goes when a layer of its chain goes. That none is needed is recorded too.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shipway_linux::{Overlay, Root};
 use shipway_oci::DiffId;
@@ -16,8 +16,8 @@ use crate::fixup::{Mending, Mounts};
 use crate::refusal::Refusal;
 use crate::stack::Stack;
 use crate::tidy::tidy;
-use crate::unpacked::Unpacked;
-use crate::{LayerError, LayerStore as _};
+use crate::unpacked::{Unpacked, unpack_whole};
+use crate::{LayerError, LayerStore as _, Snapshot};
 
 impl Unpacked {
     /// Finds the layers of a chain, base first, each followed by its fix-up where it needs one.
@@ -84,8 +84,7 @@ impl Unpacked {
 
     fn make_fixup(&self, below: &[LayerId], layer: &LayerRow) -> Result<Option<LayerId>, LayerError> {
         let path = self.path(&layer.id);
-        let open = |path: &Path| Root::open(path).map_err(LayerError::io("open", path));
-        let tree = open(&path)?;
+        let tree = self.open_layer(&layer.id)?;
         let lowers = if below.is_empty() { Vec::new() } else { self.view(below) };
         let stack = Stack::open(&lowers).map_err(LayerError::io("open the layers below", &path))?;
         let repairs = plan(&stack, &tree, &layer.notes).map_err(LayerError::io("compare", &path))?;
@@ -93,8 +92,14 @@ impl Unpacked {
             return Ok(None);
         }
         let lowers: Vec<LayerId> = below.iter().chain([&layer.id]).cloned().collect();
-        let snapshot = self.prepare(&lowers)?;
-        let upper = open(&snapshot.upper)?;
+        let mut snapshot = self.prepare(&lowers)?;
+        // Names of one file are told by its inode's number, which is not the same in each mount if an index is among what is mounted.
+        let moves_names =
+            repairs.iter().any(|repair| matches!(repair, Repair::Link { .. } | Repair::Follow { .. }));
+        let trees = Trees::new(self, &lowers, moves_names)?;
+        snapshot.lowers = trees.view(&lowers);
+        let tree = if moves_names { trees.open(&layer.id)? } else { tree };
+        let upper = Root::open(&snapshot.upper).map_err(LayerError::io("open", &snapshot.upper))?;
         for repair in &repairs {
             if let Repair::Hide(name) = repair {
                 let made = upper.make_node(name, 0o020_000, 0);
@@ -106,14 +111,14 @@ impl Unpacked {
             mounted.map_err(LayerError::io("mount the layers up to", &path))
         };
         let read_only = |lowers| Overlay { lowers, upper: None, work: None };
-        let under = mount(&read_only(self.view(below)))?;
+        let under = mount(&read_only(trees.view(below)))?;
         let before = mount(&read_only(snapshot.lowers.clone()))?;
         let after = mount(&snapshot.overlay())?;
         let mounts = Mounts { below: &under, before: &before, after: &after };
         let implied: HashSet<&Path> = layer.notes.implied.iter().map(|path| path.0.as_path()).collect();
         let mended = Mending::new(&tree, implied, mounts).run(&repairs);
         mended.map_err(|(path, refusal)| refusal.of(&path.to_string_lossy()))?;
-        drop((under, before, after));
+        drop((under, before, after, tree));
         tidy(&snapshot.upper, &snapshot.lowers, None).map_err(LayerError::io("tidy", &snapshot.upper))?;
         let id = self.adopt(&snapshot.upper)?;
         let notes = LayerNotes { fixup: true, ..LayerNotes::default() };
@@ -121,5 +126,46 @@ impl Unpacked {
         self.sync()?;
         tracing::debug!(layer = %layer.id, fixup = %id, repairs = repairs.len(), "mended a chain");
         Ok(Some(id))
+    }
+}
+
+/// Layers for the time that it takes to mend them.
+struct Trees<'a> {
+    layers: &'a Unpacked,
+    /// Those that are unpacked for that time.
+    unpacked: Vec<(LayerId, Snapshot)>,
+}
+
+impl<'a> Trees<'a> {
+    fn new(layers: &'a Unpacked, ids: &[LayerId], unpacks: bool) -> Result<Self, LayerError> {
+        let mut unpacked = Vec::new();
+        for id in ids.iter().filter(|id| unpacks && id.is_indexed()) {
+            let snapshot = layers.prepare(&[])?;
+            unpack_whole(&snapshot.upper, &mut layers.open_archive(id)?, None)?;
+            unpacked.push((id.clone(), snapshot));
+        }
+        Ok(Self { layers, unpacked })
+    }
+
+    fn unpacked(&self, id: &LayerId) -> Option<PathBuf> {
+        let found = self.unpacked.iter().find(|(unpacked, _)| unpacked == id);
+        found.map(|(_, snapshot)| snapshot.upper.clone())
+    }
+
+    /// Returns what [`crate::LayerStore::view`] does.
+    fn view(&self, ids: &[LayerId]) -> Vec<PathBuf> {
+        let paths = self.layers.view(ids);
+        let other = |path: PathBuf| {
+            let of_path = |(id, _): &&(LayerId, Snapshot)| path == self.layers.lower(id);
+            self.unpacked.iter().find(of_path).map_or(path.clone(), |(_, snapshot)| snapshot.upper.clone())
+        };
+        paths.into_iter().map(other).collect()
+    }
+
+    fn open(&self, id: &LayerId) -> Result<Root, LayerError> {
+        match self.unpacked(id) {
+            Some(path) => Root::open(&path).map_err(LayerError::io("open", &path)),
+            None => self.layers.open_layer(id),
+        }
     }
 }

@@ -28,7 +28,7 @@ impl Seen<'_> {
 
 impl Stack {
     pub(crate) fn open(layers: &[PathBuf]) -> io::Result<Self> {
-        Ok(Self { layers: layers.iter().map(|path| Root::open(path)).collect::<io::Result<_>>()? })
+        Ok(Self { layers: layers.iter().map(|path| Root::open_layer(path)).collect::<io::Result<_>>()? })
     }
 
     /// Returns what is seen at a path; no symlink is followed, so below one there is nothing.

@@ -124,6 +124,12 @@ impl<'a> TarReader<'a> {
         }
     }
 
+    /// Returns where in the archive the content is of the entry that was returned last, and its length, both in bytes, before any of it
+    /// is read.
+    pub(crate) fn content(&self) -> (u64, u64) {
+        (self.position, self.left)
+    }
+
     /// Writes the content of the entry that was returned last to `out`.
     pub(crate) fn copy_content(&mut self, out: &mut dyn Write) -> Result<(), Refusal> {
         while self.left > 0 {

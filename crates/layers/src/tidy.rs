@@ -16,7 +16,7 @@ const OVERLAY: &str = "user.overlay.";
 /// overlayfs marks each new directory opaque; the mark belongs into the layer only where a lower directory exists.
 pub(crate) fn tidy(upper: &Path, lowers: &[PathBuf], latest_mtime: Option<i64>) -> io::Result<()> {
     let root = Root::open(upper)?;
-    let lowers: Vec<Root> = lowers.iter().map(|lower| Root::open(lower)).collect::<io::Result<_>>()?;
+    let mut lowers = Lowers { paths: lowers, roots: None };
     let mut times: Vec<(PathBuf, (i64, u32))> = vec![(PathBuf::new(), (0, 0))];
     let mut parents = Parents::new(&root);
     walk(&root, &mut |path, metadata| {
@@ -27,7 +27,7 @@ pub(crate) fn tidy(upper: &Path, lowers: &[PathBuf], latest_mtime: Option<i64>) 
         if matches!(metadata.kind, Kind::Directory | Kind::File) {
             let (parent, own) = parents.of(path)?;
             for (name, _) in parent.xattrs(own)?.iter().filter(|(name, _)| name.starts_with(OVERLAY)) {
-                if name != OPAQUE || !hides_a_directory(&lowers, path)? {
+                if name != OPAQUE || !lowers.have_a_directory(path)? {
                     root.remove_xattr(path, name)?;
                 }
             }
@@ -44,13 +44,27 @@ pub(crate) fn tidy(upper: &Path, lowers: &[PathBuf], latest_mtime: Option<i64>) 
     times.iter().rev().try_for_each(|(path, mtime)| root.set_mtime(path, *mtime))
 }
 
-/// Returns whether a lower layer has a directory at the path. One that another lower layer hides counts too: the mark is
-/// then needless, and harmless.
-fn hides_a_directory(lowers: &[Root], path: &Path) -> io::Result<bool> {
-    for lower in lowers {
-        if lower.metadata(path)?.is_some_and(|found| found.is_directory()) {
-            return Ok(true);
+/// Lower layers, opened when they are first needed.
+struct Lowers<'a> {
+    paths: &'a [PathBuf],
+    roots: Option<Vec<Root>>,
+}
+
+impl Lowers<'_> {
+    /// Returns whether one of them has a directory at the path. One that another lower layer hides counts too: the mark is then
+    /// needless, and harmless.
+    fn have_a_directory(&mut self, path: &Path) -> io::Result<bool> {
+        let roots = match &mut self.roots {
+            Some(roots) => roots,
+            none => {
+                none.insert(self.paths.iter().map(|path| Root::open_layer(path)).collect::<io::Result<_>>()?)
+            }
+        };
+        for lower in roots {
+            if lower.metadata(path)?.is_some_and(|found| found.is_directory()) {
+                return Ok(true);
+            }
         }
+        Ok(false)
     }
-    Ok(false)
 }

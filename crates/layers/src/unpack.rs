@@ -5,6 +5,7 @@
 
 mod budget;
 mod parents;
+mod sketch;
 mod target;
 mod whiteouts;
 
@@ -18,6 +19,7 @@ use shipway_linux::{Attributes, Root};
 pub use self::budget::Budget;
 pub(crate) use self::parents::is_whiteout;
 use self::parents::{Missing, Parent};
+pub(crate) use self::sketch::Sketch;
 use self::target::Node;
 pub(crate) use self::target::{Disk, Target};
 use crate::LayerError;

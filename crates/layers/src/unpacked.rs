@@ -5,12 +5,14 @@ use std::fmt::Debug;
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use shipway_linux::{Metadata, Root};
 use shipway_oci::{DiffId, Hashing};
 use shipway_store::{LayerId, LayerNotes, LayerRow, Lease, NotedPath, Store};
 
+use crate::indexed::{INDEX, can_index};
 use crate::refusal::Refusal;
 use crate::tidy::tidy;
 use crate::unpack::{self, BUFFER, Disk, Unpacker, Whiteouts};
@@ -125,20 +127,38 @@ pub trait LayerStore: Debug + Send + Sync {
     fn sync(&self) -> Result<(), LayerError>;
 }
 
-/// Layers as directories under `layers/`, mounted by overlayfs.
+/// Layers under `layers/`, mounted by overlayfs: as directories, or as archives with an index.
 #[derive(Clone, Debug)]
 pub struct Unpacked {
     pub(crate) store: Store,
+    /// Whether archives are kept as they are, once that is known.
+    indexes: Arc<OnceLock<bool>>,
 }
 
 impl Unpacked {
-    /// Opens the layers of a store.
+    /// Opens the layers of a store. Archives that are taken in are kept with an index where the kernel can mount that.
     pub fn open(store: Store) -> Self {
-        Self { store }
+        Self { store, indexes: Arc::default() }
     }
 
+    /// Opens the layers of a store. Archives that are taken in are unpacked.
+    pub fn open_unpacking(store: Store) -> Self {
+        Self { store, indexes: Arc::new(OnceLock::from(false)) }
+    }
+
+    /// Returns the directory that a layer has.
     pub(crate) fn path(&self, id: &LayerId) -> PathBuf {
         self.store.root().join("layers").join(id.as_str())
+    }
+
+    /// Returns what is mounted of a layer: its directory, or its index.
+    pub(crate) fn lower(&self, id: &LayerId) -> PathBuf {
+        if id.is_indexed() { self.path(id).join(INDEX) } else { self.path(id) }
+    }
+
+    pub(crate) fn open_layer(&self, id: &LayerId) -> Result<Root, LayerError> {
+        let path = self.lower(id);
+        Root::open_layer(&path).map_err(LayerError::io("open", &path))
     }
 
     fn snapshot(&self, id: &str, parents: &[LayerId], lease: Option<Lease>) -> Snapshot {
@@ -160,9 +180,7 @@ impl Unpacked {
         for id in parents.iter().rev() {
             let row = self.row(id)?;
             if !row.notes.implied.iter().any(|path| path.0.as_os_str().is_empty()) {
-                let path = self.path(id);
-                let found = Root::open(&path).and_then(|root| root.metadata(""));
-                return found.map_err(LayerError::io("examine", &path));
+                return self.open_layer(id)?.metadata("").map_err(LayerError::io("examine", &self.path(id)));
             }
         }
         Ok(None)
@@ -180,21 +198,49 @@ impl Unpacked {
 
     /// Names a finished tree as a layer. [`LayerStore::sync`] makes it lasting.
     pub(crate) fn adopt(&self, tree: &Path) -> Result<LayerId, LayerError> {
-        let id = unique_id();
+        self.adopt_as(unique_id(), tree)
+    }
+
+    pub(crate) fn adopt_as(&self, id: LayerId, tree: &Path) -> Result<LayerId, LayerError> {
         let path = self.path(&id);
         fs_err::rename(tree, &path).map_err(LayerError::io("name", &path))?;
         Ok(id)
     }
-}
 
-impl LayerStore for Unpacked {
-    fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
-        let snapshot = self.prepare(&[])?;
+    /// Starts a state on nothing.
+    pub(crate) fn prepare_empty(&self) -> Result<Snapshot, LayerError> {
+        self.prepare(&[])
+    }
+
+    /// Returns the layer that has a diff ID.
+    pub(crate) fn known(&self, diff_id: DiffId) -> Result<Option<Layer>, LayerError> {
+        let row = self.store.layer_of(diff_id).map_err(|source| LayerError::LookUp { source })?;
+        Ok(row.map(|row| Layer { id: row.id, diff_id, size: row.size }))
+    }
+
+    /// Takes in an archive and unpacks it.
+    pub(crate) fn import_unpacked(
+        &self,
+        tar: &mut dyn Read,
+        wanted: Option<DiffId>,
+    ) -> Result<Layer, LayerError> {
+        let snapshot = self.prepare_empty()?;
         let (unpacked, found, size) = unpack_whole(&snapshot.upper, tar, wanted)?;
-        if let Some(row) = self.store.layer_of(found).map_err(|source| LayerError::LookUp { source })? {
-            return Ok(Layer { id: row.id, diff_id: found, size: row.size });
+        if let Some(known) = self.known(found)? {
+            return Ok(known);
         }
         let id = self.adopt(&snapshot.upper)?;
+        self.record_import(id, unpacked, found, size)
+    }
+
+    /// Records a layer that was taken in.
+    pub(crate) fn record_import(
+        &self,
+        id: LayerId,
+        unpacked: unpack::Unpacked,
+        diff_id: DiffId,
+        size: u64,
+    ) -> Result<Layer, LayerError> {
         let links = unpacked.links.into_iter();
         let notes = LayerNotes {
             implied: unpacked.implied.into_iter().map(NotedPath).collect(),
@@ -204,8 +250,19 @@ impl LayerStore for Unpacked {
             fixup: false,
         };
         self.record(&LayerRow { id: id.clone(), diff_id: None, size, notes })?;
-        let id = self.store.record_diff_id(&id, found).map_err(|source| LayerError::Record { id, source })?;
-        Ok(Layer { id, diff_id: found, size })
+        let id =
+            self.store.record_diff_id(&id, diff_id).map_err(|source| LayerError::Record { id, source })?;
+        Ok(Layer { id, diff_id, size })
+    }
+}
+
+impl LayerStore for Unpacked {
+    fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
+        if *self.indexes.get_or_init(|| can_index(&self.store.tmp())) {
+            self.import_indexed(tar, wanted)
+        } else {
+            self.import_unpacked(tar, wanted)
+        }
     }
 
     fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError> {
@@ -250,7 +307,7 @@ impl LayerStore for Unpacked {
             return vec![self.store.root().join("empty")];
         }
         let mut seen = HashSet::new();
-        layers.iter().rev().filter(|id| seen.insert(*id)).map(|id| self.path(id)).collect()
+        layers.iter().rev().filter(|id| seen.insert(*id)).map(|id| self.lower(id)).collect()
     }
 
     fn commit(&self, snapshot: Snapshot) -> Result<LayerId, LayerError> {
@@ -288,7 +345,7 @@ impl LayerStore for Unpacked {
         if let Some(diff_id) = row.diff_id {
             return Ok(Layer { id: row.id, diff_id, size: row.size });
         }
-        let (diff_id, size) = measure(&self.path(id), &row.notes)?;
+        let (diff_id, size) = measure(&self.lower(id), &row.notes)?;
         let record = self.store.record_size(id, size).and_then(|()| self.store.record_diff_id(id, diff_id));
         let id = record.map_err(|source| LayerError::Record { id: id.clone(), source })?;
         Ok(Layer { id, diff_id, size })
@@ -296,7 +353,7 @@ impl LayerStore for Unpacked {
 
     fn export(&self, id: &LayerId, out: &mut dyn Write) -> Result<(), LayerError> {
         let row = self.row(id)?;
-        write(&self.path(id), &row.notes, out)
+        if id.is_indexed() { self.export_indexed(id, out) } else { write(&self.path(id), &row.notes, out) }
     }
 
     fn resolve(&self, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, LayerError> {
@@ -322,7 +379,7 @@ pub(crate) fn measure(tree: &Path, notes: &LayerNotes) -> Result<(DiffId, u64), 
 
 /// Writes the canonical tar of a layer's tree.
 fn write(tree: &Path, notes: &LayerNotes, out: &mut dyn Write) -> Result<(), LayerError> {
-    let root = Root::open(tree).map_err(LayerError::io("open", tree))?;
+    let root = Root::open_layer(tree).map_err(LayerError::io("open", tree))?;
     let mut buffered = io::BufWriter::with_capacity(1 << 18, out);
     let implied: HashSet<&Path> = notes.implied.iter().map(|path| path.0.as_path()).collect();
     let written = serialise::serialise_without(&root, &implied, &mut buffered);
@@ -341,23 +398,28 @@ pub(crate) fn unpack_whole(
     let mut archive = BufReader::with_capacity(BUFFER, Hashing::new(tar));
     let unpacked =
         Unpacker::new(&mut Disk::new(&root), Budget::default(), Whiteouts::Apply).run(&mut archive)?;
-    let (_, found, size) = drain(archive, unpacked.budget.bytes)?.finish();
-    let found = DiffId(found);
+    drain(&mut archive, unpacked.budget.bytes)?;
+    let (_, found, size) = archive.into_inner().finish();
+    Ok((unpacked, expect(wanted, DiffId(found))?, size))
+}
+
+/// Returns the diff ID that was found if it is the one that was wanted, if any was.
+pub(crate) fn expect(wanted: Option<DiffId>, found: DiffId) -> Result<DiffId, LayerError> {
     match wanted.filter(|wanted| *wanted != found) {
         Some(wanted) => Err(LayerError::Mismatch { wanted, found }),
-        None => Ok((unpacked, found, size)),
+        None => Ok(found),
     }
 }
 
 /// Reads what follows the end of an archive: the digest is over that, too.
-fn drain<R: Read>(archive: BufReader<Hashing<R>>, limit: u64) -> Result<Hashing<R>, LayerError> {
+pub(crate) fn drain(archive: &mut dyn Read, limit: u64) -> Result<(), LayerError> {
     let mut rest = archive.take(limit.saturating_add(1));
     let read = io::copy(&mut rest, &mut io::sink());
     let end = "the end of the archive";
     if read.map_err(|source| Refusal::Input(source).of(end))? > limit {
         return Err(Refusal::Reason("too many bytes").of(end));
     }
-    Ok(rest.into_inner().into_inner())
+    Ok(())
 }
 
 fn remove_tree(dir: &Path) -> io::Result<()> {
@@ -365,11 +427,15 @@ fn remove_tree(dir: &Path) -> io::Result<()> {
     Root::open(parent)?.remove_all(name)
 }
 
+fn unique_id() -> LayerId {
+    LayerId::unique(now())
+}
+
+/// Returns nanoseconds since the epoch.
 #[expect(
     clippy::disallowed_methods,
     reason = "only makes a name unique; nothing that is built depends on it"
 )]
-fn unique_id() -> LayerId {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    LayerId::unique(now.as_nanos())
+pub(crate) fn now() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
 }

@@ -101,6 +101,11 @@ impl Overlay {
                 value => fsconfig_set_string(&context, name, value)?,
             }
         }
+        if !mounts.is_empty() {
+            // Each index is a file system of its own: without this, inodes of several would have the same number, and another one after
+            // their first change.
+            fsconfig_set_string(&context, "xino", "on")?;
+        }
         fsconfig_create(&context)?;
         let attributes =
             if self.upper.is_some() { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_RDONLY };

@@ -30,6 +30,11 @@ impl Digest {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
+    /// Returns its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Returns the first twelve hex digits, the form that listings show.
     pub fn short(&self) -> String {
         self.hex().chars().take(12).collect()

@@ -13,7 +13,10 @@ use shipway_oci::DiffId;
 use crate::atomic::unique_name;
 use crate::{Store, StoreError};
 
-/// Name of a layer's tree below `layers/`: made by us, so safe as a file name.
+/// What the names of layers end with that are kept as archives.
+const INDEXED: &str = ".erofs";
+
+/// Name of a layer's directory below `layers/`: made by us, so safe as a file name.
 ///
 /// A layer has it from the start; its diff ID is known only once its bytes have been hashed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,6 +27,16 @@ impl LayerId {
     /// Makes a name that no other layer has. `now` is nanoseconds since the epoch.
     pub fn unique(now: u128) -> Self {
         Self(format!("{now:x}-{}", unique_name()))
+    }
+
+    /// Makes a name, as [`LayerId::unique`] does, for a layer that is kept as its archive, with an index.
+    pub fn unique_indexed(now: u128) -> Self {
+        Self(format!("{now:x}-{}{INDEXED}", unique_name()))
+    }
+
+    /// Returns whether the layer is kept as its archive, and not as a tree.
+    pub fn is_indexed(&self) -> bool {
+        self.0.ends_with(INDEXED)
     }
 
     /// Wraps a name that the database holds.

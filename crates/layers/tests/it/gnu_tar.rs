@@ -3,11 +3,12 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use shipway_layers::{LayerStore as _, Unpacked, decompress};
+use shipway_layers::{LayerStore as _, decompress};
 use shipway_linux::Root;
 use shipway_store::Store;
 use shipway_testkit::{Need, require};
 
+use crate::OPENS;
 use crate::model::render_files;
 
 #[test]
@@ -50,16 +51,18 @@ fn every_format_of_gnu_tar_comes_out_as_it_went_in() {
         for compress in [None, Some("--gzip")] {
             let output = Command::new("tar").args(compress).args(&options).output().unwrap();
             assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
-            let store = tempfile::tempdir().unwrap();
-            let layers = Unpacked::open(Store::open(store.path()).unwrap());
-            let mut archive = decompress(Box::new(output.stdout.as_slice())).unwrap();
-            let layer =
-                layers.import(&mut *archive, None).unwrap_or_else(|error| panic!("{format}: {error}"));
-            let imported = Root::open(&layers.view(&[layer.id])[0]).unwrap();
-            assert_eq!(render_files(&imported), render_files(&root), "{format}");
-            let mtime = |root: &Root| root.metadata("a.txt").unwrap().unwrap().mtime;
-            let exact = if format == "posix" { mtime(&root) } else { (mtime(&root).0, 0) };
-            assert_eq!(mtime(&imported), exact, "{format}");
+            for open in OPENS {
+                let store = tempfile::tempdir().unwrap();
+                let layers = open(Store::open(store.path()).unwrap());
+                let mut archive = decompress(Box::new(output.stdout.as_slice())).unwrap();
+                let layer =
+                    layers.import(&mut *archive, None).unwrap_or_else(|error| panic!("{format}: {error}"));
+                let imported = Root::open_layer(&layers.view(&[layer.id])[0]).unwrap();
+                assert_eq!(render_files(&imported), render_files(&root), "{format}");
+                let mtime = |root: &Root| root.metadata("a.txt").unwrap().unwrap().mtime;
+                let exact = if format == "posix" { mtime(&root) } else { (mtime(&root).0, 0) };
+                assert_eq!(mtime(&imported), exact, "{format}");
+            }
         }
     }
     assert_ne!(render_files(&root), plain);

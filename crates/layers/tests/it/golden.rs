@@ -9,8 +9,8 @@ use shipway_oci::DiffId;
 use shipway_store::Store;
 use shipway_testkit::{Need, require};
 
-use crate::collect;
 use crate::model::{Item, Tree, What, archive, parse, render_files, write};
+use crate::{OPENS, Open, collect};
 
 /// Name, layers (base first), number of fix-ups, tree. The notation is in `model`.
 type Case = (&'static str, &'static [&'static str], usize, &'static str);
@@ -205,9 +205,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(open: Open) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layers = Unpacked::open(Store::open(dir.path()).unwrap());
+        let layers = open(Store::open(dir.path()).unwrap());
         Self { dir, layers }
     }
 
@@ -238,25 +238,28 @@ fn chains_show_what_their_layers_mean_one_after_the_other() {
     if !require(&[Need::Root, Need::Overlay]) {
         return;
     }
-    let bench = Bench::new();
-    let mut wrong = Vec::new();
-    for (name, layers, fixups, want) in CASES {
-        let layers: Vec<Vec<Item>> = layers.iter().map(|text| parse(text)).collect();
-        let model = if name.contains("attributes") || name.contains("hide nothing") {
-            // The model knows no policy.
-            (*want).to_owned()
-        } else {
-            Tree::of(&layers).map_or_else(|error| error, |tree| tree.render())
-        };
-        let shown = bench.import(&layers).and_then(|diff_ids| bench.show(&diff_ids));
-        let expected = Ok(((*want).to_owned(), (*want).to_owned(), *fixups));
-        if shown != expected || model != *want {
-            wrong
-                .push(format!("case {name}:\n  want  {want} ({fixups})\n  model {model}\n  shown {shown:?}"));
+    for open in OPENS {
+        let bench = Bench::new(open);
+        let mut wrong = Vec::new();
+        for (name, layers, fixups, want) in CASES {
+            let layers: Vec<Vec<Item>> = layers.iter().map(|text| parse(text)).collect();
+            let model = if name.contains("attributes") || name.contains("hide nothing") {
+                // The model knows no policy.
+                (*want).to_owned()
+            } else {
+                Tree::of(&layers).map_or_else(|error| error, |tree| tree.render())
+            };
+            let shown = bench.import(&layers).and_then(|diff_ids| bench.show(&diff_ids));
+            let expected = Ok(((*want).to_owned(), (*want).to_owned(), *fixups));
+            if shown != expected || model != *want {
+                wrong.push(format!(
+                    "case {name}:\n  want  {want} ({fixups})\n  model {model}\n  shown {shown:?}"
+                ));
+            }
         }
+        assert!(CASES.len() >= 70);
+        assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
     }
-    assert!(CASES.len() >= 70);
-    assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
 }
 
 #[test]
@@ -264,22 +267,24 @@ fn a_fix_up_lives_as_long_as_what_stands_on_it() {
     if !require(&[Need::Root, Need::Overlay]) {
         return;
     }
-    let bench = Bench::new();
-    let diff_ids = bench.import(&[parse("d/ 700; d/a=1"), parse("d/b=2")]).unwrap();
-    let ids = bench.layers.resolve(&diff_ids).unwrap();
-    let mut snapshot = bench.layers.prepare(&ids).unwrap();
-    snapshot.keep().unwrap();
-    let name = snapshot.id.clone();
-    drop(snapshot);
-    let store = Store::open(bench.dir.path()).unwrap();
-    assert_eq!(collect(&store).unwrap().layers, 0, "a container stands on all of them");
-    assert_eq!(bench.layers.resolve(&diff_ids).unwrap(), ids);
-    bench.layers.remove_snapshot(&name).unwrap();
-    assert_eq!(collect(&store).unwrap().layers, 3);
-    // Made again for the same layers, taken in again.
-    let again = bench.import(&[parse("d/ 700; d/a=1"), parse("d/b=2")]).unwrap();
-    assert_eq!(again, diff_ids);
-    assert_eq!(bench.show(&diff_ids).unwrap().0, "d/ 700; d/a=1; d/b=2");
+    for open in OPENS {
+        let bench = Bench::new(open);
+        let diff_ids = bench.import(&[parse("d/ 700; d/a=1"), parse("d/b=2")]).unwrap();
+        let ids = bench.layers.resolve(&diff_ids).unwrap();
+        let mut snapshot = bench.layers.prepare(&ids).unwrap();
+        snapshot.keep().unwrap();
+        let name = snapshot.id.clone();
+        drop(snapshot);
+        let store = Store::open(bench.dir.path()).unwrap();
+        assert_eq!(collect(&store).unwrap().layers, 0, "a container stands on all of them");
+        assert_eq!(bench.layers.resolve(&diff_ids).unwrap(), ids);
+        bench.layers.remove_snapshot(&name).unwrap();
+        assert_eq!(collect(&store).unwrap().layers, 3);
+        // Made again for the same layers, taken in again.
+        let again = bench.import(&[parse("d/ 700; d/a=1"), parse("d/b=2")]).unwrap();
+        assert_eq!(again, diff_ids);
+        assert_eq!(bench.show(&diff_ids).unwrap().0, "d/ 700; d/a=1; d/b=2");
+    }
 }
 
 #[test]
@@ -287,21 +292,24 @@ fn chains_are_mended_by_many_at_once() {
     if !require(&[Need::Root, Need::Overlay]) {
         return;
     }
-    let bench = Bench::new();
-    let diff_ids = bench.import(&[parse("d/ 700; d/a=1; l->d"), parse("l/b=2"), parse("d/c=>d/a")]).unwrap();
-    let found: Vec<_> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..8)
-            .map(|_| {
-                let layers = Unpacked::open(Store::open(bench.dir.path()).unwrap());
-                let diff_ids = &diff_ids;
-                scope.spawn(move || layers.resolve(diff_ids).unwrap())
-            })
-            .collect();
-        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
-    });
-    assert!(found.iter().all(|ids| *ids == found[0]), "all mount the same: {found:?}");
-    let (view, _, fixups) = bench.show(&diff_ids).unwrap();
-    assert_eq!((view.as_str(), fixups), ("d/ 700; d/a=1 {d/a,d/c}; d/b=2; d/c=1 {d/a,d/c}; l->d", 2));
+    for open in OPENS {
+        let bench = Bench::new(open);
+        let diff_ids =
+            bench.import(&[parse("d/ 700; d/a=1; l->d"), parse("l/b=2"), parse("d/c=>d/a")]).unwrap();
+        let found: Vec<_> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..8)
+                .map(|_| {
+                    let layers = open(Store::open(bench.dir.path()).unwrap());
+                    let diff_ids = &diff_ids;
+                    scope.spawn(move || layers.resolve(diff_ids).unwrap())
+                })
+                .collect();
+            workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+        });
+        assert!(found.iter().all(|ids| *ids == found[0]), "all mount the same: {found:?}");
+        let (view, _, fixups) = bench.show(&diff_ids).unwrap();
+        assert_eq!((view.as_str(), fixups), ("d/ 700; d/a=1 {d/a,d/c}; d/b=2; d/c=1 {d/a,d/c}; l->d", 2));
+    }
 }
 
 /// Numbers that look random and are the same every time.
@@ -365,19 +373,21 @@ fn random_chains_show_what_the_model_says() {
     if !require(&[Need::Root, Need::Overlay]) {
         return;
     }
-    let bench = Bench::new();
-    // For more of them: SEED=7 SOAK=50.
-    let mut dice = Dice(std::env::var("SEED").map_or(0x5eed, |text| text.parse().unwrap()));
-    let rounds = shipway_testkit::rounds(100);
-    let mut wrong = Vec::new();
-    for _ in 0..rounds {
-        let chain = dice.chain();
-        let model = Tree::of(&chain).unwrap().render();
-        let shown = bench.import(&chain).and_then(|diff_ids| bench.show(&diff_ids));
-        if !matches!(&shown, Ok((view, inside, _)) if *view == model && *inside == model) {
-            let chain: Vec<String> = chain.iter().map(|layer| write(layer)).collect();
-            wrong.push(format!("{chain:#?}\n  model {model}\n  shown {shown:?}"));
+    for open in OPENS {
+        let bench = Bench::new(open);
+        // For more of them: SEED=7 SOAK=50.
+        let mut dice = Dice(std::env::var("SEED").map_or(0x5eed, |text| text.parse().unwrap()));
+        let rounds = shipway_testkit::rounds(100);
+        let mut wrong = Vec::new();
+        for _ in 0..rounds {
+            let chain = dice.chain();
+            let model = Tree::of(&chain).unwrap().render();
+            let shown = bench.import(&chain).and_then(|diff_ids| bench.show(&diff_ids));
+            if !matches!(&shown, Ok((view, inside, _)) if *view == model && *inside == model) {
+                let chain: Vec<String> = chain.iter().map(|layer| write(layer)).collect();
+                wrong.push(format!("{chain:#?}\n  model {model}\n  shown {shown:?}"));
+            }
         }
+        assert!(wrong.is_empty(), "{} of {rounds}\n{}", wrong.len(), wrong.join("\n"));
     }
-    assert!(wrong.is_empty(), "{} of {rounds}\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests are no tests to clippy")]
 
+use shipway_layers::Unpacked;
 use shipway_store::{Freed, Store, StoreError};
 
 mod archives;
@@ -13,6 +14,12 @@ mod model;
 mod power_cut;
 mod snapshots;
 mod tar_bytes;
+
+/// Opens the layers of a store.
+type Open = fn(Store) -> Unpacked;
+
+/// Both ways to keep an archive: with an index, where the kernel can mount one, and unpacked.
+const OPENS: [Open; 2] = [Unpacked::open, Unpacked::open_unpacking];
 
 /// Collects what nothing needs. A program that another test starts holds our lock open for the moment between its fork and its
 /// first instruction: then it is tried again.

@@ -5,12 +5,14 @@ use std::path::Path;
 
 use shipway_layers::{Budget, LayerError, LayerStore as _, Unpacked, unpack};
 use shipway_linux::{Overlay, Root};
+use shipway_oci::DiffId;
 use shipway_store::Store;
 use shipway_testkit::{Need, require, rounds};
 
 use crate::golden::Dice;
 use crate::model::{archive, parse, render_files};
 use crate::tar_bytes::{BLOCK, GNU, Raw, USTAR, V7, end, pax, record, sign};
+use crate::{OPENS, Open};
 
 /// So much memory may a process have used that took them all in.
 const MEMORY: u64 = 256 << 20;
@@ -23,13 +25,13 @@ struct Host {
 }
 
 impl Host {
-    fn new() -> Self {
+    fn new(open: Open) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let host = dir.path().join("host");
         fs_err::create_dir_all(host.join("etc")).unwrap();
         fs_err::write(host.join("etc/passwd"), "root").unwrap();
         fs_err::os::unix::fs::symlink("passwd", host.join("etc/link")).unwrap();
-        let layers = Unpacked::open(Store::open(&dir.path().join("root")).unwrap());
+        let layers = open(Store::open(&dir.path().join("root")).unwrap());
         let before = Self::describe(dir.path());
         Self { dir, layers, before }
     }
@@ -44,6 +46,13 @@ impl Host {
         let mut beside: Vec<_> = fs_err::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect();
         beside.sort();
         format!("{} {times:?} {beside:?}", render_files(&root))
+    }
+
+    /// Returns what a chain shows; `None` if there is a link in it to a file that no layer has, which is found out only here.
+    fn show(&self, chain: &[DiffId]) -> Option<String> {
+        let ids = self.layers.resolve(chain).ok()?;
+        let view = Overlay { lowers: self.layers.view(&ids), upper: None, work: None };
+        Some(render_files(&Root::from_fd(view.mount_detached().unwrap())))
     }
 
     fn assert_untouched(&self, case: &str) {
@@ -261,32 +270,36 @@ fn malformed_archives_change_nothing_outside_and_are_taken_or_refused_whole() {
     // For more of them: SEED=7 SOAK=10.
     let seed = std::env::var("SEED").map_or(0xbad, |text| text.parse().unwrap());
     let rounds = rounds(600);
-    let host = Host::new();
+    let [host, unpacking] = OPENS.map(Host::new);
     let outside = host.dir.path().join("host").to_str().unwrap().to_owned();
     let mut forge = Forge { dice: Dice(seed), outside };
     let base = parse("a/ 700; a/b/; a/b/c=1; b=2; l->a; m->OUTSIDE; etc/; etc/passwd=3");
-    let base = host.layers.import(&mut archive(&base).as_slice(), None).unwrap().diff_id;
+    let base = archive(&base);
+    let base =
+        [&host, &unpacking].map(|host| host.layers.import(&mut base.as_slice(), None).unwrap().diff_id)[0];
     let (mut taken, mut refused) = (0, 0);
     for round in 0..rounds {
         let bytes = forge.archive();
+        let unpacked = unpacking.layers.import(&mut bytes.as_slice(), None);
         match host.layers.import(&mut bytes.as_slice(), None) {
             Ok(layer) => {
                 taken += 1;
+                assert_eq!(unpacked.unwrap().diff_id, layer.diff_id, "round {round}");
                 for chain in [vec![layer.diff_id], vec![base, layer.diff_id]] {
-                    // A link to a file that no layer has is found out only here.
-                    let Ok(ids) = host.layers.resolve(&chain) else { continue };
-                    let view = Overlay { lowers: host.layers.view(&ids), upper: None, work: None };
-                    render_files(&Root::from_fd(view.mount_detached().unwrap()));
+                    assert_eq!(host.show(&chain), unpacking.show(&chain), "round {round}");
                 }
                 let mut exported = io::sink();
                 host.layers.export(&layer.id, &mut exported).unwrap();
             }
             Err(error) => {
                 refused += 1;
+                assert!(unpacked.is_err(), "round {round}: {error} with an index, and unpacked it is taken");
                 assert!(!matches!(error, LayerError::Record { .. } | LayerError::LookUp { .. }), "{error:?}");
             }
         }
-        host.assert_untouched(&format!("round {round}"));
+        for host in [&host, &unpacking] {
+            host.assert_untouched(&format!("round {round}"));
+        }
     }
     assert!(taken * 5 > rounds && refused * 5 > rounds, "{taken} taken, {refused} refused");
     assert!(peak_memory() < MEMORY, "{} MiB", peak_memory() >> 20);
@@ -361,7 +374,7 @@ fn what_follows_the_end_is_counted_too() {
     if !require(&[Need::Root]) {
         return;
     }
-    let host = Host::new();
+    let host = Host::new(OPENS[0]);
     let mut input = archive(&parse("a=1")).into_iter().chain([7; 5000]).collect::<Vec<u8>>();
     let layer = host.layers.import(&mut input.as_slice(), None).unwrap();
     assert_eq!(layer.diff_id.0, shipway_oci::Digest::of(&input));

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use shipway_layers::{LayerStore as _, Unpacked};
-use shipway_linux::{cut_power, forget_private_mounts, keep_mounts_private};
+use shipway_linux::{Root, cut_power, forget_private_mounts, keep_mounts_private};
 use shipway_oci::{Descriptor, Digest, ImageConfig, Manifest, MediaType, Reference, RootFs};
 use shipway_store::{Packed, Store};
 use shipway_testkit::{Need, require};
@@ -144,15 +144,16 @@ fn has(store: &Store, content: char) -> bool {
     let config = store.config(&found.image_id).unwrap();
     store.manifest(&found.manifest).unwrap();
     let ids = layers.resolve(&config.rootfs.diff_ids).unwrap();
-    let tree = &layers.view(&ids)[0];
+    let tree = Root::open_layer(&layers.view(&ids)[0]).unwrap();
     for n in 0..FILES {
-        let bytes = fs_err::read(tree.join(format!("d/f{n}"))).unwrap();
+        let mut bytes = Vec::new();
+        tree.open_file(format!("d/f{n}")).unwrap().read_to_end(&mut bytes).unwrap();
         assert!(
             bytes.len() == 10_000 && bytes.iter().all(|byte| char::from(*byte) == content),
             "d/f{n} of {content}"
         );
     }
-    assert_eq!(fs_err::read_link(tree.join("l")).unwrap(), Path::new("d"));
+    assert_eq!(tree.read_link("l").unwrap(), Path::new("d"));
     true
 }
 
@@ -192,7 +193,7 @@ fn a_power_cut_loses_nothing_that_was_acknowledged_and_leaves_nothing_half_done(
     assert_eq!(named, 1, "only the last one was acknowledged");
     // The harness finds what it is for: without the sync, files are lost.
     let store = Store::open(&disk.root()).unwrap();
-    let layers = Unpacked::open(store.clone());
+    let layers = Unpacked::open_unpacking(store.clone());
     layers.import(&mut tar('c').as_slice(), None).unwrap();
     let tree = |store: &Store| {
         let id = store.layers().unwrap().into_iter().map(|row| row.id).max();

@@ -100,12 +100,12 @@ impl Mending<'_> {
         }
         match self.engine.layers.restore(id, diff_id) {
             Ok(true) => {
-                self.done.push(format!("unpacked again: layer {id}"));
+                self.done.push(format!("made again: layer {id}"));
                 Ok(true)
             }
             Ok(false) => Ok(false),
             Err(error) => {
-                ui.note(format!("layer {id} could not be unpacked again: {error}"));
+                ui.note(format!("layer {id} could not be made again: {error}"));
                 Ok(false)
             }
         }
@@ -117,7 +117,11 @@ impl Mending<'_> {
         let tree = self.engine.store.root().join("layers").join(id.as_str());
         for container in engine.containers.list()? {
             let runs = container.state().is_ok_and(|state| state.status != Status::Exited);
-            if runs && container.spec().is_ok_and(|spec| spec.rootfs.lowers.contains(&tree)) {
+            if runs
+                && container
+                    .spec()
+                    .is_ok_and(|spec| spec.rootfs.lowers.iter().any(|lower| lower.starts_with(&tree)))
+            {
                 return Ok(Some(container.id().to_owned()));
             }
         }

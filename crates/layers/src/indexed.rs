@@ -1,0 +1,198 @@
+//! Layers that are kept as the archives that they came as, with an index that makes them mountable (docs/adr/0016).
+//!
+//! `layers/ID` then has the uncompressed archive, `tar`, and a small file system that says where in it everything is, `index`.
+//! Nothing is unpacked, two files are synced, and whether the layer is sound is whether the archive has its digest.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use shipway_erofs::{Tree, write_index};
+use shipway_linux::{EarlyFile, INDEX_DATA, can_mount_indexes, mount_index};
+use shipway_oci::{DiffId, Hashing};
+use shipway_store::{LayerId, unique_name};
+
+use crate::unpack::{BUFFER, Budget, Sketch, Unpacked as Notes, Unpacker, Whiteouts};
+use crate::unpacked::{drain, expect};
+use crate::{Layer, LayerError, Unpacked};
+
+/// What the index is called in the directory of a layer.
+pub(crate) const INDEX: &str = "index";
+
+/// What came of an archive that was taken in.
+struct Taken {
+    /// `None` if there are so many names in it that they are better kept on the disk: there is no index then.
+    notes: Option<Notes>,
+    diff_id: DiffId,
+    /// Bytes of the archive.
+    size: u64,
+}
+
+impl Unpacked {
+    /// Takes in an archive as it is, or unpacked if it has too many names for the memory.
+    pub(crate) fn import_indexed(
+        &self,
+        tar: &mut dyn Read,
+        wanted: Option<DiffId>,
+    ) -> Result<Layer, LayerError> {
+        let snapshot = self.prepare_empty()?;
+        let dir = &snapshot.upper;
+        let taken = take(dir, tar, wanted)?;
+        if let Some(known) = self.known(taken.diff_id)? {
+            return Ok(known);
+        }
+        let Some(notes) = taken.notes else {
+            let path = dir.join(INDEX_DATA);
+            let mut archive = File::open(&path).map_err(LayerError::io("open", &path))?;
+            return self.import_unpacked(&mut archive, Some(taken.diff_id));
+        };
+        let id = self.adopt_as(LayerId::unique_indexed(crate::unpacked::now()), dir)?;
+        self.record_import(id, notes, taken.diff_id, taken.size)
+    }
+
+    /// Returns what is wrong with a layer, as the rest of a sentence.
+    pub(crate) fn check_indexed(&self, id: &LayerId, diff_id: DiffId) -> Result<Option<String>, LayerError> {
+        let dir = self.path(id);
+        let archive = match File::open(dir.join(INDEX_DATA)) {
+            Ok(archive) => archive,
+            Err(_gone) if !dir.is_dir() => return Ok(None),
+            Err(error) => return Ok(Some(format!("cannot be read: {error}"))),
+        };
+        let mut hashing = Hashing::new(archive);
+        let mut sketch = Sketch::default();
+        let drawn = draw(&mut sketch, &mut hashing);
+        let rest = io::copy(&mut hashing, &mut io::sink());
+        let (_, found, length) = hashing.finish();
+        if rest.is_err() || found != diff_id.0 {
+            return Ok(Some(format!("has another archive: its digest is {found}")));
+        }
+        drawn?;
+        let mut wanted = Hashing::new(io::sink());
+        let path = dir.join(INDEX);
+        write(&sketch, length, diff_id, &mut wanted).map_err(LayerError::io("index", &path))?;
+        let mut index = Hashing::new(io::sink());
+        let read = File::open(&path).and_then(|mut file| io::copy(&mut file, &mut index));
+        let is_whole = read.is_ok() && index.digest() == wanted.digest();
+        Ok((!is_whole).then(|| "has an index that is not that of its archive".to_owned()))
+    }
+
+    /// Makes a layer's directory again, of its own archive or of the one that it came as; `false` if neither is here.
+    pub(crate) fn restore_indexed(&self, id: &LayerId, diff_id: DiffId) -> Result<bool, LayerError> {
+        let path = self.path(id);
+        let own = File::open(path.join(INDEX_DATA)).ok().map(|file| Box::new(file) as Box<dyn Read>);
+        let mut sources = own.into_iter().map(Ok).chain(self.archive(diff_id).transpose());
+        let taken = sources.find_map(|archive| {
+            let again = archive.and_then(|mut archive| {
+                let again = self.prepare_empty()?;
+                let taken = take(&again.upper, &mut *archive, Some(diff_id))?;
+                Ok(taken.notes.map(|_| again))
+            });
+            again.inspect_err(|error| tracing::debug!(layer = %id, %error, "not from there")).ok().flatten()
+        });
+        let Some(again) = taken else { return Ok(false) };
+        self.replace(&path, &again.upper)?;
+        Ok(true)
+    }
+
+    /// Opens the archive of a layer.
+    pub(crate) fn open_archive(&self, id: &LayerId) -> Result<File, LayerError> {
+        let path = self.path(id).join(INDEX_DATA);
+        File::open(&path).map_err(LayerError::io("open", &path))
+    }
+
+    /// Writes the archive of a layer.
+    pub(crate) fn export_indexed(&self, id: &LayerId, out: &mut dyn Write) -> Result<(), LayerError> {
+        let path = self.path(id).join(INDEX_DATA);
+        let mut archive = self.open_archive(id)?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let read = archive.read(&mut buffer).map_err(LayerError::io("read", &path))?;
+            if read == 0 {
+                return Ok(());
+            }
+            out.write_all(&buffer[..read]).map_err(LayerError::io("write the archive of", &path))?;
+        }
+    }
+}
+
+/// Returns whether the kernel mounts an index from the file system of a directory: tries it.
+pub(crate) fn can_index(dir: &Path) -> bool {
+    let dir = dir.join(format!("index-{}", unique_name()));
+    let mounted = || {
+        fs_err::create_dir(&dir)?;
+        fs_err::write(dir.join(INDEX_DATA), [])?;
+        write_index(&Tree::new(), 0, [0; 16], &mut fs_err::File::create(dir.join(INDEX))?)?;
+        mount_index(&dir.join(INDEX)).map(drop)
+    };
+    let mounted = if can_mount_indexes() { mounted() } else { Err(io::ErrorKind::Unsupported.into()) };
+    drop(fs_err::remove_dir_all(&dir));
+    mounted.inspect_err(|error| tracing::debug!(%error, "layers are unpacked here")).is_ok()
+}
+
+/// Writes an archive and its index into a directory.
+fn take(dir: &Path, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Taken, LayerError> {
+    let path = dir.join(INDEX_DATA);
+    let file = create(&path).map_err(LayerError::io("create", &path))?;
+    let mut tee = Tee { input: Hashing::new(tar), out: EarlyFile::new(file), failure: None };
+    let mut sketch = Sketch::default();
+    let notes = match draw(&mut sketch, &mut tee) {
+        Ok(notes) => drain(&mut tee, notes.budget.bytes).map(|()| Some(notes)),
+        Err(_) if sketch.is_full => drain(&mut tee, Budget::default().bytes).map(|()| None),
+        Err(error) => Err(error),
+    };
+    if let Some(error) = tee.failure {
+        return Err(LayerError::io("write", &path)(error));
+    }
+    let notes = notes?;
+    let (_, digest, size) = tee.input.finish();
+    let diff_id = expect(wanted, DiffId(digest))?;
+    if notes.is_none() {
+        return Ok(Taken { notes, diff_id, size });
+    }
+    let path = dir.join(INDEX);
+    let index = create(&path).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        write(&sketch, size, diff_id, &mut out)?;
+        out.flush()
+    });
+    index.map_err(LayerError::io("write", &path))?;
+    Ok(Taken { notes, diff_id, size })
+}
+
+/// Reads an archive up to its end mark, or a little beyond.
+fn draw(sketch: &mut Sketch, archive: &mut dyn Read) -> Result<Notes, LayerError> {
+    let mut archive = BufReader::with_capacity(BUFFER, archive);
+    Unpacker::new(sketch, Budget::default(), Whiteouts::Apply).run(&mut archive)
+}
+
+/// Writes the index of an archive of `length` bytes. It is called by the diff ID, so that an overlay can tell layers apart.
+fn write(sketch: &Sketch, length: u64, DiffId(digest): DiffId, out: &mut impl Write) -> io::Result<()> {
+    let mut uuid = [0; 16];
+    uuid.copy_from_slice(&digest.as_bytes()[..16]);
+    write_index(&sketch.tree, length, uuid, out).map(drop)
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Keeps what is read.
+struct Tee<'a> {
+    input: Hashing<&'a mut dyn Read>,
+    out: EarlyFile,
+    /// Why it could not be kept.
+    failure: Option<io::Error>,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.out.write_all(&buffer[..read]).map_err(|error| {
+            let kind = error.kind();
+            self.failure = Some(error);
+            io::Error::from(kind)
+        })?;
+        Ok(read)
+    }
+}
