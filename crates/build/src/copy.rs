@@ -1,5 +1,6 @@
 //! COPY and ADD: what is read, and how it is written into an image.
 
+mod draw;
 mod gather;
 mod mode;
 mod owner;
@@ -14,6 +15,7 @@ use shipway_oci::Digest;
 
 use crate::context::{Ignore, StatCache};
 
+pub(crate) use draw::{Filling, can_draw};
 pub(crate) use gather::{Gather, digest_of};
 pub(crate) use mode::ModeChange;
 pub(crate) use owner::resolve_owner;

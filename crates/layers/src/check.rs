@@ -18,7 +18,7 @@ impl Unpacked {
     pub fn check(&self, row: &LayerRow) -> Result<Option<String>, LayerError> {
         let Some(diff_id) = row.diff_id else { return Ok(None) };
         if row.id.is_indexed() {
-            return self.check_indexed(&row.id, diff_id);
+            return self.check_indexed(row, diff_id);
         }
         let path = self.path(&row.id);
         let found = match measure(&path, &row.notes) {

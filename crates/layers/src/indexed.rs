@@ -6,16 +6,18 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shipway_erofs::{Tree, write_index};
-use shipway_linux::{EarlyFile, INDEX_DATA, can_mount_indexes, mount_index};
+use shipway_linux::{Attributes, EarlyFile, INDEX_DATA, Metadata, Root, can_mount_indexes, mount_index};
 use shipway_oci::{DiffId, Hashing};
-use shipway_store::{LayerId, unique_name};
+use shipway_store::{LayerId, LayerNotes, LayerRow, NotedRoot, unique_name};
 
-use crate::unpack::{BUFFER, Budget, Sketch, Unpacked as Notes, Unpacker, Whiteouts};
-use crate::unpacked::{drain, expect};
-use crate::{Layer, LayerError, Unpacked};
+use crate::serialise::serialise_as;
+use crate::tidy::tidy;
+use crate::unpack::{BUFFER, Budget, Sketch, Target as _, Unpacked as Notes, Unpacker, Whiteouts};
+use crate::unpacked::{drain, expect, imply};
+use crate::{Drawing, Layer, LayerError, Snapshot, Unpacked};
 
 /// What the index is called in the directory of a layer.
 pub(crate) const INDEX: &str = "index";
@@ -38,7 +40,7 @@ impl Unpacked {
     ) -> Result<Layer, LayerError> {
         let snapshot = self.prepare_empty()?;
         let dir = &snapshot.upper;
-        let taken = take(dir, tar, wanted)?;
+        let taken = take(dir, tar, wanted, None)?;
         if let Some(known) = self.known(taken.diff_id)? {
             return Ok(known);
         }
@@ -51,8 +53,42 @@ impl Unpacked {
         self.record_import(id, notes, taken.diff_id, taken.size)
     }
 
+    /// Makes a layer of what is in a snapshot and of a drawing.
+    pub(crate) fn commit_indexed(
+        &self,
+        snapshot: &Snapshot,
+        implied: Option<Vec<PathBuf>>,
+        drawing: Drawing<'_>,
+    ) -> Result<LayerId, LayerError> {
+        let upper = &snapshot.upper;
+        tidy(upper, &snapshot.lowers, snapshot.latest_mtime).map_err(LayerError::io("tidy", upper))?;
+        let tree = Root::open(upper).map_err(LayerError::io("open", upper))?;
+        let notes = match implied {
+            Some(implied) => imply(snapshot, implied)?,
+            None => {
+                let root = noted(&tree).map_err(LayerError::io("examine", upper))?;
+                LayerNotes { root, ..LayerNotes::default() }
+            }
+        };
+        let made = self.prepare_empty()?;
+        let Taken { diff_id, size, notes: drawn } =
+            take_drawn(&made.upper, snapshot, (&tree, &notes), drawing)?;
+        if drawn.is_none() {
+            let path = made.upper.join(INDEX_DATA);
+            let mut archive = File::open(&path).map_err(LayerError::io("open", &path))?;
+            return self.import_unpacked(&mut archive, Some(diff_id)).map(|layer| layer.id);
+        }
+        let id = self.adopt_as(LayerId::unique_indexed(crate::unpacked::now()), &made.upper)?;
+        self.record(&LayerRow { id: id.clone(), diff_id: None, size, notes })?;
+        self.store.record_diff_id(&id, diff_id).map_err(|source| LayerError::Record { id, source })
+    }
+
     /// Returns what is wrong with a layer, as the rest of a sentence.
-    pub(crate) fn check_indexed(&self, id: &LayerId, diff_id: DiffId) -> Result<Option<String>, LayerError> {
+    pub(crate) fn check_indexed(
+        &self,
+        LayerRow { id, notes, .. }: &LayerRow,
+        diff_id: DiffId,
+    ) -> Result<Option<String>, LayerError> {
         let dir = self.path(id);
         let archive = match File::open(dir.join(INDEX_DATA)) {
             Ok(archive) => archive,
@@ -70,7 +106,8 @@ impl Unpacked {
         drawn?;
         let mut wanted = Hashing::new(io::sink());
         let path = dir.join(INDEX);
-        write(&sketch, length, diff_id, &mut wanted).map_err(LayerError::io("index", &path))?;
+        write(&mut sketch, notes.root.as_ref(), (length, diff_id), &mut wanted)
+            .map_err(LayerError::io("index", &path))?;
         let mut index = Hashing::new(io::sink());
         let read = File::open(&path).and_then(|mut file| io::copy(&mut file, &mut index));
         let is_whole = read.is_ok() && index.digest() == wanted.digest();
@@ -79,13 +116,13 @@ impl Unpacked {
 
     /// Makes a layer's directory again, of its own archive or of the one that it came as; `false` if neither is here.
     pub(crate) fn restore_indexed(&self, id: &LayerId, diff_id: DiffId) -> Result<bool, LayerError> {
-        let path = self.path(id);
+        let (path, notes) = (self.path(id), self.row(id)?.notes);
         let own = File::open(path.join(INDEX_DATA)).ok().map(|file| Box::new(file) as Box<dyn Read>);
         let mut sources = own.into_iter().map(Ok).chain(self.archive(diff_id).transpose());
         let taken = sources.find_map(|archive| {
             let again = archive.and_then(|mut archive| {
                 let again = self.prepare_empty()?;
-                let taken = take(&again.upper, &mut *archive, Some(diff_id))?;
+                let taken = take(&again.upper, &mut *archive, Some(diff_id), notes.root.as_ref())?;
                 Ok(taken.notes.map(|_| again))
             });
             again.inspect_err(|error| tracing::debug!(layer = %id, %error, "not from there")).ok().flatten()
@@ -130,8 +167,43 @@ pub(crate) fn can_index(dir: &Path) -> bool {
     mounted.inspect_err(|error| tracing::debug!(%error, "layers are unpacked here")).is_ok()
 }
 
+/// Writes what is in a snapshot, and a drawing, as an archive and its index into a directory.
+fn take_drawn(
+    dir: &Path,
+    snapshot: &Snapshot,
+    (tree, notes): (&Root, &LayerNotes),
+    drawing: Drawing<'_>,
+) -> Result<Taken, LayerError> {
+    let left_out = notes.implied.iter().map(|path| path.0.as_path()).collect();
+    let (mut reader, writer) = io::pipe().map_err(LayerError::io("connect", dir))?;
+    let (written, taken) = std::thread::scope(|scope| {
+        let left_out = &left_out;
+        let writing = scope.spawn(move || {
+            let mut out = BufWriter::with_capacity(BUFFER, writer);
+            serialise_as(tree, left_out, Some((drawing, snapshot.latest_mtime)), &mut out)?;
+            out.flush()
+        });
+        let taken = take(dir, &mut reader, None, notes.root.as_ref());
+        // Whoever still writes hears that nobody reads.
+        drop(reader);
+        (writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), taken)
+    });
+    match written {
+        // What ended the archive early is why it could not be taken in, unless that ended the writing.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(LayerError::io("write the archive of", drawing.top)(error))
+        }
+        _ => taken,
+    }
+}
+
 /// Writes an archive and its index into a directory.
-fn take(dir: &Path, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Taken, LayerError> {
+fn take(
+    dir: &Path,
+    tar: &mut dyn Read,
+    wanted: Option<DiffId>,
+    root: Option<&NotedRoot>,
+) -> Result<Taken, LayerError> {
     let path = dir.join(INDEX_DATA);
     let file = create(&path).map_err(LayerError::io("create", &path))?;
     let mut tee = Tee { input: Hashing::new(tar), out: EarlyFile::new(file), failure: None };
@@ -153,7 +225,7 @@ fn take(dir: &Path, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Taken,
     let path = dir.join(INDEX);
     let index = create(&path).and_then(|file| {
         let mut out = BufWriter::new(file);
-        write(&sketch, size, diff_id, &mut out)?;
+        write(&mut sketch, root, (size, diff_id), &mut out)?;
         out.flush()
     });
     index.map_err(LayerError::io("write", &path))?;
@@ -166,8 +238,29 @@ fn draw(sketch: &mut Sketch, archive: &mut dyn Read) -> Result<Notes, LayerError
     Unpacker::new(sketch, Budget::default(), Whiteouts::Apply).run(&mut archive)
 }
 
+/// Returns what the root of a tree is like.
+fn noted(tree: &Root) -> io::Result<Option<NotedRoot>> {
+    let metadata = tree.metadata("")?;
+    Ok(metadata.map(|Metadata { uid, gid, mode, mtime, .. }| NotedRoot {
+        uid,
+        gid,
+        mode: mode & 0o7777,
+        mtime,
+    }))
+}
+
 /// Writes the index of an archive of `length` bytes. It is called by the diff ID, so that an overlay can tell layers apart.
-fn write(sketch: &Sketch, length: u64, DiffId(digest): DiffId, out: &mut impl Write) -> io::Result<()> {
+fn write(
+    sketch: &mut Sketch,
+    root: Option<&NotedRoot>,
+    (length, DiffId(digest)): (u64, DiffId),
+    out: &mut impl Write,
+) -> io::Result<()> {
+    if let Some(&NotedRoot { uid, gid, mode, mtime }) = root {
+        let attributes = Attributes { uid, gid, mode, xattrs: Vec::new() };
+        sketch.describe(Path::new(""), &attributes)?;
+        sketch.set_mtime(Path::new(""), mtime)?;
+    }
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&digest.as_bytes()[..16]);
     write_index(&sketch.tree, length, uuid, out).map(drop)

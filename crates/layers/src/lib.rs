@@ -17,6 +17,7 @@
 mod chain;
 mod check;
 mod decompress;
+mod drawing;
 mod error;
 mod fixup;
 mod indexed;
@@ -32,6 +33,7 @@ mod unpacked;
 mod walk;
 
 pub use decompress::decompress;
+pub use drawing::{Drawing, Pencil};
 pub use error::LayerError;
 pub use serialise::{SERIALISER_VERSION, serialise, serialise_with_root};
 pub use shipway_store::LayerId;

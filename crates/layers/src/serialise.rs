@@ -11,6 +11,7 @@ use std::path::Path;
 
 use shipway_linux::{Kind, Metadata, Parents, Root, xattrs_of};
 
+use crate::drawing::{Drawing, Pencil};
 use crate::tar_header::{BLOCK, Header, pad};
 use crate::walk::walk;
 
@@ -28,7 +29,7 @@ const FIFO: u32 = 0o010_000;
 /// Writes the tree below `root` as a tar archive: entries sorted, times in whole seconds. The files of an image are what an overlay of its
 /// layers shows.
 pub fn serialise(root: &Root, out: &mut dyn Write) -> io::Result<()> {
-    serialise_without(root, &HashSet::new(), out)
+    serialise_as(root, &HashSet::new(), None, out)
 }
 
 /// Like [`serialise`], with an entry for the root itself: what unpacks it gets its owner and mode too.
@@ -48,10 +49,12 @@ pub fn serialise_with_root(root: &Root, out: &mut dyn Write) -> io::Result<()> {
     serialise(root, out)
 }
 
-/// Like [`serialise`], without entries for the directories `implied`: what unpacks it leaves those as they are.
-pub(crate) fn serialise_without(
+/// Like [`serialise`], without entries for the directories `implied`: what unpacks it leaves those as they are; and with a drawing in
+/// its place, whose times are at most the one given.
+pub(crate) fn serialise_as(
     root: &Root,
     implied: &HashSet<&Path>,
+    drawing: Option<(Drawing<'_>, Option<i64>)>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut names: HashMap<u64, Vec<u8>> = HashMap::new();
@@ -60,7 +63,11 @@ pub(crate) fn serialise_without(
         if metadata.is_directory() && implied.contains(path) {
             return Ok(());
         }
-        write_entry(parents.of(path)?, path, metadata, &mut names, out)
+        write_entry(parents.of(path)?, path, metadata, &mut names, out)?;
+        match drawing.filter(|(drawing, _)| drawing.top == path) {
+            Some((drawing, latest_mtime)) => (drawing.draw)(&mut Pencil::new(out, latest_mtime)),
+            None => Ok(()),
+        }
     })?;
     out.write_all(&[0; 2 * BLOCK])
 }

@@ -16,7 +16,7 @@ use crate::indexed::{INDEX, can_index};
 use crate::refusal::Refusal;
 use crate::tidy::tidy;
 use crate::unpack::{self, BUFFER, Disk, Unpacker, Whiteouts};
-use crate::{Budget, LayerError, serialise};
+use crate::{Budget, Drawing, LayerError, serialise};
 
 /// A layer that is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +105,20 @@ pub trait LayerStore: Debug + Send + Sync {
     /// Makes a layer of what was put into a state that was prepared on nothing. Those of its directories that are `implied`, relative
     /// to its root, are there only for what is in them: on other layers they leave what is there as it is.
     fn commit_apart(&self, snapshot: Snapshot, implied: Vec<PathBuf>) -> Result<LayerId, LayerError>;
+
+    /// Returns whether [`LayerStore::commit_drawn`] can be used.
+    fn draws(&self) -> bool {
+        false
+    }
+
+    /// Makes a layer of what was changed, or put into a state on nothing with directories that are `implied`, and of a drawing, which is
+    /// written to no tree. Only where [`LayerStore::draws`] says so.
+    fn commit_drawn(
+        &self,
+        snapshot: Snapshot,
+        implied: Option<Vec<PathBuf>>,
+        drawing: Drawing<'_>,
+    ) -> Result<LayerId, LayerError>;
 
     /// Puts a layer that was made without knowing them on other layers, as mounted, base first; returns all of them, with what mends
     /// the chain, as [`LayerStore::resolve`] would.
@@ -247,7 +261,7 @@ impl Unpacked {
             links: links.map(|(name, target)| (NotedPath(name), NotedPath(target))).collect(),
             hiding: unpacked.hiding.into_iter().map(NotedPath).collect(),
             empties_root: unpacked.empties_root,
-            fixup: false,
+            ..LayerNotes::default()
         };
         self.record(&LayerRow { id: id.clone(), diff_id: None, size, notes })?;
         let id =
@@ -258,11 +272,7 @@ impl Unpacked {
 
 impl LayerStore for Unpacked {
     fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
-        if *self.indexes.get_or_init(|| can_index(&self.store.tmp())) {
-            self.import_indexed(tar, wanted)
-        } else {
-            self.import_unpacked(tar, wanted)
-        }
+        if self.draws() { self.import_indexed(tar, wanted) } else { self.import_unpacked(tar, wanted) }
     }
 
     fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError> {
@@ -318,22 +328,26 @@ impl LayerStore for Unpacked {
         Ok(id)
     }
 
-    fn commit_apart(&self, snapshot: Snapshot, mut implied: Vec<PathBuf>) -> Result<LayerId, LayerError> {
+    fn commit_apart(&self, snapshot: Snapshot, implied: Vec<PathBuf>) -> Result<LayerId, LayerError> {
         tidy(&snapshot.upper, &snapshot.lowers, snapshot.latest_mtime)
             .map_err(LayerError::io("tidy", &snapshot.upper))?;
-        // Its archive will not tell their times; here they are those that whoever unpacks it gives them.
-        let root = Root::open(&snapshot.upper).map_err(LayerError::io("open", &snapshot.upper))?;
-        for directory in &implied {
-            root.set_mtime(directory, (0, 0)).map_err(LayerError::io("date", directory))?;
-        }
+        let notes = imply(&snapshot, implied)?;
         let id = self.adopt(&snapshot.upper)?;
-        // It says nothing of the root either.
-        implied.push(PathBuf::new());
-        implied.sort();
-        let notes =
-            LayerNotes { implied: implied.into_iter().map(NotedPath).collect(), ..LayerNotes::default() };
         self.record(&LayerRow { id: id.clone(), diff_id: None, size: 0, notes })?;
         Ok(id)
+    }
+
+    fn draws(&self) -> bool {
+        *self.indexes.get_or_init(|| can_index(&self.store.tmp()))
+    }
+
+    fn commit_drawn(
+        &self,
+        snapshot: Snapshot,
+        implied: Option<Vec<PathBuf>>,
+        drawing: Drawing<'_>,
+    ) -> Result<LayerId, LayerError> {
+        self.commit_indexed(&snapshot, implied, drawing)
     }
 
     fn stack(&self, below: &[LayerId], layer: &LayerId) -> Result<Vec<LayerId>, LayerError> {
@@ -369,6 +383,19 @@ impl LayerStore for Unpacked {
     }
 }
 
+/// Notes which directories of a state on nothing are there only for what is in them.
+pub(crate) fn imply(snapshot: &Snapshot, mut implied: Vec<PathBuf>) -> Result<LayerNotes, LayerError> {
+    // An archive will not tell their times; here they are those that whoever unpacks it gives them.
+    let root = Root::open(&snapshot.upper).map_err(LayerError::io("open", &snapshot.upper))?;
+    for directory in &implied {
+        root.set_mtime(directory, (0, 0)).map_err(LayerError::io("date", directory))?;
+    }
+    // It says nothing of the root either.
+    implied.push(PathBuf::new());
+    implied.sort();
+    Ok(LayerNotes { implied: implied.into_iter().map(NotedPath).collect(), ..LayerNotes::default() })
+}
+
 /// Returns the digest and the length of the canonical tar of a layer's tree.
 pub(crate) fn measure(tree: &Path, notes: &LayerNotes) -> Result<(DiffId, u64), LayerError> {
     let mut hashing = Hashing::new(io::sink());
@@ -382,7 +409,7 @@ fn write(tree: &Path, notes: &LayerNotes, out: &mut dyn Write) -> Result<(), Lay
     let root = Root::open_layer(tree).map_err(LayerError::io("open", tree))?;
     let mut buffered = io::BufWriter::with_capacity(1 << 18, out);
     let implied: HashSet<&Path> = notes.implied.iter().map(|path| path.0.as_path()).collect();
-    let written = serialise::serialise_without(&root, &implied, &mut buffered);
+    let written = serialise::serialise_as(&root, &implied, None, &mut buffered);
     written.map_err(LayerError::io("read", tree))?;
     buffered.flush().map_err(LayerError::io("write the archive of", tree))
 }

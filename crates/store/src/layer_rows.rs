@@ -84,9 +84,25 @@ pub struct LayerNotes {
     /// Nothing of lower layers is seen, not even what is right below the root.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub empties_root: bool,
+    /// What its root is like, where it is kept as an archive, which does not say that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<NotedRoot>,
     /// It only mends a chain of other layers: no image lists it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fixup: bool,
+}
+
+/// What the root directory of a layer is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotedRoot {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Seconds since the epoch, and nanoseconds.
+    pub mtime: (i64, u32),
 }
 
 /// A path in a layer: text where it is UTF-8, its bytes where it is not.

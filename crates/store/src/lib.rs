@@ -37,7 +37,7 @@ pub use fsck::{Fault, Subject, on_all_cores};
 pub use gc::{Freed, Usage};
 pub use hosted::HostedManifest;
 pub use images::{ATTESTATION_LIMIT, ImageRecord, Removal};
-pub use layer_rows::{LayerId, LayerNotes, LayerRow, NotedPath};
+pub use layer_rows::{LayerId, LayerNotes, LayerRow, NotedPath, NotedRoot};
 pub use lease::Lease;
 pub use names::Found;
 pub use proof::MOUNT_PROOF;

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use shipway_linux::{EarlyFile, Kind, Metadata, Parents, Root, xattrs_of};
 
 use super::gather::{kept, kept_xattrs};
-use super::{Entry, Item, ModeChange, Tree, resolve_in};
+use super::{Entry, Filling, Item, ModeChange, Tree, resolve_in};
 use crate::Problem;
 use crate::request::Stop;
 
@@ -97,6 +97,26 @@ impl<'a> Writer<'a> {
         let resolved = resolve_in(self.root, path).map_err(Problem::io("find", path))?;
         let found = self.root.metadata(&resolved).map_err(Problem::io("find", path))?;
         Ok(found.is_some_and(|found| found.is_directory()))
+    }
+
+    /// Makes the directory that a directory is copied to, if it is not there; returns what then fills it.
+    pub(crate) fn frame<'f>(
+        &self,
+        (tree, item): (&'f Tree<'f>, &'f Item),
+        destination: &str,
+        stop: &'f Stop,
+    ) -> Result<Option<Filling<'f>>, Problem> {
+        let path = Path::new(destination);
+        let resolved = resolve_in(self.root, path).map_err(Problem::io("find", path))?;
+        if self.root.metadata(&resolved).map_err(Problem::io("find", path))?.is_some() {
+            return Ok(None);
+        }
+        let (top, _) = self.ensure_directory(path)?;
+        if let Some(first) = item.entries.first().filter(|_| !item.base.as_os_str().is_empty()) {
+            self.root.set_mtime(&top, first.metadata.mtime).map_err(Problem::io("date", &top))?;
+        }
+        let how = (self.owner, self.mode.clone());
+        Ok(Some(Filling::new((tree, item), &top, how, stop)))
     }
 
     /// Writes one item; a destination with a slash at the end is a directory.

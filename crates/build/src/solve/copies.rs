@@ -12,7 +12,7 @@ use super::steps::{Applied, Left, Slot, mount};
 use super::{Outcome, Solver};
 use crate::context::PatternList;
 use crate::copy::{
-    Apart, Archive, Gather, Item, Tree, Writer, archive_of, digest_of, resolve_in, resolve_owner,
+    Apart, Archive, Gather, Item, Tree, Writer, archive_of, can_draw, digest_of, resolve_in, resolve_owner,
     unpack_archive,
 };
 use crate::key::{Key, KeyBuilder};
@@ -299,7 +299,12 @@ impl Solver<'_> {
         key.finish()
     }
 
-    fn write(&self, copy: &CopyAction, read: &[Read<'_>], snapshot: &Snapshot) -> Result<Left, Problem> {
+    fn write<'r>(
+        &'r self,
+        copy: &CopyAction,
+        read: &'r [Read<'_>],
+        snapshot: &Snapshot,
+    ) -> Result<Left<'r>, Problem> {
         let root = mount(snapshot)?;
         let owner = copy.chown.as_deref().map(|owner| resolve_owner(&root, owner)).transpose()?;
         let mode = copy.chmod.as_ref().map(|(_, mode)| mode.clone());
@@ -308,6 +313,15 @@ impl Solver<'_> {
             writer.apart = Some(Apart { missing: below.missing.clone(), implied: RefCell::default() });
         }
         refuse_many_files(copy, read, &writer)?;
+        let implied = |writer: Writer<'_>| writer.apart.map(|apart| apart.implied.into_inner());
+        if let [Read::Items(items, tree, _)] = read
+            && let [item] = items.as_slice()
+            && can_draw(item)
+            && self.builder.layers.draws()
+            && let Some(filling) = writer.frame((tree, item), &copy.destination, &self.stop)?
+        {
+            return Ok(Left::Drawn(implied(writer), Box::new(filling)));
+        }
         for items in read {
             match items {
                 Read::Inline(name, content) => writer.inline(name, content.as_bytes(), &copy.destination)?,
@@ -322,7 +336,7 @@ impl Solver<'_> {
                 }
             }
         }
-        Ok(writer.apart.map_or(Left::Changes, |apart| Left::Apart(apart.implied.into_inner())))
+        Ok(implied(writer).map_or(Left::Changes, Left::Apart))
     }
 
     /// Unpacks into a place of its own and copies from there, so that all rules of COPY hold.

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use shipway_layers::{LayerId, Snapshot};
+use shipway_layers::{Drawing, LayerId, Pencil, Snapshot};
 use shipway_linux::Root;
 use shipway_oci::Digest;
 use shipway_store::{CachedStep, StoreError};
 
 use super::imports::{Stacked, StageLayer};
 use super::{Made, Outcome, Solver, lock};
-use crate::copy::{Writer, resolve_in, resolve_owner};
+use crate::copy::{Filling, Writer, resolve_in, resolve_owner};
 use crate::key::{Input, Key, KeyBuilder, explain};
 use crate::plan::{Action, PlannedStage, Step, WorkdirAction};
 use crate::time::{now, now_seconds, rfc3339, rfc3339_of};
@@ -30,13 +30,15 @@ pub(super) struct Slot<'s> {
 }
 
 /// What the work of a step came to.
-pub(super) enum Left {
+pub(super) enum Left<'a> {
     /// Nothing was changed.
     Nothing,
     /// What was changed is in the snapshot.
     Changes,
     /// The same, in one on nothing; these directories are there only for what is in them.
     Apart(Vec<PathBuf>),
+    /// One or the other, and a directory in it that is still to be filled.
+    Drawn(Option<Vec<PathBuf>>, Box<Filling<'a>>),
 }
 
 /// What carrying out a step came to.
@@ -116,12 +118,12 @@ impl Solver<'_> {
     }
 
     /// Takes a step from the cache under one of its keys, or does it.
-    pub(super) fn cached_or(
+    pub(super) fn cached_or<'a>(
         &self,
         slot: &Slot<'_>,
         keys: &[Key],
         outcome: &mut Outcome,
-        work: impl FnOnce(&Snapshot) -> Result<Left, Problem>,
+        work: impl FnOnce(&Snapshot) -> Result<Left<'a>, Problem>,
     ) -> Result<Applied, Problem> {
         let last = keys.last().expect("a step has a key");
         if let Some(applied) = self.look_up(slot, keys, outcome)? {
@@ -150,6 +152,15 @@ impl Solver<'_> {
             Left::Nothing => None,
             Left::Changes => Some(layers.commit(snapshot)),
             Left::Apart(implied) => Some(layers.commit_apart(snapshot, implied)),
+            Left::Drawn(implied, filling) => {
+                let draw = |pencil: &mut Pencil<'_>| filling.draw(pencil);
+                let drawing = Drawing { top: &filling.top, draw: &draw };
+                let layer = layers.commit_drawn(snapshot, implied, drawing);
+                match filling.problem() {
+                    Some(problem) => return Err(problem),
+                    None => Some(layer),
+                }
+            }
         };
         let layer = layer
             .transpose()
@@ -261,7 +272,7 @@ impl Solver<'_> {
     }
 
     /// Makes the working directory if it is missing; it belongs to the user that was set before.
-    fn workdir(&self, workdir: &WorkdirAction, snapshot: &Snapshot) -> Result<Left, Problem> {
+    fn workdir(&self, workdir: &WorkdirAction, snapshot: &Snapshot) -> Result<Left<'static>, Problem> {
         let root = mount(snapshot)?;
         let path = std::path::Path::new(&workdir.path);
         let resolved = resolve_in(&root, path).map_err(Problem::io("find", path))?;

@@ -29,14 +29,26 @@ pub(crate) struct Bench {
 }
 
 /// The lines of a build's progress.
-#[derive(Debug, Default)]
-pub(crate) struct Log(Mutex<Vec<String>>);
+#[derive(Default)]
+pub(crate) struct Log {
+    lines: Mutex<Vec<String>>,
+    at_a_miss: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.lines.fmt(f)
+    }
+}
 
 impl Progress for Log {
     fn event(&self, event: &Event<'_>) {
         let line = match event {
             Event::Cached { step, .. } => format!("CACHED {}", step.name),
-            Event::Missed { step, why } => format!("MISSED {}: {why}", step.name),
+            Event::Missed { step, why } => {
+                self.at_a_miss.lock().unwrap().take().into_iter().for_each(|change| change());
+                format!("MISSED {}: {why}", step.name)
+            }
             Event::Done { step, .. } => format!("DONE {}", step.name),
             Event::Failed { step, error, .. } => format!("FAILED {}: {error}", step.name),
             Event::Output { bytes, .. } => format!("OUTPUT {}", String::from_utf8_lossy(bytes)),
@@ -44,18 +56,23 @@ impl Progress for Log {
             Event::Warning { message, .. } => format!("WARNING {message}"),
             _ => return,
         };
-        self.0.lock().unwrap().push(line);
+        self.lines.lock().unwrap().push(line);
     }
 }
 
 impl Log {
     pub(crate) fn lines(&self, prefix: &str) -> Vec<String> {
-        let lines = self.0.lock().unwrap();
+        let lines = self.lines.lock().unwrap();
         lines.iter().filter_map(|line| line.strip_prefix(prefix)).map(|line| line.trim().to_owned()).collect()
     }
 
     pub(crate) fn clear(&self) {
-        self.0.lock().unwrap().clear();
+        self.lines.lock().unwrap().clear();
+    }
+
+    /// Does something when the first step is not in the cache.
+    pub(crate) fn at_a_miss(&self, change: impl FnOnce() + Send + 'static) {
+        *self.at_a_miss.lock().unwrap() = Some(Box::new(change));
     }
 }
 
@@ -179,10 +196,19 @@ impl BaseImages for FakeBases {
 
 impl Bench {
     pub(crate) fn new() -> Self {
+        Self::with(Unpacked::open)
+    }
+
+    /// Keeps no layer as an archive.
+    pub(crate) fn unpacking() -> Self {
+        Self::with(Unpacked::open_unpacking)
+    }
+
+    fn with(open: fn(Store) -> Unpacked) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs_err::create_dir(dir.path().join("context")).unwrap();
         let store = Store::open(&dir.path().join("root")).unwrap();
-        let layers = Arc::new(Unpacked::open(store.clone()));
+        let layers = Arc::new(open(store.clone()));
         Self { dir, store, layers, runner: Arc::default(), bases: Arc::default(), log: Arc::default() }
     }
 

@@ -9,6 +9,7 @@ mod debug;
 mod errors;
 mod harness;
 mod link;
+mod many_files;
 mod results;
 mod several;
 mod shared;

@@ -1,0 +1,100 @@
+//! Directories with so many files that they go into a layer without being written to a tree.
+
+use std::path::PathBuf;
+
+use shipway_build::BuildRequest;
+use shipway_linux::Root;
+use shipway_testkit::{Need, require};
+
+use crate::harness::Bench;
+
+const FILES: usize = 300;
+
+/// Fills the context with files of all kinds.
+fn fill(bench: &Bench) {
+    bench.debian();
+    for number in 0..FILES {
+        let content = "x".repeat(number * number % 1500);
+        bench.file(&format!("src/d{}/e{}/file {number}", number % 7, number % 3), &content);
+    }
+    bench.file("src/d1!/after a directory", "sorted");
+    bench.file("src/link", "->d1/e1");
+    bench.file("beside", "1");
+    let root = Root::open(&bench.dir.path().join("context")).unwrap();
+    root.hard_link("src/d0/e0/file 0", "src/a first name").unwrap();
+    root.hard_link("src/d0/e0/file 0", "src/z last name").unwrap();
+    root.set_mode("src/d2", 0o1777).unwrap();
+    root.set_mode("src/d1/e1/file 1", 0o4755).unwrap();
+    root.set_xattr("src/d1/e1/file 1", "user.some", b"thing").unwrap();
+    root.set_xattr("src/d3", "user.of", b"a directory").unwrap();
+    let mut todo = vec![PathBuf::new()];
+    while let Some(directory) = todo.pop() {
+        for (name, metadata) in root.entries(&directory).unwrap() {
+            let path = directory.join(name);
+            root.set_mtime(&path, (1_600_000_000, 5)).unwrap();
+            todo.extend(metadata.is_directory().then_some(path));
+        }
+    }
+    for (path, time) in [("src/d4", (-5, 0)), ("src/d1/e1/file 1", (2_000_000_000, 7)), ("src", (9, 9))] {
+        root.set_mtime(path, time).unwrap();
+    }
+}
+
+fn request(bench: &Bench, copy: &str) -> BuildRequest {
+    let dockerfile =
+        format!("FROM debian AS made\nCOPY src /made\nFROM debian\n{copy}\nRUN write /after command\n");
+    let build_args = vec![("SOURCE_DATE_EPOCH".to_owned(), "1700000000".to_owned())];
+    BuildRequest { build_args, ..bench.request(&dockerfile) }
+}
+
+#[test]
+fn an_image_is_the_same_whether_files_are_written_to_a_tree_or_not() {
+    if !require(&[Need::Root, Need::Overlay, Need::Indexes]) {
+        return;
+    }
+    for (copy, is_drawn) in [
+        ("COPY . /new", true),
+        ("COPY src /new/below/", true),
+        ("COPY --chown=web --chmod=u=rwX,go= src new", true),
+        ("COPY --chown=7:8 --chmod=751 src /lib64/new", true),
+        ("COPY --link --chown=web src /new/below", true),
+        ("COPY --from=made /made /new", true),
+        ("ADD src /new", true),
+        ("COPY --exclude=**/e1 src /new", true),
+        ("COPY src /etc", false),
+        ("COPY src beside /new/", false),
+        ("COPY --parents src /new", false),
+    ] {
+        let [drawn, unpacked] = [Bench::new(), Bench::unpacking()].map(|bench| {
+            fill(&bench);
+            let built = bench.run(&request(&bench, copy)).unwrap();
+            (built.image_id, bench.listing(&built), bench)
+        });
+        assert_eq!(drawn.1, unpacked.1, "{copy}");
+        assert_eq!(drawn.0, unpacked.0, "{copy}");
+        let indexed = drawn.2.store.layers().unwrap().iter().filter(|row| row.id.is_indexed()).count();
+        let wanted = usize::from(is_drawn) + usize::from(copy.contains("made"));
+        assert!(indexed >= wanted.min(1) && (is_drawn || indexed == 0), "{copy}: {indexed}");
+        for row in drawn.2.store.layers().unwrap() {
+            assert_eq!(drawn.2.layers.check(&row).unwrap(), None, "{copy}");
+        }
+        drawn.2.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_named() {
+    if !require(&[Need::Root, Need::Overlay, Need::Indexes]) {
+        return;
+    }
+    let bench = Bench::new();
+    fill(&bench);
+    let path = bench.dir.path().join("context/src/d1/e1/file 1");
+    // After its content was read for the key, and before it is copied.
+    bench.log.at_a_miss(move || fs_err::write(&path, "longer than it was").unwrap());
+    let error = bench.build("FROM debian\nCOPY src /new\n").unwrap_err();
+    assert_eq!(error.to_string(), "Dockerfile:2:1: `src/d1/e1/file 1` changed while the build read it");
+    bench.assert_nothing_left();
+    bench.build("FROM debian\nCOPY src /new\n").unwrap();
+    assert_eq!(bench.log.lines("MISSED").len(), 1);
+}

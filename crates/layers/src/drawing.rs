@@ -1,0 +1,109 @@
+//! Files that become part of a layer straight from where they are, without being written to its tree first.
+
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use shipway_linux::Attributes;
+
+use crate::serialise::kept;
+use crate::tar_header::{Header, pad};
+
+/// Something that fills a directory of a layer that is there and has nothing in it.
+#[derive(Clone, Copy)]
+pub struct Drawing<'a> {
+    /// The directory, relative to the root of the layer.
+    pub top: &'a Path,
+    /// Says what is in it: parents first, the names of each directory in byte order. It may be called on another thread.
+    pub draw: &'a (dyn Fn(&mut Pencil<'_>) -> io::Result<()> + Sync),
+}
+
+impl std::fmt::Debug for Drawing<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Drawing").field("top", &self.top).finish_non_exhaustive()
+    }
+}
+
+/// Takes what is drawn. Paths are relative to the root of the layer.
+pub struct Pencil<'a> {
+    out: &'a mut dyn Write,
+    /// Times after this one become it.
+    latest_mtime: Option<i64>,
+}
+
+impl<'a> Pencil<'a> {
+    pub(crate) fn new(out: &'a mut dyn Write, latest_mtime: Option<i64>) -> Self {
+        Self { out, latest_mtime }
+    }
+
+    /// Draws a directory.
+    pub fn directory(&mut self, path: &Path, attributes: &Attributes, mtime: i64) -> io::Result<()> {
+        let mut header = self.header(path, attributes, mtime);
+        header.path.push(b'/');
+        header.kind = b'5';
+        header.write(self.out)
+    }
+
+    /// Draws a file of `size` bytes, which are all that can be read.
+    pub fn file(
+        &mut self,
+        path: &Path,
+        attributes: &Attributes,
+        mtime: i64,
+        (size, content): (u64, &mut dyn Read),
+    ) -> io::Result<()> {
+        let header = Header { kind: b'0', size, ..self.header(path, attributes, mtime) };
+        header.write(self.out)?;
+        let copied = io::copy(&mut content.take(size), self.out)?;
+        if copied != size || content.read(&mut [0])? != 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file changed while it was read"));
+        }
+        pad(self.out, size)
+    }
+
+    /// Draws another name of a file that was drawn before.
+    pub fn hard_link(
+        &mut self,
+        path: &Path,
+        attributes: &Attributes,
+        mtime: i64,
+        first: &Path,
+    ) -> io::Result<()> {
+        let mut header = self.header(path, attributes, mtime);
+        // As the canonical archive has it: the first name says all of them.
+        header.xattrs = Vec::new();
+        Header { kind: b'1', link: bytes(first), ..header }.write(self.out)
+    }
+
+    /// Draws a symlink.
+    pub fn symlink(&mut self, path: &Path, owner: (u32, u32), mtime: i64, target: &Path) -> io::Result<()> {
+        let attributes = Attributes { uid: owner.0, gid: owner.1, mode: 0o777, xattrs: Vec::new() };
+        let header = self.header(path, &attributes, mtime);
+        Header { kind: b'2', link: bytes(target), ..header }.write(self.out)
+    }
+
+    fn header(&self, path: &Path, attributes: &Attributes, mtime: i64) -> Header {
+        let mut xattrs = kept(attributes.xattrs.clone());
+        xattrs.sort();
+        Header {
+            path: bytes(path),
+            mode: attributes.mode & 0o7777,
+            uid: attributes.uid.into(),
+            gid: attributes.gid.into(),
+            mtime: self.latest_mtime.map_or(mtime, |latest| mtime.min(latest)),
+            xattrs,
+            ..Header::default()
+        }
+    }
+}
+
+impl std::fmt::Debug for Pencil<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pencil")
+    }
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    OsStr::as_bytes(path.as_os_str()).to_vec()
+}
