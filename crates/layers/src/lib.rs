@@ -35,7 +35,7 @@ mod walk;
 pub use decompress::decompress;
 pub use drawing::{Drawing, Pencil};
 pub use error::LayerError;
-pub use serialise::{SERIALISER_VERSION, serialise, serialise_with_root};
+pub use serialise::{SERIALISER_VERSION, serialise, serialise_each, serialise_with_root};
 pub use shipway_store::LayerId;
 pub use unpack::{Budget, unpack, unpack_files};
 pub use unpacked::{Layer, LayerStore, Snapshot, Unpacked};

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shipway_linux::{Kind, Metadata, Parents, Root, xattrs_of};
 
@@ -30,6 +30,21 @@ const FIFO: u32 = 0o010_000;
 /// layers shows.
 pub fn serialise(root: &Root, out: &mut dyn Write) -> io::Result<()> {
     serialise_as(root, &HashSet::new(), None, out)
+}
+
+/// Like [`serialise`], of several trees, each below a directory of its own, which has mode 755 and the time 0.
+pub fn serialise_each(trees: &[(PathBuf, Root)], out: &mut dyn Write) -> io::Result<()> {
+    for (directory, root) in trees {
+        let mut path = directory.as_os_str().as_bytes().to_vec();
+        path.push(b'/');
+        Header { path, kind: b'5', mode: 0o755, ..Header::default() }.write(out)?;
+        let mut names = HashMap::new();
+        let mut parents = Parents::new(root);
+        walk(root, &mut |path, metadata| {
+            write_entry(parents.of(path)?, &directory.join(path), metadata, &mut names, out)
+        })?;
+    }
+    out.write_all(&[0; 2 * BLOCK])
 }
 
 /// Like [`serialise`], with an entry for the root itself: what unpacks it gets its owner and mode too.

@@ -71,7 +71,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let caches = caches::parse(&args.cache_from, &args.cache_to)?;
     let platforms = platforms(args)?;
     if platforms.len() > 1 {
-        fit_for_several(args, &outputs)?;
+        fit_for_several(args)?;
     }
     let stopping = Stopping::hold()?;
     let stop = stopping.build.clone();
@@ -282,13 +282,7 @@ fn platforms(args: &BuildArgs) -> Result<Vec<Platform>, Failure> {
 }
 
 /// Refuses what goes with one platform only.
-fn fit_for_several(args: &BuildArgs, outputs: &[Output]) -> Result<(), Failure> {
-    if outputs.iter().any(|output| matches!(output, Output::Tar(_))) {
-        return Err(Failure::new(
-            "the files for several platforms are not written into one tar yet",
-            "write a directory for each into one: `-o DIRECTORY`, or an archive of the images: `-o type=oci,dest=FILE`",
-        ));
-    }
+fn fit_for_several(args: &BuildArgs) -> Result<(), Failure> {
     if let Some(layout) = args.build_contexts.iter().find(|context| context.contains(LAYOUT)) {
         return Err(Failure::new(
             format!("the context `{layout}` is read for one platform only yet"),

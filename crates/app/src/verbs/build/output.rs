@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use shipway_build::Built;
 use shipway_distribution::{Departure, Packing};
-use shipway_layers::{Budget, LayerStore as _, serialise, unpack};
+use shipway_layers::{Budget, LayerStore as _, serialise, serialise_each, unpack};
 use shipway_linux::{Overlay, Root};
-use shipway_oci::Reference;
+use shipway_oci::{Platform, Reference};
 use shipway_store::Found;
 
 use crate::archive::{self, Wanted};
@@ -64,18 +64,32 @@ pub(super) fn write(engine: &Engine, built: &Built, output: &Output, ui: &mut Ui
     let _lease = engine.store.lease()?;
     match output {
         Output::Local(directory) if built.parts.is_empty() => local(engine, built, directory),
-        // Compat: buildx, a directory for each, such as `linux_arm64`.
-        Output::Local(directory) => built.parts.iter().try_for_each(|(platform, part)| {
-            local(engine, part, &directory.join(platform.to_string().replace('/', "_")))
-        }),
-        Output::Tar(place) => {
+        Output::Local(directory) => built
+            .parts
+            .iter()
+            .try_for_each(|(platform, part)| local(engine, part, &directory.join(directory_of(platform)))),
+        Output::Tar(place) if built.parts.is_empty() => {
             let root = files_of(engine, built)?;
             to(place, ui, |out| serialise(&root, out).map_err(|error| unwritable(path_of(place), &error)))
+        }
+        Output::Tar(place) => {
+            let mut trees = Vec::new();
+            for (platform, part) in &built.parts {
+                trees.push((directory_of(platform), files_of(engine, part)?));
+            }
+            to(place, ui, |out| {
+                serialise_each(&trees, out).map_err(|error| unwritable(path_of(place), &error))
+            })
         }
         Output::Archive(place, packing) => to(place, ui, |out| save(engine, built, *packing, out)),
         Output::Layout(directory, packing) => into(directory, |out| save(engine, built, *packing, out)),
         Output::Image { .. } | Output::Nothing => Ok(()),
     }
+}
+
+/// Returns where the files for one of several platforms go. Compat: buildx, such as `linux_arm64`.
+fn directory_of(platform: &Platform) -> PathBuf {
+    PathBuf::from(platform.to_string().replace('/', "_"))
 }
 
 /// Writes the files of one image into a directory.
