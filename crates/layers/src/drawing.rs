@@ -45,7 +45,7 @@ impl<'a> Pencil<'a> {
         header.write(self.out)
     }
 
-    /// Draws a file of `size` bytes, which are all that can be read.
+    /// Draws a file of the first `size` bytes that can be read. Fails with [`io::ErrorKind::UnexpectedEof`] where there are fewer.
     pub fn file(
         &mut self,
         path: &Path,
@@ -56,8 +56,8 @@ impl<'a> Pencil<'a> {
         let header = Header { kind: b'0', size, ..self.header(path, attributes, mtime) };
         header.write(self.out)?;
         let copied = io::copy(&mut content.take(size), self.out)?;
-        if copied != size || content.read(&mut [0])? != 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file changed while it was read"));
+        if copied != size {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file shrank while it was read"));
         }
         pad(self.out, size)
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use shipway_linux::Metadata;
 use shipway_oci::Digest;
 
-const MAGIC: &[u8; 8] = b"shipst01";
+const MAGIC: &[u8; 8] = b"shipst02";
 /// Larger than the clock tick of any kernel and file system that we meet.
 const SETTLED: Duration = Duration::from_millis(200);
 /// Caches of so many contexts are kept.
@@ -139,17 +139,17 @@ fn encode(entries: &HashMap<PathBuf, Entry>) -> Vec<u8> {
             bytes.extend(seconds.to_le_bytes());
             bytes.extend(nanoseconds.to_le_bytes());
         }
-        bytes.extend(entry.digest.hex().bytes());
+        bytes.extend(entry.digest.as_bytes());
     }
-    let check = Digest::of(&bytes).hex();
-    bytes.extend(check.bytes());
+    let check = Digest::of(&bytes);
+    bytes.extend(check.as_bytes());
     bytes
 }
 
 fn decode(bytes: &[u8]) -> Option<HashMap<PathBuf, Entry>> {
-    const CHECK: usize = 64;
+    const CHECK: usize = 32;
     let (body, check) = bytes.split_at_checked(bytes.len().checked_sub(CHECK)?)?;
-    if Digest::of(body).hex().as_bytes() != check {
+    if Digest::of(body).as_bytes() != check {
         return None;
     }
     let mut rest = body.strip_prefix(MAGIC)?;
@@ -169,7 +169,7 @@ fn decode(bytes: &[u8]) -> Option<HashMap<PathBuf, Entry>> {
             Some((seconds, u32::from_le_bytes(take(4)?.try_into().ok()?)))
         };
         let (mtime, ctime) = (time()?, time()?);
-        let digest = format!("sha256:{}", std::str::from_utf8(take(64)?).ok()?).parse().ok()?;
+        let digest = Digest::from(<[u8; 32]>::try_from(take(32)?).ok()?);
         entries.insert(path, Entry { stamp: Stamp { device, inode, size, mtime, ctime }, digest });
     }
     Some(entries)

@@ -107,18 +107,16 @@ impl<'a> Filling<'a> {
             return Ok(pencil.symlink(&to, (uid, gid), mtime, target)?);
         }
         let mut source = self.tree.root.open_file(&from).map_err(Problem::io("read", &from))?;
+        attributes.xattrs = kept(xattrs_of(&source).map_err(Problem::io("read", &from))?);
+        match pencil.file(&to, &attributes, mtime, (metadata.size, &mut source)) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(changed(&from).into()),
+            other => other?,
+        }
         // The key says what was read before; a file that changed since must not be kept under it.
         let now = source.metadata().map_err(Problem::io("read", &from))?;
         let same = (now.dev(), now.ino(), now.size()) == (metadata.device, metadata.inode, metadata.size)
             && (now.ctime(), now.ctime_nsec()) == (metadata.ctime.0, i64::from(metadata.ctime.1));
-        if self.tree.stats.is_some() && !same {
-            return Err(changed(&from).into());
-        }
-        attributes.xattrs = kept(xattrs_of(&source).map_err(Problem::io("read", &from))?);
-        match pencil.file(&to, &attributes, mtime, (metadata.size, &mut source)) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(changed(&from).into()),
-            other => Ok(other?),
-        }
+        if self.tree.stats.is_some() && !same { Err(changed(&from).into()) } else { Ok(()) }
     }
 }
 

@@ -269,10 +269,12 @@ impl Solver<'_> {
 
     fn content_key(&self, copy: &CopyAction, read: &[Read<'_>], outcome: &Outcome) -> Key {
         let mut key = self.copy_key(copy, outcome);
-        let mut named = 0;
+        let (mut named, mut all) = (0, Vec::new());
         for items in read {
             let Read::Items(items, tree, _) = items else { continue };
-            key.hidden("files", &digest_of(items, tree.keep_owner).hex());
+            let digest = digest_of(items, tree.keep_owner).hex();
+            key.hidden("files", &digest);
+            all.push(digest);
             let entries = items.iter().flat_map(|item| item.entries.iter().map(move |entry| (item, entry)));
             for (item, entry) in entries.filter(|(_, entry)| !entry.metadata.is_directory()) {
                 named += 1;
@@ -287,13 +289,6 @@ impl Solver<'_> {
             }
         }
         if named > NAMED_FILES {
-            let all: Vec<String> = read
-                .iter()
-                .filter_map(|items| match items {
-                    Read::Items(items, tree, _) => Some(digest_of(items, tree.keep_owner).hex()),
-                    Read::Inline(..) => None,
-                })
-                .collect();
             key.note("another file".to_owned(), Digest::of(all.join(" ").as_bytes()).short());
         }
         key.finish()
