@@ -4,8 +4,9 @@
 //! begins with the same layers shares it. It is made when the chain is first asked for, is on the disk before it is recorded,
 //! and goes when a layer of its chain goes. That none is needed is recorded too.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use shipway_linux::{Overlay, Root};
 use shipway_oci::DiffId;
@@ -26,11 +27,12 @@ impl Unpacked {
         let _lease = self.store.lease().map_err(|source| LayerError::LookUp { source })?;
         let mut chain = Vec::new();
         let mut mounted = Vec::new();
+        let mut opened = Opened::new(self);
         for diff_id in diff_ids {
             let row = self.store.layer_of(*diff_id).map_err(|source| LayerError::LookUp { source })?;
             let row = row.ok_or_else(|| LayerError::NoLayer(diff_id.to_string()))?;
             chain.push(row.id.clone());
-            let fixup = self.fixup(&chain, &mounted, &row)?;
+            let fixup = self.fixup(&chain, &mounted, &row, &mut opened)?;
             mounted.push(row.id);
             mounted.extend(fixup);
         }
@@ -43,7 +45,7 @@ impl Unpacked {
         let row = self.row(layer)?;
         let mut chain = self.own_layers(below)?;
         chain.push(layer.clone());
-        let fixup = self.fixup(&chain, below, &row)?;
+        let fixup = self.fixup(&chain, below, &row, &mut Opened::new(self))?;
         Ok(below.iter().cloned().chain([row.id]).chain(fixup).collect())
     }
 
@@ -64,6 +66,7 @@ impl Unpacked {
         chain: &[LayerId],
         below: &[LayerId],
         layer: &LayerRow,
+        opened: &mut Opened<'_>,
     ) -> Result<Option<LayerId>, LayerError> {
         let LayerNotes { implied, links, hiding, empties_root, .. } = &layer.notes;
         let speaks_of_lower = !implied.is_empty() || !links.is_empty() || *empties_root;
@@ -77,16 +80,22 @@ impl Unpacked {
         if let Some(known) = self.store.fixup(chain).map_err(|source| LayerError::LookUp { source })? {
             return Ok(known);
         }
-        let made = self.make_fixup(below, layer)?;
+        let made = self.make_fixup(below, layer, opened)?;
         let record = self.store.record_fixup(chain, made.as_ref());
         record.map_err(|source| LayerError::Record { id: made.unwrap_or_else(|| layer.id.clone()), source })
     }
 
-    fn make_fixup(&self, below: &[LayerId], layer: &LayerRow) -> Result<Option<LayerId>, LayerError> {
+    fn make_fixup(
+        &self,
+        below: &[LayerId],
+        layer: &LayerRow,
+        opened: &mut Opened<'_>,
+    ) -> Result<Option<LayerId>, LayerError> {
         let path = self.path(&layer.id);
-        let tree = self.open_layer(&layer.id)?;
-        let lowers = if below.is_empty() { Vec::new() } else { self.view(below) };
-        let stack = Stack::open(&lowers).map_err(LayerError::io("open the layers below", &path))?;
+        let tree = opened.get(&layer.id)?;
+        let mut seen = HashSet::new();
+        let below_it = below.iter().rev().filter(|id| seen.insert(*id));
+        let stack = Stack::new(below_it.map(|id| opened.get(id)).collect::<Result<_, _>>()?);
         let repairs = plan(&stack, &tree, &layer.notes).map_err(LayerError::io("compare", &path))?;
         if repairs.is_empty() {
             return Ok(None);
@@ -98,7 +107,7 @@ impl Unpacked {
             repairs.iter().any(|repair| matches!(repair, Repair::Link { .. } | Repair::Follow { .. }));
         let trees = Trees::new(self, &lowers, moves_names)?;
         snapshot.lowers = trees.view(&lowers);
-        let tree = if moves_names { trees.open(&layer.id)? } else { tree };
+        let tree = if moves_names { Rc::new(trees.open(&layer.id)?) } else { tree };
         let upper = Root::open(&snapshot.upper).map_err(LayerError::io("open", &snapshot.upper))?;
         for repair in &repairs {
             if let Repair::Hide(name) = repair {
@@ -126,6 +135,27 @@ impl Unpacked {
         self.sync()?;
         tracing::debug!(layer = %layer.id, fixup = %id, repairs = repairs.len(), "mended a chain");
         Ok(Some(id))
+    }
+}
+
+/// Layers that are open, each once: to open an index is to mount it.
+struct Opened<'a> {
+    layers: &'a Unpacked,
+    roots: HashMap<LayerId, Rc<Root>>,
+}
+
+impl<'a> Opened<'a> {
+    fn new(layers: &'a Unpacked) -> Self {
+        Self { layers, roots: HashMap::new() }
+    }
+
+    fn get(&mut self, id: &LayerId) -> Result<Rc<Root>, LayerError> {
+        if let Some(root) = self.roots.get(id) {
+            return Ok(Rc::clone(root));
+        }
+        let root = Rc::new(self.layers.open_layer(id)?);
+        self.roots.insert(id.clone(), Rc::clone(&root));
+        Ok(root)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use shipway_linux::{Metadata, Root};
 
@@ -10,7 +11,7 @@ use crate::unpack::is_whiteout;
 
 /// The trees of layers, the top one first.
 pub(crate) struct Stack {
-    layers: Vec<Root>,
+    layers: Vec<Rc<Root>>,
 }
 
 /// What is seen at a path, and in which layer it lies.
@@ -27,15 +28,15 @@ impl Seen<'_> {
 }
 
 impl Stack {
-    pub(crate) fn open(layers: &[PathBuf]) -> io::Result<Self> {
-        Ok(Self { layers: layers.iter().map(|path| Root::open_layer(path)).collect::<io::Result<_>>()? })
+    pub(crate) fn new(layers: Vec<Rc<Root>>) -> Self {
+        Self { layers }
     }
 
     /// Returns what is seen at a path; no symlink is followed, so below one there is nothing.
     pub(crate) fn look(&self, path: &Path) -> io::Result<Option<Seen<'_>>> {
         let mut current = PathBuf::new();
         // The layers whose directories are merged at `current`.
-        let mut merged: Vec<&Root> = self.layers.iter().collect();
+        let mut merged: Vec<&Root> = self.layers.iter().map(|layer| &**layer).collect();
         let mut seen = match merged.first() {
             Some(layer) => layer.metadata("")?.map(|metadata| Seen { layer, metadata }),
             None => return Ok(None),
