@@ -27,12 +27,13 @@ impl Unpacked {
         let _lease = self.store.lease().map_err(|source| LayerError::LookUp { source })?;
         let mut chain = Vec::new();
         let mut mounted = Vec::new();
-        let mut opened = Opened::new(self);
+        let mut opened = Opened { all_plain: true, ..Opened::new(self) };
         for diff_id in diff_ids {
             let row = self.store.layer_of(*diff_id).map_err(|source| LayerError::LookUp { source })?;
             let row = row.ok_or_else(|| LayerError::NoLayer(diff_id.to_string()))?;
             chain.push(row.id.clone());
             let fixup = self.fixup(&chain, &mounted, &row, &mut opened)?;
+            opened.all_plain &= is_plain(&row) && fixup.is_none();
             mounted.push(row.id);
             mounted.extend(fixup);
         }
@@ -80,7 +81,8 @@ impl Unpacked {
         if let Some(known) = self.store.fixup(chain).map_err(|source| LayerError::LookUp { source })? {
             return Ok(known);
         }
-        let made = self.make_fixup(below, layer, opened)?;
+        let needs_none = opened.all_plain && says_nothing_else(layer);
+        let made = if needs_none { None } else { self.make_fixup(below, layer, opened)? };
         let record = self.store.record_fixup(chain, made.as_ref());
         record.map_err(|source| LayerError::Record { id: made.unwrap_or_else(|| layer.id.clone()), source })
     }
@@ -138,15 +140,29 @@ impl Unpacked {
     }
 }
 
+/// Returns whether a layer's root is as an index has it whose archive does not name it.
+fn is_plain(layer: &LayerRow) -> bool {
+    let implies_root = layer.notes.implied.first().is_some_and(|path| path.0.as_os_str().is_empty());
+    layer.id.is_indexed() && layer.notes.root.is_none() && implies_root
+}
+
+/// Returns whether a layer is one of those, and implies nothing but its root.
+fn says_nothing_else(layer: &LayerRow) -> bool {
+    let LayerNotes { implied, links, hiding, empties_root, .. } = &layer.notes;
+    is_plain(layer) && implied.len() == 1 && links.is_empty() && hiding.is_empty() && !empties_root
+}
+
 /// Layers that are open, each once: to open an index is to mount it.
 struct Opened<'a> {
     layers: &'a Unpacked,
     roots: HashMap<LayerId, Rc<Root>>,
+    /// The roots of all layers up to here are as an index has them that says nothing of its root.
+    all_plain: bool,
 }
 
 impl<'a> Opened<'a> {
     fn new(layers: &'a Unpacked) -> Self {
-        Self { layers, roots: HashMap::new() }
+        Self { layers, roots: HashMap::new(), all_plain: false }
     }
 
     fn get(&mut self, id: &LayerId) -> Result<Rc<Root>, LayerError> {
