@@ -74,16 +74,25 @@ pub(crate) fn serialise_as(
 ) -> io::Result<()> {
     let mut names: HashMap<u64, Vec<u8>> = HashMap::new();
     let mut parents = Parents::new(root);
+    let mut is_drawn = drawing.is_none();
     walk(root, &mut |path, metadata| {
-        if metadata.is_directory() && implied.contains(path) {
-            return Ok(());
+        if !(metadata.is_directory() && implied.contains(path)) {
+            write_entry(parents.of(path)?, path, metadata, &mut names, out)?;
         }
-        write_entry(parents.of(path)?, path, metadata, &mut names, out)?;
         match drawing.filter(|(drawing, _)| drawing.top == path) {
-            Some((drawing, latest_mtime)) => (drawing.draw)(&mut Pencil::new(out, latest_mtime)),
+            Some((drawing, latest_mtime)) => {
+                is_drawn = true;
+                (drawing.draw)(&mut Pencil::new(out, latest_mtime))
+            }
             None => Ok(()),
         }
     })?;
+    if !is_drawn {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the directory that is to be filled is not there",
+        ));
+    }
     out.write_all(&[0; 2 * BLOCK])
 }
 
