@@ -115,12 +115,17 @@ impl<'a> Place<'a> {
     fn offer_manifest(&self, sent: &Sent) -> Result<bool, RegistryError> {
         let Repository { registry, path, .. } = &self.repository;
         let digest = sent.image.digest;
-        let proof = self.deps.store.mount_proof(&registry.host(), path, &digest);
+        let (store, host) = (self.deps.store, registry.host());
+        let proof = store.mount_proof(&host, path, &digest);
         let url = registry.url(&format!("{path}/manifests/{digest}"));
         let ask = Ask::new(Method::Put, &url, &self.scope)
             .header("content-type", sent.image.media_type.as_str())
             .header(MOUNT_PROOF, proof.map_err(RegistryError::store)?);
-        Ok(matches!(registry.ask(&ask, &sent.bytes)?.status(), 200..=202))
+        let response = registry.ask(&ask, &sent.bytes)?;
+        // A registry that takes any manifest has not got its layers.
+        let answer = store.mount_answer(&host, path, &digest).map_err(RegistryError::store)?;
+        let is_the_store = response.header(MOUNT_PROOF).is_some_and(|said| said == answer);
+        Ok(is_the_store && matches!(response.status(), 200..=202))
     }
 
     /// Puts a manifest or an index under a tag, or under its digest.

@@ -13,7 +13,7 @@ use shipway_linux::{Attributes, EarlyFile, INDEX_DATA, Metadata, Root, can_mount
 use shipway_oci::{DiffId, Hashing};
 use shipway_store::{LayerId, LayerNotes, LayerRow, NotedRoot, unique_name};
 
-use crate::serialise::serialise_as;
+use crate::serialise::{OPAQUE, serialise_as};
 use crate::tidy::tidy;
 use crate::unpack::{BUFFER, Budget, Sketch, Target as _, Unpacked as Notes, Unpacker, Whiteouts};
 use crate::unpacked::{drain, expect, imply};
@@ -156,11 +156,16 @@ impl Unpacked {
 /// Returns whether the kernel mounts an index from the file system of a directory: tries it.
 pub(crate) fn can_index(dir: &Path) -> bool {
     let dir = dir.join(format!("index-{}", unique_name()));
-    let mounted = || {
+    let mounted = || -> io::Result<()> {
         fs_err::create_dir(&dir)?;
         fs_err::write(dir.join(INDEX_DATA), [])?;
-        write_index(&Tree::new(), 0, [0; 16], &mut fs_err::File::create(dir.join(INDEX))?)?;
-        mount_index(&dir.join(INDEX)).map(drop)
+        let mut tree = Tree::new();
+        tree.set_xattr("", OPAQUE.as_bytes(), b"y")?;
+        write_index(&tree, 0, [0; 16], &mut fs_err::File::create(dir.join(INDEX))?)?;
+        // Without attributes, what a layer hides would be seen.
+        let shown = Root::from_fd(mount_index(&dir.join(INDEX))?).xattrs("")?;
+        let has_attributes = shown.iter().any(|(name, _)| name == OPAQUE);
+        if has_attributes { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
     };
     let mounted = if can_mount_indexes() { mounted() } else { Err(io::ErrorKind::Unsupported.into()) };
     drop(fs_err::remove_dir_all(&dir));

@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use shipway_oci::{Digest, parse_json};
-use shipway_store::HostedManifest;
+use shipway_store::{HostedManifest, MOUNT_PROOF};
 
 use crate::answer::{empty, set, text};
 use crate::blobs::is_known;
@@ -87,7 +87,7 @@ pub(crate) async fn put(
     let said = Said::read(&bytes, text(headers, "content-type"))?;
     let subject = said.subject.clone();
     let manifest = said.of(digest.to_string(), &bytes);
-    same_store::lend(registry, &name, &manifest, headers).await?;
+    let lent = same_store::lend(registry, &name, &manifest, headers).await?;
     registry.put_manifest(name.clone(), manifest, bytes, tags.clone()).await?;
     let mut response = empty(StatusCode::CREATED);
     let answer = response.headers_mut();
@@ -95,6 +95,9 @@ pub(crate) async fn put(
     set(answer, "docker-content-digest", digest.as_str());
     if let Some(subject) = subject {
         set(answer, "oci-subject", &subject);
+    }
+    if let Some(lent) = lent {
+        set(answer, MOUNT_PROOF, &lent);
     }
     if !tags.is_empty() && query.get("tag").is_some() {
         set(answer, "oci-tag", &tags.join(", "));

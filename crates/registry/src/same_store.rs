@@ -10,15 +10,15 @@ use crate::refusal::Refusal;
 use crate::server::Registry;
 
 /// Gives a repository those blobs of a manifest that are in the store, if whoever sends it proves that the store is open to them
-/// anyway. What is not here is missed when the manifest is taken in.
+/// anyway; returns what proves to them that this is the store. What is not here is missed when the manifest is taken in.
 pub(crate) async fn lend(
     registry: &Registry,
     name: &str,
     manifest: &HostedManifest,
     headers: &HeaderMap,
-) -> Result<(), Refusal> {
+) -> Result<Option<String>, Refusal> {
     let (Some(proof), Keep::Store(_)) = (text(headers, MOUNT_PROOF), &registry.inner.keep) else {
-        return Ok(());
+        return Ok(None);
     };
     let [name, host, proof] = [name, text(headers, "host").unwrap_or_default(), proof].map(str::to_owned);
     let named: Vec<Digest> = manifest.blobs.iter().filter_map(|blob| blob.parse().ok()).collect();
@@ -29,7 +29,7 @@ pub(crate) async fn lend(
             // Digests are compared: how long that takes tells nothing of the proof itself.
             let right = store.mount_proof(&host, &name, &digest)?;
             if Digest::of(right.as_bytes()) != Digest::of(proof.as_bytes()) {
-                return Ok(());
+                return Ok(None);
             }
             let _lease = store.lease()?;
             let mut here = Vec::new();
@@ -38,7 +38,8 @@ pub(crate) async fn lend(
                     here.push(blob);
                 }
             }
-            Ok(store.lend_blobs(&name, &here, now)?)
+            store.lend_blobs(&name, &here, now)?;
+            Ok(Some(store.mount_answer(&host, &name, &digest)?))
         })
         .await
 }

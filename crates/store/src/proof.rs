@@ -11,11 +11,30 @@ impl Store {
     /// Returns a text that only those can make who can read the store, and that is good for nothing but to have the registry at `host`
     /// give one of its repositories what a manifest names, from the store that both use: another one that hears it cannot use it.
     pub fn mount_proof(&self, host: &str, repository: &str, manifest: &Digest) -> Result<String, StoreError> {
+        self.prove("", (host, repository), manifest)
+    }
+
+    /// Returns the text that a registry answers such a proof with: only one that can read the store knows it, and so that it is the same.
+    pub fn mount_answer(
+        &self,
+        host: &str,
+        repository: &str,
+        manifest: &Digest,
+    ) -> Result<String, StoreError> {
+        self.prove("answer\0", (host, repository), manifest)
+    }
+
+    fn prove(
+        &self,
+        label: &str,
+        (host, repository): (&str, &str),
+        manifest: &Digest,
+    ) -> Result<String, StoreError> {
         let secret: String = self.read("read the store's secret", |connection| {
             connection.query_row("SELECT value FROM secrets WHERE name = 'proof'", [], |row| row.get(0))
         })?;
         let mut hasher = Hasher::default();
-        for text in [&secret, host, repository, &manifest.to_string()] {
+        for text in [&format!("{label}{secret}"), host, repository, &manifest.to_string()] {
             hasher.update(text.as_bytes());
             hasher.update(b"\0");
         }

@@ -17,6 +17,10 @@ use crate::request::Stop;
 /// From so many on it is worth it, and up to so many the layer's index can have them.
 const ENTRIES: std::ops::Range<usize> = 200..400_000;
 
+/// Archives have budgets; what is larger or deeper than this is left to the tree.
+const BYTES: u64 = 32 << 30;
+const DEPTH: usize = 256;
+
 /// What fills a directory that a copy has made.
 pub(crate) struct Filling<'a> {
     /// The directory in the image, without a leading slash.
@@ -32,10 +36,18 @@ pub(crate) struct Filling<'a> {
 
 /// Returns whether an item is a directory of the kind that is drawn.
 pub(crate) fn can_draw(item: &Item) -> bool {
-    let is_plain = |entry: &Entry| entry.metadata.kind != Kind::Special;
+    // Devices, and names that would mean something else in an archive, are left to the tree.
+    let is_plain = |entry: &Entry| {
+        let mut names = entry.path.iter();
+        entry.metadata.kind != Kind::Special
+            && names.clone().count() < DEPTH
+            && !names.any(|name| name.as_encoded_bytes().starts_with(b".wh."))
+    };
+    let bytes: u64 = item.entries.iter().map(|entry| entry.metadata.size).sum();
     item.is_directory()
         && item.kept.is_none()
         && ENTRIES.contains(&item.entries.len())
+        && bytes < BYTES
         && item.entries.iter().all(is_plain)
 }
 
@@ -95,16 +107,17 @@ impl<'a> Filling<'a> {
             attributes.xattrs = kept_xattrs(self.tree, &from)?;
             return Ok(pencil.directory(&to, &attributes, mtime)?);
         }
+        // As in the canonical archive, only files have more names.
+        if metadata.kind == Kind::Symlink {
+            let target = entry.link.as_deref().unwrap_or(Path::new(""));
+            return Ok(pencil.symlink(&to, (uid, gid), mtime, target)?);
+        }
         let file_id = (metadata.device, metadata.inode);
         if let Some(first) = links.get(&file_id).filter(|_| metadata.links > 1) {
             return Ok(pencil.hard_link(&to, &attributes, mtime, first)?);
         }
         if metadata.links > 1 {
             links.insert(file_id, to.clone());
-        }
-        if metadata.kind == Kind::Symlink {
-            let target = entry.link.as_deref().unwrap_or(Path::new(""));
-            return Ok(pencil.symlink(&to, (uid, gid), mtime, target)?);
         }
         let mut source = self.tree.root.open_file(&from).map_err(Problem::io("read", &from))?;
         attributes.xattrs = kept(xattrs_of(&source).map_err(Problem::io("read", &from))?);

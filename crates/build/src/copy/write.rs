@@ -283,10 +283,9 @@ impl<'a> Writer<'a> {
                     self.root.remove(to).map_err(Problem::io("replace", to))?;
                 }
                 self.root.create_dir(to, mode).map_err(Problem::io("make", to))?;
-                if (uid, gid) != (0, 0) {
-                    self.root.set_owner(to, uid, gid).map_err(Problem::io("own", to))?;
-                    self.root.set_mode(to, mode).map_err(Problem::io("change", to))?;
-                }
+                // Also for root: below a directory with a set-group-ID bit the group is that directory's.
+                self.root.set_owner(to, uid, gid).map_err(Problem::io("own", to))?;
+                self.root.set_mode(to, mode).map_err(Problem::io("change", to))?;
             }
         }
         for (name, value) in kept_xattrs(tree, from)? {

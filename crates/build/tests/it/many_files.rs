@@ -23,6 +23,7 @@ fn fill(bench: &Bench) {
     let root = Root::open(&bench.dir.path().join("context")).unwrap();
     root.hard_link("src/d0/e0/file 0", "src/a first name").unwrap();
     root.hard_link("src/d0/e0/file 0", "src/z last name").unwrap();
+    root.hard_link("src/link", "src/link too").unwrap();
     root.set_mode("src/d2", 0o1777).unwrap();
     root.set_mode("src/d1/e1/file 1", 0o4755).unwrap();
     root.set_xattr("src/d1/e1/file 1", "user.some", b"thing").unwrap();
@@ -82,6 +83,22 @@ fn an_image_is_the_same_whether_files_are_written_to_a_tree_or_not() {
             assert_eq!(drawn.2.layers.check(&row).unwrap(), None, "{copy}");
         }
         drawn.2.assert_nothing_left();
+    }
+}
+
+#[test]
+fn names_that_mean_something_in_archives_are_names_as_others() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    fill(&bench);
+    bench.file("src/d1/.wh.gone", "");
+    bench.file("src/d1/.wh.full", "content");
+    let built = bench.run(&request(&bench, "COPY src /new")).unwrap();
+    let listed = bench.listing(&built);
+    for name in ["new/d1/.wh.gone 644 0:0 ", "new/d1/.wh.full 644 0:0 content"] {
+        assert!(listed.iter().any(|line| line == name), "{listed:?}");
     }
 }
 

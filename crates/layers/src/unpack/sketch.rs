@@ -14,27 +14,33 @@ use crate::refusal::Refusal;
 use crate::serialise::OPAQUE;
 use crate::tar_reader::TarReader;
 
-/// So many names are kept in memory, at some 150 bytes each.
+/// So many names are kept in memory, at some 150 bytes each, and so many bytes of long ones, targets and attributes.
 const NAMES: usize = 500_000;
+const BYTES: usize = 64 << 20;
 
 /// What an archive makes of a tree, to be written as an index of it.
 #[derive(Debug, Default)]
 pub(crate) struct Sketch {
     pub(crate) tree: Tree,
     names: usize,
+    bytes: usize,
     /// Nothing more can be made.
     pub(crate) is_full: bool,
 }
 
 impl Sketch {
     fn create(&mut self, path: &Path, content: Content, attributes: erofs::Attributes) -> io::Result<()> {
+        let target = if let Content::Symlink(target) = &content { target.len() } else { 0 };
+        let more = target + length_of(&attributes.xattrs);
         self.tree.create(path, content, attributes)?;
-        self.count()
+        self.count(path, more)
     }
 
-    fn count(&mut self) -> io::Result<()> {
+    /// Counts a name, and bytes beside it.
+    fn count(&mut self, path: &Path, more: usize) -> io::Result<()> {
         self.names += 1;
-        self.is_full = self.names > NAMES;
+        self.bytes += path.file_name().map_or(0, |name| name.len()) + more;
+        self.is_full |= self.names > NAMES || self.bytes > BYTES;
         if self.is_full { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok(()) }
     }
 }
@@ -69,6 +75,7 @@ impl Target for Sketch {
         attributes: &Attributes,
         mtime: (i64, u32),
     ) -> Result<(), Refusal> {
+        check(attributes)?;
         let (offset, size) = content.content();
         self.create(path, Content::File { offset, size }, to_tree(attributes, mtime))?;
         content.copy_content(&mut io::sink())
@@ -95,14 +102,16 @@ impl Target for Sketch {
 
     fn hard_link(&mut self, target: &Path, path: &Path) -> io::Result<()> {
         self.tree.hard_link(target, path)?;
-        self.count()
+        self.count(path, 0)
     }
 
     fn describe(&mut self, directory: &Path, attributes: &Attributes) -> io::Result<()> {
+        check(attributes)?;
         let erofs::Attributes { mode, uid, gid, xattrs, .. } = to_tree(attributes, (0, 0));
         self.tree.set_owner(directory, uid, gid)?;
         self.tree.set_mode(directory, mode)?;
-        xattrs.iter().try_for_each(|(name, value)| self.tree.set_xattr(directory, name, value))
+        xattrs.iter().try_for_each(|(name, value)| self.tree.set_xattr(directory, name, value))?;
+        if xattrs.is_empty() { Ok(()) } else { self.count(Path::new(""), length_of(&xattrs)) }
     }
 
     fn set_mtime(&mut self, directory: &Path, mtime: (i64, u32)) -> io::Result<()> {
@@ -116,6 +125,26 @@ impl Target for Sketch {
     fn remove(&mut self, path: &Path) -> io::Result<()> {
         self.tree.remove_all(path)
     }
+}
+
+/// Refuses capabilities that are none, as the kernel does where they are set. Spec: `vfs_cap_data` of `linux/capability.h`: a revision
+/// in the highest byte of the first number, and the length that it has.
+fn check(attributes: &Attributes) -> io::Result<()> {
+    let is_sound = |value: &[u8]| match value {
+        [0 | 1, 0, 0, revision, ..] => matches!((*revision, value.len()), (2, 20) | (3, 24)),
+        _ => false,
+    };
+    let mut capabilities = attributes.xattrs.iter().filter(|(name, _)| name == "security.capability");
+    if capabilities.all(|(_, value)| is_sound(value)) {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// Returns the bytes of extended attributes.
+fn length_of(xattrs: &[(Vec<u8>, Vec<u8>)]) -> usize {
+    xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 fn to_tree(attributes: &Attributes, mtime: (i64, u32)) -> erofs::Attributes {
@@ -151,5 +180,32 @@ fn of_tree(found: erofs::Metadata) -> Metadata {
         rdev: found.rdev,
         mtime: found.mtime,
         ctime: found.mtime,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_what_the_kernel_takes_or_refused() {
+        let with = |head: [u8; 4], length: usize| {
+            let mut value = head.to_vec();
+            value.resize(length, 0);
+            let xattrs = vec![("security.capability".to_owned(), value)];
+            check(&Attributes { xattrs, ..Attributes::default() }).is_ok()
+        };
+        for (head, length, want) in [
+            ([1, 0, 0, 2], 20, true),
+            ([0, 0, 0, 3], 24, true),
+            ([0, 0, 0, 2], 24, false),
+            ([0, 0, 0, 1], 12, false),
+            ([2, 0, 0, 2], 20, false),
+            ([0, 1, 0, 3], 24, false),
+        ] {
+            assert_eq!(with(head, length), want, "{head:?} {length}");
+        }
+        let short = vec![("security.capability".to_owned(), b"xx".to_vec())];
+        assert!(check(&Attributes { xattrs: short, ..Attributes::default() }).is_err());
     }
 }

@@ -284,7 +284,16 @@ fn malformed_archives_change_nothing_outside_and_are_taken_or_refused_whole() {
         match host.layers.import(&mut bytes.as_slice(), None) {
             Ok(layer) => {
                 taken += 1;
-                assert_eq!(unpacked.unwrap().diff_id, layer.diff_id, "round {round}");
+                match unpacked {
+                    Ok(unpacked) => assert_eq!(unpacked.diff_id, layer.diff_id, "round {round}"),
+                    // Attributes that an index has room for, and the file system of this directory has not.
+                    Err(LayerError::Io { source, .. } | LayerError::NoSpace { source, .. })
+                        if source.kind() != io::ErrorKind::InvalidInput =>
+                    {
+                        continue;
+                    }
+                    Err(error) => panic!("round {round}: {error} where it is unpacked: {error:?}"),
+                }
                 for chain in [vec![layer.diff_id], vec![base, layer.diff_id]] {
                     assert_eq!(host.show(&chain), unpacking.show(&chain), "round {round}");
                 }

@@ -73,7 +73,13 @@ async fn who_can_read_the_store_need_not_send_what_is_in_it() {
     let push = async |repository: &str, manifest: &str, proof: &str| {
         let line = format!("PUT /v2/{repository}/manifests/1");
         let headers = [("host", "registry.test"), ("content-type", IMAGE), (MOUNT_PROOF, proof)];
-        world.ask(&line, &headers, manifest.to_owned()).await.status.as_u16()
+        let answer = world.ask(&line, &headers, manifest.to_owned()).await;
+        // Only who was shown the right proof, and has all of it, says that the store is the same.
+        let digest = Digest::of(manifest.as_bytes());
+        let right = world.kept.store.mount_answer("registry.test", repository, &digest).unwrap();
+        let said = answer.headers.get(MOUNT_PROOF).and_then(|said| said.to_str().ok());
+        assert_eq!(said, (answer.status == 201).then_some(right.as_str()));
+        answer.status.as_u16()
     };
     let proof = |host: &str, repository: &str, manifest: &str| {
         world.kept.store.mount_proof(host, repository, &Digest::of(manifest.as_bytes())).unwrap()
