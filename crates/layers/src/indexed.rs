@@ -9,14 +9,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use shipway_erofs::{Tree, write_index};
-use shipway_linux::{Attributes, EarlyFile, INDEX_DATA, Metadata, Root, can_mount_indexes, mount_index};
+use shipway_linux::{Attributes, EarlyFile, INDEX_DATA, Root, can_mount_indexes, mount_index};
 use shipway_oci::{DiffId, Hashing};
 use shipway_store::{LayerId, LayerNotes, LayerRow, NotedRoot, unique_name};
 
 use crate::serialise::{OPAQUE, serialise_as};
 use crate::tidy::tidy;
 use crate::unpack::{BUFFER, Budget, Sketch, Target as _, Unpacked as Notes, Unpacker, Whiteouts};
-use crate::unpacked::{drain, expect, imply};
+use crate::unpacked::{drain, expect, imply, noted_root};
 use crate::{Drawing, Layer, LayerError, Snapshot, Unpacked};
 
 /// What the index is called in the directory of a layer.
@@ -29,6 +29,29 @@ struct Taken {
     diff_id: DiffId,
     /// Bytes of the archive.
     size: u64,
+}
+
+/// The archive of a layer, read again.
+struct Own {
+    sketch: Sketch,
+    /// Whether it could be understood.
+    drawn: Result<(), LayerError>,
+    /// Its digest.
+    found: DiffId,
+    /// Its bytes.
+    length: u64,
+}
+
+impl Own {
+    /// Reads the archive in the directory of a layer.
+    fn read(dir: &Path) -> io::Result<Self> {
+        let mut hashing = Hashing::new(File::open(dir.join(INDEX_DATA))?);
+        let mut sketch = Sketch::default();
+        let drawn = draw(&mut sketch, &mut hashing).map(drop);
+        io::copy(&mut hashing, &mut io::sink())?;
+        let (_, found, length) = hashing.finish();
+        Ok(Self { sketch, drawn, found: DiffId(found), length })
+    }
 }
 
 impl Unpacked {
@@ -44,13 +67,14 @@ impl Unpacked {
         if let Some(known) = self.known(taken.diff_id)? {
             return Ok(known);
         }
-        let Some(notes) = taken.notes else {
-            let path = dir.join(INDEX_DATA);
-            let mut archive = File::open(&path).map_err(LayerError::io("open", &path))?;
-            return self.import_unpacked(&mut archive, Some(taken.diff_id));
-        };
+        let Some(notes) = taken.notes else { return self.unpack_taken(dir, taken.diff_id) };
         let id = self.adopt_as(LayerId::unique_indexed(crate::unpacked::now()), dir)?;
         self.record_import(id, notes, taken.diff_id, taken.size)
+    }
+
+    /// Unpacks an archive that is in a directory.
+    fn unpack_taken(&self, dir: &Path, diff_id: DiffId) -> Result<Layer, LayerError> {
+        self.import_unpacked(&mut open(dir)?, Some(diff_id))
     }
 
     /// Makes a layer of what is in a snapshot and of a drawing.
@@ -66,7 +90,7 @@ impl Unpacked {
         let notes = match implied {
             Some(implied) => imply(snapshot, implied)?,
             None => {
-                let root = noted(&tree).map_err(LayerError::io("examine", upper))?;
+                let root = noted_root(&tree).map_err(LayerError::io("examine", upper))?;
                 LayerNotes { root, ..LayerNotes::default() }
             }
         };
@@ -74,9 +98,7 @@ impl Unpacked {
         let Taken { diff_id, size, notes: drawn } =
             take_drawn(&made.upper, snapshot, (&tree, &notes), drawing)?;
         if drawn.is_none() {
-            let path = made.upper.join(INDEX_DATA);
-            let mut archive = File::open(&path).map_err(LayerError::io("open", &path))?;
-            return self.import_unpacked(&mut archive, Some(diff_id)).map(|layer| layer.id);
+            return self.unpack_taken(&made.upper, diff_id).map(|layer| layer.id);
         }
         let id = self.adopt_as(LayerId::unique_indexed(crate::unpacked::now()), &made.upper)?;
         self.record(&LayerRow { id: id.clone(), diff_id: None, size, notes })?;
@@ -90,22 +112,17 @@ impl Unpacked {
         diff_id: DiffId,
     ) -> Result<Option<String>, LayerError> {
         let dir = self.path(id);
-        let archive = match File::open(dir.join(INDEX_DATA)) {
-            Ok(archive) => archive,
+        let Own { mut sketch, drawn, found, length } = match Own::read(&dir) {
+            Ok(own) => own,
             Err(_gone) if !dir.is_dir() => return Ok(None),
-            Err(error) => return Ok(Some(format!("cannot be read: {error}"))),
+            Err(error) => return Ok(Some(format!("has an archive that cannot be read: {error}"))),
         };
-        let mut hashing = Hashing::new(archive);
-        let mut sketch = Sketch::default();
-        let drawn = draw(&mut sketch, &mut hashing);
-        let rest = io::copy(&mut hashing, &mut io::sink());
-        let (_, found, length) = hashing.finish();
-        if rest.is_err() || found != diff_id.0 {
+        if found != diff_id {
             return Ok(Some(format!("has another archive: its digest is {found}")));
         }
         drawn?;
-        let mut wanted = Hashing::new(io::sink());
         let path = dir.join(INDEX);
+        let mut wanted = Hashing::new(io::sink());
         write(&mut sketch, notes.root.as_ref(), (length, diff_id), &mut wanted)
             .map_err(LayerError::io("index", &path))?;
         let mut index = Hashing::new(io::sink());
@@ -114,43 +131,45 @@ impl Unpacked {
         Ok((!is_whole).then(|| "has an index that is not that of its archive".to_owned()))
     }
 
-    /// Makes a layer's directory again, of its own archive or of the one that it came as; `false` if neither is here.
+    /// Makes the index of a layer again if its archive is sound, or both of the archive that it came as; `false` if neither is here.
     pub(crate) fn restore_indexed(&self, id: &LayerId, diff_id: DiffId) -> Result<bool, LayerError> {
-        let (path, notes) = (self.path(id), self.row(id)?.notes);
-        let own = File::open(path.join(INDEX_DATA)).ok().map(|file| Box::new(file) as Box<dyn Read>);
-        let mut sources = own.into_iter().map(Ok).chain(self.archive(diff_id).transpose());
-        let taken = sources.find_map(|archive| {
-            let again = archive.and_then(|mut archive| {
-                let again = self.prepare_empty()?;
-                let taken = take(&again.upper, &mut *archive, Some(diff_id), notes.root.as_ref())?;
-                Ok(taken.notes.map(|_| again))
-            });
-            again.inspect_err(|error| tracing::debug!(layer = %id, %error, "not from there")).ok().flatten()
-        });
-        let Some(again) = taken else { return Ok(false) };
-        self.replace(&path, &again.upper)?;
-        Ok(true)
+        let (path, root) = (self.path(id), self.row(id)?.notes.root);
+        if let Ok(Own { mut sketch, drawn: Ok(()), found, length }) = Own::read(&path)
+            && found == diff_id
+        {
+            let fresh = path.join(unique_name());
+            write_file(&fresh, &mut sketch, root.as_ref(), (length, diff_id))
+                .inspect_err(|_| drop(fs_err::remove_file(&fresh)))?;
+            fs_err::rename(&fresh, path.join(INDEX)).map_err(LayerError::io("name", &path))?;
+            self.store.flush().map_err(|source| LayerError::Sync { source })?;
+            return Ok(true);
+        }
+        let Some(mut archive) = self.archive(diff_id)? else { return Ok(false) };
+        let again = self.prepare_empty()?;
+        let taken = take(&again.upper, &mut *archive, Some(diff_id), root.as_ref())?;
+        if taken.notes.is_some() {
+            self.replace(&path, &again.upper)?;
+        }
+        Ok(taken.notes.is_some())
     }
 
     /// Opens the archive of a layer.
     pub(crate) fn open_archive(&self, id: &LayerId) -> Result<File, LayerError> {
-        let path = self.path(id).join(INDEX_DATA);
-        File::open(&path).map_err(LayerError::io("open", &path))
+        open(&self.path(id))
     }
 
     /// Writes the archive of a layer.
     pub(crate) fn export_indexed(&self, id: &LayerId, out: &mut dyn Write) -> Result<(), LayerError> {
-        let path = self.path(id).join(INDEX_DATA);
-        let mut archive = self.open_archive(id)?;
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            let read = archive.read(&mut buffer).map_err(LayerError::io("read", &path))?;
-            if read == 0 {
-                return Ok(());
-            }
-            out.write_all(&buffer[..read]).map_err(LayerError::io("write the archive of", &path))?;
-        }
+        let mut archive = BufReader::with_capacity(BUFFER, self.open_archive(id)?);
+        let copied = io::copy(&mut archive, out);
+        copied.map(drop).map_err(LayerError::io("copy the archive of", &self.path(id)))
     }
+}
+
+/// Opens the archive in the directory of a layer.
+fn open(dir: &Path) -> Result<File, LayerError> {
+    let path = dir.join(INDEX_DATA);
+    File::open(&path).map_err(LayerError::io("open", &path))
 }
 
 /// Returns whether the kernel mounts an index from the file system of a directory: tries it.
@@ -227,13 +246,7 @@ fn take(
     if notes.is_none() {
         return Ok(Taken { notes, diff_id, size });
     }
-    let path = dir.join(INDEX);
-    let index = create(&path).and_then(|file| {
-        let mut out = BufWriter::new(file);
-        write(&mut sketch, root, (size, diff_id), &mut out)?;
-        out.flush()
-    });
-    index.map_err(LayerError::io("write", &path))?;
+    write_file(&dir.join(INDEX), &mut sketch, root, (size, diff_id))?;
     Ok(Taken { notes, diff_id, size })
 }
 
@@ -241,17 +254,6 @@ fn take(
 fn draw(sketch: &mut Sketch, archive: &mut dyn Read) -> Result<Notes, LayerError> {
     let mut archive = BufReader::with_capacity(BUFFER, archive);
     Unpacker::new(sketch, Budget::default(), Whiteouts::Apply).run(&mut archive)
-}
-
-/// Returns what the root of a tree is like.
-fn noted(tree: &Root) -> io::Result<Option<NotedRoot>> {
-    let metadata = tree.metadata("")?;
-    Ok(metadata.map(|Metadata { uid, gid, mode, mtime, .. }| NotedRoot {
-        uid,
-        gid,
-        mode: mode & 0o7777,
-        mtime,
-    }))
 }
 
 /// Writes the index of an archive of `length` bytes. It is called by the diff ID, so that an overlay can tell layers apart.
@@ -269,6 +271,21 @@ fn write(
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&digest.as_bytes()[..16]);
     write_index(&sketch.tree, length, uuid, out).map(drop)
+}
+
+/// Writes an index to a file that is not there yet.
+fn write_file(
+    path: &Path,
+    sketch: &mut Sketch,
+    root: Option<&NotedRoot>,
+    of: (u64, DiffId),
+) -> Result<(), LayerError> {
+    let written = create(path).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        write(sketch, root, of, &mut out)?;
+        out.flush()
+    });
+    written.map_err(LayerError::io("write", path))
 }
 
 fn create(path: &Path) -> io::Result<File> {

@@ -109,7 +109,10 @@ impl Unpacked {
             repairs.iter().any(|repair| matches!(repair, Repair::Link { .. } | Repair::Follow { .. }));
         let trees = Trees::new(self, &lowers, moves_names)?;
         snapshot.lowers = trees.view(&lowers);
-        let tree = if moves_names { Rc::new(trees.open(&layer.id)?) } else { tree };
+        let tree = match trees.unpacked.get(&layer.id) {
+            Some(own) => Rc::new(Root::open(&own.upper).map_err(LayerError::io("open", &own.upper))?),
+            None => tree,
+        };
         let upper = Root::open(&snapshot.upper).map_err(LayerError::io("open", &snapshot.upper))?;
         for repair in &repairs {
             if let Repair::Hide(name) = repair {
@@ -179,39 +182,26 @@ impl<'a> Opened<'a> {
 struct Trees<'a> {
     layers: &'a Unpacked,
     /// Those that are unpacked for that time.
-    unpacked: Vec<(LayerId, Snapshot)>,
+    unpacked: HashMap<LayerId, Snapshot>,
 }
 
 impl<'a> Trees<'a> {
     fn new(layers: &'a Unpacked, ids: &[LayerId], unpacks: bool) -> Result<Self, LayerError> {
-        let mut unpacked = Vec::new();
+        let mut unpacked = HashMap::new();
         for id in ids.iter().filter(|id| unpacks && id.is_indexed()) {
-            let snapshot = layers.prepare(&[])?;
+            let snapshot = layers.prepare_empty()?;
             unpack_whole(&snapshot.upper, &mut layers.open_archive(id)?, None)?;
-            unpacked.push((id.clone(), snapshot));
+            unpacked.insert(id.clone(), snapshot);
         }
         Ok(Self { layers, unpacked })
     }
 
-    fn unpacked(&self, id: &LayerId) -> Option<PathBuf> {
-        let found = self.unpacked.iter().find(|(unpacked, _)| unpacked == id);
-        found.map(|(_, snapshot)| snapshot.upper.clone())
+    fn lower(&self, id: &LayerId) -> PathBuf {
+        self.unpacked.get(id).map_or_else(|| self.layers.lower(id), |snapshot| snapshot.upper.clone())
     }
 
     /// Returns what [`crate::LayerStore::view`] does.
     fn view(&self, ids: &[LayerId]) -> Vec<PathBuf> {
-        let paths = self.layers.view(ids);
-        let other = |path: PathBuf| {
-            let of_path = |(id, _): &&(LayerId, Snapshot)| path == self.layers.lower(id);
-            self.unpacked.iter().find(of_path).map_or(path.clone(), |(_, snapshot)| snapshot.upper.clone())
-        };
-        paths.into_iter().map(other).collect()
-    }
-
-    fn open(&self, id: &LayerId) -> Result<Root, LayerError> {
-        match self.unpacked(id) {
-            Some(path) => Root::open(&path).map_err(LayerError::io("open", &path)),
-            None => self.layers.open_layer(id),
-        }
+        self.layers.view_of(ids, &|id| self.lower(id))
     }
 }

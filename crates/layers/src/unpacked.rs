@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use shipway_linux::{Metadata, Root};
 use shipway_oci::{DiffId, Hashing};
-use shipway_store::{LayerId, LayerNotes, LayerRow, Lease, NotedPath, Store};
+use shipway_store::{LayerId, LayerNotes, LayerRow, Lease, NotedPath, NotedRoot, Store};
 
 use crate::indexed::{INDEX, can_index};
 use crate::refusal::Refusal;
@@ -107,9 +107,7 @@ pub trait LayerStore: Debug + Send + Sync {
     fn commit_apart(&self, snapshot: Snapshot, implied: Vec<PathBuf>) -> Result<LayerId, LayerError>;
 
     /// Returns whether [`LayerStore::commit_drawn`] can be used.
-    fn draws(&self) -> bool {
-        false
-    }
+    fn draws(&self) -> bool;
 
     /// Makes a layer of what was changed, or put into a state on nothing with directories that are `implied`, and of a drawing, which is
     /// written to no tree. Only where [`LayerStore::draws`] says so.
@@ -170,6 +168,15 @@ impl Unpacked {
         if id.is_indexed() { self.path(id).join(INDEX) } else { self.path(id) }
     }
 
+    /// Returns what [`LayerStore::view`] does, where `lower` says what is mounted of each layer.
+    pub(crate) fn view_of(&self, layers: &[LayerId], lower: &dyn Fn(&LayerId) -> PathBuf) -> Vec<PathBuf> {
+        if layers.is_empty() {
+            return vec![self.store.root().join("empty")];
+        }
+        let mut seen = HashSet::new();
+        layers.iter().rev().filter(|id| seen.insert(*id)).map(lower).collect()
+    }
+
     pub(crate) fn open_layer(&self, id: &LayerId) -> Result<Root, LayerError> {
         let path = self.lower(id);
         Root::open_layer(&path).map_err(LayerError::io("open", &path))
@@ -189,12 +196,16 @@ impl Unpacked {
         }
     }
 
-    /// Returns the metadata of the root directory that a chain shows: that of its topmost layer which says so.
-    fn root_metadata(&self, parents: &[LayerId]) -> Result<Option<Metadata>, LayerError> {
+    /// Returns what the root directory is like that a chain shows: that of its topmost layer which says so.
+    fn shown_root(&self, parents: &[LayerId]) -> Result<Option<NotedRoot>, LayerError> {
         for id in parents.iter().rev() {
-            let row = self.row(id)?;
-            if !row.notes.implied.iter().any(|path| path.0.as_os_str().is_empty()) {
-                return self.open_layer(id)?.metadata("").map_err(LayerError::io("examine", &self.path(id)));
+            let notes = self.row(id)?.notes;
+            if notes.root.is_some() {
+                return Ok(notes.root);
+            }
+            if !notes.implied.iter().any(|path| path.0.as_os_str().is_empty()) {
+                let found = noted_root(&self.open_layer(id)?);
+                return found.map_err(LayerError::io("examine", &self.path(id)));
             }
         }
         Ok(None)
@@ -278,7 +289,7 @@ impl LayerStore for Unpacked {
     fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError> {
         let id = unique_id();
         let lease = self.store.lease().map_err(|source| LayerError::Keep { id: id.to_string(), source })?;
-        let shown = self.root_metadata(parents)?;
+        let shown = self.shown_root(parents)?;
         let snapshot = self.snapshot(id.as_str(), parents, Some(lease));
         for dir in [&snapshot.dir, &snapshot.upper, &snapshot.work] {
             std::fs::DirBuilder::new()
@@ -313,11 +324,7 @@ impl LayerStore for Unpacked {
     }
 
     fn view(&self, layers: &[LayerId]) -> Vec<PathBuf> {
-        if layers.is_empty() {
-            return vec![self.store.root().join("empty")];
-        }
-        let mut seen = HashSet::new();
-        layers.iter().rev().filter(|id| seen.insert(*id)).map(|id| self.lower(id)).collect()
+        self.view_of(layers, &|id| self.lower(id))
     }
 
     fn commit(&self, snapshot: Snapshot) -> Result<LayerId, LayerError> {
@@ -381,6 +388,17 @@ impl LayerStore for Unpacked {
     fn sync(&self) -> Result<(), LayerError> {
         self.store.sync_layers().map_err(|source| LayerError::Sync { source })
     }
+}
+
+/// Returns what the root of a tree is like.
+pub(crate) fn noted_root(tree: &Root) -> io::Result<Option<NotedRoot>> {
+    let metadata = tree.metadata("")?;
+    Ok(metadata.map(|Metadata { uid, gid, mode, mtime, .. }| NotedRoot {
+        uid,
+        gid,
+        mode: mode & 0o7777,
+        mtime,
+    }))
 }
 
 /// Notes which directories of a state on nothing are there only for what is in them.

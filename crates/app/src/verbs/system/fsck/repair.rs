@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use shipway_kubelet::pod_of_image;
+use shipway_layers::LayerError;
 use shipway_oci::{DiffId, Digest, Reference};
 use shipway_runtime::Status;
 use shipway_store::{Fault, LayerId, Removal, Subject};
@@ -104,6 +105,8 @@ impl Mending<'_> {
                 Ok(true)
             }
             Ok(false) => Ok(false),
+            // Nothing is given up that only wants room.
+            Err(error @ LayerError::NoSpace { .. }) => Err(error.into()),
             Err(error) => {
                 ui.note(format!("layer {id} could not be made again: {error}"));
                 Ok(false)
