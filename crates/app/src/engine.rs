@@ -9,6 +9,10 @@ use shipway_store::Store;
 use crate::failure::Failure;
 use crate::roots::Roots;
 
+/// Says which layers are kept as archives that the kernel mounts: `archives` for all that can be, `unpacked` for none. Without it those
+/// that are not taken in as archives, but made here of many files.
+const LAYERS: &str = "SHIPWAY_LAYERS";
+
 /// Everything below one pair of roots.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
@@ -19,11 +23,20 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Opens store, layers and containers. With `SHIPWAY_LAYERS=unpacked` archives are unpacked also where an index would do.
+    /// Opens store, layers and containers.
     pub(crate) fn open(roots: Roots) -> Result<Self, Failure> {
         let store = Store::open(&roots.data)?;
-        let unpacks = std::env::var_os("SHIPWAY_LAYERS").is_some_and(|kept| kept == "unpacked");
-        let open = if unpacks { Unpacked::open_unpacking } else { Unpacked::open };
+        let open = match std::env::var(LAYERS).as_deref() {
+            Err(_) | Ok("") => Unpacked::open,
+            Ok("archives") => Unpacked::open_archiving,
+            Ok("unpacked") => Unpacked::open_unpacking,
+            Ok(other) => {
+                return Err(Failure::new(
+                    format!("{LAYERS}: layers are not kept as `{other}`"),
+                    "leave it unset, or set it to `archives` or `unpacked`",
+                ));
+            }
+        };
         let layers = open(store.clone());
         let containers = Containers::open(&roots.state, Path::new("/proc/self/exe"))?;
         Ok(Self { roots, store, layers, containers })

@@ -1,4 +1,4 @@
-//! Layers that are kept as the archives that they came as, with an index that makes them mountable (docs/adr/0016).
+//! Layers that are kept as archives, with an index that makes them mountable (docs/adr/0016).
 //!
 //! `layers/ID` then has the uncompressed archive, `tar`, and a small file system that says where in it everything is, `index`.
 //! Nothing is unpacked, two files are synced, and whether the layer is sound is whether the archive has its digest.

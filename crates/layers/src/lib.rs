@@ -1,8 +1,8 @@
 //! Layers as mountable trees: import, prepare, commit, hash, export.
 //!
 //! A layer is a directory below `layers/` that is whole by itself: overlay whiteouts (`0:0` character devices) and opaque
-//! marks (`user.overlay.opaque`) are kept in it, so layers are made and shared independently of what lies below them. What came as an
-//! archive stays one where the kernel can mount it by an index (docs/adr/0016).
+//! marks (`user.overlay.opaque`) are kept in it, so layers are made and shared independently of what lies below them. What is
+//! drawn, or comes as an archive where that is wanted, is an archive that the kernel mounts by an index (docs/adr/0016).
 //! Where a chain of them would not show what its archives mean one after the other, a small layer mends it (docs/adr/0008).
 //! A change becomes a layer by rename; its diff ID is computed afterwards, from a canonical tar that is never written.
 //!

@@ -143,19 +143,27 @@ pub trait LayerStore: Debug + Send + Sync {
 #[derive(Clone, Debug)]
 pub struct Unpacked {
     pub(crate) store: Store,
-    /// Whether archives are kept as they are, once that is known.
+    /// Whether layers can be archives, once that is known.
     indexes: Arc<OnceLock<bool>>,
+    /// Whether what comes as an archive stays one.
+    archives: bool,
 }
 
 impl Unpacked {
-    /// Opens the layers of a store. Archives that are taken in are kept with an index where the kernel can mount that.
+    /// Opens the layers of a store. Drawings become archives with an index where the kernel can mount that; archives that are taken in
+    /// are unpacked, so that all who use them share what is read.
     pub fn open(store: Store) -> Self {
-        Self { store, indexes: Arc::default() }
+        Self { store, indexes: Arc::default(), archives: false }
     }
 
-    /// Opens the layers of a store. Archives that are taken in are unpacked.
+    /// Opens the layers of a store. Also archives that are taken in are kept with an index, where the kernel can mount that.
+    pub fn open_archiving(store: Store) -> Self {
+        Self { archives: true, ..Self::open(store) }
+    }
+
+    /// Opens the layers of a store. No layer that is made is an archive.
     pub fn open_unpacking(store: Store) -> Self {
-        Self { store, indexes: Arc::new(OnceLock::from(false)) }
+        Self { indexes: Arc::new(OnceLock::from(false)), ..Self::open(store) }
     }
 
     /// Returns the directory that a layer has.
@@ -283,7 +291,11 @@ impl Unpacked {
 
 impl LayerStore for Unpacked {
     fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
-        if self.draws() { self.import_indexed(tar, wanted) } else { self.import_unpacked(tar, wanted) }
+        if self.archives && self.draws() {
+            self.import_indexed(tar, wanted)
+        } else {
+            self.import_unpacked(tar, wanted)
+        }
     }
 
     fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError> {

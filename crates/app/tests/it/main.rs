@@ -13,6 +13,7 @@ mod examples;
 mod flags;
 mod fsck;
 mod hostile;
+mod kept_layers;
 mod layers;
 mod listing;
 mod logs;

@@ -74,7 +74,7 @@ impl Drop for Small {
 
 /// Everything that `shipway import` does.
 fn add_image(store: &Store, name: &str, tar: &[u8]) -> Result<Digest, Box<dyn Error>> {
-    let layers = Unpacked::open(store.clone());
+    let layers = Unpacked::open_archiving(store.clone());
     let _lease = store.lease()?;
     let layer = layers.import(&mut &*tar, None)?;
     let config = ImageConfig { rootfs: RootFs::of_layers(vec![layer.diff_id]), ..ImageConfig::default() };
@@ -102,7 +102,7 @@ fn chain(error: &dyn Error) -> String {
 
 /// Every name leads to an image that is whole.
 fn assert_whole(store: &Store, case: &str) {
-    let layers = Unpacked::open(store.clone());
+    let layers = Unpacked::open_archiving(store.clone());
     for image in store.images().unwrap() {
         let config = store.config(&image.image_id).unwrap_or_else(|error| panic!("case {case}: {error}"));
         let ids = layers.resolve(&config.rootfs.diff_ids).unwrap();

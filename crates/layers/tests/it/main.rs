@@ -19,7 +19,7 @@ mod tar_bytes;
 type Open = fn(Store) -> Unpacked;
 
 /// Both ways to keep an archive: with an index, where the kernel can mount one, and unpacked.
-const OPENS: [Open; 2] = [Unpacked::open, Unpacked::open_unpacking];
+const OPENS: [Open; 2] = [Unpacked::open_archiving, Unpacked::open_unpacking];
 
 /// Collects what nothing needs. A program that another test starts holds our lock open for the moment between its fork and its
 /// first instruction: then it is tried again.

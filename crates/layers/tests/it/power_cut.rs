@@ -96,7 +96,7 @@ enum Phase {
 
 /// Does what `shipway import` does, up to the power cut.
 fn import(disk: &Disk, store: &Store, content: char, until: Phase) -> Result<(), Box<dyn std::error::Error>> {
-    let layers = Unpacked::open(store.clone());
+    let layers = Unpacked::open_archiving(store.clone());
     let _lease = store.lease()?;
     let bytes = tar(content);
     let left = if let Phase::Reading(bytes) = until { bytes } else { usize::MAX };
@@ -140,7 +140,7 @@ fn import(disk: &Disk, store: &Store, content: char, until: Phase) -> Result<(),
 fn has(store: &Store, content: char) -> bool {
     let name: Reference = content.to_string().parse().unwrap();
     let Ok(found) = store.resolve(&name.to_string()) else { return false };
-    let layers = Unpacked::open(store.clone());
+    let layers = Unpacked::open_archiving(store.clone());
     let config = store.config(&found.image_id).unwrap();
     store.manifest(&found.manifest).unwrap();
     let ids = layers.resolve(&config.rootfs.diff_ids).unwrap();
