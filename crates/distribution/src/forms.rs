@@ -163,58 +163,79 @@ impl Forms<'_> {
         layer: &Descriptor,
         diff_id: DiffId,
     ) -> Result<PackedLayer, RegistryError> {
-        let store = self.store;
-        if let Some(descriptor) = known.iter().find(|form| store.has_blob(&form.digest)) {
-            let file = store.open_blob(&descriptor.digest).map_err(RegistryError::store)?;
-            let size = length(&file).map_err(|error| self.io(error))?;
-            if size == descriptor.size {
-                return Ok(PackedLayer { descriptor: descriptor.clone(), file });
-            }
+        if let Some(form) = self.here(known)? {
+            return Ok(form);
         }
-        let form = self.pack(layer, diff_id)?;
-        if self.packing.compression != Compression::None {
-            let packed = Packed {
-                digest: form.descriptor.digest,
-                size: form.descriptor.size,
-                media_type: Packing { is_docker: false, ..self.packing }.media_type().to_owned(),
-                packer: self.packing.packer(),
-            };
-            store.record_packed(diff_id, &packed).map_err(RegistryError::store)?;
-        }
-        Ok(form)
-    }
-
-    /// Writes a layer into a file without a name.
-    fn pack(&self, layer: &Descriptor, diff_id: DiffId) -> Result<PackedLayer, RegistryError> {
         let file = self.unnamed_file().map_err(|error| self.io(error))?;
         let written = file.try_clone().map_err(|error| self.io(error))?;
         let written = BufWriter::with_capacity(1 << 18, written);
-        let hashing = Hashing::new(written);
+        let descriptor = self.pack(layer, diff_id, written, &|_| {})?;
+        Ok(PackedLayer { descriptor, file })
+    }
+
+    /// Opens one of the known forms that is here whole.
+    pub(crate) fn here(&self, known: &[Descriptor]) -> Result<Option<PackedLayer>, RegistryError> {
+        let Some(descriptor) = known.iter().find(|form| self.store.has_blob(&form.digest)) else {
+            return Ok(None);
+        };
+        let file = self.store.open_blob(&descriptor.digest).map_err(RegistryError::store)?;
+        let size = length(&file).map_err(|error| self.io(error))?;
+        Ok((size == descriptor.size).then(|| PackedLayer { descriptor: descriptor.clone(), file }))
+    }
+
+    /// Writes a layer in the form in which it goes out, and returns what that is, which is known from then on. `taken` hears how many
+    /// bytes of the layer's tar were read.
+    pub(crate) fn pack<W: Write>(
+        &self,
+        layer: &Descriptor,
+        diff_id: DiffId,
+        out: W,
+        taken: &dyn Fn(u64),
+    ) -> Result<Descriptor, RegistryError> {
+        let hashing = Hashing::new(out);
         let failed = |error| self.io(error);
         let level = self.packing.level;
+        let from = Tar { layer, diff_id, taken };
         let hashing = match self.packing.compression {
             Compression::Zstd => {
                 let level = level.map_or(ZSTD_LEVEL, i32::from);
                 let zstd = zstd::Encoder::new(hashing, level).map_err(failed)?;
-                self.pour(layer, diff_id, zstd)?.finish().map_err(failed)?
+                self.pour(&from, zstd)?.finish().map_err(failed)?
             }
             Compression::Gzip => {
                 let gzip = match level {
                     Some(level) => compress_at(level.into(), hashing),
                     None => compress(hashing),
                 };
-                self.pour(layer, diff_id, gzip.map_err(failed)?)?.finish().map_err(failed)?
+                self.pour(&from, gzip.map_err(failed)?)?.finish().map_err(failed)?
             }
-            Compression::None => self.pour(layer, diff_id, hashing)?,
+            Compression::None => self.pour(&from, hashing)?,
         };
         let (mut written, digest, size) = hashing.finish();
         written.flush().map_err(failed)?;
-        Ok(PackedLayer { descriptor: Descriptor::new(self.packing.media_type(), digest, size), file })
+        let descriptor = Descriptor::new(self.packing.media_type(), digest, size);
+        self.record(diff_id, &descriptor)?;
+        Ok(descriptor)
+    }
+
+    /// Remembers what a layer is when it is packed so.
+    fn record(&self, diff_id: DiffId, form: &Descriptor) -> Result<(), RegistryError> {
+        if self.packing.compression == Compression::None {
+            return Ok(());
+        }
+        let packed = Packed {
+            digest: form.digest,
+            size: form.size,
+            media_type: Packing { is_docker: false, ..self.packing }.media_type().to_owned(),
+            packer: self.packing.packer(),
+        };
+        self.store.record_packed(diff_id, &packed).map_err(RegistryError::store)
     }
 
     /// Writes the tar of a layer, which must have its diff ID.
-    fn pour<W: Write>(&self, layer: &Descriptor, diff_id: DiffId, out: W) -> Result<W, RegistryError> {
-        let mut tar = Hashing::new(out);
+    fn pour<W: Write>(&self, from: &Tar<'_>, out: W) -> Result<W, RegistryError> {
+        let Tar { layer, diff_id, .. } = *from;
+        let mut tar = Counted { inner: Hashing::new(out), taken: from.taken };
         let store = self.store;
         if is_plain(layer) && store.has_blob(&layer.digest) {
             let mut blob = store.open_blob(&layer.digest).map_err(RegistryError::store)?;
@@ -224,7 +245,7 @@ impl Forms<'_> {
                 |source| RegistryError::Layer { operation: "pack", digest: diff_id.0, source: Cause(source) };
             self.source.export(diff_id, &mut tar).map_err(cannot)?;
         }
-        let (out, found, _) = tar.finish();
+        let (out, found, _) = tar.inner.finish();
         if DiffId(found) != diff_id {
             return Err(RegistryError::NotRepeatable { digest: diff_id.0 });
         }
@@ -244,8 +265,33 @@ impl Forms<'_> {
     }
 }
 
+/// The tar of a layer, to be packed.
+struct Tar<'a> {
+    layer: &'a Descriptor,
+    diff_id: DiffId,
+    taken: &'a dyn Fn(u64),
+}
+
+/// Says how many bytes have come.
+struct Counted<'a, W> {
+    inner: Hashing<W>,
+    taken: &'a dyn Fn(u64),
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        (self.taken)(self.inner.length());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// Returns whether a layer is not compressed: registries get it compressed.
-fn is_plain(layer: &Descriptor) -> bool {
+pub(crate) fn is_plain(layer: &Descriptor) -> bool {
     [MediaType::OCI_LAYER, DOCKER_TAR].contains(&layer.media_type.as_str())
 }
 

@@ -24,6 +24,7 @@ mod gzip;
 mod helper;
 mod hosts;
 mod passing;
+mod pipe;
 mod progress;
 mod pull;
 mod push;

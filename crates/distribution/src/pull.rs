@@ -2,7 +2,6 @@
 
 mod attestations;
 mod layers;
-mod pipe;
 
 use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
 use shipway_store::Store;

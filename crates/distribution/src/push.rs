@@ -3,6 +3,7 @@
 mod artifact;
 mod attested;
 mod layers;
+mod stream;
 
 use shipway_fetch::Method;
 use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Reference};

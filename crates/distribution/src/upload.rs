@@ -1,4 +1,4 @@
-//! Sending blobs: mounted from elsewhere, in one piece, or taken up again where it broke off. Spec: distribution-spec, "Push".
+//! Sending blobs: mounted from elsewhere, in one piece, while they are made, or taken up again where it broke off. Spec: distribution-spec, "Push".
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
@@ -63,6 +63,32 @@ impl Repository {
         Ok(matches!(self.begin(&query, scope)?, Begun::Mounted))
     }
 
+    /// Begins an upload to which bytes are appended; returns where.
+    pub(crate) fn begin_empty(&self, scope: &str) -> Result<String, RegistryError> {
+        match self.begin("", scope)? {
+            Begun::At(location) => Ok(location),
+            Begun::Mounted => Err(self.wrong("answer", "an upload that has not begun has ended".to_owned())),
+        }
+    }
+
+    /// Sends what a reader gives, however much that is, and returns where the upload is closed. A reader that fails leaves it open.
+    pub(crate) fn append(
+        &self,
+        location: &str,
+        scope: &str,
+        reader: &mut dyn Read,
+    ) -> Result<String, RegistryError> {
+        let ask = Ask::new(Method::Patch, location, scope).header("content-type", "application/octet-stream");
+        let response = self.registry.send(&ask, Payload::Stream { reader, length: None })?;
+        match response.status() {
+            202 | 204 => self.location(&response),
+            _ => {
+                let attempt = Attempt { operation: "send to", what: &self.path };
+                Err(refusal(&self.registry, attempt, response))
+            }
+        }
+    }
+
     fn begin(&self, query: &str, scope: &str) -> Result<Begun, RegistryError> {
         let url = self.registry.url(&format!("{}/blobs/uploads/{query}", self.path));
         let response = self.registry.ask(&Ask::new(Method::Post, &url, scope), &[])?;
@@ -108,21 +134,29 @@ pub(crate) fn join(endpoint: &crate::endpoint::Endpoint, location: &str) -> Resu
     Ok(format!("{}{location}", endpoint.origin()))
 }
 
+/// Returns whether it may go better the next time: what the registry said no to stays refused, a connection may hold.
+pub(crate) fn may_hold(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Unreachable { .. })
+        || matches!(error, RegistryError::Status { status, .. } if *status >= 500)
+}
+
 impl Upload<'_> {
     /// Sends the blob.
     pub(crate) fn run(&self) -> Result<(), RegistryError> {
+        self.go_on(None)
+    }
+
+    /// Sends what is missing of a blob whose upload broke off, if it had begun.
+    pub(crate) fn go_on(&self, mut begun: Option<String>) -> Result<(), RegistryError> {
         let mut breaks = 0;
-        let mut begun: Option<String> = None;
         loop {
             let sent = self.attempt(&mut begun);
             let error = match sent {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            // What the registry said no to stays refused; a connection may hold the next time.
-            let may_hold = matches!(&error, RegistryError::Unreachable { .. })
-                || matches!(&error, RegistryError::Status { status, .. } if *status >= 500)
-                || matches!(&error, RegistryError::Unauthorized { .. }) && breaks == 0;
+            let may_hold =
+                may_hold(&error) || matches!(&error, RegistryError::Unauthorized { .. }) && breaks == 0;
             breaks += 1;
             if !may_hold || breaks > BREAKS {
                 return Err(error);
@@ -190,6 +224,11 @@ impl Upload<'_> {
         }
     }
 
+    /// Closes an upload that has all bytes.
+    pub(crate) fn close(&self, location: &str) -> Result<(), RegistryError> {
+        self.put(location, self.size)
+    }
+
     /// Closes the upload; sends the bytes from `offset` on with it.
     fn put(&self, location: &str, offset: u64) -> Result<(), RegistryError> {
         let separator = if location.contains('?') { '&' } else { '?' };
@@ -216,7 +255,7 @@ impl Upload<'_> {
             Bytes::File(file) => Box::new(Slice { file, at: offset }),
         };
         let mut counted = Counted { inner: &mut *reader, count: offset, sent: self.sent };
-        registry.send(ask, Payload::Stream { reader: &mut counted, length: self.size - offset })
+        registry.send(ask, Payload::Stream { reader: &mut counted, length: Some(self.size - offset) })
     }
 
     fn refused(&self, response: Response) -> RegistryError {

@@ -79,9 +79,8 @@ impl Client {
                 if self.inner.config.stop.is_stopped() {
                     return Err(FetchError::Stopped { url: crate::target::redact(request.url) });
                 }
-                let headers = [("content-length", length.to_string())];
                 let mut request = request.clone();
-                request.headers.extend(headers);
+                request.headers.extend(length.map(|length| ("content-length", length.to_string())));
                 let mut sent = Sent { reader, stop: &self.inner.config.stop };
                 let answered = self.attempt_any(&request, SendBody::from_reader(&mut sent), 1);
                 return answered.map(|(response, ..)| response).map_err(|failure| failure.error);

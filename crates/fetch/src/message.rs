@@ -48,12 +48,12 @@ pub enum Payload<'a> {
     None,
     /// Bytes in memory.
     Bytes(&'a [u8]),
-    /// A stream of a known length; it can be sent only once, so such a request is not repeated.
+    /// A stream; it can be sent only once, so such a request is not repeated.
     Stream {
         /// The bytes.
         reader: &'a mut dyn io::Read,
-        /// How many there are.
-        length: u64,
+        /// How many there are; they go in chunks if that is not known. Spec: RFC 9112 section 7.1.
+        length: Option<u64>,
     },
 }
 
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Payload<'_> {
         match self {
             Self::None => f.write_str("None"),
             Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
-            Self::Stream { length, .. } => write!(f, "Stream({length})"),
+            Self::Stream { length, .. } => write!(f, "Stream({length:?})"),
         }
     }
 }

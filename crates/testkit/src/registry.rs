@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a part of tests")]
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -196,14 +196,20 @@ fn read_question(
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let mut asked = Asked { method, target, headers, body: Vec::new() };
-    let length: usize = asked.header("content-length").map_or(0, |text| text.parse().unwrap());
+    let mut incoming: Box<dyn Read + '_> = match asked.header("content-length") {
+        Some(length) => Box::new(reader.by_ref().take(length.parse().unwrap())),
+        None if asked.header("transfer-encoding").is_some() => {
+            Box::new(Chunks { reader, rest: 0, ended: false })
+        }
+        None => Box::new(io::empty()),
+    };
     let cut = match asked.method.as_str() {
         "PATCH" => contents.lock().unwrap().broken_uploads.pop(),
         _ => None,
     };
     if let Some(cut) = cut {
         let mut part = vec![0; cut];
-        reader.read_exact(&mut part).ok()?;
+        incoming.read_exact(&mut part).ok()?;
         let mut contents = contents.lock().unwrap();
         contents.uploads.entry(upload_of(&asked.target)).or_default().extend(part);
         asked.body = Vec::new();
@@ -212,10 +218,45 @@ fn read_question(
         drop(stream.shutdown(std::net::Shutdown::Both));
         return None;
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
+    let mut body = Vec::new();
+    incoming.read_to_end(&mut body).ok()?;
+    let is_whole = asked.header("content-length").is_none_or(|length| length == body.len().to_string());
     asked.body = body;
-    Some(asked)
+    is_whole.then_some(asked)
+}
+
+/// A body in chunks. Spec: RFC 9112 section 7.1.
+struct Chunks<'a, R> {
+    reader: &'a mut R,
+    rest: usize,
+    ended: bool,
+}
+
+impl<R: BufRead> Read for Chunks<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest == 0 {
+            let mut line = String::new();
+            if self.ended {
+                return Ok(0);
+            }
+            self.reader.read_line(&mut line)?;
+            self.rest = usize::from_str_radix(line.trim_end(), 16).map_err(io::Error::other)?;
+            if self.rest == 0 {
+                self.ended = true;
+                self.reader.read_line(&mut line)?;
+            }
+        }
+        let length = buffer.len().min(self.rest);
+        let read = self.reader.read(&mut buffer[..length])?;
+        self.rest -= read;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if self.rest == 0 {
+            self.reader.read_line(&mut String::new())?;
+        }
+        Ok(read)
+    }
 }
 
 fn write_reply(stream: &mut &TcpStream, asked: &Asked, reply: &Reply) -> bool {
@@ -324,7 +365,7 @@ fn write(asked: &Asked, repository: &str, upload: &str, query: &str, contents: &
         "PATCH" => {
             let bytes = contents.uploads.get_mut(upload).unwrap();
             let from = asked.header("content-range").and_then(|range| range.split('-').next()?.parse().ok());
-            if from != Some(bytes.len()) {
+            if from.is_some_and(|from: usize| from != bytes.len()) {
                 return Reply::new(416, "");
             }
             bytes.extend(&asked.body);

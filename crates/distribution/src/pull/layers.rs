@@ -11,9 +11,9 @@ use shipway_oci::{Descriptor, DiffId, Digest};
 use shipway_store::{Ingest, Packed, StoreError};
 
 use super::Pull;
-use super::pipe::{Buffers, Piece, Pipe};
 use crate::blob::BlobReader;
 use crate::error::Cause;
+use crate::pipe::{Buffers, Piece, Pipe};
 use crate::sources::Sources;
 use crate::{Event, LayerState, RegistryError};
 

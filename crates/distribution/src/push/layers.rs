@@ -19,10 +19,10 @@ const PARALLEL: usize = 4;
 /// The layers of one image, or of something else.
 pub(super) struct Layers<'a> {
     deps: Push<'a>,
-    repository: &'a Repository,
-    scope: &'a str,
+    pub(super) repository: &'a Repository,
+    pub(super) scope: &'a str,
     layers: &'a [(Descriptor, DiffId)],
-    forms: Forms<'a>,
+    pub(super) forms: Forms<'a>,
     next: AtomicUsize,
     failed: AtomicBool,
 }
@@ -91,7 +91,7 @@ impl<'a> Layers<'a> {
         once.get(self.next.fetch_add(1, Ordering::Relaxed)).copied()
     }
 
-    fn say(&self, diff_id: DiffId, state: LayerState<'_>) {
+    pub(super) fn say(&self, diff_id: DiffId, state: LayerState<'_>) {
         self.deps.progress.event(&Event::Layer { digest: &diff_id.0, state });
     }
 
@@ -102,26 +102,45 @@ impl<'a> Layers<'a> {
                 return Ok(form.clone());
             }
         }
-        let form = self.forms.open(&known, layer, diff_id)?;
-        if !known.contains(&form.descriptor) && self.is_there(&form.descriptor, diff_id)? {
-            return Ok(form.descriptor);
-        }
-        let total = form.descriptor.size;
-        let upload = Upload {
-            repository: self.repository,
-            scope: self.scope,
-            digest: form.descriptor.digest,
-            size: total,
-            bytes: Bytes::File(&form.file),
-            sent: &|done| self.say(diff_id, LayerState::Moving { done, total }),
+        let Some(form) = self.forms.here(&known)? else {
+            return self.pack_and_send(&known, layer, diff_id);
         };
-        upload.run()?;
-        self.say(diff_id, LayerState::Done);
+        self.upload(diff_id, &form.descriptor, Bytes::File(&form.file), None)?;
         Ok(form.descriptor)
     }
 
+    /// Sends a form of a layer, or what is missing of it where an upload has begun.
+    pub(super) fn upload(
+        &self,
+        diff_id: DiffId,
+        form: &Descriptor,
+        bytes: Bytes<'_>,
+        begun: Option<String>,
+    ) -> Result<(), RegistryError> {
+        let total = form.size;
+        let sent = |done| self.say(diff_id, LayerState::Moving { done, total });
+        self.sending(form, bytes, &sent).go_on(begun)?;
+        self.say(diff_id, LayerState::Done);
+        Ok(())
+    }
+
+    /// Closes an upload that has all bytes of a form.
+    pub(super) fn close(&self, form: &Descriptor, location: &str) -> Result<(), RegistryError> {
+        self.sending(form, Bytes::Memory(&[]), &|_| {}).close(location)
+    }
+
+    fn sending<'b>(
+        &'b self,
+        form: &Descriptor,
+        bytes: Bytes<'b>,
+        sent: &'b (dyn Fn(u64) + Sync),
+    ) -> Upload<'b> {
+        let Self { repository, scope, .. } = *self;
+        Upload { repository, scope, digest: form.digest, size: form.size, bytes, sent }
+    }
+
     /// Returns whether the repository has a form of a layer, or can have it from another repository.
-    fn is_there(&self, form: &Descriptor, diff_id: DiffId) -> Result<bool, RegistryError> {
+    pub(super) fn is_there(&self, form: &Descriptor, diff_id: DiffId) -> Result<bool, RegistryError> {
         if self.repository.has_blob(&form.digest, form.size, self.scope)? {
             self.say(diff_id, LayerState::Exists);
             return Ok(true);

@@ -159,6 +159,70 @@ fn an_upload_that_breaks_off_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_large_layer_is_sent_while_it_is_packed() {
+    let registry = TestRegistry::start();
+    let machine = Machine::new();
+    let name = registry.name("web:1");
+    let large = noise(20 << 20);
+    build(&machine, &name, &[&large]);
+    machine.push(&name).unwrap();
+    let patches: Vec<_> = registry.asked().into_iter().filter(|asked| asked.is("PATCH", "")).collect();
+    assert_eq!(patches.len(), 1);
+    assert_eq!(patches[0].header("transfer-encoding"), Some("chunked"), "its length is not known");
+    assert_eq!(registry.count("HEAD", "/blobs/"), 1, "of the config: the layer's digest is not known");
+    let other = Machine::new();
+    other.pull(&name).unwrap();
+    assert!(other.trees.has_layer(shipway_oci::DiffId(Digest::of(&large))));
+    registry.forget_questions();
+    machine.push(&name).unwrap();
+    assert_eq!(writes(&registry), ["PUT /v2/web/manifests/1"], "now it is");
+}
+
+#[test]
+fn a_large_layer_whose_sending_breaks_off_goes_on_where_it_stopped() {
+    let registry = TestRegistry::start();
+    let machine = Machine::new();
+    let name = registry.name("web:1");
+    let large = noise(20 << 20);
+    build(&machine, &name, &[&large]);
+    registry.contents().broken_uploads = vec![9_000_000];
+    machine.push(&name).unwrap();
+    let patches = registry.asked().into_iter().filter(|asked| asked.is("PATCH", ""));
+    let from: Vec<_> = patches.map(|asked| asked.header("content-range").map(str::to_owned)).collect();
+    assert_eq!(from.len(), 2);
+    assert_eq!(from[0], None);
+    assert!(from[1].as_ref().is_some_and(|range| range.starts_with("9000000-")), "{from:?}");
+    assert_eq!(registry.count("POST", "/uploads/"), 2, "one for the layer and one for the config");
+    Machine::new().pull(&name).unwrap();
+}
+
+#[test]
+fn a_registry_that_takes_no_chunks_gets_a_length() {
+    let registry = TestRegistry::with_fault(|asked, _| {
+        (asked.is("PATCH", "") && asked.header("content-length").is_none()).then(|| Reply::new(411, ""))
+    });
+    let machine = Machine::new();
+    let name = registry.name("web:1");
+    build(&machine, &name, &[&noise(20 << 20)]);
+    machine.push(&name).unwrap();
+    assert_eq!(registry.count("PATCH", ""), 2);
+    Machine::new().pull(&name).unwrap();
+}
+
+#[test]
+fn a_large_layer_that_cannot_be_made_again_is_not_pushed_as_something_else() {
+    let registry = TestRegistry::start();
+    let machine = Machine::new();
+    let name = registry.name("web:1");
+    let (before, after) = (noise(20 << 20), noise(21 << 20));
+    build(&machine, &name, &[&before]);
+    machine.trees.corrupt(&before, &after);
+    let error = machine.push(&name).unwrap_err().source;
+    assert!(matches!(error, RegistryError::NotRepeatable { .. }), "{error}");
+    assert_eq!(registry.count("PUT", ""), 0);
+}
+
+#[test]
 fn an_upload_is_not_sent_to_another_host() {
     let evil = TestRegistry::start();
     let location = format!("http://{}/v2/web/blobs/uploads/1", evil.address);

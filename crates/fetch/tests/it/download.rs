@@ -174,7 +174,7 @@ fn a_stop_ends_bodies_that_come_and_go() {
     assert_eq!(body.read(&mut first).unwrap_err().to_string(), "it was stopped");
 
     let client = self::client();
-    let payload = Payload::Stream { reader: &mut Once(client.clone()), length: 1 << 20 };
+    let payload = Payload::Stream { reader: &mut Once(client.clone()), length: Some(1 << 20) };
     let url = server.url("/f");
     let request = Request::new(Method::Put, &url, 100);
     let failed = client.exchange(&request, payload).unwrap_err();

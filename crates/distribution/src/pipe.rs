@@ -1,6 +1,8 @@
-//! What a layer goes through from the thread that downloads it to the one that makes a tree of it.
+//! What a layer goes through from one thread to another: from the one that downloads it to the one that makes a tree of it, from the one
+//! that compresses it to the one that sends it.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
@@ -10,26 +12,30 @@ const WAITING: usize = 8;
 
 /// Some bytes of a layer, at the beginning of their buffer.
 #[derive(Debug)]
-pub(super) struct Piece {
+pub(crate) struct Piece {
     buffer: Vec<u8>,
     length: usize,
 }
 
 impl Piece {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.buffer[..self.length]
     }
 }
 
 /// Buffers that are not in use. To get new memory from the kernel for each piece would cost more than to fill it.
 #[derive(Debug, Default)]
-pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
+pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
 
 impl Buffers {
-    /// Reads until a piece is full or nothing comes any more.
-    pub(super) fn fill(&self, reader: &mut dyn Read) -> io::Result<Piece> {
+    fn piece(&self) -> Piece {
         let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut piece = Piece { buffer: spare.unwrap_or_else(|| vec![0; PIECE]), length: 0 };
+        Piece { buffer: spare.unwrap_or_else(|| vec![0; PIECE]), length: 0 }
+    }
+
+    /// Reads until a piece is full or nothing comes any more.
+    pub(crate) fn fill(&self, reader: &mut dyn Read) -> io::Result<Piece> {
+        let mut piece = self.piece();
         while piece.length < PIECE {
             match reader.read(&mut piece.buffer[piece.length..])? {
                 0 => break,
@@ -45,7 +51,7 @@ impl Buffers {
 }
 
 /// The reading end.
-pub(super) struct Pipe<'a> {
+pub(crate) struct Pipe<'a> {
     receiver: Receiver<io::Result<Piece>>,
     buffers: &'a Buffers,
     piece: Option<Piece>,
@@ -54,7 +60,7 @@ pub(super) struct Pipe<'a> {
 
 impl<'a> Pipe<'a> {
     /// Returns both ends.
-    pub(super) fn new(buffers: &'a Buffers) -> (SyncSender<io::Result<Piece>>, Self) {
+    pub(crate) fn new(buffers: &'a Buffers) -> (SyncSender<io::Result<Piece>>, Self) {
         let (sender, receiver) = sync_channel(WAITING);
         (sender, Self { receiver, buffers, piece: None, at: 0 })
     }
@@ -73,7 +79,7 @@ impl<'a> Pipe<'a> {
     }
 
     /// Reads to the end, or to what ended it.
-    pub(super) fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         while let Ok(true) = self.next() {}
     }
 }
@@ -91,5 +97,48 @@ impl Read for Pipe<'_> {
         buffer[..read].copy_from_slice(&rest[..read]);
         self.at += read;
         Ok(read)
+    }
+}
+
+/// The writing end for bytes that come in parts of any size. What it holds goes on with [`Write::flush`] only; what is left when it is
+/// dropped is lost.
+pub(crate) struct Inlet<'a> {
+    sender: SyncSender<io::Result<Piece>>,
+    buffers: &'a Buffers,
+    piece: Piece,
+    is_closed: &'a AtomicBool,
+}
+
+impl<'a> Inlet<'a> {
+    /// Writes into a pipe. `is_closed` is set when nobody reads any more, which fails what is written then.
+    pub(crate) fn new(
+        sender: SyncSender<io::Result<Piece>>,
+        buffers: &'a Buffers,
+        is_closed: &'a AtomicBool,
+    ) -> Self {
+        Self { sender, buffers, piece: buffers.piece(), is_closed }
+    }
+}
+
+impl Write for Inlet<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(PIECE - self.piece.length);
+        self.piece.buffer[self.piece.length..][..taken].copy_from_slice(&bytes[..taken]);
+        self.piece.length += taken;
+        if self.piece.length == PIECE {
+            self.flush()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.length == 0 {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.piece, self.buffers.piece());
+        self.sender.send(Ok(piece)).map_err(|_closed| {
+            self.is_closed.store(true, Ordering::Relaxed);
+            io::ErrorKind::BrokenPipe.into()
+        })
     }
 }
