@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use shipway_oci::DiffId;
 
@@ -262,7 +262,7 @@ impl Store {
         chain: &[LayerId],
         layer: Option<&LayerId>,
     ) -> Result<Option<LayerId>, StoreError> {
-        self.write("record a fix-up", |transaction| {
+        let record = |transaction: &Transaction<'_>| {
             let key = chain_key(chain);
             if let Some(known) = fixup_of(transaction, &key)? {
                 return Ok(known);
@@ -270,7 +270,13 @@ impl Store {
             let sql = "INSERT OR REPLACE INTO fixups (chain, layer) VALUES (?1, ?2)";
             transaction.execute(sql, params![key, layer.map(LayerId::as_str)])?;
             Ok(layer.cloned())
-        })
+        };
+        // That none is needed can be found out again.
+        if layer.is_some() {
+            self.write("record a fix-up", record)
+        } else {
+            self.write_lazily("record that no fix-up is needed", record)
+        }
     }
 }
 

@@ -95,19 +95,27 @@ impl Store {
 
     /// Records a compressed form of a layer. The next name that an image gets makes it lasting.
     pub fn record_packed(&self, diff_id: DiffId, packed: &Packed) -> Result<(), StoreError> {
-        let size = i64::try_from(packed.size).unwrap_or(i64::MAX);
+        self.record_all_packed(&[(diff_id, packed)])
+    }
+
+    /// Like [`Store::record_packed`], for several layers.
+    pub fn record_all_packed(&self, all: &[(DiffId, &Packed)]) -> Result<(), StoreError> {
         self.write_lazily("record a compressed layer", |transaction| {
             let sql =
                 "INSERT INTO packed (diff_id, digest, size, media_type, packer) VALUES (?1, ?2, ?3, ?4, ?5)
                        ON CONFLICT DO NOTHING";
-            let values = params![
-                diff_id.to_string(),
-                packed.digest.to_string(),
-                size,
-                packed.media_type,
-                packed.packer
-            ];
-            transaction.execute(sql, values).map(drop)
+            let mut statement = transaction.prepare_cached(sql)?;
+            for (diff_id, Packed { digest, size, media_type, packer }) in all {
+                let size = i64::try_from(*size).unwrap_or(i64::MAX);
+                statement.execute(params![
+                    diff_id.to_string(),
+                    digest.to_string(),
+                    size,
+                    media_type,
+                    packer
+                ])?;
+            }
+            Ok(())
         })
     }
 

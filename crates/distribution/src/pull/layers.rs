@@ -147,10 +147,9 @@ impl<'a> Layers<'a> {
             records.push((packed, diff_id));
         }
         store.commit_all(ingests).map_err(RegistryError::store)?;
-        for (packed, diff_id) in records {
-            store.record_packed(diff_id, &packed).map_err(RegistryError::store)?;
-        }
-        Ok(())
+        let records: Vec<(DiffId, &Packed)> =
+            records.iter().map(|(packed, diff_id)| (*diff_id, packed)).collect();
+        store.record_all_packed(&records).map_err(RegistryError::store)
     }
 
     fn take(&self) -> Option<&'a (Descriptor, DiffId)> {
