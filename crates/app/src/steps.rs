@@ -166,6 +166,8 @@ impl ContainerSteps {
                 upper: step.upper.clone(),
                 work: step.work.clone(),
                 read_only: false,
+                // A step that a power cut ended is run again, and one that counts was synced.
+                volatile: true,
             },
             mounts,
             hosts: Some(hosts),

@@ -124,7 +124,7 @@ impl Unpacked {
             let mounted = overlay.mount_detached().map(Root::from_fd);
             mounted.map_err(LayerError::io("mount the layers up to", &path))
         };
-        let read_only = |lowers| Overlay { lowers, upper: None, work: None };
+        let read_only = |lowers| Overlay { lowers, ..Overlay::default() };
         let under = mount(&read_only(trees.view(below)))?;
         let before = mount(&read_only(snapshot.lowers.clone()))?;
         let after = mount(&snapshot.overlay())?;

@@ -64,6 +64,7 @@ impl Snapshot {
             lowers: self.lowers.clone(),
             upper: Some(self.upper.clone()),
             work: Some(self.work.clone()),
+            volatile: false,
         }
     }
 }

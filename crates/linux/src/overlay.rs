@@ -26,12 +26,15 @@ const MAX_LOWERS: usize = 500;
 const OPTIONS: [(&str, &str); 4] =
     [("userxattr", ""), ("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
 
+/// The option for [`Overlay::volatile`]. Linux 5.10 and newer have it.
+const VOLATILE: &str = "volatile";
+
 /// A stack of directories and indexes shown as one.
 ///
 /// Every mount uses `userxattr,redirect_dir=nofollow,metacopy=off,index=off`, so that the layers are whole by
 /// themselves whoever mounts them (docs/adr/0004). Not `redirect_dir=off`: with the module parameter `redirect_always_follow`,
 /// which is on by default, `off` still follows redirects and is refused beside `userxattr`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overlay {
     /// Read-only directories, or indexes (see [`mount_index`]), the top one first. A path of a regular file is that of an index.
     pub lowers: Vec<PathBuf>,
@@ -39,6 +42,9 @@ pub struct Overlay {
     pub upper: Option<PathBuf>,
     /// The kernel's own directory on the file system of `upper`; needed with it.
     pub work: Option<PathBuf>,
+    /// What is written need not outlast a power cut: `fsync(2)` waits for nothing. Whoever says this uses nothing that was left by a
+    /// mount when the machine went down, and syncs the file system of `upper` before the changes count.
+    pub volatile: bool,
 }
 
 impl Overlay {
@@ -68,6 +74,9 @@ impl Overlay {
         if let Some(upper) = &self.upper {
             see_user_attributes(upper)?;
         }
+        if let (true, Some(work)) = (self.volatile, &self.work) {
+            unmark(work)?;
+        }
         match way {
             Way::Appended => self.append(),
             Way::OptionPage => option_page::mount(self),
@@ -94,6 +103,9 @@ impl Overlay {
         if let (Some(upper), Some(work)) = (&self.upper, &self.work) {
             set("upperdir", upper)?;
             set("workdir", work)?;
+            if self.volatile {
+                fsconfig_set_flag(&context, VOLATILE)?;
+            }
         }
         for (name, value) in OPTIONS {
             match value {
@@ -144,6 +156,15 @@ fn see_user_attributes(upper: &Path) -> io::Result<()> {
         ))),
         // What else is wrong is said by the mount.
         _ => Ok(()),
+    }
+}
+
+/// Takes away what the kernel leaves in `work` of a volatile mount, also one that has ended, so that nobody mounts the same again.
+/// Spec: Documentation/filesystems/overlayfs.rst, "Volatile mount".
+fn unmark(work: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(work.join("work/incompat/volatile")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
@@ -198,6 +219,7 @@ mod tests {
                 lowers: vec![path("b"), path("a,odd:name")],
                 upper: Some(path("upper")),
                 work: Some(path("work")),
+                ..Overlay::default()
             };
             let root = crate::Root::from_fd(overlay.mount_by(way).unwrap());
             assert_eq!(read(&root, "f"), "b", "{way:?}");
@@ -213,6 +235,31 @@ mod tests {
     }
 
     #[test]
+    fn a_volatile_mount_can_be_made_again() {
+        if !require(&[Need::Root, Need::Overlay]) {
+            return;
+        }
+        for way in ways() {
+            let dir = directory(&["a", "b", "upper", "work"]);
+            let path = |name: &str| dir.path().join(name);
+            let (upper, work) = (Some(path("upper")), Some(path("work")));
+            let lowers = vec![path("b"), path("a")];
+            let overlay = Overlay { lowers, upper, work, volatile: true };
+            for name in ["first", "second"] {
+                let root = crate::Root::from_fd(overlay.mount_by(way).unwrap());
+                root.create_file(name, 0o644).unwrap();
+                assert!(
+                    path("work/work/incompat/volatile").exists(),
+                    "{way:?}: the kernel takes it as asked"
+                );
+            }
+            let lasting = Overlay { volatile: false, ..overlay };
+            assert!(lasting.mount_by(way).is_err(), "{way:?}: nobody else takes it for lasting");
+            assert!(path("upper/first").exists() && path("upper/second").exists(), "{way:?}");
+        }
+    }
+
+    #[test]
     fn without_an_upper_directory_nothing_can_be_written() {
         if !require(&[Need::Root, Need::Overlay]) {
             return;
@@ -221,7 +268,7 @@ mod tests {
             let dir = directory(&["a", "b"]);
             fs_err::write(dir.path().join("a/f"), "a").unwrap();
             for lowers in [vec![dir.path().join("a")], vec![dir.path().join("b"), dir.path().join("a")]] {
-                let overlay = Overlay { lowers, upper: None, work: None };
+                let overlay = Overlay { lowers, ..Overlay::default() };
                 let root = crate::Root::from_fd(overlay.mount_by(way).unwrap());
                 assert_eq!(read(&root, "f"), "a", "{way:?}");
                 assert!(root.create_file("new", 0o644).is_err(), "{way:?}");
@@ -244,7 +291,8 @@ mod tests {
             lowers.insert(0, lower);
         }
         let upper = Some(dir.path().join("upper"));
-        let mut overlay = Overlay { lowers, upper, work: Some(dir.path().join("work")) };
+        let mut overlay =
+            Overlay { lowers, upper, work: Some(dir.path().join("work")), ..Overlay::default() };
         for way in ways() {
             let refused = overlay.mount_by(way).unwrap_err();
             assert!(refused.to_string().starts_with("501 layers"), "{refused}");
@@ -262,7 +310,7 @@ mod tests {
         let dir = directory(&["a"]);
         let index = dir.path().join("index");
         fs_err::write(&index, "").unwrap();
-        let overlay = Overlay { lowers: vec![dir.path().join("a"), index], upper: None, work: None };
+        let overlay = Overlay { lowers: vec![dir.path().join("a"), index], ..Overlay::default() };
         let refused = overlay.mount_by(Way::OptionPage).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
         assert!(refused.to_string().contains("/index` is an index"), "{refused}");
@@ -276,7 +324,7 @@ mod tests {
         let dir = directory(&["a", "b"]);
         let place = std::env::current_dir().unwrap();
         let lowers = vec![dir.path().join("b"), dir.path().join("a")];
-        let _mounted = Overlay { lowers, upper: None, work: None }.mount_by(Way::OptionPage).unwrap();
+        let _mounted = Overlay { lowers, ..Overlay::default() }.mount_by(Way::OptionPage).unwrap();
         let mounts = fs_err::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(dir.path().to_str().unwrap()), "{mounts}");
         assert_eq!(std::env::current_dir().unwrap(), place);

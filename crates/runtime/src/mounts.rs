@@ -23,6 +23,7 @@ pub(crate) fn mount_root(spec: &ContainerSpec, place: &Path) -> Result<Root, Sta
         lowers: rootfs.lowers.clone(),
         upper: Some(rootfs.upper.clone()),
         work: Some(rootfs.work.clone()),
+        volatile: rootfs.volatile,
     };
     let mounted = if rootfs.lowers.is_empty() {
         // An image without layers: the directory of changes is all there is.

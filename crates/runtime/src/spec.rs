@@ -83,6 +83,9 @@ pub struct Rootfs {
     pub work: PathBuf,
     /// The container cannot write to it.
     pub read_only: bool,
+    /// What the container writes need not outlast a power cut: nothing in it waits for the disk. See [`shipway_linux::Overlay`].
+    #[serde(default)]
+    pub volatile: bool,
 }
 
 /// Something of the host that the container sees.

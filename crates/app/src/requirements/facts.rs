@@ -144,6 +144,7 @@ impl TryOut {
             lowers: vec![path("b"), path("a")],
             upper: Some(path("upper")),
             work: Some(path("work")),
+            ..Overlay::default()
         };
         overlay.mount_detached().map(drop)
     }

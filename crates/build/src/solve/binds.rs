@@ -110,7 +110,7 @@ impl Solver<'_> {
         let from = self.files_of(bind.origin.unwrap_or(Origin::Scratch)).map_err(of_build)?;
         let layers = &self.builder.layers;
         let mut overlay =
-            Overlay { lowers: layers.view(&self.layers_of(step, &from.layers)?), upper: None, work: None };
+            Overlay { lowers: layers.view(&self.layers_of(step, &from.layers)?), ..Overlay::default() };
         if !bind.mount.read_only {
             overlay = self.writable(overlay, held)?;
         }
@@ -146,7 +146,7 @@ impl Solver<'_> {
         }
         if is_directory && !is_filtered {
             let lower = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
-            let overlay = Overlay { lowers: vec![lower], upper: None, work: None };
+            let overlay = Overlay { lowers: vec![lower], ..Overlay::default() };
             let mounted = self.writable(overlay, held)?.mount_detached();
             return Ok(whole(mounted.map_err(Problem::io("mount", &source))?));
         }

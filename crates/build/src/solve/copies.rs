@@ -191,7 +191,7 @@ impl Solver<'_> {
 
     /// Opens the files of layers, read-only.
     pub(crate) fn open_files(&self, layers: &[LayerId]) -> Result<Root, Problem> {
-        let overlay = Overlay { lowers: self.builder.layers.view(layers), upper: None, work: None };
+        let overlay = Overlay { lowers: self.builder.layers.view(layers), ..Overlay::default() };
         overlay.mount_detached().map(Root::from_fd).map_err(Problem::io("mount", "the layers of a stage"))
     }
 

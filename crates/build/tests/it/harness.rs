@@ -312,7 +312,7 @@ impl Bench {
     pub(crate) fn files(&self, built: &Built) -> Root {
         let layers = self.layers.resolve(&self.config(built).rootfs.diff_ids).unwrap();
         let lowers = self.layers.view(&layers);
-        Root::from_fd(Overlay { lowers, upper: None, work: None }.mount_detached().unwrap())
+        Root::from_fd(Overlay { lowers, ..Overlay::default() }.mount_detached().unwrap())
     }
 
     /// Lists an image's files: `path mode uid:gid content`, directories with a slash at the end.

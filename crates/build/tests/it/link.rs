@@ -106,7 +106,7 @@ fn its_archive_leaves_what_is_there_as_it_is() {
     }
     let lowers = elsewhere.view(&elsewhere.resolve(&diff_ids).unwrap());
     let here = bench.files(&built).metadata("tmp/deep").unwrap().unwrap();
-    let files = Root::from_fd(Overlay { lowers, upper: None, work: None }.mount_detached().unwrap());
+    let files = Root::from_fd(Overlay { lowers, ..Overlay::default() }.mount_detached().unwrap());
     assert_eq!(files.metadata("tmp").unwrap().unwrap().mode & 0o7777, 0o1777);
     assert!(files.metadata("tmp/deep/a").unwrap().is_some());
     assert_eq!(files.metadata("tmp/deep").unwrap().unwrap().mtime, here.mtime, "as it is here");

@@ -90,7 +90,12 @@ fn show(lowers: &[PathBuf], upper: Option<&Path>) -> Root {
         let path = upper.map(|upper| upper.join(name));
         path.inspect(|path| fs_err::create_dir_all(path).unwrap())
     };
-    let overlay = Overlay { lowers: lowers.to_vec(), upper: inside("upper"), work: inside("work") };
+    let overlay = Overlay {
+        lowers: lowers.to_vec(),
+        upper: inside("upper"),
+        work: inside("work"),
+        ..Overlay::default()
+    };
     Root::from_fd(overlay.mount_detached().unwrap())
 }
 

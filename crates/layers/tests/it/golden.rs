@@ -225,7 +225,7 @@ impl Bench {
         let own = self.layers.own(&ids).unwrap();
         assert_eq!(own.len(), diff_ids.len(), "an image lists its own layers only");
         assert_eq!(self.layers.resolve(diff_ids).unwrap(), ids, "a chain is mended once");
-        let view = Overlay { lowers: self.layers.view(&ids), upper: None, work: None };
+        let view = Overlay { lowers: self.layers.view(&ids), ..Overlay::default() };
         let view = Root::from_fd(view.mount_detached().unwrap());
         let snapshot = self.layers.prepare(&ids).unwrap();
         let inside = Root::from_fd(snapshot.overlay().mount_detached().unwrap());

@@ -51,7 +51,7 @@ impl Host {
     /// Returns what a chain shows; `None` if there is a link in it to a file that no layer has, which is found out only here.
     fn show(&self, chain: &[DiffId]) -> Option<String> {
         let ids = self.layers.resolve(chain).ok()?;
-        let view = Overlay { lowers: self.layers.view(&ids), upper: None, work: None };
+        let view = Overlay { lowers: self.layers.view(&ids), ..Overlay::default() };
         Some(render_files(&Root::from_fd(view.mount_detached().unwrap())))
     }
 

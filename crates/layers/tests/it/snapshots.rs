@@ -106,7 +106,7 @@ fn a_layer_shows_deletions_when_mounted_again_and_marks_only_what_hides_somethin
     assert!(tree.metadata("new/socket").unwrap().is_none());
     assert_eq!(tree.metadata("new").unwrap().unwrap().mtime, (1_000, 0));
 
-    let view = shipway_linux::Overlay { lowers, upper: None, work: None };
+    let view = shipway_linux::Overlay { lowers, ..shipway_linux::Overlay::default() };
     let merged = Root::from_fd(view.mount_detached().unwrap());
     assert_eq!(merged.names("a/b").unwrap(), ["c"]);
     let first = layers.diff_id(&top).unwrap();

@@ -13,7 +13,7 @@ use std::thread;
 use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::mount::{MountFlags, OpenTreeFlags, open_tree};
 
-use super::{OPTIONS, Overlay};
+use super::{OPTIONS, Overlay, VOLATILE};
 
 /// Mounts a stack that has an upper directory or more than one lower.
 pub(super) fn mount(overlay: &Overlay) -> io::Result<OwnedFd> {
@@ -30,7 +30,7 @@ pub(super) fn mount(overlay: &Overlay) -> io::Result<OwnedFd> {
             (Some(upper), Some(work)) => Some((open_directory(upper)?, open_directory(work)?)),
             _ => None,
         };
-        stack(&lowers, changes.as_ref(), &place)
+        stack(&lowers, changes.as_ref().map(|(upper, work)| (upper, work, overlay.volatile)), &place)
     })
 }
 
@@ -52,11 +52,20 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Mounts over `place`, which only this thread sees, and takes a copy.
-fn stack(lowers: &[OwnedFd], changes: Option<&(OwnedFd, OwnedFd)>, place: &Path) -> io::Result<OwnedFd> {
+///
+/// `changes` are the directories for them, and whether they are volatile.
+fn stack(
+    lowers: &[OwnedFd],
+    changes: Option<(&OwnedFd, &OwnedFd, bool)>,
+    place: &Path,
+) -> io::Result<OwnedFd> {
     let numbers: Vec<String> = lowers.iter().map(|lower| lower.as_raw_fd().to_string()).collect();
     let mut options = format!("lowerdir={}", numbers.join(":"));
-    if let Some((upper, work)) = changes {
+    if let Some((upper, work, volatile)) = changes {
         options.push_str(&format!(",upperdir={},workdir={}", upper.as_raw_fd(), work.as_raw_fd()));
+        if volatile {
+            options.push_str(&format!(",{VOLATILE}"));
+        }
     }
     for (name, value) in OPTIONS {
         let equals = if value.is_empty() { "" } else { "=" };

@@ -70,7 +70,7 @@ impl Fixture {
                 lowers: vec![self.image()],
                 upper: active.join("upper"),
                 work: active.join("work"),
-                read_only: false,
+                ..Rootfs::default()
             },
             hosts: Some("127.0.0.1 localhost\n".to_owned()),
             resources: Resources { pids: Some(64), ..Resources::default() },

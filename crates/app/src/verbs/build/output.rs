@@ -119,7 +119,7 @@ pub(super) fn found(built: &Built) -> Found {
 fn files_of(engine: &Engine, built: &Built) -> Result<Root, Failure> {
     let config = engine.store.config(&built.image_id)?;
     let layers = engine.layers.resolve(&config.rootfs.diff_ids)?;
-    let overlay = Overlay { lowers: engine.layers.view(&layers), upper: None, work: None };
+    let overlay = Overlay { lowers: engine.layers.view(&layers), ..Overlay::default() };
     let mounted = overlay.mount_detached().map_err(|error| {
         Failure::new(
             format!("could not mount the image's layers: {error}"),

@@ -61,6 +61,7 @@ pub(super) fn spec_of(
             upper: snapshot.upper.clone(),
             work: snapshot.work.clone(),
             read_only: args.read_only,
+            volatile: false,
         },
         network: match args.network {
             NetworkKind::Host => Network::Host,
