@@ -161,8 +161,10 @@ impl<'a> Solver<'a> {
     /// Does everything and names the image.
     pub(crate) fn run(&self) -> Result<Built, BuildError> {
         let (to_hash, hashing) = channel::<(LayerId, StepInfo)>();
+        let (written, writes) = channel::<u64>();
         std::thread::scope(|scope| {
-            scope.spawn(|| self.hash_layers(hashing));
+            scope.spawn(move || self.builder.store.write_behind(&writes));
+            scope.spawn(move || self.hash_layers(hashing, &written));
             if self.plan.stages.len() == 1 {
                 self.stage_thread(0, &to_hash);
             } else {
@@ -194,14 +196,16 @@ impl<'a> Solver<'a> {
     }
 
     /// Hashes layers while further steps run. An error is met again, and reported, when the image needs the layer.
-    fn hash_layers(&self, hashing: Receiver<(LayerId, StepInfo)>) {
+    fn hash_layers(&self, hashing: Receiver<(LayerId, StepInfo)>, written: &Sender<u64>) {
         for (layer, step) in hashing {
             if self.stop.is_set() {
                 continue;
             }
             self.builder.progress.event(&Event::Hashing { step: &step });
-            if let Err(error) = self.hashed(&layer) {
-                tracing::debug!(%error, %layer, "could not hash a layer in the background");
+            match self.hashed(&layer) {
+                // The receiver is gone only where the disk failed.
+                Ok(layer) => drop(written.send(layer.size)),
+                Err(error) => tracing::debug!(%error, %layer, "could not hash a layer in the background"),
             }
         }
     }

@@ -64,7 +64,8 @@ impl Snapshot {
             lowers: self.lowers.clone(),
             upper: Some(self.upper.clone()),
             work: Some(self.work.clone()),
-            volatile: false,
+            // What is made here counts after [`LayerStore::sync`] only.
+            volatile: true,
         }
     }
 }

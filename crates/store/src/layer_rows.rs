@@ -5,6 +5,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::mpsc::Receiver;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,9 @@ use shipway_oci::DiffId;
 
 use crate::atomic::unique_name;
 use crate::{Store, StoreError};
+
+/// The disk gets to work after so many bytes.
+const WRITE_BEHIND: u64 = 64 << 20;
 
 /// What the names of layers end with that are kept as archives.
 const INDEXED: &str = ".erofs";
@@ -225,7 +229,27 @@ impl Store {
         })
     }
 
-    /// Writes everything to the disk that was written so far. Nothing is recorded of it: it only leaves less to wait for at the end.
+    /// Keeps the disk at work while layers are written, so that little is left to wait for at the end. `written` tells how many bytes were
+    /// written more; nothing is recorded of them.
+    pub fn write_behind(&self, written: &Receiver<u64>) {
+        let mut bytes = 0;
+        while let Ok(more) = written.recv() {
+            bytes += more;
+            if bytes < WRITE_BEHIND {
+                continue;
+            }
+            bytes = 0;
+            // Those that came meanwhile are part of it.
+            while written.try_recv().is_ok() {}
+            if let Err(error) = self.flush() {
+                // The sync at the end fails too, and is heard of.
+                tracing::debug!(%error, "nothing is written behind");
+                return;
+            }
+        }
+    }
+
+    /// Writes everything to the disk that was written so far; nothing is recorded of it.
     pub fn flush(&self) -> Result<(), StoreError> {
         let dir = self.root().join("layers");
         let opened = std::fs::File::open(&dir).map_err(StoreError::io("open", &dir))?;

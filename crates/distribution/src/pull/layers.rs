@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::sync::mpsc::{Sender, SyncSender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -19,8 +19,6 @@ use crate::{Event, LayerState, RegistryError};
 
 /// So many layers at the same time.
 const PARALLEL: usize = 6;
-/// The disk gets to work after so many bytes.
-const WRITE_BEHIND: u64 = 64 << 20;
 /// Largest layer, compressed.
 const LAYER_LIMIT: u64 = 64 << 30;
 
@@ -99,7 +97,7 @@ impl<'a> Layers<'a> {
         let failure: Mutex<Option<RegistryError>> = Mutex::default();
         let (written, writes) = channel();
         thread::scope(|scope| {
-            scope.spawn(move || self.write_behind(&writes));
+            scope.spawn(move || self.deps.store.write_behind(&writes));
             for _thread in 0..PARALLEL.min(self.wanted.len()) {
                 let (written, failure) = (written.clone(), &failure);
                 scope.spawn(move || {
@@ -116,25 +114,6 @@ impl<'a> Layers<'a> {
         // Also where one has failed: the others need not come again.
         let kept = self.keep();
         failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(kept, Err)
-    }
-
-    /// Keeps the disk at work while more layers come, so that little is left to wait for at the end.
-    fn write_behind(&self, writes: &Receiver<u64>) {
-        let mut bytes = 0;
-        while let Ok(more) = writes.recv() {
-            bytes += more;
-            if bytes < WRITE_BEHIND {
-                continue;
-            }
-            bytes = 0;
-            // Those that came meanwhile are part of it.
-            while writes.try_recv().is_ok() {}
-            if let Err(error) = self.deps.store.flush() {
-                // The sync at the end fails too, and is heard of.
-                tracing::debug!(%error, "nothing is written behind");
-                return;
-            }
-        }
     }
 
     /// Names the archives of the layers that are complete.
