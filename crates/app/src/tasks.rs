@@ -22,6 +22,13 @@ pub(crate) fn serving_runtime() -> Result<Runtime, Failure> {
     build(Builder::new_multi_thread().worker_threads(2))
 }
 
+/// Lets go of what only the start of a server needed in memory.
+pub(crate) fn forget_start() {
+    if let Err(error) = shipway_linux::forget_start() {
+        tracing::debug!(%error, "what the start needed stays in memory");
+    }
+}
+
 fn build(builder: &mut Builder) -> Result<Runtime, Failure> {
     builder.enable_all().build().map_err(|error| {
         Failure::new(

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::pulls::Trees;
-use crate::tasks::{self, Stopping};
+use crate::tasks::{self, Stopping, forget_start};
 use crate::ui::Ui;
 
 /// So often what nothing needs any more is taken away.
@@ -62,6 +62,7 @@ fn serve(engine: &Engine, args: &ServeArgs, ui: &mut Ui) -> Result<u8, Failure> 
             format!("a cache of {}: name it as a mirror in registries.toml", args.pull_through.join(", "))
         };
         ui.note(format!("{use_it}; Ctrl-C ends it"));
+        forget_start();
         tokio::join!(registry.serve(listener, stopping.token.clone()), collect(keep, stopping.token.clone()));
         Ok(0)
     })
