@@ -11,7 +11,7 @@ use shipway_oci::Digest;
 pub(crate) use intake::take_in;
 pub(crate) use layout::LayoutImage;
 pub(crate) use load::{Loaded, load};
-pub(crate) use save::{Wanted, save};
+pub(crate) use save::{Saved, Wanted, save};
 
 /// Files of a layout: its index, and what says that it is one, with what is in that. Spec: image-spec image-layout.md.
 pub(crate) const INDEX: &str = "index.json";

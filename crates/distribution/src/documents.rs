@@ -20,9 +20,6 @@ pub(crate) const DOCUMENT_LIMIT: u64 = 4 << 20;
 const ACCEPTED: [&str; 4] =
     [MediaType::OCI_INDEX, MediaType::DOCKER_INDEX, MediaType::OCI_MANIFEST, MediaType::DOCKER_MANIFEST];
 
-/// Media type of the config of an image in Docker's words.
-pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-
 /// A document and what it says.
 #[derive(Debug)]
 pub struct Document {

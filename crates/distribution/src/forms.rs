@@ -15,7 +15,7 @@ use crate::{LayerSource, RegistryError};
 const OCI_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const OCI_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 const DOCKER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-const DOCKER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
+const DOCKER_TAR: &str = MediaType::DOCKER_LAYER;
 
 /// Names how layers are compressed with zstd here; changes whenever the same layer would give other bytes.
 const ZSTD_PACKER: &str = "zstd-1";
@@ -130,9 +130,21 @@ impl Packing {
         if packed.packer.is_empty() {
             // It came so, and stays so.
             let is_wanted = !self.force || compression_of(&packed.media_type) == Some(self.compression);
-            return is_wanted.then_some(&packed.media_type);
+            return layer_type(&packed.media_type, self.is_docker).filter(|_| is_wanted);
         }
         (packed.packer == self.packer()).then(|| self.media_type())
+    }
+}
+
+/// Returns what a layer is called in a manifest of Docker's kind or of OCI's; `None` if the one of Docker's has no such layers.
+pub fn layer_type(known: &str, is_docker: bool) -> Option<&str> {
+    match (known, is_docker) {
+        (OCI_GZIP, true) => Some(DOCKER_GZIP),
+        (MediaType::OCI_LAYER, true) => Some(DOCKER_TAR),
+        (OCI_ZSTD, true) => None,
+        (DOCKER_GZIP, false) => Some(OCI_GZIP),
+        (DOCKER_TAR, false) => Some(MediaType::OCI_LAYER),
+        _ => Some(known),
     }
 }
 
@@ -314,10 +326,13 @@ mod tests {
             ("ours in docker's words", docker, OCI_GZIP, PACKER, Some(DOCKER_GZIP)),
             ("of another level", hard, OCI_GZIP, PACKER, None),
             ("of that level", hard, OCI_GZIP, "gzip-2 9", Some(OCI_GZIP)),
-            ("as it came", gzip, DOCKER_GZIP, "", Some(DOCKER_GZIP)),
+            ("as it came", gzip, DOCKER_GZIP, "", Some(OCI_GZIP)),
+            ("as it came, in docker's words", docker, OCI_GZIP, "", Some(DOCKER_GZIP)),
+            ("zstd as it came, for which docker has no word", docker, OCI_ZSTD, "", None),
+            ("of a kind that nobody knows", docker, "application/x", "", Some("application/x")),
             ("zstd as it came", gzip, OCI_ZSTD, "", Some(OCI_ZSTD)),
             ("zstd as it came, gzip forced", forced(gzip), OCI_ZSTD, "", None),
-            ("gzip as it came, gzip forced", forced(hard), DOCKER_GZIP, "", Some(DOCKER_GZIP)),
+            ("gzip as it came, gzip forced", forced(hard), DOCKER_GZIP, "", Some(OCI_GZIP)),
             ("our zstd, not asked for", gzip, OCI_ZSTD, ZSTD_PACKER, None),
             ("our zstd", zstd, OCI_ZSTD, ZSTD_PACKER, Some(OCI_ZSTD)),
             ("our gzip where zstd is wanted", zstd, OCI_GZIP, PACKER, None),

@@ -43,7 +43,7 @@ pub use credentials::{
 };
 pub use documents::{Content, Document, read_document};
 pub use error::{PullError, PushError, RegistryError};
-pub use forms::{Compression, PackedLayer, Packing, known_forms, pack_layer};
+pub use forms::{Compression, PackedLayer, Packing, known_forms, layer_type, pack_layer};
 pub use gzip::{GzipWriter, PACKER, compress};
 pub use passing::{RawManifest, blob_size, fetch_blob, fetch_manifest, look_up};
 pub use progress::{Event, LayerState, Progress};

@@ -7,7 +7,7 @@ use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, 
 use shipway_store::Store;
 
 use self::layers::Layers;
-use crate::documents::{Content, DOCKER_CONFIG, DOCUMENT_LIMIT, Document, Wanted, fetch_config};
+use crate::documents::{Content, DOCUMENT_LIMIT, Document, Wanted, fetch_config};
 use crate::select::{platforms, select};
 use crate::sources::Sources;
 use crate::{Event, LayerSink, Progress, PullError, Registries, RegistryError};
@@ -121,7 +121,7 @@ impl One<'_> {
 
     fn config(&self, manifest: &Manifest) -> Result<ImageConfig, RegistryError> {
         let kind = manifest.config.media_type.as_str();
-        if ![MediaType::OCI_CONFIG, DOCKER_CONFIG].contains(&kind) {
+        if ![MediaType::OCI_CONFIG, MediaType::DOCKER_CONFIG].contains(&kind) {
             let reason = format!("its config is of type {kind}: it is no container image");
             return Err(self.sources.origin().wrong("manifest", reason));
         }

@@ -12,7 +12,7 @@ use shipway_store::{Found, MOUNT_PROOF, Store};
 use self::layers::Layers;
 use crate::documents::Repository;
 use crate::endpoint::is_loopback;
-use crate::forms::Packing;
+use crate::forms::{Packing, layer_type};
 use crate::refusal::{Attempt, refusal};
 use crate::registry::Ask;
 use crate::upload::{Bytes, Upload};
@@ -227,8 +227,7 @@ impl One<'_> {
                 format!("it has {} layers, and its config {}", manifest.layers.len(), diff_ids.len());
             return Err(self.place.repository.wrong("manifest here", reason));
         }
-        let is_docker =
-            manifest.media_type.as_ref().is_some_and(|kind| kind.as_str() == MediaType::DOCKER_MANIFEST);
+        let is_docker = is_docker(manifest);
         let layers: Vec<_> = manifest.layers.iter().cloned().zip(diff_ids.iter().copied()).collect();
         let packing = self.place.deps.how.packing.unwrap_or_default();
         self.place.send_layers(&layers, Packing { is_docker, ..packing })
@@ -251,9 +250,11 @@ impl One<'_> {
         if !response.header("server").is_some_and(|server| server.starts_with("shipway/")) {
             return Ok(None);
         }
-        let layers = manifest.layers.iter().zip(&config.rootfs.diff_ids);
-        let there: Vec<Descriptor> =
-            layers.map(|(layer, diff_id)| self.repeatable(layer, *diff_id)).collect::<Result<_, _>>()?;
+        let mut there = Vec::new();
+        for (layer, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
+            let Some(form) = self.repeatable(layer, *diff_id, is_docker(manifest))? else { return Ok(None) };
+            there.push(form);
+        }
         let given = self.with_layers(image, manifest, there)?;
         if !self.place.offer_manifest(&given)? {
             return Ok(None);
@@ -267,16 +268,28 @@ impl One<'_> {
     }
 
     /// Returns a form of a layer whose bytes can be had: of a layer that came from elsewhere only the archive that it came as has them.
-    fn repeatable(&self, layer: &Descriptor, diff_id: DiffId) -> Result<Descriptor, RegistryError> {
+    /// `None` if a manifest of Docker's kind has no such layers.
+    fn repeatable(
+        &self,
+        layer: &Descriptor,
+        diff_id: DiffId,
+        is_docker: bool,
+    ) -> Result<Option<Descriptor>, RegistryError> {
         let store = self.place.deps.store;
         if store.has_blob(&layer.digest) {
-            return Ok(layer.clone());
+            return Ok(Some(layer.clone()));
         }
         let known = store.packed(diff_id).map_err(RegistryError::store)?;
-        let foreign = known.into_iter().find(|form| form.packer.is_empty() && store.has_blob(&form.digest));
-        Ok(foreign
-            .map_or_else(|| layer.clone(), |form| Descriptor::new(form.media_type, form.digest, form.size)))
+        let foreign = known.iter().find(|form| form.packer.is_empty() && store.has_blob(&form.digest));
+        let Some(form) = foreign else { return Ok(Some(layer.clone())) };
+        let kind = layer_type(&form.media_type, is_docker);
+        Ok(kind.map(|kind| Descriptor::new(kind, form.digest, form.size)))
     }
+}
+
+/// Returns whether a manifest is of Docker's own kind.
+fn is_docker(manifest: &Manifest) -> bool {
+    manifest.media_type.as_ref().is_some_and(|kind| kind.as_str() == MediaType::DOCKER_MANIFEST)
 }
 
 /// Says that a push begins: the layers by their diff IDs.

@@ -96,7 +96,7 @@ pub(crate) fn serialise_as(
     out.write_all(&[0; 2 * BLOCK])
 }
 
-fn write_entry(
+pub(crate) fn write_entry(
     (parent, name): (&Root, &Path),
     path: &Path,
     metadata: &Metadata,

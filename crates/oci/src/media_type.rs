@@ -26,6 +26,11 @@ impl MediaType {
     /// `application/vnd.docker.distribution.manifest.list.v2+json`
     pub const DOCKER_INDEX: &'static str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
+    /// `application/vnd.docker.container.image.v1+json`
+    pub const DOCKER_CONFIG: &'static str = "application/vnd.docker.container.image.v1+json";
+    /// `application/vnd.docker.image.rootfs.diff.tar`
+    pub const DOCKER_LAYER: &'static str = "application/vnd.docker.image.rootfs.diff.tar";
+
     /// Wraps a media type.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::{self, Read as _, Seek as _, Write};
 
 use serde_json::{Value, json};
-use shipway_distribution::{Packing, pack_layer};
+use shipway_distribution::{Packing, layer_type, pack_layer};
 use shipway_layers::LayerStore as _;
 use shipway_oci::{Descriptor, DiffId, Digest, Hasher, Manifest, MediaType, Reference};
 use shipway_store::{Found, LayerRow, StoreError};
@@ -23,14 +23,25 @@ pub(crate) struct Wanted {
     pub(crate) packing: Option<Packing>,
 }
 
-/// Writes an archive. Returns what the user has to know, a sentence each.
-pub(crate) fn save(engine: &Engine, images: &[Wanted], out: &mut dyn Write) -> Result<Vec<String>, Failure> {
+/// What an archive has.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Saved {
+    /// The images, or the indexes that they are in, in the order in which they were wanted.
+    pub(crate) images: Vec<Descriptor>,
+    /// What the user has to know, a sentence each.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Writes an archive.
+pub(crate) fn save(engine: &Engine, images: &[Wanted], out: &mut dyn Write) -> Result<Saved, Failure> {
     let mut archive =
         Archive { engine, tar: tar::Builder::new(out), written: HashSet::new(), notes: Vec::new() };
     let mut index = Vec::new();
     let mut docker = Vec::new();
+    let mut saved = Vec::new();
     for image in images {
         let (entry, manifest) = archive.image(image)?;
+        saved.push(entry.clone());
         index.extend(entries(&entry, &image.names));
         docker.push(json!({
             "Config": path_of(&manifest.config.digest),
@@ -43,7 +54,7 @@ pub(crate) fn save(engine: &Engine, images: &[Wanted], out: &mut dyn Write) -> R
     archive.file("manifest.json", Value::Array(docker).to_string().as_bytes())?;
     archive.file(MARKER.0, MARKER.1.as_bytes())?;
     archive.tar.finish().map_err(unwritable)?;
-    Ok(archive.notes)
+    Ok(Saved { images: saved, notes: archive.notes })
 }
 
 /// Compat: docker, an image without a name has no tags.
@@ -124,11 +135,13 @@ impl Archive<'_> {
         let manifest = store.manifest(&image.manifest)?;
         let config = store.config(&image.image_id)?;
         let config_bytes = store.read_blob(&image.image_id, DOCUMENT_LIMIT)?;
+        let kind = manifest.media_type.as_ref().map_or(MediaType::OCI_MANIFEST, MediaType::as_str).to_owned();
+        let is_docker = kind == MediaType::DOCKER_MANIFEST;
         let mut layers = Vec::new();
         for (layer, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
             layers.push(match packing {
-                Some(packing) => self.packed(layer, *diff_id, packing)?,
-                None => self.layer(layer, *diff_id)?,
+                Some(packing) => self.packed(layer, *diff_id, Packing { is_docker, ..packing })?,
+                None => self.layer(layer, *diff_id, is_docker)?,
             });
         }
         self.blob(&image.image_id, &config_bytes)?;
@@ -140,7 +153,6 @@ impl Archive<'_> {
         };
         let digest = Digest::of(&bytes);
         self.blob(&digest, &bytes)?;
-        let kind = there.media_type.as_ref().map_or(MediaType::OCI_MANIFEST, MediaType::as_str).to_owned();
         Ok((Descriptor::new(kind, digest, bytes.len() as u64), there))
     }
 
@@ -166,10 +178,13 @@ impl Archive<'_> {
     }
 
     /// Writes a layer as it is kept: compressed if it came so, else as its tar.
-    fn layer(&mut self, layer: &Descriptor, diff_id: DiffId) -> Result<Descriptor, Failure> {
+    fn layer(&mut self, layer: &Descriptor, diff_id: DiffId, is_docker: bool) -> Result<Descriptor, Failure> {
         let store = self.engine.store.clone();
-        let packed = store.packed(diff_id)?.into_iter();
-        let packed = packed.map(|packed| Descriptor::new(packed.media_type, packed.digest, packed.size));
+        let packed = store.packed(diff_id)?;
+        let packed = packed.iter().filter_map(|packed| {
+            let kind = layer_type(&packed.media_type, is_docker)?;
+            Some(Descriptor::new(kind, packed.digest, packed.size))
+        });
         let mut forms = [layer.clone()].into_iter().chain(packed);
         if let Some(form) = forms.find(|form| store.has_blob(&form.digest)) {
             if self.written.insert(form.digest) {
@@ -181,7 +196,8 @@ impl Archive<'_> {
             return Ok(form);
         }
         let row = store.layer_of(diff_id)?.ok_or_else(|| StoreError::NoBlob(layer.digest))?;
-        let plain = Descriptor::new(MediaType::OCI_LAYER, diff_id.0, row.size);
+        let kind = if is_docker { MediaType::DOCKER_LAYER } else { MediaType::OCI_LAYER };
+        let plain = Descriptor::new(kind, diff_id.0, row.size);
         if self.written.insert(diff_id.0) {
             // A tar says how long an entry is before its first byte; the layer is made as a stream.
             self.tar

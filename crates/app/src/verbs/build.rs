@@ -19,7 +19,6 @@ use std::sync::Arc;
 use shipway_build::{
     Attest, BuildNetwork, BuildRequest, ContextSource, Debugger, NamedContext, ProcessLimit, Stop,
 };
-use shipway_distribution::Pushed;
 use shipway_linux::Cgroup;
 use shipway_oci::Platform;
 
@@ -37,8 +36,8 @@ use crate::units;
 use crate::verbs::build::annotations::Annotations;
 use crate::verbs::build::call::{Question, What};
 use crate::verbs::build::debug::Shell;
-use crate::verbs::build::delivery::{departures, id_of, push_one, write_down};
-use crate::verbs::build::output::{Output, Outputs};
+use crate::verbs::build::delivery::{Arrived, Wishes};
+use crate::verbs::build::output::Outputs;
 use crate::verbs::run::{extra_host, limits};
 
 /// Begins a named context that is an image of an OCI layout.
@@ -92,7 +91,8 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     if let Some(question) = question {
         return answer(engine, question, &request, ui);
     }
-    let departures = departures(&mut request.tags, args.push, &outputs)?;
+    output::fit(&outputs, &request)?;
+    let wanted = Wishes::plan(&mut request.tags, args.push, outputs)?;
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
     let wishes = BaseWishes { bootstrap, newer: args.pull };
     let caches = caches.open(engine)?;
@@ -110,24 +110,16 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     // From here on names may move: what they stood for stays until it is where it is wanted.
     let _built = engine.store.lease()?;
     let quiet = matches!(style, ProgressStyle::Quiet | ProgressStyle::None);
-    let mut deliver = || -> Result<Option<Pushed>, Failure> {
-        for output in &outputs {
-            output::write(engine, &built, output, ui)?;
-        }
-        let mut pushed = None;
-        for (name, how) in &departures {
-            let found = output::found(&built);
-            pushed = Some(push_one(engine, (name, &found), *how, (&show, quiet), ui)?);
-        }
-        Ok(pushed)
-    };
-    let delivered = deliver().map_err(|failure| stopping.failed(failure));
-    write_down(engine, &request, (&built, delivered.as_ref().ok().cloned().flatten()), (&outputs, args))?;
-    delivered?;
+    let delivered = wanted.deliver(engine, &built, (&show, quiet), ui);
+    let delivered = delivered.map_err(|failure| stopping.failed(failure));
+    let in_store = Arrived::in_store(&built, false);
+    let arrived = delivered.as_ref().unwrap_or(&in_store);
+    wanted.write_down(engine, &request, (&built, arrived), args)?;
+    let arrived = delivered?;
     match style {
         // An archive there is not to be mixed with anything.
-        ProgressStyle::Quiet if outputs.iter().any(Output::uses_stdout) => {}
-        ProgressStyle::Quiet => ui.line(id_of(&built)),
+        ProgressStyle::Quiet if wanted.uses_stdout() => {}
+        ProgressStyle::Quiet => ui.line(arrived.id),
         ProgressStyle::None | ProgressStyle::RawJson => {}
         _ => ui.note(format!("{} of {} steps from the cache", built.cached_steps, built.steps)),
     }

@@ -3,13 +3,39 @@
 use std::path::Path;
 
 use serde_json::Value;
-use shipway_testkit::registry::TestRegistry;
+use shipway_testkit::registry::{TestRegistry, digest_of};
 
 use crate::machine::{Machine, can_run};
 
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap()
+}
+
+/// Returns a document that a descriptor of an OCI layout names, which must be what that says.
+fn described(layout: &Path, descriptor: &Value) -> Value {
+    let digest = descriptor["digest"].as_str().unwrap();
+    let path = layout.join("blobs").join(digest.replace(':', "/"));
+    let bytes = fs_err::read(&path).unwrap();
+    assert_eq!(
+        (digest_of(&bytes).as_str(), bytes.len() as u64),
+        (digest, descriptor["size"].as_u64().unwrap())
+    );
+    let document = read(&path);
+    assert!(
+        document["mediaType"] == descriptor["mediaType"] || document.get("rootfs").is_some(),
+        "{document}"
+    );
+    document
+}
+
 /// Returns the media types of the layers of the one image in an OCI layout.
 fn layers_of(layout: &Path) -> Vec<String> {
-    let read = |path: &Path| -> Value { serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap() };
     let index = read(&layout.join("index.json"));
     let digest = index["manifests"][0]["digest"].as_str().unwrap().replace(':', "/");
     let manifest = read(&layout.join("blobs").join(digest));
@@ -61,10 +87,7 @@ fn what_is_pushed_by_digest_or_kept_as_steps_only_is_no_image_here() {
     assert_eq!(images(), before);
 
     let meta = machine.dir.path().join("meta.json");
-    let digest_of = || -> String {
-        let meta: Value = serde_json::from_slice(&fs_err::read(&meta).unwrap()).unwrap();
-        meta["containerimage.digest"].as_str().unwrap().to_owned()
-    };
+    let digest_told = || -> String { read(&meta)["containerimage.digest"].as_str().unwrap().to_owned() };
     let by_digest =
         format!("type=image,name={},push-by-digest=true,name-canonical=true,push=true", registry.name("a/b"));
     let build = |args: &[&str]| {
@@ -72,14 +95,212 @@ fn what_is_pushed_by_digest_or_kept_as_steps_only_is_no_image_here() {
     };
     build(&["-o", &by_digest]);
     let there: Vec<String> = registry.contents().manifests.keys().cloned().collect();
-    assert_eq!(there, [format!("a/b/manifests/{}", digest_of())]);
+    assert_eq!(there, [format!("a/b/manifests/{}", digest_told())]);
     assert_eq!(images(), before);
 
     // What the file says of a push is what is there, compressed.
     let name = registry.name("c/d:1");
     build(&["-t", &name, "-o", "type=registry,compression=zstd"]);
-    let (_, manifest) = registry.contents().manifests[&format!("c/d/manifests/{}", digest_of())].clone();
+    let (_, manifest) = registry.contents().manifests[&format!("c/d/manifests/{}", digest_told())].clone();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     assert_eq!(manifest["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
     assert_eq!(images(), before + 1);
+}
+
+/// Asserts that a manifest has Docker's media types only.
+fn assert_is_docker(manifest: &Value, layers: &str, case: &str) {
+    assert_eq!(manifest["mediaType"], DOCKER_MANIFEST, "{case}");
+    assert_eq!(manifest["config"]["mediaType"], DOCKER_CONFIG, "{case}");
+    let is_docker = |layer: &Value| layer["mediaType"] == format!("{DOCKER_LAYER}{layers}");
+    assert!(manifest["layers"].as_array().unwrap().iter().all(is_docker), "{case}: {manifest}");
+}
+
+#[test]
+fn documents_have_the_media_types_that_an_output_says() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = machine.inside(TestRegistry::start);
+    // The base comes as OCI has it, with a compressed layer.
+    machine.ok(&["tag", "box", &registry.name("base:1")]);
+    machine.ok(&["push", "-q", &registry.name("base:1")]);
+    machine.ok(&["rmi", "box", &registry.name("base:1")]);
+    machine.ok(&["system", "prune", "-f"]);
+    machine.dockerfile(&format!("FROM {}\nCOPY passwd /copied\n", registry.name("base:1")));
+    let (layout, meta, id) = (
+        machine.dir.path().join("layout"),
+        machine.dir.path().join("meta.json"),
+        machine.dir.path().join("id"),
+    );
+    let build = |args: &[&str]| {
+        let files = ["--metadata-file", meta.to_str().unwrap(), "--iidfile", id.to_str().unwrap()];
+        machine.ok(&[&["build", "-q"][..], &files, args, &["."]].concat());
+        read(&meta)
+    };
+    for (fields, layers) in
+        [(",compression=gzip", ".gzip"), (",compression=uncompressed,force-compression=true", "")]
+    {
+        let output = format!("type=oci,tar=false,dest={},oci-mediatypes=false{fields}", layout.display());
+        let told = build(&["--annotation", "made=here", "-o", &output]);
+        let listed = &read(&layout.join("index.json"))["manifests"][0];
+        assert_eq!(
+            (&listed["mediaType"], &listed["digest"]),
+            (&DOCKER_MANIFEST.into(), &told["containerimage.digest"])
+        );
+        assert_eq!(told["containerimage.descriptor"]["mediaType"], DOCKER_MANIFEST);
+        let manifest = described(&layout, listed);
+        assert_is_docker(&manifest, layers, fields);
+        assert_eq!(manifest["annotations"]["made"], "here");
+        assert_eq!(manifest["config"]["digest"], fs_err::read_to_string(&id).unwrap());
+        described(&layout, &manifest["config"]);
+        fs_err::remove_dir_all(&layout).unwrap();
+    }
+    // As they are kept: the base's layer as it came, the one of this build as a tar.
+    let output = format!("type=oci,tar=false,dest={},oci-mediatypes=false", layout.display());
+    build(&["-o", &output]);
+    let manifest = described(&layout, &read(&layout.join("index.json"))["manifests"][0]);
+    let kinds: Vec<&Value> =
+        manifest["layers"].as_array().unwrap().iter().map(|layer| &layer["mediaType"]).collect();
+    let (own, base) = kinds.split_last().unwrap();
+    assert!(
+        *own == DOCKER_LAYER && base.iter().all(|kind| **kind == format!("{DOCKER_LAYER}.gzip")),
+        "{kinds:?}"
+    );
+
+    // A name stands for what its output says, here and in the registry.
+    let name = registry.name("c/d:1");
+    let told = build(&["-o", &format!("type=registry,name={name},oci-mediatypes=false"), "-t", "typed"]);
+    let (kind, pushed) = registry.contents().manifests["c/d/manifests/1"].clone();
+    assert_eq!(
+        (kind.as_str(), told["containerimage.digest"].as_str()),
+        (DOCKER_MANIFEST, Some(&*digest_of(&pushed)))
+    );
+    assert_is_docker(&serde_json::from_slice(&pushed).unwrap(), ".gzip", "pushed");
+    let saved_kind = |name: &str| {
+        let saved = machine.dir.path().join("saved");
+        machine.ok(&["save", "-o", saved.to_str().unwrap(), name]);
+        let mut archive = tar::Archive::new(fs_err::File::open(&saved).unwrap());
+        let mut entries = archive.entries().unwrap().map(Result::unwrap);
+        let index = entries.find(|entry| entry.path().unwrap().ends_with("index.json")).unwrap();
+        let index: Value = serde_json::from_reader(index).unwrap();
+        index["manifests"][0]["mediaType"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(saved_kind(&name), DOCKER_MANIFEST);
+    assert_eq!(saved_kind("typed"), "application/vnd.oci.image.manifest.v1+json");
+    build(&["-o", "type=image,oci-mediatypes=false", "-t", "typed"]);
+    assert_eq!(saved_kind("typed"), DOCKER_MANIFEST);
+
+    for (args, want) in [
+        (&["--provenance=mode=min"][..], "nothing can be attested"),
+        (&["--sbom=true"], "nothing can be attested"),
+        (
+            &["--platform", "linux/amd64,linux/riscv64", "--annotation", "index:a=b"],
+            "only manifests can be annotated",
+        ),
+    ] {
+        let refused = machine.refused(&[&["build", "-o", &output], args, &["."]].concat(), 1);
+        assert!(refused.contains(want) && refused.contains("hint: "), "{refused}");
+    }
+}
+
+#[test]
+fn images_for_several_platforms_are_listed_in_the_media_types_of_the_output() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = machine.inside(TestRegistry::start);
+    machine.dockerfile("FROM scratch\nARG TARGETARCH\nCOPY passwd /$TARGETARCH\n");
+    let (layout, meta, id) = (
+        machine.dir.path().join("layout"),
+        machine.dir.path().join("meta.json"),
+        machine.dir.path().join("id"),
+    );
+    let name = registry.name("c/d:1");
+    let build = |output: &str| {
+        let files = ["--metadata-file", meta.to_str().unwrap(), "--iidfile", id.to_str().unwrap()];
+        let platforms = ["--platform", "linux/amd64,linux/riscv64"];
+        machine.ok(&[&["build", "-q"][..], &files, &platforms, &["-o", output, "."]].concat());
+        read(&meta)
+    };
+    for (oci, kind) in [("false", DOCKER_INDEX), ("true", OCI_INDEX)] {
+        let told = build(&format!(
+            "type=oci,tar=false,compression=gzip,dest={},oci-mediatypes={oci}",
+            layout.display()
+        ));
+        let listed = &read(&layout.join("index.json"))["manifests"][0];
+        assert_eq!((&listed["mediaType"], &listed["digest"]), (&kind.into(), &told["containerimage.digest"]));
+        assert_eq!(listed["digest"], fs_err::read_to_string(&id).unwrap(), "the index that there is");
+        let index = described(&layout, listed);
+        let platforms: Vec<&Value> = index["manifests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|image| {
+                let manifest = described(&layout, image);
+                if oci == "false" {
+                    assert_is_docker(&manifest, ".gzip", "in a layout");
+                }
+                &image["platform"]["architecture"]
+            })
+            .collect();
+        assert_eq!(platforms, ["amd64", "riscv64"]);
+        fs_err::remove_dir_all(&layout).unwrap();
+        let told = build(&format!("type=registry,name={name},oci-mediatypes={oci}"));
+        let (found, pushed) = registry.contents().manifests["c/d/manifests/1"].clone();
+        assert_eq!(
+            (found.as_str(), told["containerimage.digest"].as_str()),
+            (kind, Some(&*digest_of(&pushed)))
+        );
+    }
+}
+
+#[test]
+fn files_for_several_platforms_are_in_one_place_where_that_is_wanted() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let out = machine.dir.path().join("out");
+    let archive = machine.dir.path().join("files.tar");
+    let build = |platforms: &str, kind: &str, split: &str| {
+        let dest = if kind == "tar" { &archive } else { &out };
+        let output = format!("type={kind},dest={}{split}", dest.display());
+        machine.ok(&["build", "-q", "--platform", platforms, "-o", &output, "."]);
+    };
+    let (both, one) = ("linux/amd64,linux/riscv64", "linux/riscv64");
+    machine.dockerfile("FROM scratch\nARG TARGETARCH\nCOPY passwd /etc/$TARGETARCH\n");
+    for (platforms, split, want) in [
+        (both, "", &["linux_amd64/etc/amd64", "linux_riscv64/etc/riscv64"][..]),
+        (both, ",platform-split=true", &["linux_amd64/etc/amd64", "linux_riscv64/etc/riscv64"]),
+        (both, ",platform-split=false", &["etc/amd64", "etc/riscv64"]),
+        (one, "", &["etc/riscv64"]),
+        (one, ",platform-split=false", &["etc/riscv64"]),
+        (one, ",platform-split=true", &["linux_riscv64/etc/riscv64"]),
+    ] {
+        build(platforms, "local", split);
+        assert!(want.iter().all(|path| out.join(path).is_file()), "{platforms} {split}");
+        assert_eq!(
+            fs_err::read_dir(&out).unwrap().count(),
+            if want[0].starts_with("etc") { 1 } else { want.len() }
+        );
+        fs_err::remove_dir_all(&out).unwrap();
+        build(platforms, "tar", split);
+        let mut archive = tar::Archive::new(fs_err::File::open(&archive).unwrap());
+        let paths =
+            archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+        let files: Vec<String> = paths.filter(|path| !path.ends_with('/')).collect();
+        assert_eq!(files, want, "{platforms} {split}");
+    }
+    // What would be lost is named, and nothing is written.
+    machine.dockerfile("FROM scratch\nARG TARGETARCH\nCOPY passwd /etc/$TARGETARCH\nCOPY passwd /etc/both\n");
+    for kind in ["local", "tar"] {
+        fs_err::remove_file(&archive).unwrap_or_default();
+        let dest = if kind == "tar" { &archive } else { &out };
+        let output = format!("type={kind},dest={},platform-split=false", dest.display());
+        let refused = machine.refused(&["build", "--platform", both, "-o", &output, "."], 1);
+        assert!(refused.contains("`/etc/both` is there for linux/amd64 and for linux/riscv64"), "{refused}");
+        assert!(refused.contains("hint: ") && !dest.exists(), "{refused}");
+    }
 }

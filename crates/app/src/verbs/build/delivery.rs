@@ -5,11 +5,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 use shipway_build::{BuildRequest, Built};
 use shipway_distribution::{Departure, Progress, Pushed};
-use shipway_oci::{Digest, MediaType, Reference};
+use shipway_oci::{Descriptor, Digest, MediaType, Reference};
 use shipway_store::Found;
 
-use super::output::Output;
+use super::output::{self, Form, Output};
 use crate::cli::BuildArgs;
+use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::progress::Show;
@@ -18,38 +19,174 @@ use crate::transfers::{Direction, Transfers};
 use crate::ui::Ui;
 use crate::verbs::registry::push;
 
-/// Returns what is to be pushed, and how; adds to the names what outputs name.
-pub(super) fn departures(
-    tags: &mut Vec<Reference>,
-    push: bool,
-    outputs: &[Output],
-) -> Result<Vec<(Reference, Departure)>, Failure> {
-    let typed = tags.clone();
-    // The flag is for all names; what `-t` names also goes with an output that names nothing.
-    let flag = push.then(Departure::default);
-    let mut of_typed = flag;
-    let mut all = Vec::new();
-    for output in outputs {
-        let Output::Image { names, push } = output else { continue };
-        if !push.is_some_and(|how| how.by_digest) {
-            tags.extend(names.iter().cloned());
-        }
-        match push.or(flag) {
-            Some(how) if names.is_empty() => of_typed = Some(how),
-            Some(how) => all.extend(names.iter().map(|name| (name.clone(), how))),
-            None => {}
-        }
-    }
-    if let Some(how) = of_typed {
-        if typed.is_empty() && all.is_empty() {
-            return Err(Failure::new("there is no name to push", "give it one: -t REGISTRY/NAME"));
-        }
-        all.extend(typed.into_iter().map(|name| (name, how)));
-    }
-    Ok(all)
+/// An image that is to be pushed under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Leaving {
+    name: Reference,
+    how: Departure,
+    form: Form,
 }
 
-pub(super) fn push_one(
+/// Where a result goes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wishes {
+    /// What was typed as names of it.
+    typed: Vec<Reference>,
+    outputs: Vec<Output>,
+    leaving: Vec<Leaving>,
+}
+
+/// What became of a result.
+#[derive(Clone, Debug)]
+pub(super) struct Arrived {
+    /// What the build is called. Compat: buildx, by its config, or by the index of those for several platforms.
+    pub(super) id: Digest,
+    /// Digest of the image's config.
+    image_id: Digest,
+    /// What it is where it went last: in a registry, an archive, or the store.
+    there: Descriptor,
+}
+
+impl Arrived {
+    /// Returns what an image is in the store.
+    pub(super) fn in_store(built: &Built, docker_types: bool) -> Self {
+        let kind = match (built.index.is_some(), docker_types) {
+            (true, true) => MediaType::DOCKER_INDEX,
+            (true, false) => MediaType::OCI_INDEX,
+            (false, true) => MediaType::DOCKER_MANIFEST,
+            (false, false) => MediaType::OCI_MANIFEST,
+        };
+        let (digest, size) = built.index.unwrap_or((built.manifest, built.manifest_size));
+        let image_id = built.image_id;
+        let id = if built.parts.is_empty() { image_id } else { digest };
+        Self { id, image_id, there: Descriptor::new(kind, digest, size) }
+    }
+
+    /// Returns the same after the image went elsewhere in another form. What the store has keeps its name.
+    fn moved(self, image: &Built, there: Descriptor, is_kept: bool) -> Self {
+        let image_id = image.image_id;
+        let id = match is_kept {
+            true => self.id,
+            false if image.parts.is_empty() => image_id,
+            false => there.digest,
+        };
+        Self { id, image_id, there }
+    }
+}
+
+impl Wishes {
+    /// Finds out what is to be pushed, and how; adds to the names what outputs name.
+    pub(super) fn plan(tags: &mut Vec<Reference>, push: bool, outputs: Vec<Output>) -> Result<Self, Failure> {
+        let typed = tags.clone();
+        // The flag is for all names; what `-t` names also goes with an output that names nothing.
+        let flag = push.then(Departure::default);
+        let mut of_typed = flag.map(|how| (how, Form::default()));
+        let mut leaving = Vec::new();
+        for output in &outputs {
+            let Output::Image { names, push, form } = output else { continue };
+            if !push.is_some_and(|how| how.by_digest) {
+                tags.extend(names.iter().cloned());
+            }
+            let sent = |how| move |name: &Reference| Leaving { name: name.clone(), how, form: *form };
+            match push.or(flag) {
+                Some(how) if names.is_empty() => of_typed = Some((how, *form)),
+                Some(how) => leaving.extend(names.iter().map(sent(how))),
+                None => {}
+            }
+        }
+        if let Some((how, form)) = of_typed {
+            if typed.is_empty() && leaving.is_empty() {
+                return Err(Failure::new("there is no name to push", "give it one: -t REGISTRY/NAME"));
+            }
+            leaving.extend(typed.iter().map(|name| Leaving { name: name.clone(), how, form }));
+        }
+        Ok(Self { typed, outputs, leaving })
+    }
+
+    /// Returns whether something is written to the standard output.
+    pub(super) fn uses_stdout(&self) -> bool {
+        self.outputs.iter().any(Output::uses_stdout)
+    }
+
+    /// Returns whether the image itself is wanted in the store.
+    fn is_kept(&self) -> bool {
+        self.outputs.is_empty() || self.outputs.iter().any(Output::is_image)
+    }
+
+    /// Writes and pushes a result. The caller holds a lease.
+    pub(super) fn deliver(
+        &self,
+        engine: &Engine,
+        built: &Built,
+        (show, quiet): (&Show, bool),
+        ui: &mut Ui,
+    ) -> Result<Arrived, Failure> {
+        let mut arrived = Arrived::in_store(built, false);
+        for output in &self.outputs {
+            let form = output.form();
+            let shaped = output::shape(&engine.store, built, form)?;
+            match output {
+                Output::Image { names, .. } if form.docker_types && output.is_image() => {
+                    name(engine, &shaped, if names.is_empty() { &self.typed } else { names })?;
+                    arrived = Arrived::in_store(&shaped, true);
+                }
+                _ => {
+                    if let Some(there) = output::write(engine, &shaped, output, ui)? {
+                        arrived = arrived.moved(&shaped, there, self.is_kept());
+                    }
+                }
+            }
+        }
+        for Leaving { name, how, form } in &self.leaving {
+            let shaped = output::shape(&engine.store, built, *form)?;
+            let pushed = push_one(engine, (name, &output::found(&shaped)), *how, (show, quiet), ui)?;
+            let there = Descriptor::new(pushed.media_type, pushed.digest, pushed.size);
+            arrived = arrived.moved(&shaped, there, self.is_kept());
+        }
+        Ok(arrived)
+    }
+
+    /// Writes down what became of a build, and forgets what is only wanted elsewhere.
+    pub(super) fn write_down(
+        &self,
+        engine: &Engine,
+        request: &BuildRequest,
+        (built, arrived): (&Built, &Arrived),
+        args: &BuildArgs,
+    ) -> Result<(), Failure> {
+        let to_file = |file: &Path, text: String, flag: &str| {
+            shipway_store::atomic_write(file, text.as_bytes(), 0o644).map_err(|error| {
+                let hint = format!("name another file: {flag} FILE");
+                Failure::new(format!("could not write `{}`: {error}", file.display()), hint)
+            })
+        };
+        if let Some(file) = &args.iidfile {
+            to_file(file, arrived.id.to_string(), "--iidfile")?;
+        }
+        if let Some(file) = &args.metadata_file {
+            to_file(file, metadata(request, arrived).to_string(), "--metadata-file")?;
+        }
+        // Compat: buildx, what only goes elsewhere is no image of this machine's.
+        if request.tags.is_empty() && !self.is_kept() {
+            forget(engine, built)?;
+        }
+        Ok(())
+    }
+}
+
+/// Lets names stand for an image in another form than the one in which it was built.
+fn name(engine: &Engine, shaped: &Built, names: &[Reference]) -> Result<(), Failure> {
+    let (found, now) = (output::found(shaped), clock::now());
+    if names.is_empty() {
+        engine.store.keep_unnamed(&found, now)?;
+    }
+    for name in names {
+        engine.store.tag_found(name, &found, now)?;
+    }
+    Ok(())
+}
+
+fn push_one(
     engine: &Engine,
     (name, found): (&Reference, &Found),
     how: Departure,
@@ -70,32 +207,6 @@ pub(super) fn push_one(
     Ok(pushed)
 }
 
-/// Writes down what was built and pushed, and forgets what is only wanted elsewhere.
-pub(super) fn write_down(
-    engine: &Engine,
-    request: &BuildRequest,
-    (built, pushed): (&Built, Option<Pushed>),
-    (outputs, args): (&[Output], &BuildArgs),
-) -> Result<(), Failure> {
-    let to_file = |file: &Path, text: String, flag: &str| {
-        shipway_store::atomic_write(file, text.as_bytes(), 0o644).map_err(|error| {
-            let hint = format!("name another file: {flag} FILE");
-            Failure::new(format!("could not write `{}`: {error}", file.display()), hint)
-        })
-    };
-    if let Some(file) = &args.iidfile {
-        to_file(file, id_of(built).to_string(), "--iidfile")?;
-    }
-    if let Some(file) = &args.metadata_file {
-        to_file(file, metadata(request, built, pushed).to_string(), "--metadata-file")?;
-    }
-    // Compat: buildx, what only goes elsewhere is no image of this machine's.
-    if request.tags.is_empty() && !outputs.is_empty() && !outputs.iter().any(Output::is_image) {
-        forget(engine, built)?;
-    }
-    Ok(())
-}
-
 /// Forgets an image that has no name; its steps stay cached.
 fn forget(engine: &Engine, built: &Built) -> Result<(), Failure> {
     let images = engine.store.images()?;
@@ -107,20 +218,16 @@ fn forget(engine: &Engine, built: &Built) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns what `--metadata-file` says: of what was pushed as it is there, where layers are compressed. Compat: buildx, these names.
-fn metadata(request: &BuildRequest, built: &Built, pushed: Option<Pushed>) -> Value {
+/// Returns what `--metadata-file` says: of an image as it is where it went, with its layers compressed or not. Compat: buildx, these
+/// names.
+fn metadata(request: &BuildRequest, arrived: &Arrived) -> Value {
     let names: Vec<String> = request.tags.iter().map(ToString::to_string).collect();
-    let image = (MediaType::OCI_MANIFEST, built.manifest, built.manifest_size);
-    let index = built.index.map(|(digest, size)| (MediaType::OCI_INDEX, digest, size));
-    let (kind, digest, size) = match &pushed {
-        Some(pushed) => (pushed.media_type.as_str(), pushed.digest, pushed.size),
-        None => index.unwrap_or(image),
-    };
+    let Descriptor { media_type, digest, size, .. } = &arrived.there;
     let mut said = json!({
-        "buildx.build.ref": format!("shipway/{}", built.image_id.short()),
-        "containerimage.config.digest": built.image_id.to_string(),
-        "containerimage.digest": digest.to_string(),
-        "containerimage.descriptor": { "mediaType": kind, "digest": digest.to_string(), "size": size },
+        "buildx.build.ref": format!("shipway/{}", arrived.image_id.short()),
+        "containerimage.config.digest": arrived.image_id,
+        "containerimage.digest": digest,
+        "containerimage.descriptor": { "mediaType": media_type, "digest": digest, "size": size },
     });
     if !names.is_empty() {
         said["image.name"] = json!(names.join(","));
@@ -128,17 +235,8 @@ fn metadata(request: &BuildRequest, built: &Built, pushed: Option<Pushed>) -> Va
     said
 }
 
-/// Returns what a build is called: its image, or the index of those for several platforms. Compat: buildx.
-pub(super) fn id_of(built: &Built) -> Digest {
-    match built.index {
-        Some((index, _)) if !built.parts.is_empty() => index,
-        _ => built.image_id,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::output;
     use super::*;
 
     #[test]
@@ -147,12 +245,15 @@ mod tests {
             let name = |text: &&str| text.parse::<Reference>().unwrap();
             let mut tags: Vec<Reference> = typed.iter().map(name).collect();
             let outputs: Vec<String> = outputs.iter().map(|text| (*text).to_owned()).collect();
-            let all = departures(&mut tags, push, &output::parse(&outputs).unwrap().all);
-            let said = |(name, how): &(Reference, Departure)| {
-                format!("{}{}", name.familiar_name(), if how.packing.is_some() { " packed" } else { "" })
+            let wishes = Wishes::plan(&mut tags, push, output::parse(&outputs).unwrap().all);
+            let said = |Leaving { name, how, form }: &Leaving| {
+                let packed = if how.packing.is_some() { " packed" } else { "" };
+                let docker = if form.docker_types { " for docker" } else { "" };
+                format!("{}{packed}{docker}", name.familiar_name())
             };
             let names: Vec<String> = tags.iter().map(Reference::familiar_name).collect();
-            all.map(|all| (names.join(" "), all.iter().map(said).collect::<Vec<_>>().join(", "))).ok()
+            let all = |wishes: Wishes| wishes.leaving.iter().map(said).collect::<Vec<_>>().join(", ");
+            wishes.map(|wishes| (names.join(" "), all(wishes))).ok()
         };
         let zstd = "compression=zstd";
         for (name, typed, push, outputs, want) in [
@@ -173,6 +274,13 @@ mod tests {
                 Some(("a b", "b packed")),
             ),
             ("the flag for an output's name", &["a"], true, &["type=image,name=b"], Some(("a b", "b, a"))),
+            (
+                "the flag for what an output says of all names",
+                &["a"],
+                true,
+                &["type=image,oci-mediatypes=false"],
+                Some(("a", "a for docker")),
+            ),
             ("by digest", &[], false, &["type=image,name=a,push-by-digest=true,push=true"], Some(("", "a"))),
         ] {
             let want = want.map(|(tags, pushed)| (tags.to_owned(), pushed.to_owned()));

@@ -1,23 +1,28 @@
 //! `--output`. Compat: buildx, `type=local|tar|oci|docker|image|registry`, a directory alone, and `-` for a tar on the standard output.
 
+mod files;
+mod shape;
 mod typed;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use shipway_build::Built;
-use shipway_distribution::{Departure, Packing};
-use shipway_layers::{Budget, LayerStore as _, serialise, serialise_each, unpack};
-use shipway_linux::{Overlay, Root};
-use shipway_oci::{Platform, Reference};
+use shipway_distribution::Departure;
+use shipway_layers::{Budget, serialise, serialise_together, unpack};
+use shipway_linux::Root;
+use shipway_oci::{Descriptor, Reference};
 use shipway_store::Found;
 
+use self::files::Files;
 use crate::archive::{self, Wanted};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::part_file;
 use crate::ui::Ui;
 
+pub(super) use files::Split;
+pub(super) use shape::{Form, fit, shape};
 pub(super) use typed::{Outputs, parse};
 
 const FORM: &str = "write it as `-o DIRECTORY`, or `-o type=local|tar|oci|docker|image|registry,dest=PATH`";
@@ -26,15 +31,15 @@ const FORM: &str = "write it as `-o DIRECTORY`, or `-o type=local|tar|oci|docker
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Output {
     /// Its files into a directory.
-    Local(PathBuf),
+    Local(PathBuf, Split),
     /// Its files as a tar.
-    Tar(Place),
+    Tar(Place, Split),
     /// The image as an archive, which is both an OCI layout and what `docker load` reads.
-    Archive(Place, Option<Packing>),
+    Archive(Place, Form),
     /// The image as an OCI layout in a directory.
-    Layout(PathBuf, Option<Packing>),
-    /// More names, and how they are pushed if they are.
-    Image { names: Vec<Reference>, push: Option<Departure> },
+    Layout(PathBuf, Form),
+    /// More names, and how they are pushed if they are. What is pushed is packed as that says.
+    Image { names: Vec<Reference>, push: Option<Departure>, form: Form },
     /// Nowhere: only the steps are kept.
     Nothing,
 }
@@ -52,81 +57,73 @@ impl Output {
         matches!(self, Self::Image { push, .. } if !push.is_some_and(|how| how.by_digest))
     }
 
+    /// Returns the form that it wants.
+    pub(super) fn form(&self) -> Form {
+        match self {
+            Self::Archive(_, form) | Self::Layout(_, form) | Self::Image { form, .. } => *form,
+            Self::Local(..) | Self::Tar(..) | Self::Nothing => Form::default(),
+        }
+    }
+
     /// Returns whether it is written to the standard output.
     pub(super) fn uses_stdout(&self) -> bool {
-        matches!(self, Self::Tar(Place::Stdout) | Self::Archive(Place::Stdout, _))
+        matches!(self, Self::Tar(Place::Stdout, _) | Self::Archive(Place::Stdout, _))
     }
 }
 
-/// Writes a result where it is wanted.
-pub(super) fn write(engine: &Engine, built: &Built, output: &Output, ui: &mut Ui) -> Result<(), Failure> {
+/// Writes a result, which has the form that is wanted, where it is wanted. Returns what an archive or a layout says of it.
+pub(super) fn write(
+    engine: &Engine,
+    built: &Built,
+    output: &Output,
+    ui: &mut Ui,
+) -> Result<Option<Descriptor>, Failure> {
     // What is written must not be collected on the way.
     let _lease = engine.store.lease()?;
+    let mut image = None;
     match output {
-        Output::Local(directory) if built.parts.is_empty() => local(engine, built, directory),
-        Output::Local(directory) => built
-            .parts
-            .iter()
-            .try_for_each(|(platform, part)| local(engine, part, &directory.join(directory_of(platform)))),
-        Output::Tar(place) if built.parts.is_empty() => {
-            let root = files_of(engine, built)?;
-            to(place, ui, |out| serialise(&root, out).map_err(|error| unwritable(path_of(place), &error)))
+        Output::Local(directory, split) => local(&Files::of(engine, built, *split)?, directory),
+        Output::Tar(place, split) => {
+            let files = Files::of(engine, built, *split)?;
+            to(place, ui, |out| files.write(out).map_err(|error| unwritable(path_of(place), &error)))
         }
-        Output::Tar(place) => {
-            let mut trees = Vec::new();
-            for (platform, part) in &built.parts {
-                trees.push((directory_of(platform), files_of(engine, part)?));
-            }
-            to(place, ui, |out| {
-                serialise_each(&trees, out).map_err(|error| unwritable(path_of(place), &error))
-            })
-        }
-        Output::Archive(place, packing) => to(place, ui, |out| save(engine, built, *packing, out)),
-        Output::Layout(directory, packing) => into(directory, |out| save(engine, built, *packing, out)),
+        Output::Archive(place, form) => to(place, ui, |out| save(engine, built, *form, &mut image, out)),
+        Output::Layout(directory, form) => into(directory, |out| save(engine, built, *form, &mut image, out)),
         Output::Image { .. } | Output::Nothing => Ok(()),
+    }?;
+    Ok(image)
+}
+
+/// Writes files into a directory.
+fn local(files: &Files, directory: &Path) -> Result<(), Failure> {
+    let write = |root: &Root, directory: &Path| {
+        into(directory, |out| serialise(root, out).map_err(|error| unwritable(directory, &error)))
+    };
+    match files {
+        Files::Together(trees) => into(directory, |out| {
+            serialise_together(trees, out).map_err(|error| unwritable(directory, &error))
+        }),
+        Files::Each(trees) => trees.iter().try_for_each(|(name, root)| write(root, &directory.join(name))),
     }
-}
-
-/// Returns where the files for one of several platforms go. Compat: buildx, such as `linux_arm64`.
-fn directory_of(platform: &Platform) -> PathBuf {
-    PathBuf::from(platform.to_string().replace('/', "_"))
-}
-
-/// Writes the files of one image into a directory.
-fn local(engine: &Engine, built: &Built, directory: &Path) -> Result<(), Failure> {
-    let root = files_of(engine, built)?;
-    into(directory, |out| serialise(&root, out).map_err(|error| unwritable(directory, &error)))
 }
 
 fn save(
     engine: &Engine,
     built: &Built,
-    packing: Option<Packing>,
+    form: Form,
+    image: &mut Option<Descriptor>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let wanted = Wanted { found: found(built), names: built.tags.clone(), packing };
-    // What was built just now is all here.
-    archive::save(engine, &[wanted], out).map(drop)
+    let wanted = Wanted { found: found(built), names: built.tags.clone(), packing: form.packing };
+    // What was built just now is all here: there is nothing to note.
+    *image = archive::save(engine, &[wanted], out)?.images.pop();
+    Ok(())
 }
 
 /// Returns what was built as the store knows it.
 pub(super) fn found(built: &Built) -> Found {
     let index = built.index.map(|(digest, _)| digest);
     Found { index, ..Found::new(built.image_id, built.manifest) }
-}
-
-/// Returns the files of an image, read-only.
-fn files_of(engine: &Engine, built: &Built) -> Result<Root, Failure> {
-    let config = engine.store.config(&built.image_id)?;
-    let layers = engine.layers.resolve(&config.rootfs.diff_ids)?;
-    let overlay = Overlay { lowers: engine.layers.view(&layers), ..Overlay::default() };
-    let mounted = overlay.mount_detached().map_err(|error| {
-        Failure::new(
-            format!("could not mount the image's layers: {error}"),
-            "run as root on Linux 5.15 or newer",
-        )
-    })?;
-    Ok(Root::from_fd(mounted))
 }
 
 fn path_of(place: &Place) -> &Path {

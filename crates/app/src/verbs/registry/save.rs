@@ -6,7 +6,7 @@ use std::path::Path;
 use shipway_oci::Digest;
 use shipway_store::Found;
 
-use crate::archive::{self, Wanted};
+use crate::archive::{self, Saved, Wanted};
 use crate::cli::SaveArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -23,21 +23,21 @@ pub(crate) fn run(engine: &Engine, args: &SaveArgs, ui: &mut Ui) -> Result<u8, F
     // What is written must not be collected on the way.
     let _lease = engine.store.lease()?;
     let images = wanted(engine, &args.names)?;
-    let mut notes = Vec::new();
+    let mut saved = Saved::default();
     match &args.output {
         None => {
             let mut out = BufWriter::with_capacity(1 << 18, ui.out());
-            notes = archive::save(engine, &images, &mut out)?;
+            saved = archive::save(engine, &images, &mut out)?;
             out.flush().map_err(|error| unwritable(Path::new("-"), &error))?;
         }
         Some(path) => {
             part_file::write(path, &|error| unwritable(path, error), |out| {
-                notes = archive::save(engine, &images, out)?;
+                saved = archive::save(engine, &images, out)?;
                 Ok(())
             })?;
         }
     }
-    notes.iter().for_each(|note| ui.note(note));
+    saved.notes.iter().for_each(|note| ui.note(note));
     Ok(0)
 }
 

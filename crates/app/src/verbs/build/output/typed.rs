@@ -3,10 +3,10 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
-use shipway_distribution::{Departure, Packing};
+use shipway_distribution::{Compression, Departure};
 use shipway_oci::Reference;
 
-use super::{FORM, Output, Place};
+use super::{FORM, Form, Output, Place, Split};
 use crate::failure::Failure;
 use crate::units;
 use crate::verbs::build::packing;
@@ -47,6 +47,8 @@ struct Fields<'a> {
     by_digest: bool,
     is_directory: bool,
     packing: packing::Typed<'a>,
+    docker_types: bool,
+    split: Split,
     annotations: Vec<String>,
 }
 
@@ -79,8 +81,10 @@ impl<'a> Fields<'a> {
                 "compression" => fields.packing.compression = Some(value),
                 "compression-level" => fields.packing.level = Some(value),
                 "force-compression" => fields.packing.force = flag()?,
+                "oci-mediatypes" => fields.docker_types = !flag()?,
+                "platform-split" => fields.split = if flag()? { Split::Always } else { Split::Never },
                 // As it is anyway; with SOURCE_DATE_EPOCH no file is younger than that.
-                "oci-mediatypes" | "platform-split" | "rewrite-timestamp" => is_so()?,
+                "rewrite-timestamp" => is_so()?,
                 "unpack" | "store" | "name-canonical" => drop(flag()?),
                 _ if field.split_once('=').is_none() && was_named => {
                     fields.names.push(reference(field)?);
@@ -109,7 +113,17 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn image(self, packing: Option<Packing>) -> Result<Output, String> {
+    /// Returns the form of an image. Compat: BuildKit, Docker has no media type for layers in zstd.
+    fn form(&self) -> Result<Form, String> {
+        let packing = self.packing.packing()?;
+        if self.docker_types && packing.is_some_and(|packing| packing.compression == Compression::Zstd) {
+            return Err("`compression=zstd` goes with `oci-mediatypes=true` only".to_owned());
+        }
+        Ok(Form { packing, docker_types: self.docker_types })
+    }
+
+    fn image(self, form: Form) -> Result<Output, String> {
+        let packing = form.packing;
         let Self { names, push, by_digest, .. } = self;
         if by_digest && (names.is_empty() || !push) {
             return Err("`push-by-digest` goes with `push=true` and `name=REGISTRY/NAME`".to_owned());
@@ -120,7 +134,8 @@ impl<'a> Fields<'a> {
         if !push && packing.is_some() {
             return Err("layers that stay here are not compressed: add `push=true`".to_owned());
         }
-        Ok(Output::Image { names, push: push.then_some(Departure { packing, by_digest }) })
+        let push = push.then_some(Departure { packing, by_digest });
+        Ok(Output::Image { names, push, form })
     }
 }
 
@@ -134,27 +149,30 @@ fn annotation(key: &str) -> Option<(&str, &str)> {
 
 fn one(text: &str, annotations: &mut Vec<String>) -> Result<Output, String> {
     if text == "-" {
-        return Ok(Output::Tar(Place::Stdout));
+        return Ok(Output::Tar(Place::Stdout, Split::default()));
     }
     if !text.contains('=') {
-        return Ok(Output::Local(PathBuf::from(text)));
+        return Ok(Output::Local(PathBuf::from(text), Split::default()));
     }
     let mut fields = Fields::parse(text)?;
-    let packing = fields.packing.packing()?;
+    let form = fields.form()?;
     let is_of_files = ["local", "tar", "cacheonly"].contains(&fields.kind);
-    if is_of_files && (packing.is_some() || !fields.annotations.is_empty()) {
-        return Err("compression and annotations are for images".to_owned());
+    if !is_of_files && fields.split != Split::default() {
+        return Err("`platform-split` is for files: `type=local` and `type=tar`".to_owned());
+    }
+    if is_of_files && (form != Form::default() || !fields.annotations.is_empty()) {
+        return Err("compression, media types and annotations are for images".to_owned());
     }
     annotations.append(&mut fields.annotations);
     match fields.kind {
-        "local" => Ok(Output::Local(fields.directory()?)),
-        "tar" => Ok(Output::Tar(fields.place())),
-        "oci" if fields.is_directory => Ok(Output::Layout(fields.directory()?, packing)),
+        "local" => Ok(Output::Local(fields.directory()?, fields.split)),
+        "tar" => Ok(Output::Tar(fields.place(), fields.split)),
+        "oci" if fields.is_directory => Ok(Output::Layout(fields.directory()?, form)),
         // Compat: buildx, without a file the image goes to the engine, which has it.
-        "docker" if fields.dest.is_none() => fields.image(packing),
-        "oci" | "docker" => Ok(Output::Archive(fields.place(), packing)),
-        "image" => fields.image(packing),
-        "registry" => Fields { push: true, ..fields }.image(packing),
+        "docker" if fields.dest.is_none() => fields.image(form),
+        "oci" | "docker" => Ok(Output::Archive(fields.place(), form)),
+        "image" => fields.image(form),
+        "registry" => Fields { push: true, ..fields }.image(form),
         "cacheonly" => Ok(Output::Nothing),
         "" => Err("it has no type".to_owned()),
         other => Err(format!("type `{other}` is not there yet")),
@@ -163,29 +181,37 @@ fn one(text: &str, annotations: &mut Vec<String>) -> Result<Output, String> {
 
 #[cfg(test)]
 mod tests {
-    use shipway_distribution::Compression;
+    use shipway_distribution::Packing;
 
     use super::*;
 
     #[test]
     fn outputs_are_read_as_buildx_reads_them() {
         let file = |path: &str| Place::File(PathBuf::from(path));
-        let image = |names: &[&str], push| Output::Image {
+        let image = |names: &[&str], push: Option<Departure>| Output::Image {
             names: names.iter().map(|name| name.parse().unwrap()).collect(),
             push,
+            form: Form { packing: push.and_then(|how| how.packing), docker_types: false },
         };
+        let as_it_is = Form::default();
+        let docker = Form { docker_types: true, ..as_it_is };
         let zstd = Some(Packing { compression: Compression::Zstd, ..Packing::default() });
         let sent = Departure::default();
         for (text, want) in [
-            ("out", Output::Local("out".into())),
-            ("-", Output::Tar(Place::Stdout)),
-            ("type=local,dest=a/b", Output::Local("a/b".into())),
-            ("type=tar,dest=x.tar", Output::Tar(file("x.tar"))),
-            ("type=oci,dest=x", Output::Archive(file("x"), None)),
-            ("type=oci,dest=x,compression=zstd", Output::Archive(file("x"), zstd)),
-            ("type=docker,dest=-", Output::Archive(Place::Stdout, None)),
+            ("out", Output::Local("out".into(), Split::Several)),
+            ("-", Output::Tar(Place::Stdout, Split::Several)),
+            ("type=local,dest=a/b", Output::Local("a/b".into(), Split::Several)),
+            ("type=local,dest=a/b,platform-split=false", Output::Local("a/b".into(), Split::Never)),
+            ("type=tar,dest=x.tar", Output::Tar(file("x.tar"), Split::Several)),
+            ("type=tar,dest=x.tar,platform-split=1", Output::Tar(file("x.tar"), Split::Always)),
+            ("type=oci,dest=x", Output::Archive(file("x"), as_it_is)),
+            (
+                "type=oci,dest=x,compression=zstd",
+                Output::Archive(file("x"), Form { packing: zstd, ..as_it_is }),
+            ),
+            ("type=docker,dest=-", Output::Archive(Place::Stdout, as_it_is)),
             ("type=docker", image(&[], None)),
-            ("type=oci,tar=false,dest=x", Output::Layout("x".into(), None)),
+            ("type=oci,tar=false,dest=x", Output::Layout("x".into(), as_it_is)),
             ("type=registry,name=a.test/b", image(&["a.test/b"], Some(sent))),
             ("type=image,push=false", image(&[], None)),
             ("type=image,name=a.test/b,c,push=true", image(&["a.test/b", "c"], Some(sent))),
@@ -197,6 +223,9 @@ mod tests {
                 "type=image,name=a.test/b,push-by-digest=true,name-canonical=true,push=true",
                 image(&["a.test/b"], Some(Departure { by_digest: true, ..sent })),
             ),
+            ("type=oci,dest=x,oci-mediatypes=false", Output::Archive(file("x"), docker)),
+            ("type=image,oci-mediatypes=0", Output::Image { names: Vec::new(), push: None, form: docker }),
+            ("type=docker,dest=x,oci-mediatypes=true", Output::Archive(file("x"), as_it_is)),
             ("type=cacheonly", Output::Nothing),
         ] {
             let mut annotations = Vec::new();
@@ -217,7 +246,11 @@ mod tests {
             ("type=oci,dest=x,compression=estargz", "compression `estargz` is not there yet"),
             ("type=image,compression=zstd", "add `push=true`"),
             ("type=image,push=maybe", "is true or false"),
-            ("type=image,oci-mediatypes=false", "`oci-mediatypes=false` is not there yet"),
+            ("type=image,oci-mediatypes=maybe", "`oci-mediatypes` is true or false, not `maybe`"),
+            ("type=registry,compression=zstd,oci-mediatypes=false", "goes with `oci-mediatypes=true` only"),
+            ("type=tar,dest=x,oci-mediatypes=false", "are for images"),
+            ("type=oci,dest=x,platform-split=false", "`platform-split` is for files"),
+            ("type=tar,dest=x,platform-split=maybe", "is true or false"),
             ("type=image,push-by-digest=true,push=true", "goes with `push=true` and `name="),
             ("type=image,name=a.test/b:1,push-by-digest=true,push=true", "gives no tag"),
             ("type=registry,name=a,push=true,forse", "`forse` is not there yet"),
