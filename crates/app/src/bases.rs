@@ -6,9 +6,10 @@ use shipway_layers::LayerStore as _;
 use shipway_oci::{Digest, Index, Platform, Reference};
 use shipway_store::StoreError;
 
-use crate::archive::DOCUMENT_LIMIT;
+use crate::archive::{DOCUMENT_LIMIT, LayoutImage};
 use crate::bootstrap;
 use crate::engine::Engine;
+use crate::failure::Failure;
 use crate::progress::Show;
 use crate::pulls::{self, PullFailure};
 
@@ -110,6 +111,13 @@ impl LocalImages {
         (!fits).then(|| format!("{}/{}", config.os, config.architecture))
     }
 
+    /// Returns an image that is in the store, by the digest of its config.
+    fn here(&self, image_id: &Digest) -> Result<BaseImage, SeamError> {
+        let config = self.engine.store.config(image_id).map_err(SeamError::new)?;
+        let layers = self.engine.layers.resolve(&config.rootfs.diff_ids).map_err(SeamError::new)?;
+        Ok(BaseImage { image_id: *image_id, config, layers })
+    }
+
     /// Returns the image of a name that is here for a platform: its own, or one that its index lists.
     fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<Digest>, StoreError> {
         let store = &self.engine.store;
@@ -163,7 +171,7 @@ impl BaseImages for LocalImages {
             }
             (None, _) => self.pull(reference, platform)?,
         };
-        self.loaded(&image_id)
+        self.here(&image_id)
     }
 
     /// It is what the registry says, else the image as it is here.
@@ -181,10 +189,25 @@ impl BaseImages for LocalImages {
         Ok(found.index.unwrap_or(found.manifest))
     }
 
-    fn loaded(&self, image_id: &Digest) -> Result<BaseImage, SeamError> {
-        let config = self.engine.store.config(image_id).map_err(SeamError::new)?;
-        let layers = self.engine.layers.resolve(&config.rootfs.diff_ids).map_err(SeamError::new)?;
-        Ok(BaseImage { image_id: *image_id, config, layers })
+    fn in_layout(&self, layout: &str, platform: &Platform) -> Result<BaseImage, SeamError> {
+        let found = LayoutImage::parse(layout).and_then(|image| image.load(&self.engine, platform));
+        self.here(&found.map_err(|failure| NotInLayout::because(&failure))?)
+    }
+}
+
+/// An image of an OCI layout cannot be had.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{message}")]
+#[diagnostic(code(build::layout), help("{hint}"))]
+struct NotInLayout {
+    message: String,
+    hint: String,
+}
+
+impl NotInLayout {
+    fn because(failure: &Failure) -> SeamError {
+        let (message, hint) = failure.message_and_hint();
+        SeamError::new(Self { message: message.to_owned(), hint: hint.to_owned() })
     }
 }
 
@@ -198,7 +221,7 @@ mod tests {
             [("debian:bookworm", "--bootstrap-base"), ("registry.example/x", "hint: `shipway images` lists")]
         {
             let cause = PullFailure::Store(StoreError::NoImage(name.to_owned()));
-            let failure = crate::failure::Failure::from(NotLocal::because(&name.parse().unwrap(), cause));
+            let failure = Failure::from(NotLocal::because(&name.parse().unwrap(), cause));
             assert!(failure.text().contains(wanted), "{}", failure.text());
         }
     }

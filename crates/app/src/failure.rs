@@ -73,6 +73,12 @@ impl Failure {
         self
     }
 
+    /// Returns what is told in two parts, for a message that tells of it.
+    pub(crate) fn message_and_hint(&self) -> (&str, &str) {
+        let text = self.text.strip_prefix("error: ").unwrap_or(&self.text);
+        text.rsplit_once("\nhint: ").unwrap_or((text, "build again"))
+    }
+
     /// Returns what is printed.
     pub(crate) fn text(&self) -> &str {
         &self.text

@@ -23,7 +23,7 @@ use crate::{BaseImage, BuildNetwork};
 pub(crate) use mistakes::look_ahead;
 pub use mistakes::{Mistake, Outlook};
 pub use outline::{Outline, OutlinedArg, Wanted, described, outline};
-pub(crate) use stages::{internal, plan, tell_loaded};
+pub(crate) use stages::{internal, layout_name, plan, tell_loaded};
 
 /// What is to be done.
 #[derive(Debug)]

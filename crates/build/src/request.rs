@@ -92,13 +92,8 @@ pub enum ContextSource {
     Directory(PathBuf),
     /// Another image than the one of that name.
     Image(Reference),
-    /// An image that is in the store already, with or without a name.
-    Loaded {
-        /// Digest of its config.
-        image_id: Digest,
-        /// Where it came from, for messages.
-        from: String,
-    },
+    /// The image of an OCI layout for the platform that is wanted: what is behind `oci-layout://`.
+    Layout(String),
 }
 
 /// A limit of each process of a RUN step. Spec: setrlimit(2).

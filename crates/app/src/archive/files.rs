@@ -148,6 +148,12 @@ impl<'a> Files<'a> {
         Ok(Found { index, ..Found::new(image_id, digest) })
     }
 
+    /// Stores an image for the platform, and nothing that its index lists beside it. Returns the digest of its config.
+    pub(super) fn image_alone(&self, entry: &Descriptor) -> Result<Digest, Failure> {
+        let (digest, manifest, _index) = self.manifest(entry)?;
+        self.take(&digest, &manifest)
+    }
+
     /// Stores what a manifest names, and returns the digest of its config.
     fn take(&self, digest: &Digest, manifest: &Manifest) -> Result<Digest, Failure> {
         let config = self.described(&manifest.config)?;

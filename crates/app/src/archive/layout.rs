@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use shipway_distribution::select;
 use shipway_oci::{Descriptor, Digest, Index, Platform};
 
 use super::files::Files;
@@ -56,8 +57,8 @@ impl LayoutImage {
         let files = Files::open_directory(engine, &self.dir, platform.clone())?;
         let bytes = files.document(INDEX)?.ok_or_else(|| files.wrong("it has no index.json"))?;
         let index = files.index(&bytes)?;
-        let entry = self.find(&index).map_err(|why| files.wrong(why))?;
-        let image_id = files.image(&entry)?.image_id;
+        let entry = self.find(&index, platform).map_err(|why| files.wrong(why))?;
+        let image_id = files.image_alone(&entry)?;
         let config = engine.store.config(&image_id)?;
         if !is_for(platform, &config.os, &config.architecture) {
             let has = format!("{}/{}", config.os, config.architecture);
@@ -66,24 +67,37 @@ impl LayoutImage {
         Ok(image_id)
     }
 
-    /// Returns the entry that is meant. Compat: BuildKit, a digest goes before a tag, and may be of something that the index does not
-    /// list itself.
-    fn find(&self, index: &Index) -> Result<Descriptor, String> {
+    /// Returns the entry that is meant: of several with the tag, or several without any, the one for the platform. Compat: BuildKit, a
+    /// digest goes before a tag, and may be of something that the index does not list itself.
+    fn find(&self, index: &Index, platform: &Platform) -> Result<Descriptor, String> {
         if let Some(digest) = self.digest {
             let listed = index.manifests.iter().find(|entry| entry.digest == digest);
             return Ok(listed.cloned().unwrap_or_else(|| Descriptor::new("", digest, 0)));
         }
         let wanted = self.tag.as_deref().unwrap_or(LATEST);
-        if let Some(entry) = index.manifests.iter().find(|entry| tag_of(entry) == Some(wanted)) {
-            return Ok(entry.clone());
+        let tags: Vec<&str> = index.manifests.iter().filter_map(tag_of).collect();
+        let is_meant =
+            |entry: &&Descriptor| tag_of(entry) == Some(wanted) || (self.tag.is_none() && tags.is_empty());
+        let mut meant: Vec<Descriptor> = index.manifests.iter().filter(is_meant).cloned().collect();
+        if let ([], None, [only]) = (meant.as_slice(), &self.tag, index.manifests.as_slice()) {
+            meant.push(only.clone());
         }
-        match (index.manifests.as_slice(), &self.tag) {
-            ([], _) => Err("its index is empty".to_owned()),
-            ([only], None) => Ok(only.clone()),
-            (all, _) => {
-                let tags: Vec<&str> = all.iter().filter_map(tag_of).collect();
+        match meant.as_slice() {
+            [] if index.manifests.is_empty() => Err("its index is empty".to_owned()),
+            [] => {
                 let there = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
                 Err(format!("it has no image with the tag `{wanted}`; the tags are: {there}"))
+            }
+            // One image may have several names, and what is no manifest may have images for all platforms.
+            [first, rest @ ..]
+                if rest.iter().all(|other| other.digest == first.digest)
+                    || !first.media_type.is_manifest() =>
+            {
+                Ok(first.clone())
+            }
+            _ => {
+                let meant = Index { manifests: meant, ..index.clone() };
+                select(&meant, platform).cloned().ok_or_else(|| format!("it has nothing for {platform}"))
             }
         }
     }
@@ -146,6 +160,17 @@ mod tests {
         let two = index(vec![entry("1", Some("v1")), entry("2", Some("host/web:v2"))]);
         let one = index(vec![entry("1", None)]);
         let with_latest = index(vec![entry("1", Some("v1")), entry("2", Some("latest"))]);
+        let of = |platform: &str, mut entry: Descriptor| {
+            entry.platform = Some(platform.parse().unwrap());
+            entry
+        };
+        let listed = |name| {
+            let all = [("1", "linux/amd64"), ("2", "linux/riscv64")]
+                .map(|(text, platform)| of(platform, entry(text, name)));
+            index(all.to_vec())
+        };
+        let twice = index(vec![entry("1", Some("a/b:v1")), entry("1", Some("c/d:v1"))]);
+        let (plain, tagged) = (listed(None), listed(Some("v1")));
         let (first, second) = (Digest::of(b"1"), Digest::of(b"2"));
         for (name, index, tag, digest, want) in [
             ("by tag", &two, Some("v2"), None, Ok(second)),
@@ -156,8 +181,13 @@ mod tests {
             ("which?", &two, None, None, Err("no image with the tag `latest`; the tags are: v1, v2")),
             ("not that", &one, Some("v1"), None, Err("no image with the tag `v1`; the tags are: none")),
             ("nothing", &index(vec![]), None, None, Err("its index is empty")),
+            ("for the platform", &plain, None, None, Ok(second)),
+            ("for the platform by tag", &tagged, Some("v1"), None, Ok(second)),
+            ("twice the same", &twice, Some("v1"), None, Ok(first)),
+            ("other by digest", &tagged, Some("v1"), Some(first), Ok(first)),
         ] {
-            let found = image("dir", tag, digest).find(index).map(|entry| entry.digest);
+            let found =
+                image("dir", tag, digest).find(index, &Platform::linux("riscv64")).map(|entry| entry.digest);
             match want {
                 Ok(want) => assert_eq!(found, Ok(want), "case {name}"),
                 Err(want) => assert!(found.clone().unwrap_err().contains(want), "case {name}: {found:?}"),

@@ -66,9 +66,6 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let Outputs { all: outputs, annotations } = output::parse(&args.outputs)?;
     let caches = caches::parse(&args.cache_from, &args.cache_to)?;
     let platforms = platforms(args)?;
-    if platforms.len() > 1 {
-        fit_for_several(args)?;
-    }
     let stopping = Stopping::hold()?;
     let stop = stopping.build.clone();
     let prepared = contexts::prepare(engine, context, args.file.as_deref(), &stop);
@@ -76,8 +73,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     // What comes from layouts has no name, and is to be here until the build has its own hold on it.
     let layouts = args.build_contexts.iter().any(|context| context.contains(LAYOUT));
     let _lease = layouts.then(|| engine.store.lease()).transpose()?;
-    let wanted = platforms.first().cloned().unwrap_or_else(Platform::host);
-    let named = named_contexts(engine, args, (&wanted, &stop)).map_err(|failure| stopping.failed(failure))?;
+    let named = named_contexts(engine, args, &stop).map_err(|failure| stopping.failed(failure))?;
     let mut request = BuildRequest {
         stop,
         platforms,
@@ -152,17 +148,6 @@ fn platforms(args: &BuildArgs) -> Result<Vec<Platform>, Failure> {
     Ok(platforms)
 }
 
-/// Refuses what goes with one platform only.
-fn fit_for_several(args: &BuildArgs) -> Result<(), Failure> {
-    if let Some(layout) = args.build_contexts.iter().find(|context| context.contains(LAYOUT)) {
-        return Err(Failure::new(
-            format!("the context `{layout}` is read for one platform only yet"),
-            "load the layout's images into a registry and name that, or build for one platform",
-        ));
-    }
-    Ok(())
-}
-
 /// Compat: docker, `-q` is `--progress quiet`, and goes with no other one.
 fn style(args: &BuildArgs) -> Result<ProgressStyle, Failure> {
     match (args.quiet, args.progress) {
@@ -176,7 +161,7 @@ fn style(args: &BuildArgs) -> Result<ProgressStyle, Failure> {
 fn named_contexts(
     engine: &Engine,
     args: &BuildArgs,
-    (platform, stop): (&Platform, &Stop),
+    stop: &Stop,
 ) -> Result<Vec<(NamedContext, Option<Prepared>)>, Failure> {
     let form = "write it as `--build-context NAME=DIRECTORY`, or with docker-image://IMAGE, oci-layout://DIRECTORY or an address";
     let mut named = Vec::new();
@@ -191,11 +176,9 @@ fn named_contexts(
             let image = image.parse().map_err(|error| wrong(&format!("`{image}` is no image: {error}")))?;
             named.push((NamedContext { name, source: ContextSource::Image(image) }, None));
         } else if let Some(layout) = source.strip_prefix(LAYOUT) {
-            let image_id = LayoutImage::parse(layout)?.load(engine, platform)?;
-            named.push((
-                NamedContext { name, source: ContextSource::Loaded { image_id, from: source.to_owned() } },
-                None,
-            ));
+            // What is no name of one is told before anything is read.
+            LayoutImage::parse(layout)?;
+            named.push((NamedContext { name, source: ContextSource::Layout(layout.to_owned()) }, None));
         } else if source.starts_with("target:") {
             return Err(wrong(
                 "targets of other builds are there in bake files only, which are not there yet",

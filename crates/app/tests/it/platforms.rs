@@ -158,6 +158,59 @@ fn a_name_stands_for_images_for_several_platforms() {
     assert_eq!(machine.ok(&["images", "-aq", "--filter", "dangling=true"]).0, "");
 }
 
+#[test]
+fn each_platform_takes_its_own_image_of_a_layout() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let host = platform_of(&machine, "box");
+    let both = format!("{host},{OTHER}");
+    let architecture = host.split('/').nth(1).unwrap();
+    let layout = machine.context().join("layout");
+    let build = |platforms: &str, rest: &[&str]| {
+        let context = "base=oci-layout://layout:v1";
+        let args = ["build", "-q", "--platform", platforms, "--build-context", context];
+        machine.shipway(&[&args[..], rest, &["."]].concat())
+    };
+    machine.dockerfile("FROM scratch\nARG TARGETARCH\nCOPY passwd /$TARGETARCH\nENV FOR=$TARGETARCH\n");
+    let output = "type=oci,tar=false,dest=layout";
+    machine.ok(&["build", "-q", "--platform", &both, "-t", "made:v1", "-o", output, "."]);
+    machine.ok(&["rmi", "made:v1"]);
+    machine.ok(&["builder", "prune", "-af"]);
+    let path = layout.join("index.json");
+    let index: Value = serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap();
+    let digest = index["manifests"][0]["digest"].as_str().unwrap();
+    let inner = fs_err::read(layout.join("blobs").join(digest.replace(':', "/"))).unwrap();
+    let mut flat: Value = serde_json::from_slice(&inner).unwrap();
+    for entry in flat["manifests"].as_array_mut().unwrap() {
+        entry["annotations"] = json!({ "org.opencontainers.image.ref.name": "v1" });
+    }
+    // An index of both in the layout's own, and one that is the layout's own.
+    for (name, index) in [("inside", index.clone()), ("itself", flat)] {
+        fs_err::write(&path, index.to_string()).unwrap();
+        machine.dockerfile(
+            "FROM --platform=$BUILDPLATFORM base AS here\nFROM base\nARG TARGETARCH\nCOPY --from=here / /here/\n\
+             COPY --from=base /$TARGETARCH /copied\nLABEL for=$FOR\n",
+        );
+        let out = machine.dir.path().join("out");
+        let built = build(&both, &["-t", "on", "-o", out.to_str().unwrap(), "--provenance"]);
+        assert!(built.status.success(), "{name}: {}", String::from_utf8_lossy(&built.stderr));
+        for (platform, own) in [(host.as_str(), architecture), (OTHER, "riscv64")] {
+            let files = out.join(platform.replace('/', "_"));
+            for path in [own, "copied", &format!("here/{architecture}")] {
+                assert!(files.join(path).is_file(), "{name}: {path} for {platform}");
+            }
+            assert_eq!(files.join("riscv64").exists(), platform == OTHER, "{name}: {platform}");
+        }
+        assert_eq!(machine.inspect("on")["Config"]["Labels"]["for"], architecture, "{name}");
+        fs_err::remove_dir_all(&out).unwrap();
+        let refused = build("linux/s390x", &[]);
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains("it has nothing for linux/s390x") && said.contains("hint: "), "{name}: {said}");
+    }
+}
+
 /// Lets busybox run what says that it is for the other machine, until it is dropped.
 struct Emulator {
     mount: OwnedFd,

@@ -11,7 +11,7 @@ use shipway_layers::Layer;
 use shipway_oci::{Platform, Statement};
 
 use super::{Material, SlsaVersion};
-use crate::plan::{Action, CopyAction, Origin, Plan, PlannedStage, SourceWord};
+use crate::plan::{Action, CopyAction, Origin, Plan, PlannedImage, PlannedStage, SourceWord, layout_name};
 use crate::solve::{Made, agent_id, secret_id};
 use crate::{BuildNetwork, BuildRequest, ContextSource, Provenance};
 
@@ -212,10 +212,19 @@ impl Facts<'_> {
             let source = match &context.source {
                 ContextSource::Image(reference) => format!("docker-image://{reference}"),
                 ContextSource::Directory(_) => format!("local:{}", context.name),
-                ContextSource::Loaded { image_id, .. } => format!("oci-layout:{}@{image_id}", context.name),
+                ContextSource::Layout(layout) => self.layout(&context.name, layout),
             };
             set(&format!("context:{}", context.name), source);
         }
+    }
+
+    /// Returns what is told of a context that is a layout: its name, and the image if one was taken from it.
+    fn layout(&self, name: &str, layout: &str) -> String {
+        let full = layout_name(layout);
+        // Images are planned as NAME@PLATFORM.
+        let is_it = |image: &&PlannedImage| image.name.rsplit_once('@').is_some_and(|(name, _)| name == full);
+        let digest = self.plan.images.iter().find(is_it).map(|image| image.digest);
+        digest.map_or_else(|| format!("oci-layout:{name}"), |digest| format!("oci-layout:{name}@{digest}"))
     }
 
     /// Returns the secrets and agents that commands get: their ids, and whether they can do without.

@@ -32,23 +32,25 @@ impl fmt::Debug for Outlook<'_> {
 impl BaseImages for Outlook<'_> {
     fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<BaseImage, SeamError> {
         let known = (self.image)(&reference.to_string());
-        let unknown = || ImageConfig {
-            os: platform.os.clone(),
-            architecture: platform.architecture.clone(),
-            ..ImageConfig::default()
-        };
         // Nothing is read of it but its config.
         let image_id = Digest::of(if known.is_some() { b"here" } else { b"" });
-        Ok(BaseImage { image_id, config: known.unwrap_or_else(unknown), layers: Vec::new() })
+        Ok(BaseImage { image_id, config: known.unwrap_or_else(|| unknown(platform)), layers: Vec::new() })
     }
 
     fn digest(&self, _reference: &Reference, image_id: &Digest) -> Result<Digest, SeamError> {
         Ok(*image_id)
     }
 
-    fn loaded(&self, image_id: &Digest) -> Result<BaseImage, SeamError> {
-        let config = (self.image)(&image_id.to_string()).unwrap_or_default();
-        Ok(BaseImage { image_id: *image_id, config, layers: Vec::new() })
+    fn in_layout(&self, _layout: &str, platform: &Platform) -> Result<BaseImage, SeamError> {
+        Ok(BaseImage { image_id: Digest::of(b""), config: unknown(platform), layers: Vec::new() })
+    }
+}
+
+fn unknown(platform: &Platform) -> ImageConfig {
+    ImageConfig {
+        os: platform.os.clone(),
+        architecture: platform.architecture.clone(),
+        ..ImageConfig::default()
     }
 }
 

@@ -275,10 +275,14 @@ impl Planner<'_> {
         if let Some(source) = self.named(name) {
             return match source {
                 ContextSource::Image(reference) => self.image(&reference, &platform, span).map(Origin::Image),
-                ContextSource::Loaded { image_id, from } => {
-                    let names = (from.clone(), from);
-                    self.find_image(names, &platform, span, |bases| Ok((bases.loaded(&image_id)?, image_id)))
-                        .map(Origin::Image)
+                ContextSource::Layout(layout) => {
+                    let name = layout_name(&layout);
+                    let found = self.find_image((name.clone(), name), &platform, span, |bases| {
+                        let image = bases.in_layout(&layout, &platform)?;
+                        let digest = image.image_id;
+                        Ok((image, digest))
+                    });
+                    found.map(Origin::Image)
                 }
                 ContextSource::Directory(directory) => Ok(self.directory(name, directory)),
             };
@@ -431,6 +435,11 @@ impl Planner<'_> {
             .cloned()
             .collect()
     }
+}
+
+/// Returns what an image of an OCI layout is called.
+pub(crate) fn layout_name(layout: &str) -> String {
+    format!("oci-layout://{layout}")
 }
 
 /// Returns the value of `from=` in a mount; it takes no variables.

@@ -187,10 +187,9 @@ impl BaseImages for FakeBases {
         Ok(*image_id)
     }
 
-    fn loaded(&self, image_id: &Digest) -> Result<BaseImage, SeamError> {
-        let images = self.0.lock().unwrap();
-        let found = images.values().find(|image| image.image_id == *image_id);
-        found.cloned().ok_or_else(|| SeamError::new(NoImage))
+    fn in_layout(&self, layout: &str, platform: &Platform) -> Result<BaseImage, SeamError> {
+        let name = format!("{layout}-{}", platform.architecture);
+        self.0.lock().unwrap().get(&name).cloned().ok_or_else(|| SeamError::new(NoImage))
     }
 }
 
