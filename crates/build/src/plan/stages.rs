@@ -442,11 +442,11 @@ pub(crate) fn layout_name(layout: &str) -> String {
     format!("oci-layout://{layout}")
 }
 
-/// Returns the value of `from=` in a mount; it takes no variables.
+/// Returns the value of `from=` in a mount, the last one if there are several; it takes no variables.
 pub(super) fn from_of_mount(text: &str) -> Option<&str> {
     text.split(',')
         .filter_map(|field| field.split_once('='))
-        .find(|(key, _)| key.eq_ignore_ascii_case("from"))
+        .rfind(|(key, _)| key.eq_ignore_ascii_case("from"))
         .map(|(_, value)| value)
         .filter(|value| !value.is_empty())
 }

@@ -47,6 +47,39 @@ fn stages_that_the_target_does_not_need_are_not_built() {
 }
 
 #[test]
+fn a_mount_is_from_a_stage_by_name_or_number_the_last_that_it_names() {
+    let Some(bench) = bench() else { return };
+    let stages = "FROM debian AS one\nRUN write /a 1\nFROM debian AS two\nRUN write /a 1 && write /b 1\n";
+    let shown = |from: &str| {
+        bench.log.clear();
+        let mut request =
+            bench.request(&format!("{stages}FROM debian\nRUN --mount={from},target=/m mounts\n"));
+        request.no_cache = true;
+        bench.run(&request).unwrap();
+        bench.log.lines("OUTPUT").concat()
+    };
+    let [one, two] = ["from=one", "from=two"].map(shown);
+    assert_ne!(one, two);
+    for (from, want) in [
+        ("from=0", &one),
+        ("from=1", &two),
+        ("FROM=1", &two),
+        ("from=one,from=1", &two),
+        ("from=1,from=one", &one),
+    ] {
+        assert_eq!(shown(from), *want, "case {from}");
+    }
+    for number in [2, 3] {
+        let text = format!("{stages}FROM debian\nRUN --mount=from={number},target=/m mounts\n");
+        let error = bench.build(&text).unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("stage `{number}` stands after this instruction")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_child_stage_has_what_its_base_set() {
     let Some(bench) = bench() else { return };
     let built = bench
