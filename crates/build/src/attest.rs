@@ -6,7 +6,7 @@ mod steps;
 
 use serde_json::Value;
 use shipway_layers::Layer;
-use shipway_oci::{Attested, Descriptor, Statement, image_purl, without_credentials};
+use shipway_oci::{Attested, Descriptor, Statement, image_purl, without_credentials, without_credentials_in};
 
 use self::provenance::{Facts, predicate};
 use crate::plan::{PlannedStage, internal};
@@ -82,7 +82,7 @@ impl Solver<'_> {
             self.request.tags.iter().map(|tag| image_purl(tag, Some(&stage.platform))).collect();
         if let Some(wanted) = &wanted.provenance {
             let (kind, mut said) = predicate(&self.facts(wanted, stage, outcome, layers));
-            self.star_all(&mut said);
+            self.conceal(&mut said);
             statements.push(Statement::new(kind, said, &names, &image.digest));
         }
         if let Some(sbom) = sbom {
@@ -173,12 +173,12 @@ impl Solver<'_> {
         self.builder.inventory.spdx(&files, &question)
     }
 
-    /// Puts stars in the place of secrets, wherever they came from.
-    fn star_all(&self, value: &mut Value) {
+    /// Puts stars in the place of secrets, wherever they came from. Addresses keep what leads there, and not who asks.
+    fn conceal(&self, value: &mut Value) {
         match value {
-            Value::String(text) => *text = star(text, &self.request.secrets),
-            Value::Array(values) => values.iter_mut().for_each(|value| self.star_all(value)),
-            Value::Object(fields) => fields.values_mut().for_each(|value| self.star_all(value)),
+            Value::String(text) => *text = without_credentials_in(&star(text, &self.request.secrets)),
+            Value::Array(values) => values.iter_mut().for_each(|value| self.conceal(value)),
+            Value::Object(fields) => fields.values_mut().for_each(|value| self.conceal(value)),
             _ => {}
         }
     }

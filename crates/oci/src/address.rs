@@ -14,6 +14,26 @@ pub fn without_credentials(address: &str) -> String {
     }
 }
 
+/// Returns a text in which every address has lost user and password, as by [`without_credentials`].
+pub fn without_credentials_in(text: &str) -> String {
+    const ENDS: [char; 8] = ['/', '?', '#', '"', '\'', '`', '<', '>'];
+    let mut told = String::with_capacity(text.len());
+    let mut left = text;
+    while let Some(at) = left.find("://") {
+        let (scheme, rest) = left.split_at(at);
+        let rest = &rest["://".len()..];
+        let end =
+            rest.find(|letter: char| ENDS.contains(&letter) || letter.is_whitespace()).unwrap_or(rest.len());
+        let is_of_scheme = |letter: char| letter.is_ascii_alphanumeric() || "+-.".contains(letter);
+        let start = scheme.trim_end_matches(is_of_scheme).len();
+        told.push_str(&scheme[..start]);
+        told.push_str(&without_credentials(&format!("{}://{}", &scheme[start..], &rest[..end])));
+        left = &rest[end..];
+    }
+    told.push_str(left);
+    told
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,6 +53,26 @@ mod tests {
             ("http://me@m.test", "http://m.test"),
         ] {
             assert_eq!(without_credentials(address), want, "case {address}");
+            assert_eq!(without_credentials_in(address), want, "case {address}");
+        }
+    }
+
+    #[test]
+    fn so_does_every_address_of_a_text() {
+        for (text, want) in [
+            ("", ""),
+            ("no address, me@a.test", "no address, me@a.test"),
+            (
+                "ADD [\"https://u:p@a.test/x\",\"https://v:q@b.test/y\",\"/\"]",
+                "ADD [\"https://a.test/x\",\"https://b.test/y\",\"/\"]",
+            ),
+            ("RUN A=https://u:p@a.test,http://t@b.test curl\n", "RUN A=https://a.test,http://b.test curl\n"),
+            ("x='ftp://u:p@a.test'; y=ssh://git@b.test/c", "x='ftp://a.test'; y=ssh://git@b.test/c"),
+            ("https://a.test mail@b.test", "https://a.test mail@b.test"),
+            ("://u:p@", "://"),
+            ("é://u:p@a.test/é", "é://a.test/é"),
+        ] {
+            assert_eq!(without_credentials_in(text), want, "case {text}");
         }
     }
 }

@@ -22,7 +22,7 @@ mod platform;
 mod purl;
 mod reference;
 
-pub use address::without_credentials;
+pub use address::{without_credentials, without_credentials_in};
 pub use attestation::{Attested, Statement, Subject, is_attestation, is_only_of, predicate_type};
 pub use chain::{ChainId, DiffId, chain_id};
 pub use config::{ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, RootFs};

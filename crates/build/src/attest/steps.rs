@@ -5,17 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use shipway_dockerfile::Span;
 use shipway_layers::Layer;
-use shipway_oci::{Descriptor, MediaType, without_credentials};
+use shipway_oci::{Descriptor, MediaType};
 
 use super::provenance::{Facts, object};
 use crate::plan::{Action, Origin, PlannedStage};
 use crate::solve::star;
-
-/// Addresses in a step keep what leads there, and not who asks.
-fn without_passwords(text: &str) -> String {
-    let word = |word: &str| if word.contains("://") { without_credentials(word) } else { word.to_owned() };
-    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
-}
 
 impl Facts<'_> {
     /// Returns every step that makes something, with the stage that it is of, in the order of the plan.
@@ -60,8 +54,8 @@ impl Facts<'_> {
                 let mut told = object([
                     ("id", json!(format!("step{at}"))),
                     ("stage", json!(stage)),
-                    ("name", json!(without_passwords(name))),
-                    ("instruction", json!(without_passwords(instruction))),
+                    ("name", json!(name)),
+                    ("instruction", json!(instruction)),
                     ("line", json!(line)),
                 ]);
                 if !inputs.is_empty() {

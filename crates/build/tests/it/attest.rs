@@ -180,3 +180,35 @@ fn what_is_from_elsewhere_alone_is_complete() {
     assert_eq!(error.to_string(), "cannot list the packages in the image");
     assert!(bench.store.resolve("none").is_err());
 }
+
+#[test]
+fn addresses_are_told_without_who_asks() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    for version in [SlsaVersion::V02, SlsaVersion::V1] {
+        let mut request = bench.request(
+            "FROM debian\nARG FROM_HERE\nRUN [\"say\", \"say https://me:hidden@a.test/x,http://hidden@b.test\"]\n\
+             RUN say ftp://me:hidden@c.test/y?z=1 me@d.test\n",
+        );
+        request.build_args =
+            vec![("FROM_HERE".to_owned(), "https://me:hidden@e.test/x?token=kept".to_owned())];
+        request.labels = vec![("from".to_owned(), "'https://hidden@f.test'".to_owned())];
+        let origin = "https://me:hidden@g.test/app.git#main";
+        request.origin = Some(shipway_build::Material::at(origin, "sha1", "ab"));
+        request.attest = Attest { provenance: Some(provenance(version)), sbom: false };
+        let text = statements(&bench, &request)[0].predicate.to_string();
+        assert!(!text.contains("hidden"), "{version:?}: {text}");
+        for kept in [
+            "https://a.test/x,http://b.test",
+            "ftp://c.test/y?z=1 me@d.test",
+            "https://e.test/x?token=kept",
+            "'https://f.test'",
+            "https://g.test/app.git#main",
+        ] {
+            assert!(text.contains(kept), "{version:?}: {kept} {text}");
+        }
+    }
+}
