@@ -21,6 +21,7 @@ mod media_type;
 mod platform;
 mod purl;
 mod reference;
+mod time;
 
 pub use address::{without_credentials, without_credentials_in};
 pub use attestation::{Attested, Statement, Subject, is_attestation, is_only_of, predicate_type};
@@ -35,3 +36,4 @@ pub use media_type::MediaType;
 pub use platform::{ParsePlatformError, Platform};
 pub use purl::{PackageUrl, image_purl};
 pub use reference::{ParseReferenceError, Reference};
+pub use time::rfc3339;
