@@ -32,6 +32,7 @@ mod signal_names;
 mod signals;
 mod spelling;
 mod ssh;
+mod stargz;
 mod step_caches;
 mod steps;
 mod sweep;

@@ -219,6 +219,13 @@ impl Trees {
     }
 }
 
+impl Trees {
+    /// Takes the tar of a layer.
+    pub(crate) fn take(&self, tar: &mut dyn Read, diff_id: DiffId) -> Result<(), LayerError> {
+        self.layers.import(tar, Some(diff_id)).map(drop)
+    }
+}
+
 impl LayerSink for Trees {
     fn has(&self, diff_id: DiffId) -> Result<bool, SeamError> {
         Ok(self.store.layer_of(diff_id).map_err(seam)?.is_some())
@@ -226,7 +233,7 @@ impl LayerSink for Trees {
 
     fn import(&self, blob: &mut dyn Read, diff_id: DiffId) -> Result<(), SeamError> {
         let mut tar = shipway_layers::decompress(Box::new(blob)).map_err(seam)?;
-        self.layers.import(&mut *tar, Some(diff_id)).map_err(seam).map(drop)
+        self.take(&mut *tar, diff_id).map_err(seam)
     }
 
     fn finish(&self, diff_ids: &[DiffId]) -> Result<(), SeamError> {

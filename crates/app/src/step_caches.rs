@@ -6,6 +6,7 @@
 mod documents;
 mod local;
 mod registry;
+mod stargz;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use shipway_distribution::{Event, LayerSource, LayerState, Packing, Progress};
 use shipway_oci::DiffId;
 
 use crate::pulls::Trees;
+use crate::stargz::StargzWish;
 
 pub(crate) use documents::Form;
 pub(crate) use local::{LocalSource, LocalTarget, Which};
@@ -33,6 +35,8 @@ pub(crate) struct Style {
     pub(crate) mode: CacheMode,
     pub(crate) form: Form,
     pub(crate) packing: Packing,
+    /// Layers are in eStargz; others are packed as that says.
+    pub(crate) stargz: Option<StargzWish>,
     pub(crate) ignore_error: bool,
 }
 

@@ -12,7 +12,7 @@ use crate::gzip::{PACKER, compress, compress_at};
 use crate::upload::length;
 use crate::{LayerSource, RegistryError};
 
-const OCI_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const OCI_GZIP: &str = MediaType::OCI_LAYER_GZIP;
 const OCI_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 const DOCKER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 const DOCKER_TAR: &str = MediaType::DOCKER_LAYER;

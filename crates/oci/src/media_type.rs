@@ -21,6 +21,8 @@ impl MediaType {
     pub const OCI_CONFIG: &'static str = "application/vnd.oci.image.config.v1+json";
     /// `application/vnd.oci.image.layer.v1.tar`
     pub const OCI_LAYER: &'static str = "application/vnd.oci.image.layer.v1.tar";
+    /// `application/vnd.oci.image.layer.v1.tar+gzip`
+    pub const OCI_LAYER_GZIP: &'static str = "application/vnd.oci.image.layer.v1.tar+gzip";
     /// `application/vnd.docker.distribution.manifest.v2+json`
     pub const DOCKER_MANIFEST: &'static str = "application/vnd.docker.distribution.manifest.v2+json";
     /// `application/vnd.docker.distribution.manifest.list.v2+json`

@@ -4,13 +4,13 @@ use std::io::{self, Read, Write};
 
 use shipway_distribution::{GzipWriter, compress};
 use shipway_layers::{Layer, LayerStore as _};
-use shipway_oci::{Descriptor, DiffId};
+use shipway_oci::{Descriptor, DiffId, MediaType};
 use shipway_store::{Ingest, Packed, StoreError};
 
 use crate::engine::Engine;
 use crate::failure::Failure;
 
-const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const GZIP: &str = MediaType::OCI_LAYER_GZIP;
 const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
 /// Takes a layer in, compressed or not, whose diff ID must be `wanted` if given. What is not compressed is kept compressed.

@@ -7,12 +7,12 @@ use shipway_build::{CACHE_CONFIG, CacheContent, CacheExport, INLINE_CACHE, SeamE
 use shipway_distribution::{Artifact, Content, Document, select};
 use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, parse_json};
 
-use super::CacheError;
+use super::{CacheError, stargz};
 
 /// Largest document of a cache. BuildKit reads configs of 1 MiB, which is some three thousand steps.
 pub(super) const DOCUMENT_LIMIT: u64 = 4 << 20;
 /// What a layer's diff ID is. Compat: containerd, BuildKit.
-const UNCOMPRESSED: &str = "containerd.io/uncompressed";
+pub(super) const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
 /// The document that lists layers and config. Compat: BuildKit, `image-manifest` and `oci-mediatypes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +83,9 @@ fn steps(documents: &dyn Documents, config: &Descriptor) -> Result<Vec<StepRecor
 /// Returns layers by what they are said to be.
 fn said<'a>(layers: impl Iterator<Item = &'a Descriptor>) -> HashMap<DiffId, Descriptor> {
     let known = |layer: &Descriptor| {
+        if let Some((diff_id, _)) = stargz::tar_of(layer) {
+            return Some((diff_id, layer.clone()));
+        }
         let digest: Digest = layer.annotations.get(UNCOMPRESSED)?.parse().ok()?;
         Some((DiffId(digest), plain(layer)))
     };
@@ -115,9 +118,12 @@ fn inline(documents: &dyn Documents, manifest: &Manifest) -> Result<CacheContent
 pub(super) fn artifact(form: Form, export: &CacheExport<'_>, blobs: &[Descriptor]) -> Artifact {
     let config = export.document(blobs);
     let described = Descriptor::new(CACHE_CONFIG, Digest::of(&config), config.len() as u64);
-    let annotated = |(blob, (_, diff_id)): (&Descriptor, &(Descriptor, DiffId))| Descriptor {
-        annotations: BTreeMap::from([(UNCOMPRESSED.to_owned(), diff_id.to_string())]),
-        ..blob.clone()
+    let annotated = |(blob, (_, diff_id)): (&Descriptor, &(Descriptor, DiffId))| {
+        if stargz::tar_of(blob).is_some() {
+            return blob.clone();
+        }
+        let annotations = BTreeMap::from([(UNCOMPRESSED.to_owned(), diff_id.to_string())]);
+        Descriptor { annotations, ..blob.clone() }
     };
     let layers: Vec<Descriptor> = blobs.iter().zip(&export.layers).map(annotated).collect();
     let media_type = match form {

@@ -11,7 +11,7 @@ use shipway_layers::{LayerId, LayerStore as _};
 use shipway_oci::{Descriptor, DiffId, Digest, Hashing, Index, MediaType};
 
 use super::documents::{DOCUMENT_LIMIT, Documents, artifact, load};
-use super::{CacheError, Outgoing, Style};
+use super::{CacheError, Outgoing, Style, stargz};
 use crate::archive::{self, BLOBS, INDEX, MARKER, REF_NAME};
 use crate::engine::Engine;
 use crate::pulls::Trees;
@@ -149,7 +149,8 @@ impl CacheSource for LocalSource {
 
     fn fetch(&self, blob: &Descriptor, diff_id: DiffId) -> Result<LayerId, SeamError> {
         let mut hashing = Hashing::new(self.open(blob)?);
-        let mut tar = shipway_layers::decompress(Box::new(&mut hashing)).map_err(SeamError::new)?;
+        let plain = shipway_layers::decompress(Box::new(&mut hashing)).map_err(SeamError::new)?;
+        let mut tar = stargz::made(blob, plain);
         // What is kept has its diff ID, whatever the blob is.
         let layer = self.engine.layers.import(&mut *tar, Some(diff_id)).map_err(SeamError::new)?;
         drop(tar);
@@ -186,7 +187,9 @@ impl LocalTarget {
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Descriptor, SeamError> {
         let store = &self.engine.store;
-        let known = known_forms(store, (layer, diff_id), self.style.packing).map_err(SeamError::new)?;
+        let (layer, diff_id) = &stargz::outgoing(store, layers, (layer, diff_id), self.style.stargz)?;
+        let (packing, diff_id) = (self.style.packing, *diff_id);
+        let known = known_forms(store, (layer, diff_id), packing).map_err(SeamError::new)?;
         let is_there = |form: &&Descriptor| {
             let path = blob_path(&self.directory, &form.digest);
             fs_err::metadata(path).is_ok_and(|found| found.len() == form.size)
@@ -195,8 +198,7 @@ impl LocalTarget {
             say(&format!("writing layer {}: it is there", diff_id.0));
             return Ok(form.clone());
         }
-        let packed =
-            pack_layer(store, layers, (layer, diff_id), self.style.packing).map_err(SeamError::new)?;
+        let packed = pack_layer(store, layers, (layer, diff_id), packing).map_err(SeamError::new)?;
         let mut file = packed.file;
         let path = blob_path(&self.directory, &packed.descriptor.digest);
         write(&path, |out| {

@@ -12,7 +12,7 @@ use shipway_oci::{Descriptor, DiffId, Reference};
 use shipway_store::Store;
 
 use super::documents::{DOCUMENT_LIMIT, Documents, artifact, load};
-use super::{CacheError, Outgoing, Said, Style};
+use super::{CacheError, Outgoing, Said, Style, stargz};
 use crate::engine::Engine;
 use crate::pulls::{Silent, Trees};
 
@@ -37,6 +37,19 @@ impl RegistrySource {
         let sent = fetch_manifest(&self.registries, reference).map_err(SeamError::new)?;
         read_document(sent.bytes, &sent.media_type)
             .map_err(|why| CacheError::seam(format!("its manifest is wrong: {why}"), CONTENT_HINT))
+    }
+}
+
+impl RegistrySource {
+    /// Brings the tar that a layer in eStargz begins with.
+    fn fetch_stargz(&self, blob: &Descriptor, diff_id: DiffId) -> Result<(), SeamError> {
+        let mut ingest = self.store.ingest().map_err(SeamError::new)?;
+        let wanted = (blob.digest, blob.size);
+        fetch_blob(&self.registries, &self.reference, wanted, &mut ingest).map_err(SeamError::new)?;
+        ingest.commit(Some(blob.digest)).map_err(SeamError::new)?;
+        let file = self.store.open_blob(&blob.digest).map_err(SeamError::new)?;
+        let plain = shipway_layers::decompress(Box::new(file)).map_err(SeamError::new)?;
+        self.trees.take(&mut *stargz::made(blob, plain), diff_id).map_err(SeamError::new)
     }
 }
 
@@ -71,8 +84,12 @@ impl CacheSource for RegistrySource {
 
     fn fetch(&self, blob: &Descriptor, diff_id: DiffId) -> Result<LayerId, SeamError> {
         let (registries, store) = (&self.registries, &self.store);
-        let pull = Pull { registries, store, sink: &self.trees, progress: &Silent };
-        pull_layers(pull, &self.reference, &[(blob.clone(), diff_id)]).map_err(SeamError::new)?;
+        if stargz::tar_of(blob).is_some() {
+            self.fetch_stargz(blob, diff_id)?;
+        } else {
+            let pull = Pull { registries, store, sink: &self.trees, progress: &Silent };
+            pull_layers(pull, &self.reference, &[(blob.clone(), diff_id)]).map_err(SeamError::new)?;
+        }
         let row = self.store.layer_of(diff_id).map_err(SeamError::new)?;
         let row = row.ok_or_else(|| CacheError::seam("the layer has gone again", "build again"))?;
         Ok(row.id)
@@ -120,8 +137,13 @@ impl CacheTarget for RegistryTarget {
         let push =
             Push { registries, store, how: Departure::default(), source: &layers, progress: &Said(say) };
         let describe = |blobs: &[Descriptor]| artifact(self.style.form, export, blobs);
-        let pushed = push_artifact(push, reference, &export.layers, self.style.packing, &describe)
-            .map_err(SeamError::new)?;
+        let wish = self.style.stargz;
+        let layer = |(layer, diff_id): &(Descriptor, DiffId)| {
+            stargz::outgoing(store, &layers, (layer, *diff_id), wish)
+        };
+        let sent = export.layers.iter().map(layer).collect::<Result<Vec<_>, _>>()?;
+        let pushed =
+            push_artifact(push, reference, &sent, self.style.packing, &describe).map_err(SeamError::new)?;
         say(&format!("writing cache manifest {} done", pushed.digest));
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! Where results of builds go, and in what form.
 
+use std::io::Read as _;
 use std::path::Path;
 
+use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use serde_json::Value;
 use shipway_testkit::registry::{TestRegistry, digest_of};
 
@@ -32,6 +34,11 @@ fn described(layout: &Path, descriptor: &Value) -> Value {
         "{document}"
     );
     document
+}
+
+/// Returns a document that is called as it is no other.
+fn described_as_is(layout: &Path, descriptor: &Value) -> Value {
+    read(&layout.join("blobs").join(descriptor["digest"].as_str().unwrap().replace(':', "/")))
 }
 
 /// Returns the media types of the layers of the one image in an OCI layout.
@@ -68,8 +75,8 @@ fn layers_of_an_output_are_compressed_as_it_says() {
         machine.dockerfile("FROM box\nCOPY passwd /copied\n");
         fs_err::remove_dir_all(&layout).unwrap();
     }
-    let refused = machine.refused(&["build", "-o", "type=oci,dest=x,compression=estargz", "."], 1);
-    assert!(refused.contains("compression `estargz` is not there yet"), "{refused}");
+    let refused = machine.refused(&["build", "-o", "type=oci,dest=x,compression=xz", "."], 1);
+    assert!(refused.contains("compression `xz` is not there yet"), "{refused}");
 }
 
 #[test]
@@ -303,4 +310,136 @@ fn files_for_several_platforms_are_in_one_place_where_that_is_wanted() {
         assert!(refused.contains("`/etc/both` is there for linux/amd64 and for linux/riscv64"), "{refused}");
         assert!(refused.contains("hint: ") && !dest.exists(), "{refused}");
     }
+}
+
+/// Asserts that a layer is what its descriptor, its diff ID and its own table say, and returns the names in the table.
+fn assert_is_stargz(layout: &Path, layer: &Value, diff_id: &Value) -> Vec<String> {
+    assert_eq!(layer["mediaType"], "application/vnd.oci.image.layer.v1.tar+gzip");
+    let digest = layer["digest"].as_str().unwrap();
+    let blob = fs_err::read(layout.join("blobs").join(digest.replace(':', "/"))).unwrap();
+    assert_eq!((digest_of(&blob).as_str(), blob.len() as u64), (digest, layer["size"].as_u64().unwrap()));
+    let mut plain = Vec::new();
+    MultiGzDecoder::new(blob.as_slice()).read_to_end(&mut plain).unwrap();
+    assert_eq!(*diff_id, digest_of(&plain));
+    let told = &layer["annotations"];
+    assert_eq!(told["io.containers.estargz.uncompressed-size"], plain.len().to_string());
+    let footer = std::str::from_utf8(&blob[blob.len() - 35..blob.len() - 13]).unwrap();
+    let start = usize::from_str_radix(footer.strip_suffix("STARGZ").unwrap(), 16).unwrap();
+    let mut archive = tar::Archive::new(GzDecoder::new(&blob[start..]));
+    let mut toc = Vec::new();
+    archive.entries().unwrap().next().unwrap().unwrap().read_to_end(&mut toc).unwrap();
+    assert_eq!(told["containerd.io/snapshot/stargz/toc.digest"], digest_of(&toc));
+    let toc: Value = serde_json::from_slice(&toc).unwrap();
+    let entries = toc["entries"].as_array().unwrap();
+    for entry in entries.iter().filter(|entry| entry["offset"].is_u64()) {
+        let mut content = Vec::new();
+        let offset = usize::try_from(entry["offset"].as_u64().unwrap()).unwrap();
+        GzDecoder::new(&blob[offset..]).read_to_end(&mut content).unwrap();
+        let size = usize::try_from(entry["size"].as_u64().unwrap()).unwrap();
+        assert_eq!(entry["digest"], digest_of(&content[..size]), "{entry}");
+    }
+    entries.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn layers_in_estargz_are_what_their_tables_say() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let (layout, meta, id) = (
+        machine.dir.path().join("layout"),
+        machine.dir.path().join("meta.json"),
+        machine.dir.path().join("id"),
+    );
+    machine.dockerfile("FROM box\nCOPY passwd /copied\nRUN echo made > /made; rm /copied\n");
+    let build = |args: &[&str]| {
+        let files = ["--metadata-file", meta.to_str().unwrap(), "--iidfile", id.to_str().unwrap()];
+        machine.ok(&[&["build", "-q", "--network", "none"][..], &files, args, &["."]].concat());
+        read(&meta)
+    };
+    let output = format!(
+        "type=oci,tar=false,dest={},compression=estargz,force-compression=true,annotation.made=here",
+        layout.display()
+    );
+    let mut digests = Vec::new();
+    for attested in [&[][..], &["--provenance=mode=min"]] {
+        let told = build(&[attested, &["-o", &output]].concat());
+        let mut listed = read(&layout.join("index.json"))["manifests"][0].clone();
+        assert_eq!(told["containerimage.digest"], listed["digest"]);
+        if !attested.is_empty() {
+            let index = described(&layout, &listed);
+            listed = index["manifests"][0].clone();
+            let said = described(&layout, &index["manifests"][1]);
+            let statement = described_as_is(&layout, &said["layers"][0]);
+            let subject = format!("sha256:{}", statement["subject"][0]["digest"]["sha256"].as_str().unwrap());
+            assert_eq!(listed["digest"], subject, "it is said of the image that is there");
+        }
+        let manifest = described(&layout, &listed);
+        let config = described(&layout, &manifest["config"]);
+        assert_eq!(
+            (&manifest["annotations"]["made"], &told["containerimage.config.digest"]),
+            (&"here".into(), &manifest["config"]["digest"])
+        );
+        assert_eq!(manifest["config"]["digest"], fs_err::read_to_string(&id).unwrap());
+        let (layers, diff_ids) =
+            (manifest["layers"].as_array().unwrap(), config["rootfs"]["diff_ids"].as_array().unwrap());
+        assert_eq!(layers.len(), diff_ids.len());
+        let names: Vec<Vec<String>> = layers
+            .iter()
+            .zip(diff_ids)
+            .map(|(layer, diff_id)| assert_is_stargz(&layout, layer, diff_id))
+            .collect();
+        assert!(names.iter().any(|names| names.contains(&"bin/busybox".to_owned())), "{names:?}");
+        assert!(names.last().unwrap().contains(&".wh.copied".to_owned()), "{names:?}");
+        digests.push(listed["digest"].clone());
+        fs_err::remove_dir_all(&layout).unwrap();
+    }
+    assert_eq!(digests[0], digests[1], "the same bytes again");
+}
+
+#[test]
+fn images_in_estargz_run_and_are_passed_on_as_they_are() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = machine.inside(TestRegistry::start);
+    let meta = machine.dir.path().join("meta.json");
+    machine.dockerfile("FROM box\nCOPY passwd /copied\nRUN echo made > /made; rm /copied\n");
+    let name = registry.name("c/d:1");
+    let pushed = format!("type=registry,name={name},compression=estargz,force-compression=true");
+    let archive = "type=oci,dest=made.tar,compression=estargz";
+    let meta_file = ["--metadata-file", meta.to_str().unwrap()];
+    machine.ok(&[
+        &["build", "-q", "--network", "none"][..],
+        &meta_file,
+        &["-o", &pushed, "-o", archive, "."],
+    ]
+    .concat());
+    let told = read(&meta);
+    let pushed: Value = serde_json::from_slice(&registry.contents().manifests["c/d/manifests/1"].1).unwrap();
+    assert!(
+        pushed["layers"].as_array().unwrap().iter().all(|layer| layer["annotations"].is_object()),
+        "{pushed}"
+    );
+    assert_eq!(pushed["config"]["digest"], told["containerimage.config.digest"]);
+    let run = ["run", "--rm", "--network", "none", &name, "cat /made; ls -a /"];
+    machine.ok(&["rmi", &name]);
+    machine.ok(&["builder", "prune", "-af"]);
+    let (said, _) = machine.ok(&run);
+    let files: Vec<&str> = said.lines().collect();
+    assert!(files[0] == "made" && files.contains(&"bin") && !files.contains(&"copied"), "{said}");
+    assert!(!said.contains("stargz") && !said.contains("landmark"), "{said}");
+    let again = registry.name("e/f:1");
+    machine.ok(&["tag", &name, &again]);
+    machine.ok(&["push", "-q", &again]);
+    let passed: Value = serde_json::from_slice(&registry.contents().manifests["e/f/manifests/1"].1).unwrap();
+    assert_eq!(passed, pushed);
+    let (loaded, _) = machine.ok(&["load", "-q", "-i", "made.tar"]);
+    let loaded = loaded.trim().rsplit(' ').next().unwrap().to_owned();
+    assert_eq!(machine.ok(&["run", "--rm", "--network", "none", &loaded, "cat /made"]).0, "made\n");
+
+    let refused = machine.refused(&["build", "--cache-to", "type=inline", "-o", archive, "."], 1);
+    assert!(refused.contains("cannot have layers in eStargz") && refused.contains("hint: "), "{refused}");
 }

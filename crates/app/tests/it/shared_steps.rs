@@ -1,10 +1,12 @@
 //! Build steps that machines share through registries, directories and images, by the real program.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
 
+use flate2::bufread::MultiGzDecoder;
 use serde_json::Value;
-use shipway_testkit::registry::{Reply, TestRegistry};
+use shipway_testkit::registry::{Reply, TestRegistry, digest_of};
 use shipway_testkit::{Need, require};
 
 use crate::machine::{Machine, Served, can_run};
@@ -76,6 +78,7 @@ fn another_machine_takes_every_step_from_a_registry_and_has_the_same_image() {
         ("index", "mode=max,image-manifest=false"),
         ("of docker", "mode=max,oci-mediatypes=false"),
         ("zstd", "mode=max,compression=zstd"),
+        ("estargz", "mode=max,compression=estargz"),
         ("min", "mode=min"),
     ] {
         let to = format!("type=registry,ref={name},{flags}");
@@ -91,6 +94,40 @@ fn another_machine_takes_every_step_from_a_registry_and_has_the_same_image() {
         assert_eq!(again.warnings(), [""; 0], "{form}");
         forget(&machine);
     }
+    machine.assert_nothing_is_left();
+}
+
+#[test]
+fn layers_of_a_cache_in_estargz_are_those_that_the_steps_made() {
+    if !can_run() {
+        return;
+    }
+    let machine = machine();
+    let directory = machine.dir.path().join("cache");
+    let to = format!("type=local,dest={},mode=max,compression=estargz", directory.display());
+    let from = format!("type=local,src={}", directory.display());
+    let first = build(&machine, &["--no-cache", "--cache-to", &to]);
+    let read = |path: &Path| -> Value { serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap() };
+    let blob = |digest: &Value| directory.join("blobs").join(digest.as_str().unwrap().replace(':', "/"));
+    let manifest = read(&blob(&read(&directory.join("index.json"))["manifests"][0]["digest"]));
+    for layer in manifest["layers"].as_array().unwrap() {
+        let (told, bytes) = (&layer["annotations"], fs_err::read(blob(&layer["digest"])).unwrap());
+        assert!(told["containerd.io/snapshot/stargz/toc.digest"].is_string(), "{layer}");
+        assert!(bytes[..bytes.len() - 13].ends_with(b"STARGZ"), "{layer}");
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).unwrap();
+        assert_eq!(told["containerd.io/uncompressed"], digest_of(&plain));
+    }
+    forget(&machine);
+    // What came is put into another cache, too, and is the same from there.
+    let second = machine.dir.path().join("second");
+    let second_to = format!("type=local,dest={},mode=max", second.display());
+    let again = build(&machine, &["--cache-from", &from, "--cache-to", &second_to]);
+    assert_eq!((again.cached(), again.ran(), &again.id), (8, 0, &first.id), "{}", again.lines);
+    assert_eq!(again.warnings(), [""; 0]);
+    forget(&machine);
+    let third = build(&machine, &["--cache-from", &format!("type=local,src={}", second.display())]);
+    assert_eq!((third.ran(), &third.id), (0, &first.id), "{}", third.lines);
     machine.assert_nothing_is_left();
 }
 

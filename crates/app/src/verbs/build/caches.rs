@@ -253,19 +253,22 @@ fn style(fields: &mut Fields<'_>) -> Result<Style, Failure> {
     };
     let force = fields.flag("force-compression")?.unwrap_or_default();
     let (compression, level) = (fields.take("compression"), fields.take("compression-level"));
-    let packing = packing::Typed { compression, level, force }.packing();
-    let packing = packing.map_err(|why| fields.refuse(&why))?.unwrap_or_default();
+    let read = packing::Typed { compression, level, force }.read();
+    let (packing, stargz) = read.map_err(|why| fields.refuse(&why))?;
+    let packing = packing.unwrap_or_default();
     let is_docker = form == Form::DockerIndex;
-    if is_docker && packing.compression == Compression::Zstd {
-        return Err(fields.refuse("`zstd` goes with `oci-mediatypes=true` only"));
+    if is_docker && (stargz.is_some() || packing.compression == Compression::Zstd) {
+        let compression = compression.unwrap_or_default();
+        return Err(fields.refuse(&format!("`{compression}` goes with `oci-mediatypes=true` only")));
     }
     let packing = Packing { is_docker, ..packing };
-    Ok(Style { mode, form, packing, ignore_error })
+    Ok(Style { mode, form, packing, stargz, ignore_error })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stargz::StargzWish;
 
     fn typed(from: &str, to: &str) -> Result<Typed, String> {
         let list = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
@@ -316,6 +319,10 @@ mod tests {
                 "type=registry,ref=web,compression=zstd,force-compression=true",
                 registry(Style { packing: Packing { force: true, ..zstd }, ..style }),
             ),
+            (
+                "type=registry,ref=web,compression=estargz,compression-level=9",
+                registry(Style { stargz: Some(StargzWish { level: Some(9), force: false }), ..style }),
+            ),
             ("type=registry,ref=web,ignore-error=true", registry(Style { ignore_error: true, ..style })),
             ("type=local,dest=c", To::Local("c".into(), "latest".to_owned(), style)),
             ("type=local,dest=c,tag=main,mode=max", To::Local("c".into(), "main".to_owned(), max)),
@@ -352,7 +359,8 @@ mod tests {
             ("type=inline", "", "name the image that has the cache in it"),
             ("", "type=inline,mode=max", "an image has its own layers only"),
             ("", "type=registry,ref=x,mode=most", "`mode` is min or max, not `most`"),
-            ("", "type=registry,ref=x,compression=estargz", "compression `estargz` is not there yet"),
+            ("", "type=registry,ref=x,compression=xz", "compression `xz` is not there yet"),
+            ("", "type=local,dest=x,compression=estargz,oci-mediatypes=false", "`estargz` goes with"),
             ("", "type=registry,ref=x,compression=zstd,oci-mediatypes=false", "`zstd` goes with"),
             ("", "type=registry,ref=x,ignore-error=maybe", "`ignore-error` is true or false, not `maybe`"),
             (

@@ -124,7 +124,7 @@ impl Wishes {
         let mut arrived = Arrived::in_store(built, false);
         for output in &self.outputs {
             let form = output.form();
-            let shaped = output::shape(&engine.store, built, form)?;
+            let shaped = output::shape(engine, built, form)?;
             match output {
                 Output::Image { names, .. } if form.docker_types && output.is_image() => {
                     name(engine, &shaped, if names.is_empty() { &self.typed } else { names })?;
@@ -138,7 +138,7 @@ impl Wishes {
             }
         }
         for Leaving { name, how, form } in &self.leaving {
-            let shaped = output::shape(&engine.store, built, *form)?;
+            let shaped = output::shape(engine, built, *form)?;
             let pushed = push_one(engine, (name, &output::found(&shaped)), *how, (show, quiet), ui)?;
             let there = Descriptor::new(pushed.media_type, pushed.digest, pushed.size);
             arrived = arrived.moved(&shaped, there, self.is_kept());

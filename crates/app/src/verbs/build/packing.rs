@@ -2,6 +2,8 @@
 
 use shipway_distribution::{Compression, Packing};
 
+use crate::stargz::StargzWish;
+
 /// What was typed of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Typed<'a> {
@@ -11,11 +13,12 @@ pub(super) struct Typed<'a> {
 }
 
 impl Typed<'_> {
-    /// Returns what it means; `None` if nothing was typed. The error says what is wrong with it.
-    pub(super) fn packing(self) -> Result<Option<Packing>, String> {
+    /// Returns what it means; `None` if nothing was typed. The error says what is wrong with it. Of layers in eStargz the packing is what
+    /// holds for those that are not.
+    pub(super) fn read(self) -> Result<(Option<Packing>, Option<StargzWish>), String> {
         let (compression, levels) = match self.compression {
-            None if self.level.is_none() && !self.force => return Ok(None),
-            None | Some("gzip") => (Compression::Gzip, 0..=9),
+            None if self.level.is_none() && !self.force => return Ok((None, None)),
+            None | Some("gzip" | "estargz") => (Compression::Gzip, 0..=9),
             Some("zstd") => (Compression::Zstd, 0..=22),
             Some("uncompressed") if self.level.is_some() => {
                 return Err("what is not compressed has no level".to_owned());
@@ -26,7 +29,10 @@ impl Typed<'_> {
         let wrong = |text: &str| format!("a level is a number from 0 to {}, not `{text}`", levels.end());
         let number = |text: &str| text.parse().ok().filter(|level| levels.contains(level));
         let level = self.level.map(|text| number(text).ok_or_else(|| wrong(text))).transpose()?;
-        Ok(Some(Packing { compression, level, force: self.force, is_docker: false }))
+        if self.compression == Some("estargz") {
+            return Ok((Some(Packing::default()), Some(StargzWish { level, force: self.force })));
+        }
+        Ok((Some(Packing { compression, level, force: self.force, is_docker: false }), None))
     }
 }
 
@@ -36,10 +42,12 @@ mod tests {
 
     #[test]
     fn they_are_read_as_buildkit_reads_them() {
-        let packing =
-            |compression, level, force| Ok(Some(Packing { compression, level, force, is_docker: false }));
+        let packing = |compression, level, force| {
+            Ok((Some(Packing { compression, level, force, is_docker: false }), None))
+        };
+        let stargz = |level, force| Ok((Some(Packing::default()), Some(StargzWish { level, force })));
         for (compression, level, force, want) in [
-            (None, None, false, Ok(None)),
+            (None, None, false, Ok((None, None))),
             (Some("gzip"), None, false, packing(Compression::Gzip, None, false)),
             (None, Some("9"), false, packing(Compression::Gzip, Some(9), false)),
             (None, None, true, packing(Compression::Gzip, None, true)),
@@ -48,10 +56,13 @@ mod tests {
             (Some("gzip"), Some("10"), false, Err("a level is a number from 0 to 9, not `10`")),
             (Some("zstd"), Some("-1"), false, Err("a level is a number from 0 to 22, not `-1`")),
             (Some("uncompressed"), Some("1"), false, Err("what is not compressed has no level")),
-            (Some("estargz"), None, false, Err("compression `estargz` is not there yet")),
+            (Some("estargz"), None, false, stargz(None, false)),
+            (Some("estargz"), Some("9"), true, stargz(Some(9), true)),
+            (Some("estargz"), Some("10"), false, Err("a level is a number from 0 to 9, not `10`")),
+            (Some("xz"), None, false, Err("compression `xz` is not there yet")),
         ] {
             let typed = Typed { compression, level, force };
-            assert_eq!(typed.packing(), want.map_err(str::to_owned), "case {typed:?}");
+            assert_eq!(typed.read(), want.map_err(str::to_owned), "case {typed:?}");
         }
     }
 }

@@ -1,26 +1,35 @@
 //! The form in which an image goes somewhere, where it is not the one in which it was built.
 
-use std::collections::HashMap;
-
 use shipway_build::{BuildRequest, Built};
 use shipway_distribution::{Packing, layer_type};
-use shipway_oci::{Attested, Digest, Index, MediaType, parse_json};
+use shipway_oci::{Descriptor, Index, Manifest, MediaType, Platform, parse_json};
 use shipway_store::{Store, StoreError};
 
 use super::{Output, found};
+use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::pulls::Trees;
+use crate::stargz::{StargzWish, pack_stargz};
 
 /// In what form an image goes somewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::verbs::build) struct Form {
     /// How its layers are packed, if not as they are kept.
     pub(in crate::verbs::build) packing: Option<Packing>,
+    /// Its layers are in eStargz; others are packed as that says.
+    pub(in crate::verbs::build) stargz: Option<StargzWish>,
     /// Whether its documents have Docker's media types, not OCI's.
     pub(in crate::verbs::build) docker_types: bool,
 }
 
-/// Refuses what documents in Docker's media types cannot say. Compat: BuildKit, which takes annotations of manifests.
+/// Refuses what an image in the form of an output cannot say. Compat: BuildKit, which takes annotations of manifests.
 pub(in crate::verbs::build) fn fit(outputs: &[Output], request: &BuildRequest) -> Result<(), Failure> {
+    if request.inline_cache && outputs.iter().any(|output| output.form().stargz.is_some()) {
+        return Err(Failure::new(
+            "an image with its cache in it cannot have layers in eStargz: they are not those that the steps made",
+            "choose another compression, or put the cache elsewhere: --cache-to type=registry,ref=IMAGE",
+        ));
+    }
     if !outputs.iter().any(|output| output.form().docker_types) {
         return Ok(());
     }
@@ -40,41 +49,65 @@ pub(in crate::verbs::build) fn fit(outputs: &[Output], request: &BuildRequest) -
 }
 
 /// Returns an image in the form in which it goes somewhere; its documents are in the store. The caller holds a lease.
-pub(in crate::verbs::build) fn shape(store: &Store, built: &Built, form: Form) -> Result<Built, StoreError> {
-    if form.docker_types { in_docker_types(store, built) } else { Ok(built.clone()) }
+pub(in crate::verbs::build) fn shape(engine: &Engine, built: &Built, form: Form) -> Result<Built, Failure> {
+    let store = &engine.store;
+    let built = match form.stargz {
+        Some(wish) => convert(store, built, false, &|image| with_stargz(engine, image, wish))?,
+        None => built.clone(),
+    };
+    if form.docker_types {
+        return convert(store, &built, true, &|image| Ok(in_docker_types(store, image)?));
+    }
+    Ok(built)
 }
 
-/// Returns an image, or those for several platforms, with documents in Docker's media types.
-fn in_docker_types(store: &Store, built: &Built) -> Result<Built, StoreError> {
-    let (Some((index, _)), false) = (built.index, built.parts.is_empty()) else {
-        let (manifest, manifest_size) = docker_manifest(store, built.manifest)?;
-        return Ok(Built { manifest, manifest_size, ..built.clone() });
-    };
-    let mut moved: HashMap<Digest, (Digest, u64)> = HashMap::new();
-    let mut parts = built.parts.clone();
-    for (_, part) in &mut parts {
-        let there = docker_manifest(store, part.manifest)?;
-        moved.insert(part.manifest, there);
-        (part.manifest, part.manifest_size) = there;
+/// Returns an image, or those for several platforms, with documents that are made of the old ones. What is attested of an image is of
+/// the new one then.
+fn convert(
+    store: &Store,
+    built: &Built,
+    docker_types: bool,
+    each: &dyn Fn(&Built) -> Result<Built, Failure>,
+) -> Result<Built, Failure> {
+    let gone = || StoreError::NoBlob(built.manifest);
+    let attested = built.index.map(|_| store.attested(&found(built)).ok_or_else(gone)).transpose()?;
+    let mut images = built.parts.clone();
+    if images.is_empty() {
+        images.push((Platform::host(), built.clone()));
     }
-    let Attested { index: bytes, .. } = store.attested(&found(built)).ok_or(StoreError::NoBlob(index))?;
-    let mut index: Index = parse_json(&bytes).expect("what was read as an index is one");
+    let mut own = None;
+    let mut index = attested;
+    for (_, image) in &mut images {
+        let before = std::mem::replace(image, each(image)?);
+        let there = Descriptor::new("", image.manifest, image.manifest_size);
+        index = index.map(|index| index.moved(&before.manifest, &there));
+        if before.manifest == built.manifest {
+            own = Some(image.clone());
+        }
+    }
+    if let Some(index) = index.as_mut().filter(|_| docker_types) {
+        index.index = in_docker_index(&index.index);
+    }
+    let index =
+        index.map(|index| Ok::<_, StoreError>((store.put_attested(&index)?, index.index.len() as u64)));
+    let Built { image_id, manifest, manifest_size, .. } = own.ok_or_else(gone)?;
+    let parts = if built.parts.is_empty() { Vec::new() } else { images };
+    Ok(Built { image_id, manifest, manifest_size, index: index.transpose()?, parts, ..built.clone() })
+}
+
+/// Returns an index in Docker's media types.
+fn in_docker_index(bytes: &[u8]) -> Vec<u8> {
+    let mut index: Index = parse_json(bytes).expect("what was read as an index is one");
     index.media_type = Some(MediaType::new(MediaType::DOCKER_INDEX));
     for listed in &mut index.manifests {
         listed.media_type = MediaType::new(MediaType::DOCKER_MANIFEST);
-        (listed.digest, listed.size) =
-            moved.get(&listed.digest).copied().ok_or(StoreError::NoBlob(listed.digest))?;
     }
-    let bytes = serde_json::to_vec(&index).expect("an index is always JSON");
-    let index = Some((store.put_blob(&bytes)?, bytes.len() as u64));
-    let (manifest, manifest_size) =
-        moved.get(&built.manifest).copied().ok_or(StoreError::NoBlob(built.manifest))?;
-    Ok(Built { manifest, manifest_size, index, parts, ..built.clone() })
+    serde_json::to_vec(&index).expect("an index is always JSON")
 }
 
-/// Stores a manifest in Docker's media types, and returns its digest and its length.
-fn docker_manifest(store: &Store, manifest: Digest) -> Result<(Digest, u64), StoreError> {
-    let mut manifest = store.manifest(&manifest)?;
+/// Returns one image with a manifest in Docker's media types.
+fn in_docker_types(store: &Store, image: &Built) -> Result<Built, StoreError> {
+    let mut manifest = store.manifest(&image.manifest)?;
     manifest.media_type = Some(MediaType::new(MediaType::DOCKER_MANIFEST));
     manifest.config.media_type = MediaType::new(MediaType::DOCKER_CONFIG);
     for layer in &mut manifest.layers {
@@ -82,6 +115,25 @@ fn docker_manifest(store: &Store, manifest: Digest) -> Result<(Digest, u64), Sto
             layer.media_type = MediaType::new(kind);
         }
     }
-    let bytes = serde_json::to_vec(&manifest).expect("a manifest is always JSON");
-    Ok((store.put_blob(&bytes)?, bytes.len() as u64))
+    with_manifest(store, image, &manifest)
+}
+
+/// Returns one image whose layers are in eStargz. They have other diff IDs, and so the image has another config.
+fn with_stargz(engine: &Engine, image: &Built, wish: StargzWish) -> Result<Built, Failure> {
+    let (store, source) = (&engine.store, Trees::of(engine));
+    let mut manifest = store.manifest(&image.manifest)?;
+    let mut config = store.config(&image.image_id)?;
+    for (layer, diff_id) in manifest.layers.iter_mut().zip(&mut config.rootfs.diff_ids) {
+        let packed = pack_stargz(store, &source, (layer, *diff_id), wish)?;
+        (*layer, *diff_id) = (packed.layer, packed.diff_id);
+    }
+    let bytes = serde_json::to_vec(&config).expect("an image config is always JSON");
+    let image_id = store.put_blob(&bytes)?;
+    (manifest.config.digest, manifest.config.size) = (image_id, bytes.len() as u64);
+    Ok(Built { image_id, ..with_manifest(store, image, &manifest)? })
+}
+
+fn with_manifest(store: &Store, image: &Built, manifest: &Manifest) -> Result<Built, StoreError> {
+    let bytes = serde_json::to_vec(manifest).expect("a manifest is always JSON");
+    Ok(Built { manifest: store.put_blob(&bytes)?, manifest_size: bytes.len() as u64, ..image.clone() })
 }

@@ -113,13 +113,15 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Returns the form of an image. Compat: BuildKit, Docker has no media type for layers in zstd.
+    /// Returns the form of an image. Compat: BuildKit, Docker has no media type for layers in zstd, and no annotations of layers.
     fn form(&self) -> Result<Form, String> {
-        let packing = self.packing.packing()?;
-        if self.docker_types && packing.is_some_and(|packing| packing.compression == Compression::Zstd) {
-            return Err("`compression=zstd` goes with `oci-mediatypes=true` only".to_owned());
+        let (packing, stargz) = self.packing.read()?;
+        let is_oci =
+            stargz.is_some() || packing.is_some_and(|packing| packing.compression == Compression::Zstd);
+        if let Some(compression) = self.packing.compression.filter(|_| self.docker_types && is_oci) {
+            return Err(format!("`compression={compression}` goes with `oci-mediatypes=true` only"));
         }
-        Ok(Form { packing, docker_types: self.docker_types })
+        Ok(Form { packing, stargz, docker_types: self.docker_types })
     }
 
     fn image(self, form: Form) -> Result<Output, String> {
@@ -183,6 +185,8 @@ fn one(text: &str, annotations: &mut Vec<String>) -> Result<Output, String> {
 mod tests {
     use shipway_distribution::Packing;
 
+    use crate::stargz::StargzWish;
+
     use super::*;
 
     #[test]
@@ -191,9 +195,14 @@ mod tests {
         let image = |names: &[&str], push: Option<Departure>| Output::Image {
             names: names.iter().map(|name| name.parse().unwrap()).collect(),
             push,
-            form: Form { packing: push.and_then(|how| how.packing), docker_types: false },
+            form: Form { packing: push.and_then(|how| how.packing), ..Form::default() },
         };
         let as_it_is = Form::default();
+        let stargz = Form {
+            packing: Some(Packing::default()),
+            stargz: Some(StargzWish { level: None, force: true }),
+            ..as_it_is
+        };
         let docker = Form { docker_types: true, ..as_it_is };
         let zstd = Some(Packing { compression: Compression::Zstd, ..Packing::default() });
         let sent = Departure::default();
@@ -208,6 +217,10 @@ mod tests {
             (
                 "type=oci,dest=x,compression=zstd",
                 Output::Archive(file("x"), Form { packing: zstd, ..as_it_is }),
+            ),
+            (
+                "type=oci,dest=x,compression=estargz,force-compression=true",
+                Output::Archive(file("x"), stargz),
             ),
             ("type=docker,dest=-", Output::Archive(Place::Stdout, as_it_is)),
             ("type=docker", image(&[], None)),
@@ -243,7 +256,9 @@ mod tests {
             ("dest=x", "it has no type"),
             ("type=local", "names no directory"),
             ("type=estargz", "type `estargz` is not there yet"),
-            ("type=oci,dest=x,compression=estargz", "compression `estargz` is not there yet"),
+            ("type=oci,dest=x,compression=xz", "compression `xz` is not there yet"),
+            ("type=oci,dest=x,compression=estargz,oci-mediatypes=0", "goes with `oci-mediatypes=true` only"),
+            ("type=image,compression=estargz", "add `push=true`"),
             ("type=image,compression=zstd", "add `push=true`"),
             ("type=image,push=maybe", "is true or false"),
             ("type=image,oci-mediatypes=maybe", "`oci-mediatypes` is true or false, not `maybe`"),
