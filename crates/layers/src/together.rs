@@ -23,6 +23,9 @@ pub struct Clash {
 pub fn find_clash(trees: &[Root]) -> io::Result<Option<Clash>> {
     let mut known: HashMap<PathBuf, (usize, bool)> = HashMap::new();
     let mut clash = None;
+    if trees.len() < 2 {
+        return Ok(None);
+    }
     for (at, tree) in trees.iter().enumerate() {
         walk(tree, &mut |path, metadata| {
             let is_directory = metadata.is_directory();

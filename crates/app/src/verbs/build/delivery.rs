@@ -39,7 +39,8 @@ pub(super) struct Wishes {
 /// What became of a result.
 #[derive(Clone, Debug)]
 pub(super) struct Arrived {
-    /// What the build is called. Compat: buildx, by its config, or by the index of those for several platforms.
+    /// What the build is called: as it is in the store, or where it went last if it does not stay there. Compat: buildx, by its config, or
+    /// by the index of those for several platforms.
     pub(super) id: Digest,
     /// Digest of the image's config.
     image_id: Digest,
@@ -108,9 +109,9 @@ impl Wishes {
         self.outputs.iter().any(Output::uses_stdout)
     }
 
-    /// Returns whether the image itself is wanted in the store.
+    /// Returns whether the image itself stays in the store.
     fn is_kept(&self) -> bool {
-        self.outputs.is_empty() || self.outputs.iter().any(Output::is_image)
+        !self.typed.is_empty() || self.outputs.is_empty() || self.outputs.iter().any(Output::is_image)
     }
 
     /// Writes and pushes a result. The caller holds a lease.
@@ -122,9 +123,10 @@ impl Wishes {
         ui: &mut Ui,
     ) -> Result<Arrived, Failure> {
         let mut arrived = Arrived::in_store(built, false);
+        let mut shapes = Shapes { engine, built, known: Vec::new() };
         for output in &self.outputs {
             let form = output.form();
-            let shaped = output::shape(engine, built, form)?;
+            let shaped = shapes.of(form)?;
             match output {
                 Output::Image { names, .. } if form.docker_types && output.is_image() => {
                     name(engine, &shaped, if names.is_empty() { &self.typed } else { names })?;
@@ -138,7 +140,7 @@ impl Wishes {
             }
         }
         for Leaving { name, how, form } in &self.leaving {
-            let shaped = output::shape(engine, built, *form)?;
+            let shaped = shapes.of(*form)?;
             let pushed = push_one(engine, (name, &output::found(&shaped)), *how, (show, quiet), ui)?;
             let there = Descriptor::new(pushed.media_type, pushed.digest, pushed.size);
             arrived = arrived.moved(&shaped, there, self.is_kept());
@@ -167,10 +169,28 @@ impl Wishes {
             to_file(file, metadata(request, arrived).to_string(), "--metadata-file")?;
         }
         // Compat: buildx, what only goes elsewhere is no image of this machine's.
-        if request.tags.is_empty() && !self.is_kept() {
+        if !self.is_kept() {
             forget(engine, built)?;
         }
         Ok(())
+    }
+}
+
+/// A result in the forms that were wanted so far.
+struct Shapes<'a> {
+    engine: &'a Engine,
+    built: &'a Built,
+    known: Vec<(Form, Built)>,
+}
+
+impl Shapes<'_> {
+    fn of(&mut self, form: Form) -> Result<Built, Failure> {
+        if let Some((_, shaped)) = self.known.iter().find(|(known, _)| *known == form) {
+            return Ok(shaped.clone());
+        }
+        let shaped = output::shape(self.engine, self.built, form)?;
+        self.known.push((form, shaped.clone()));
+        Ok(shaped)
     }
 }
 
