@@ -25,6 +25,8 @@ pub(crate) struct Engine {
 impl Engine {
     /// Opens store, layers and containers.
     pub(crate) fn open(roots: Roots) -> Result<Self, Failure> {
+        // A chain of layers may be one open file for each. What runs in containers gets limits of its own.
+        drop(shipway_linux::limit_open_files(u64::MAX, u64::MAX));
         let store = Store::open(&roots.data)?;
         let open = match std::env::var(LAYERS).as_deref() {
             Err(_) | Ok("") => Unpacked::open,

@@ -1,6 +1,7 @@
 //! How layers are kept: as trees, or as archives that the kernel mounts.
 
-use std::process::Output;
+use std::fmt::Write as _;
+use std::process::{Command, Output};
 
 use shipway_testkit::{Need, require};
 
@@ -40,5 +41,49 @@ fn an_image_runs_from_archives_if_that_is_wanted() {
     let refused = with(&machine, "boxes", &["images"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("layers are not kept as `boxes`") && said.contains("`archives`"), "{said}");
+    machine.assert_nothing_is_left();
+}
+
+/// Runs a command that may have 64 open files, unless it asks for more.
+fn with_few_files(machine: &Machine, args: &[&str]) -> Output {
+    let command = machine.command(args);
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -Sn 64 && exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args());
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(dir) = command.get_current_dir() {
+        limited.current_dir(dir);
+    }
+    machine.inside(|| limited.output().unwrap())
+}
+
+#[test]
+fn a_chain_may_be_longer_than_the_files_that_a_shell_lets_open() {
+    if !can_run() || !require(&[Need::Indexes]) {
+        return;
+    }
+    let machine = Machine::with_box();
+    fs_err::create_dir(machine.context().join("many")).unwrap();
+    for number in 0..200 {
+        fs_err::write(machine.context().join(format!("many/{number}")), "x").unwrap();
+    }
+    let mut text = "FROM box\n".to_owned();
+    for layer in 0..70 {
+        writeln!(text, "COPY many /{layer}").unwrap();
+    }
+    machine.dockerfile(&format!("{text}RUN ls /69 | wc -l > /count\n"));
+    let built = with_few_files(&machine, &["build", "-q", "--network", "none", "-t", "tall", "."]);
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    assert!(archives(&machine) > 0, "they are mounted one by one");
+    let run =
+        with_few_files(&machine, &["run", "--rm", "--network", "none", "tall", "cat /count; ulimit -Sn"]);
+    assert_eq!(
+        String::from_utf8_lossy(&run.stdout),
+        "200\n1024\n",
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
     machine.assert_nothing_is_left();
 }
