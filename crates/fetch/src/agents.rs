@@ -14,6 +14,7 @@ use ureq::unversioned::transport::{
 use crate::absolute::AbsoluteForm;
 use crate::proxy::Proxy;
 use crate::resolve::Resolver;
+use crate::stop::Attached;
 use crate::target::Target;
 use crate::{Config, TrustError};
 
@@ -24,6 +25,7 @@ pub(crate) struct Agents {
     resolver: Resolver,
     plain_direct: Agent,
     plain_proxied: Option<Agent>,
+    _plain_stop: Attached,
     secure: OnceLock<Result<Secure, TrustError>>,
 }
 
@@ -33,6 +35,7 @@ struct Secure {
     proxied: Option<Agent>,
     /// For `http` addresses through a proxy that itself wants TLS.
     tunnel: Option<Agent>,
+    _stop: Attached,
 }
 
 impl Agents {
@@ -49,7 +52,8 @@ impl Agents {
                 AlwaysProxy { resolver: resolver.clone(), host: proxy.host.clone(), port: proxy.port },
             )
         });
-        Self { config, resolver, plain_direct, plain_proxied, secure: OnceLock::new() }
+        let stop = config.stop.attach([Some(&plain_direct), plain_proxied.as_ref()].into_iter().flatten());
+        Self { config, resolver, plain_direct, plain_proxied, _plain_stop: stop, secure: OnceLock::new() }
     }
 
     /// Returns the agent for an address and the proxy that it goes through.
@@ -91,11 +95,12 @@ impl Agents {
             Agent::with_parts(config, connector, Names(self.resolver.clone()))
         };
         let proxies = &self.config.proxies;
-        Ok(Secure {
-            direct: agent(None),
-            proxied: proxies.https().map(|proxy| agent(Some(proxy))),
-            tunnel: proxies.http().filter(|proxy| proxy.tls).map(|proxy| agent(Some(proxy))),
-        })
+        let direct = agent(None);
+        let proxied = proxies.https().map(|proxy| agent(Some(proxy)));
+        let tunnel = proxies.http().filter(|proxy| proxy.tls).map(|proxy| agent(Some(proxy)));
+        let all = [Some(&direct), proxied.as_ref(), tunnel.as_ref()];
+        let stop = self.config.stop.attach(all.into_iter().flatten());
+        Ok(Secure { direct, proxied, tunnel, _stop: stop })
     }
 }
 

@@ -80,7 +80,10 @@ impl Read for Body {
         if self.stop.is_stopped() {
             return Err(io::Error::other(Stopped));
         }
-        let read = self.inner.read(buffer)?;
+        let read = self.inner.read(buffer).map_err(|error| {
+            // The connection was closed here.
+            if self.stop.is_stopped() { io::Error::other(Stopped) } else { error }
+        })?;
         let amount = u64::try_from(read).unwrap_or(u64::MAX);
         self.received += amount;
         self.left = self

@@ -83,7 +83,12 @@ impl Client {
                 request.headers.extend(length.map(|length| ("content-length", length.to_string())));
                 let mut sent = Sent { reader, stop: &self.inner.config.stop };
                 let answered = self.attempt_any(&request, SendBody::from_reader(&mut sent), 1);
-                return answered.map(|(response, ..)| response).map_err(|failure| failure.error);
+                return answered.map(|(response, ..)| response).map_err(|failure| {
+                    if self.inner.config.stop.is_stopped() {
+                        return FetchError::Stopped { url: crate::target::redact(request.url) };
+                    }
+                    failure.error
+                });
             }
         };
         let attempts = self.inner.config.retry.attempts;

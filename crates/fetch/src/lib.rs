@@ -24,6 +24,7 @@ mod message;
 mod proxy;
 mod resolve;
 mod retry;
+mod stop;
 mod target;
 mod trust;
 
@@ -34,5 +35,5 @@ pub use error::FetchError;
 pub use message::{Method, Payload, Request, Response};
 pub use proxy::{InvalidProxyError, Proxies};
 pub use resolve::{ResolveError, Resolver};
-pub use retry::Stop;
+pub use stop::Stop;
 pub use trust::{Identity, Trust, TrustError};

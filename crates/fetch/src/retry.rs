@@ -3,38 +3,9 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::Retry;
-
-/// Ends the pauses of all clients that hold a clone of it, and makes their requests fail, also in the middle of a body.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<(Mutex<bool>, Condvar)>);
-
-impl Stop {
-    /// Makes running pauses end now and further requests fail.
-    pub fn stop(&self) {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.0.1.notify_all();
-    }
-
-    /// Returns true after [`Stop::stop`].
-    pub fn is_stopped(&self) -> bool {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for `pause` to pass or for a stop; returns true if it was a stop.
-    pub fn wait(&self, pause: Duration) -> bool {
-        let stopped = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stopped, _timeout) = self
-            .0
-            .1
-            .wait_timeout_while(stopped, pause, |stopped| !*stopped)
-            .unwrap_or_else(PoisonError::into_inner);
-        *stopped
-    }
-}
 
 impl Retry {
     /// Returns the pause after failed attempt number `attempt` (from 1): doubled each time, the upper half random.
@@ -135,15 +106,5 @@ mod tests {
                 ResolveError::NoAnswer { host: String::new(), servers: String::new(), source: kind.into() };
             assert_eq!(error.is_temporary(), again, "{kind:?}");
         }
-    }
-
-    #[test]
-    fn a_stop_ends_a_pause_at_once() {
-        let stop = Stop::default();
-        assert!(!stop.wait(Duration::from_millis(1)));
-        let other = stop.clone();
-        let waiting = std::thread::spawn(move || other.wait(Duration::from_secs(60)));
-        stop.stop();
-        assert!(waiting.join().unwrap());
     }
 }

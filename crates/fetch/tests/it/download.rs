@@ -178,6 +178,27 @@ fn a_stop_ends_bodies_that_come_and_go() {
     let url = server.url("/f");
     let request = Request::new(Method::Put, &url, 100);
     let failed = client.exchange(&request, payload).unwrap_err();
-    let said = std::error::Error::source(&failed).map(ToString::to_string).unwrap_or_default();
-    assert!(said.contains("it was stopped"), "{failed}: {said}");
+    assert!(matches!(failed, FetchError::Stopped { .. }), "{failed}");
+}
+
+#[test]
+fn a_stop_ends_waiting_for_a_server_that_says_nothing() {
+    let (silent, asked) = std::sync::mpsc::channel();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/f", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut first = [0];
+            (&stream).read_exact(&mut first).unwrap();
+            silent.send(stream).unwrap();
+        }
+    });
+    let config = Config { read_timeout: Duration::from_secs(3600), ..Config::default() };
+    let client = Client::new(config);
+    let stop = client.config().stop.clone();
+    let waiting = std::thread::spawn(move || client.bytes(&Request::get(&url, 100)).unwrap_err());
+    let _open = asked.recv().unwrap();
+    stop.stop();
+    let error = waiting.join().unwrap();
+    assert!(matches!(error, FetchError::Stopped { .. }), "{error}");
 }
