@@ -22,16 +22,22 @@ pub fn without_credentials_in(text: &str) -> String {
     while let Some(at) = left.find("://") {
         let (scheme, rest) = left.split_at(at);
         let rest = &rest["://".len()..];
+        let start = scheme.trim_end_matches(is_of_scheme).len();
         let end =
             rest.find(|letter: char| ENDS.contains(&letter) || letter.is_whitespace()).unwrap_or(rest.len());
-        let is_of_scheme = |letter: char| letter.is_ascii_alphanumeric() || "+-.".contains(letter);
-        let start = scheme.trim_end_matches(is_of_scheme).len();
+        // Not beyond where the next one begins.
+        let next = rest.find("://").map_or(rest.len(), |at| rest[..at].trim_end_matches(is_of_scheme).len());
+        let end = end.min(next);
         told.push_str(&scheme[..start]);
         told.push_str(&without_credentials(&format!("{}://{}", &scheme[start..], &rest[..end])));
         left = &rest[end..];
     }
     told.push_str(left);
     told
+}
+
+fn is_of_scheme(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "+-.".contains(letter)
 }
 
 #[cfg(test)]
