@@ -90,6 +90,10 @@ impl Read for Body {
             .left
             .checked_sub(amount)
             .ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, OverBudget))?;
+        if read == 0 && !buffer.is_empty() && self.stop.is_stopped() {
+            // The connection was closed here, which looks like the end where no length was announced.
+            return Err(io::Error::other(Stopped));
+        }
         if read == 0 && !buffer.is_empty() && self.expected.is_some_and(|expected| self.received < expected) {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed early"));
         }

@@ -137,6 +137,9 @@ impl Client {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
+            if config.stop.is_stopped() {
+                return Err(stopped());
+            }
             let asked = match failure.again {
                 Some(asked) if number < config.retry.attempts => asked,
                 _ => return Err(failure.error),

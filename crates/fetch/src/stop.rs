@@ -111,7 +111,8 @@ mod tests {
         drop(attached);
         assert!(stop.state().agents.is_empty());
         stop.stop();
-        drop(stop.attach([&agent]));
-        assert!(stop.state().agents.is_empty());
+        let attached = stop.attach([&agent]);
+        assert!(attached.numbers.is_empty(), "it is shut down at once");
+        assert!(agent.get("http://127.0.0.1:1/").call().is_err());
     }
 }

@@ -1,4 +1,4 @@
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use shipway_fetch::{Client, Config, FetchError, Method, Payload, Request, Retry};
@@ -172,6 +172,25 @@ fn a_stop_ends_bodies_that_come_and_go() {
     body.read_exact(&mut first).unwrap();
     client.config().stop.stop();
     assert_eq!(body.read(&mut first).unwrap_err().to_string(), "it was stopped");
+
+    // What has no length ends with the connection, which a stop closes.
+    let (started, sent) = std::sync::mpsc::channel();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/f", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 16]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf").unwrap();
+        started.send(stream).unwrap();
+    });
+    let client = self::client();
+    let mut body = client.open(&Request::get(&url, 100)).unwrap().into_body();
+    body.read_exact(&mut [0; 4]).unwrap();
+    let _open = sent.recv().unwrap();
+    let stop = client.config().stop.clone();
+    let waiting = std::thread::spawn(move || body.read(&mut [0]).map_err(|error| error.to_string()));
+    stop.stop();
+    assert_eq!(waiting.join().unwrap(), Err("it was stopped".to_owned()));
 
     let client = self::client();
     let payload = Payload::Stream { reader: &mut Once(client.clone()), length: Some(1 << 20) };
