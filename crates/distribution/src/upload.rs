@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 
-use shipway_fetch::{Method, Payload, Response};
+use shipway_fetch::{FetchError, Method, Payload, Response};
 use shipway_oci::Digest;
 
 use crate::RegistryError;
@@ -136,8 +136,11 @@ pub(crate) fn join(endpoint: &crate::endpoint::Endpoint, location: &str) -> Resu
 
 /// Returns whether it may go better the next time: what the registry said no to stays refused, a connection may hold.
 pub(crate) fn may_hold(error: &RegistryError) -> bool {
-    matches!(error, RegistryError::Unreachable { .. })
-        || matches!(error, RegistryError::Status { status, .. } if *status >= 500)
+    match error {
+        RegistryError::Unreachable { source, .. } => !matches!(source, FetchError::Stopped { .. }),
+        RegistryError::Status { status, .. } => *status >= 500,
+        _ => false,
+    }
 }
 
 impl Upload<'_> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::thread::{self, ScopedJoinHandle};
 
+use shipway_fetch::FetchError;
 use shipway_oci::{Descriptor, DiffId};
 
 use super::layers::Layers;
@@ -139,7 +140,7 @@ impl Layers<'_> {
             (Ok(_), None) => return Ok(Outcome::Broken(None)),
             (Err(error), _) => error,
         };
-        if self.repository.registry.inner.client.config().stop.is_stopped() {
+        if matches!(&error, RegistryError::Unreachable { source: FetchError::Stopped { .. }, .. }) {
             return Err(error);
         }
         tracing::debug!(layer = %diff_id.0, %error, "sending the layer as a file");
