@@ -84,9 +84,10 @@ impl Store {
 
     /// Names several contents by their digests, as [`Ingest::commit`] does, all of which are waited for at once.
     pub fn commit_all(&self, ingests: Vec<(Ingest, Digest)>) -> Result<(), StoreError> {
-        let Some((first, _)) = ingests.first() else { return Ok(()) };
-        shipway_linux::sync_filesystem(first.content.file().get_ref())
-            .map_err(StoreError::io("sync", &first.path))?;
+        if ingests.is_empty() {
+            return Ok(());
+        }
+        self.flush()?;
         for (ingest, wanted) in ingests {
             ingest.name(Some(wanted))?;
         }

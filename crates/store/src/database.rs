@@ -11,6 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::atomic::atomic_write;
+use crate::disk::Disk;
 use crate::{StoreError, reserve};
 
 /// Version of the tables: each step of [`STEPS`] makes the next one.
@@ -153,6 +154,7 @@ impl Durability {
 pub struct Store {
     root: Arc<PathBuf>,
     connection: Arc<Mutex<Connection>>,
+    pub(crate) disk: Arc<Disk>,
 }
 
 impl fmt::Debug for Store {
@@ -173,6 +175,7 @@ impl Store {
         for dir in ["blobs/sha256", "layers", "active", "containers", "tmp", "empty"] {
             make(&root.join(dir))?;
         }
+        let disk = Arc::new(Disk::open(&root.join("layers"))?);
         let layout = root.join("oci-layout");
         if !layout.exists() {
             atomic_write(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#, 0o600)
@@ -187,7 +190,8 @@ impl Store {
             }
             other => other?,
         };
-        let store = Self { root: Arc::new(root.to_owned()), connection: Arc::new(Mutex::new(connection)) };
+        let connection = Arc::new(Mutex::new(connection));
+        let store = Self { root: Arc::new(root.to_owned()), connection, disk };
         store.forget_unsynced()?;
         reserve::keep(root);
         Ok(store)

@@ -5,7 +5,6 @@ use std::fmt;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::mpsc::Receiver;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
@@ -13,9 +12,6 @@ use shipway_oci::DiffId;
 
 use crate::atomic::unique_name;
 use crate::{Store, StoreError};
-
-/// The disk gets to work after so many bytes.
-const WRITE_BEHIND: u64 = 64 << 20;
 
 /// What the names of layers end with that are kept as archives.
 const INDEXED: &str = ".erofs";
@@ -212,50 +208,6 @@ impl Store {
         })
     }
 
-    /// Puts the files of all layers recorded so far on the disk. Once per build or pull, before the image gets a name:
-    /// layers that were not synced before a power cut are forgotten by the next [`Store::open`].
-    pub fn sync_layers(&self) -> Result<(), StoreError> {
-        let new: Vec<String> = self.read("list new layers", |connection| {
-            let sql = "SELECT id FROM layers WHERE synced = 0";
-            connection.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
-        })?;
-        if new.is_empty() {
-            return Ok(());
-        }
-        self.flush()?;
-        self.write("record synced layers", |transaction| {
-            let mut statement = transaction.prepare("UPDATE layers SET synced = 1 WHERE id = ?1")?;
-            new.iter().try_for_each(|id| statement.execute([id]).map(drop))
-        })
-    }
-
-    /// Keeps the disk at work while layers are written, so that little is left to wait for at the end. `written` tells how many bytes were
-    /// written more; nothing is recorded of them.
-    pub fn write_behind(&self, written: &Receiver<u64>) {
-        let mut bytes = 0;
-        while let Ok(more) = written.recv() {
-            bytes += more;
-            if bytes < WRITE_BEHIND {
-                continue;
-            }
-            bytes = 0;
-            // Those that came meanwhile are part of it.
-            while written.try_recv().is_ok() {}
-            if let Err(error) = self.flush() {
-                // The sync at the end fails too, and is heard of.
-                tracing::debug!(%error, "nothing is written behind");
-                return;
-            }
-        }
-    }
-
-    /// Writes everything to the disk that was written so far; nothing is recorded of it.
-    pub fn flush(&self) -> Result<(), StoreError> {
-        let dir = self.root().join("layers");
-        let opened = std::fs::File::open(&dir).map_err(StoreError::io("open", &dir))?;
-        shipway_linux::sync_filesystem(opened).map_err(StoreError::io("sync", &dir))
-    }
-
     /// Forgets the layers that a power cut may have damaged; [`Store::gc`] finds their trees.
     pub(crate) fn forget_unsynced(&self) -> Result<(), StoreError> {
         let sql = "FROM layers WHERE synced = 0 AND boot <> ?1";
@@ -271,6 +223,13 @@ impl Store {
         );
         self.free("forget damaged layers", |transaction| {
             transaction.execute(&format!("DELETE {sql}"), [boot()]).map(drop)
+        })
+    }
+
+    /// Forgets the layers that the disk may have lost.
+    pub(crate) fn forget_all_unsynced(&self) -> Result<(), StoreError> {
+        self.free("forget damaged layers", |transaction| {
+            transaction.execute("DELETE FROM layers WHERE synced = 0", []).map(drop)
         })
     }
 

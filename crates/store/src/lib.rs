@@ -15,6 +15,7 @@ mod blobs;
 mod cache;
 mod containers;
 mod database;
+mod disk;
 mod error;
 mod fsck;
 mod gc;
