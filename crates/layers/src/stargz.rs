@@ -17,7 +17,7 @@ use std::io::{self, Read as _, Seek as _, Write};
 use shipway_oci::{DiffId, Digest, Hashing};
 
 use self::members::{compress, compress_each};
-use self::scan::Scan;
+use self::scan::{PIECE, Scan};
 use self::toc::{Toc, TocEntry};
 use crate::LayerError;
 use crate::tar_header::{BLOCK, Header, pad};
@@ -63,7 +63,21 @@ pub enum WriteStargzError {
         /// The name.
         name: String,
     },
-    /// The tar could not be read.
+    /// The table would not fit into memory.
+    #[error("a layer in eStargz has at most {most} files and pieces of {} MiB", PIECE >> 20)]
+    #[diagnostic(code(layers::stargz_entries), help("give the output another compression"))]
+    TooMany {
+        /// How many there may be.
+        most: usize,
+    },
+    /// The tar could not be read from the disk.
+    #[error("could not read the layer")]
+    #[diagnostic(code(layers::stargz_read), help("see what the kernel says of the disk: `dmesg`"))]
+    Read {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// What the tar says could not be understood.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Tar(LayerError),
@@ -87,9 +101,10 @@ pub fn write_stargz(tar: &File, level: Option<u8>, out: &mut dyn Write) -> Resul
     let length = scan.length;
     let (toc, trailer) = write_scanned(tar, scan, level, out).map_err(unwritable)?;
     let mut tar = tar;
-    tar.rewind().map_err(unwritable)?;
+    let unreadable = |source| WriteStargzError::Read { source };
+    tar.rewind().map_err(unreadable)?;
     let mut whole = Hashing::new(tar.chain(trailer.as_slice()));
-    io::copy(&mut whole, &mut io::sink()).map_err(unwritable)?;
+    io::copy(&mut whole, &mut io::sink()).map_err(unreadable)?;
     let (_, digest, size) = whole.finish();
     Ok(Stargz { toc, diff_id: DiffId(digest), size, tar: length })
 }
@@ -102,8 +117,7 @@ fn write_scanned(
     out: &mut dyn Write,
 ) -> io::Result<(Digest, Vec<u8>)> {
     let landmark = entry_of(LANDMARK, 1)?;
-    let starts = scan.pieces.iter().map(|piece| piece.start);
-    let bounds: Vec<u64> = [0].into_iter().chain(starts).chain([scan.length]).collect();
+    let (bounds, firsts) = parts(&scan);
     let mut offsets = Vec::with_capacity(bounds.len());
     let mut offset = 0;
     compress_each(tar, &bounds, &landmark, level, &mut |member| {
@@ -111,9 +125,8 @@ fn write_scanned(
         offset += member.len() as u64;
         out.write_all(member)
     })?;
-    // The first member has no content of a file.
-    for (piece, offset) in scan.pieces.iter().zip(&offsets[1..]) {
-        scan.entries[piece.entry].offset = Some(*offset);
+    for (piece, first) in scan.pieces.iter().zip(firsts) {
+        scan.entries[piece.entry].offset = Some(offsets[first]);
     }
     scan.entries.push(TocEntry::landmark(offset));
     let mut content = vec![LANDMARK_CONTENT];
@@ -129,6 +142,24 @@ fn write_scanned(
     out.write_all(&compress(&archive, level)?)?;
     out.write_all(&footer(toc_offset))?;
     Ok((Digest::of(&toc), [landmark, content, archive].concat()))
+}
+
+/// Returns where the parts of a tar begin and end that are compressed each for itself, and which of them each piece of a content begins.
+fn parts(scan: &Scan) -> (Vec<u64>, Vec<usize>) {
+    let (mut bounds, mut firsts) = (vec![0], Vec::with_capacity(scan.pieces.len()));
+    let mut last = 0;
+    let starts = scan.pieces.iter().map(|piece| piece.start);
+    for start in starts.chain([scan.length]) {
+        // What has no content may be long too, and a part is held in memory.
+        while start - last > PIECE {
+            last += PIECE;
+            bounds.push(last);
+        }
+        firsts.push(bounds.len());
+        bounds.push(start);
+        last = start;
+    }
+    (bounds, firsts)
 }
 
 /// Returns the header of a file of our own.

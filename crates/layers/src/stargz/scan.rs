@@ -13,6 +13,9 @@ use crate::tar_reader::{Entry, EntryKind, TarReader};
 /// Longest piece of a file. Compat: BuildKit, 4 MiB.
 pub(super) const PIECE: u64 = 4 << 20;
 
+/// So many may be in a table, which is held in memory.
+const ENTRIES: usize = 1 << 20;
+
 /// A piece of the content of a file.
 pub(super) struct Piece {
     /// What the table says of it.
@@ -32,7 +35,7 @@ pub(super) struct Scan {
 
 impl Scan {
     pub(super) fn of(mut tar: &File) -> Result<Self, WriteStargzError> {
-        let unreadable = |source| WriteStargzError::Io { source };
+        let unreadable = |source| WriteStargzError::Read { source };
         tar.rewind().map_err(unreadable)?;
         let length = tar.metadata().map_err(unreadable)?.len();
         let mut scan = Self { length, ..Self::default() };
@@ -42,6 +45,9 @@ impl Scan {
             let refused = |refusal: Refusal, place: &str| WriteStargzError::Tar(refusal.of(place));
             let entry = archive.next().map_err(|refusal| refused(refusal, &archive.place()))?;
             let Some(entry) = entry else { return Ok(scan) };
+            if scan.entries.len() >= ENTRIES {
+                return Err(WriteStargzError::TooMany { most: ENTRIES });
+            }
             let name = scan.add(&entry)?;
             let content = scan.content(&entry, &mut archive);
             content.map_err(|refusal| refused(refusal, &name))?;

@@ -4,7 +4,6 @@ use std::io::Read as _;
 use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use serde_json::Value;
 
-use super::scan::PIECE;
 use super::*;
 
 /// Returns a tar with an entry of each kind that matters here, and a file of several pieces.
@@ -189,4 +188,26 @@ fn names_with_a_meaning_and_those_that_cannot_be_told_are_refused() {
     }
     let broken = write_stargz(&file_of(&[7; 600]), None, &mut io::sink());
     assert!(matches!(broken, Err(WriteStargzError::Tar(_))));
+}
+
+#[test]
+fn no_member_is_long_also_where_there_is_no_content() {
+    let mut tar = tar_of(1);
+    let end = tar.len();
+    tar.resize(end + usize::try_from(3 * PIECE).unwrap(), 0);
+    let (said, layer) = write(&tar);
+    assert_eq!(said.tar, tar.len() as u64);
+    let mut rest = layer.as_slice();
+    let mut longest = 0;
+    while !rest.is_empty() {
+        let mut member = GzDecoder::new(rest);
+        let length = io::copy(&mut member, &mut io::sink()).unwrap();
+        longest = longest.max(length);
+        rest = member.into_inner();
+    }
+    assert!(longest <= PIECE + 2 * BLOCK as u64, "{longest}");
+    let (toc, _) = table_of(&layer);
+    let last = toc["entries"].as_array().unwrap().iter().find(|entry| entry["name"] == "last").unwrap();
+    let offset = usize::try_from(last["offset"].as_u64().unwrap()).unwrap();
+    assert_eq!(member(&layer[offset..])[0], b'x');
 }
