@@ -143,10 +143,10 @@ impl Unpacked {
     }
 }
 
-/// Returns whether a layer's root is as all are that an archive does not name.
+/// Returns whether a layer's root is as an index has it whose archive does not name it.
 fn is_plain(layer: &LayerRow) -> bool {
     let implies_root = layer.notes.implied.first().is_some_and(|path| path.0.as_os_str().is_empty());
-    layer.notes.root.is_none() && implies_root
+    layer.id.is_indexed() && layer.notes.root.is_none() && implies_root
 }
 
 /// Returns whether a layer is one of those, and implies nothing but its root.
@@ -159,7 +159,7 @@ fn says_nothing_else(layer: &LayerRow) -> bool {
 struct Opened<'a> {
     layers: &'a Unpacked,
     roots: HashMap<LayerId, Rc<Root>>,
-    /// The roots of all layers up to here are as those that no archive names.
+    /// The roots of all layers up to here are as an index has them that says nothing of its root.
     all_plain: bool,
 }
 

@@ -64,8 +64,8 @@ impl Snapshot {
             lowers: self.lowers.clone(),
             upper: Some(self.upper.clone()),
             work: Some(self.work.clone()),
-            // What is made here counts after [`LayerStore::sync`] only.
-            volatile: true,
+            // What becomes a layer counts after [`LayerStore::sync`] only; what is kept has no lease.
+            volatile: self.lease.is_some(),
         }
     }
 }
@@ -317,8 +317,10 @@ impl LayerStore for Unpacked {
         // What a container sees as `/`, whatever the umask is.
         let root = Root::open(&snapshot.upper).map_err(LayerError::io("open", &snapshot.upper))?;
         let set = || -> io::Result<()> {
-            if let Some(shown) = &shown {
-                root.set_owner("", shown.uid, shown.gid)?;
+            // Without layers it is root's, whatever group this program, or the directory, has.
+            let owner = shown.as_ref().map(|shown| (shown.uid, shown.gid));
+            if let Some((uid, gid)) = owner.or_else(|| shipway_linux::is_root().then_some((0, 0))) {
+                root.set_owner("", uid, gid)?;
             }
             root.set_mode("", shown.as_ref().map_or(0o755, |shown| shown.mode))
         };

@@ -77,9 +77,17 @@ impl Overlay {
         if let (true, Some(work)) = (self.volatile, &self.work) {
             unmark(work)?;
         }
-        match way {
+        let mounted = match way {
             Way::Appended => self.append(),
             Way::OptionPage => option_page::mount(self),
+        };
+        match mounted {
+            // After an error of the disk that nobody has heard of yet, the kernel makes no mount that would not hear of it either.
+            Err(error) if self.volatile && error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
+                self.work.as_deref().map_or(Ok(()), unmark)?;
+                Self { volatile: false, ..self.clone() }.mount_by(way)
+            }
+            mounted => mounted,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::io::Errno;
 use rustix::mm::{Advice, madvise};
 use rustix::param::page_size;
 
@@ -14,7 +15,7 @@ unsafe extern "C" {
     static END: u8;
 }
 
-/// Lets go of the program's code and constants, which come back from the kernel's cache of the file as they are used: what only the
+/// Lets go of the program's code, and the constants that lie before it, which come back from the kernel's cache of the file as they are used: what only the
 /// start of a server needs does not stay in its memory. Spec: madvise(2), `MADV_DONTNEED`.
 pub fn forget_start() -> io::Result<()> {
     let page = page_size();
@@ -23,8 +24,11 @@ pub fn forget_start() -> io::Result<()> {
     let from = (&raw const START).cast_mut().wrapping_add(start - (&raw const START).addr());
     // SAFETY: the pages between the two are those of the file, mapped privately and never written to: all that is writable lies behind
     // the code. What is let go is read again with the same bytes.
-    unsafe { madvise(from.cast(), end.saturating_sub(start), Advice::LinuxDontNeed)? };
-    Ok(())
+    match unsafe { madvise(from.cast(), end.saturating_sub(start), Advice::LinuxDontNeed) } {
+        // There may be holes between the parts of the file; what is mapped was let go.
+        Ok(()) | Err(Errno::NOMEM) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,11 @@ pub fn set_umask(mask: u32) {
     rustix::process::umask(Mode::from_raw_mode(mask));
 }
 
+/// Returns whether this process may do what root may, in its user namespace.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Limits the number of open files. A hard limit that is lower already stays; raising it needs a privilege we may lack.
 pub fn limit_open_files(soft: u64, hard: u64) -> io::Result<()> {
     let allowed = getrlimit(Resource::Nofile).maximum.map_or(hard, |maximum| maximum.min(hard));
