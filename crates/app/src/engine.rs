@@ -9,6 +9,8 @@ use shipway_store::Store;
 use crate::failure::Failure;
 use crate::roots::Roots;
 
+/// So many are enough for the tallest chain. Not all that the machine allows: programs that we start may close each of them.
+const OPEN_FILES: u64 = 1 << 16;
 /// Says which layers are kept as archives that the kernel mounts: `archives` for all that can be, `unpacked` for none. Without it those
 /// that are not taken in as archives, but made here of many files.
 const LAYERS: &str = "SHIPWAY_LAYERS";
@@ -26,7 +28,7 @@ impl Engine {
     /// Opens store, layers and containers.
     pub(crate) fn open(roots: Roots) -> Result<Self, Failure> {
         // A chain of layers may be one open file for each. What runs in containers gets limits of its own.
-        drop(shipway_linux::limit_open_files(u64::MAX, u64::MAX));
+        drop(shipway_linux::limit_open_files(OPEN_FILES, u64::MAX));
         let store = Store::open(&roots.data)?;
         let open = match std::env::var(LAYERS).as_deref() {
             Err(_) | Ok("") => Unpacked::open,

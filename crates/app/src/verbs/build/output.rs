@@ -6,6 +6,7 @@ mod typed;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use shipway_build::Built;
 use shipway_distribution::Departure;
@@ -157,17 +158,22 @@ fn into(
     fs_err::create_dir_all(directory).map_err(failed)?;
     let root = Root::open(directory).map_err(failed)?;
     let (mut reader, writer) = io::pipe().map_err(failed)?;
+    let has_failed = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let has_failed = &has_failed;
         let writing = scope.spawn(move || {
             let mut out = io::BufWriter::with_capacity(1 << 18, writer);
-            content(&mut out)?;
-            out.flush().map_err(failed)
+            let written = content(&mut out).and_then(|()| out.flush().map_err(failed));
+            // Before the pipe ends: whoever reads then only notices.
+            has_failed.store(written.is_err(), Ordering::Release);
+            written
         });
         let unpacked = unpack(&root, &mut reader, Budget::default()).map(drop).map_err(Failure::from);
+        let is_cause = has_failed.load(Ordering::Acquire);
         // A writer whose reader went away ends too.
         drop(reader);
         let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        unpacked.and(written)
+        if is_cause { written } else { unpacked.and(written) }
     })
 }
 
