@@ -81,7 +81,7 @@ pub enum LayerError {
     #[diagnostic(
         code(layers::compression),
         help(
-            "decompress it on the way: `{program} -dc FILE | shipway import - NAME`; gzip and zstd are read as they are"
+            "decompress it on the way: `{program} -dc FILE | shipway import - NAME`; gzip, zstd, xz and bzip2 are read as they are"
         )
     )]
     Compression {

@@ -34,7 +34,7 @@ mod unpack;
 mod unpacked;
 mod walk;
 
-pub use decompress::decompress;
+pub use decompress::{decompress, decompress_unbounded};
 pub use drawing::{Drawing, Pencil};
 pub use error::LayerError;
 pub use serialise::{SERIALISER_VERSION, serialise, serialise_each, serialise_with_root};

@@ -13,7 +13,8 @@ use crate::failure::Failure;
 const GZIP: &str = MediaType::OCI_LAYER_GZIP;
 const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
-/// Takes a layer in, compressed or not, whose diff ID must be `wanted` if given. What is not compressed is kept compressed.
+/// Takes a layer in, compressed or not, whose diff ID must be `wanted` if given. What no
+/// registry takes, uncompressed or as xz and bzip2 compress, is kept compressed with gzip.
 pub(crate) fn take_in(
     engine: &Engine,
     archive: &mut dyn Read,
@@ -40,11 +41,9 @@ pub(crate) fn take_in(
         }
         None => {
             let out: GzipWriter<Ingest> = compress(blob).map_err(unwritten)?;
-            let mut tee = Tee { inner: &mut whole, out };
-            // Also refuses what is compressed in another way.
-            let mut plain = shipway_layers::decompress(Box::new(&mut tee))?;
-            let layer = engine.layers.import(&mut *plain, wanted)?;
-            drop(plain);
+            let mut plain = shipway_layers::decompress(Box::new(&mut whole))?;
+            let mut tee = Tee { inner: &mut *plain, out };
+            let layer = engine.layers.import(&mut tee, wanted)?;
             (layer, tee.out.finish().map_err(unwritten)?)
         }
     };

@@ -195,7 +195,7 @@ pub(crate) struct BootstrapArgs {
   shipway import rootfs.tar alpine:3.20
   docker export box | shipway import - box     from another machine's or tool's container")]
 pub(crate) struct ImportArgs {
-    /// The archive: tar, plain or compressed with gzip or zstd; `-` is the standard input
+    /// The archive: tar, plain or compressed with gzip, zstd, xz or bzip2; `-` is the standard input
     pub(crate) file: String,
     /// Name of the image, `name[:tag]`
     pub(crate) name: Option<String>,

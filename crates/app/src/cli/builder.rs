@@ -29,7 +29,7 @@ A star behind an ID: builds still write to it. Behind a size: an image has it to
     /// Fill a cache mount from an archive, instead of what it has
     #[command(after_help = "Examples:
   shipway builder import /root/.cache/pip -i pip.tar
-  shipway builder import go-build < go.tar.zst           plain, gzip or zstd")]
+  shipway builder import go-build < go.tar.zst           plain, gzip, zstd, xz or bzip2")]
     Import(BuilderImportArgs),
     /// Names that are part of the design and not there yet, and typing errors.
     #[command(external_subcommand)]

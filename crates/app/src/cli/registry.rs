@@ -123,7 +123,7 @@ pub(crate) struct SaveArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// The archive: tar, plain or compressed with gzip or zstd [default: the standard input]
+    /// The archive: tar, plain or compressed with gzip, zstd, xz or bzip2 [default: the standard input]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
     /// Print only the images' names

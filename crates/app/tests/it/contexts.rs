@@ -69,8 +69,10 @@ fn context_and_dockerfile_come_on_the_standard_input() {
     let tar = run(&dir, "tar c .");
     ok(&machine, &["-t", "tar", "-"], &tar);
     assert_eq!(cat(&machine, "tar", "/file"), "of a tar\n");
-    ok(&machine, &["-t", "tar2", "-f", "sub/Other", "-"], &run(&dir, "tar cz ."));
-    assert_eq!(cat(&machine, "tar2", "/other"), "of a tar\n");
+    for (packed, image) in [("tar cz .", "gzip"), ("tar cJ .", "xz"), ("tar cj .", "bzip2")] {
+        ok(&machine, &["-t", image, "-f", "sub/Other", "-"], &run(&dir, packed));
+        assert_eq!(cat(&machine, image, "/other"), "of a tar\n");
+    }
     // A Dockerfile alone, with nothing to copy; and one for a directory.
     ok(&machine, &["-t", "alone", "-"], b"FROM box\nRUN echo alone > /alone\n");
     assert_eq!(cat(&machine, "alone", "/alone"), "alone\n");

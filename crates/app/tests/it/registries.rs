@@ -295,6 +295,34 @@ fn our_own_registry_gives_a_base_from_elsewhere_as_the_archive_that_it_came_as()
 }
 
 #[test]
+fn what_no_registry_takes_is_kept_as_one_does() {
+    if !can_run() || !require(&[Need::Tar]) {
+        return;
+    }
+    let machine = Machine::with_box();
+    let mut tar = Command::new("tar");
+    tar.args(["-cJf", "tree.tar.xz", "--transform", "s,busybox,bin/cat,", "busybox", "page"]);
+    assert!(tar.current_dir(machine.context()).status().unwrap().success());
+    machine.ok(&["import", "tree.tar.xz", "tree"]);
+    machine.ok(&["save", "-o", "saved.tar", "tree"]);
+    let mut pack = Command::new("bzip2");
+    assert!(pack.arg("saved.tar").current_dir(machine.context()).status().unwrap().success());
+    machine.ok(&["rmi", "tree"]);
+    machine.ok(&["load", "-i", "saved.tar.bz2"]);
+    let server = machine.serve(&["registry", "serve", "-q", "--listen", "127.0.0.1:0"]);
+    let name = format!("{}/tree:1", server.address());
+    machine.ok(&["tag", "tree", &name]);
+    machine.ok(&["push", &name]);
+    let elsewhere = machine.dir.path().join("elsewhere");
+    let (root, state) = (elsewhere.join("root"), elsewhere.join("state"));
+    let roots = ["--root", root.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let command = ["run", "--rm", "--network", "none", &name, "/bin/cat", "/page"];
+    assert_eq!(machine.ok(&[&roots[..], &command].concat()).0, "first\n");
+    drop(server);
+    machine.assert_nothing_is_left();
+}
+
+#[test]
 fn our_own_registry_lets_in_whom_it_knows() {
     if !can_run() {
         return;

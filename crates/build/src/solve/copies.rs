@@ -12,7 +12,7 @@ use super::steps::{Applied, Left, Slot, mount};
 use super::{Outcome, Solver};
 use crate::context::PatternList;
 use crate::copy::{
-    Apart, Archive, Gather, Item, Tree, Writer, archive_of, can_draw, digest_of, resolve_in, resolve_owner,
+    Apart, Gather, Item, Tree, Writer, can_draw, digest_of, is_archive, resolve_in, resolve_owner,
     unpack_archive,
 };
 use crate::key::{Key, KeyBuilder};
@@ -322,10 +322,10 @@ impl Solver<'_> {
                 Read::Inline(name, content) => writer.inline(name, content.as_bytes(), &copy.destination)?,
                 Read::Items(items, tree, unpack) => {
                     for item in items {
-                        let kind = if *unpack { archive_among(tree, item)? } else { None };
-                        match kind {
-                            Some(kind) => self.unpack(copy, tree, (item, kind), &mut writer)?,
-                            None => writer.item(tree, item, &copy.destination)?,
+                        if *unpack && is_archive_among(tree, item)? {
+                            self.unpack(copy, tree, item, &mut writer)?;
+                        } else {
+                            writer.item(tree, item, &copy.destination)?;
                         }
                     }
                 }
@@ -339,7 +339,7 @@ impl Solver<'_> {
         &self,
         copy: &CopyAction,
         tree: &Tree<'_>,
-        (item, kind): (&Item, Archive),
+        item: &Item,
         writer: &mut Writer<'_>,
     ) -> Result<(), Problem> {
         let layers = &self.builder.layers;
@@ -347,7 +347,7 @@ impl Solver<'_> {
             .prepare(&[])
             .map_err(|source| Problem::Layers { action: "prepare a place to unpack into", source })?;
         let root = Root::open(&scratch.upper).map_err(Problem::io("open", "a place to unpack into"))?;
-        unpack_archive(tree.root, &item.base, kind, (&root, now()))?;
+        unpack_archive(tree.root, &item.base, &root, now())?;
         let unpacked = Tree {
             root: &root,
             ignore: None,
@@ -369,10 +369,10 @@ impl Solver<'_> {
     }
 }
 
-/// Returns how a file is packed, if it is an archive.
-fn archive_among(tree: &Tree<'_>, item: &Item) -> Result<Option<Archive>, Problem> {
+/// Returns whether an item is an archive that is unpacked.
+fn is_archive_among(tree: &Tree<'_>, item: &Item) -> Result<bool, Problem> {
     let is_file = item.entries.first().is_some_and(|entry| entry.metadata.kind == shipway_linux::Kind::File);
-    if is_file { archive_of(tree.root, &item.base) } else { Ok(None) }
+    if is_file { is_archive(tree.root, &item.base) } else { Ok(false) }
 }
 
 /// Several files cannot all become one; BuildKit would keep the last one only.
