@@ -9,6 +9,7 @@ use std::time::Duration;
 use shipway_linux::{Kind, Metadata, xattrs_of};
 use shipway_oci::{Digest, Hasher};
 
+use super::resolve::resolve_by;
 use super::{Entry, Item, Kept, Tree, resolve_in};
 use crate::Problem;
 use crate::context::{Glob, PatternList, has_wildcards};
@@ -29,6 +30,8 @@ pub(crate) struct Gather<'a> {
 impl Gather<'_> {
     /// Returns the items of one source word; a wildcard may have none.
     pub(crate) fn source(&self, word: &str) -> Result<Vec<Item>, Problem> {
+        // What `..` takes away is no wildcard, see the key of a copy.
+        let is_wild = if self.parents { has_wildcards(word) } else { has_wildcards(&clean_path(word)) };
         let mut items = Vec::new();
         if self.parents {
             let (base, pattern) = word.split_once("/./").unwrap_or(("", word));
@@ -39,17 +42,23 @@ impl Gather<'_> {
             }
         } else {
             for found in self.matching(Path::new(""), &clean_path(word))? {
-                items.extend(self.item(&found, None)?);
+                match self.item(&found, None)? {
+                    Some(item) => items.push(item),
+                    None if is_wild && self.leads_nowhere(&found)? => {
+                        return Err(self.missing(&found.to_string_lossy()));
+                    }
+                    None => {}
+                }
             }
         }
-        if items.is_empty() && !has_wildcards(word) && !self.is_left_out(word)? {
+        if items.is_empty() && !is_wild && !self.is_left_out(word)? {
             return Err(self.missing(word));
         }
         self.hash(&mut items)?;
         Ok(items)
     }
 
-    /// Returns the paths below a directory that a word with wildcards stands for; one without stands for itself.
+    /// Returns the paths below a directory that a word with wildcards may stand for; one without stands for itself.
     fn matching(&self, top: &Path, path: &str) -> Result<Vec<PathBuf>, Problem> {
         let path = path.trim_start_matches('/');
         if !has_wildcards(path) {
@@ -81,12 +90,11 @@ impl Gather<'_> {
             }
             found = next;
         }
-        found.retain(|path| !self.is_ignored(path) && matches!(self.tree.root.metadata(path), Ok(Some(_))));
         Ok(found)
     }
 
     fn names(&self, directory: &Path) -> Result<Vec<std::ffi::OsString>, Problem> {
-        let resolved = resolve_in(self.tree.root, directory).map_err(Problem::io("read", directory))?;
+        let Some(resolved) = self.real(directory)? else { return Ok(Vec::new()) };
         match self.tree.root.metadata(&resolved).map_err(Problem::io("read", directory))? {
             Some(found) if found.is_directory() => {
                 self.tree.root.names(&resolved).map_err(Problem::io("read", directory))
@@ -117,16 +125,36 @@ impl Gather<'_> {
         !text.is_empty() && self.tree.ignore.is_some_and(|ignore| ignore.list.matches_alone(&text))
     }
 
+    /// Returns where a path leads; `None` if a link on the way is left out. Compat: BuildKit, patterns are for the places of files and of
+    /// links, and not for the ways to them.
+    fn real(&self, path: &Path) -> Result<Option<PathBuf>, Problem> {
+        let mut is_way = true;
+        let real = resolve_by(self.tree.root, path, |link| is_way &= !self.is_ignored(link));
+        Ok(Some(real.map_err(Problem::io("read", path))?).filter(|_| is_way))
+    }
+
+    /// Returns whether a path is a link that is in, and what it leads to is not.
+    fn leads_nowhere(&self, path: &Path) -> Result<bool, Problem> {
+        let Some(parent) = self.real(path.parent().unwrap_or(Path::new("")))? else { return Ok(false) };
+        let at = parent.join(path.file_name().unwrap_or_default());
+        let found = self.tree.root.metadata(&at).map_err(Problem::io("read", path))?;
+        if self.is_ignored(&at) || !found.is_some_and(|found| found.kind == Kind::Symlink) {
+            return Ok(false);
+        }
+        let Some(end) = self.real(&at)? else { return Ok(true) };
+        let found = self.tree.root.metadata(&end).map_err(Problem::io("read", path))?;
+        Ok(found.is_none() || self.is_ignored(&end))
+    }
+
     /// Reads one path with everything below it; `None` if it is not there or is left out.
     fn item(&self, path: &Path, parents_of: Option<&Path>) -> Result<Option<Item>, Problem> {
-        let read = Problem::io("read", path);
-        let base = resolve_in(self.tree.root, path).map_err(read)?;
+        let Some(base) = self.real(path)? else { return Ok(None) };
         let Some(metadata) = self.tree.root.metadata(&base).map_err(Problem::io("read", path))? else {
             return Ok(None);
         };
         let name = PathBuf::from(path.file_name().unwrap_or_default());
         let is_directory = metadata.is_directory();
-        let out = self.is_ignored(&base) || (path != base && self.is_ignored(path));
+        let out = self.is_ignored(&base);
         if out && !(is_directory && self.takes_back_below(&base)) {
             return Ok(None);
         }
@@ -157,8 +185,9 @@ impl Gather<'_> {
     /// Returns whether what a word names is there, and only its `--exclude` leaves it out.
     fn is_left_out(&self, word: &str) -> Result<bool, Problem> {
         let word = clean_path(&word.replacen("/./", "/", usize::from(self.parents)));
-        let path = resolve_in(self.tree.root, Path::new(&unescape(word.trim_start_matches('/'))));
-        let path = path.map_err(Problem::io("read", &word))?;
+        let Some(path) = self.real(Path::new(&unescape(word.trim_start_matches('/'))))? else {
+            return Ok(false);
+        };
         let found = self.tree.root.metadata(&path).map_err(Problem::io("read", &path))?;
         Ok(found.is_some() && !self.exclude.is_empty() && !self.is_ignored(&path))
     }
@@ -321,15 +350,25 @@ impl Gather<'_> {
         let place = self.tree.place.clone();
         let mut hint = "the path is relative to the top of it; look for a typing mistake".to_owned();
         if let Ok(Some(found)) = self.tree.root.metadata(path) {
-            if found.kind == Kind::Symlink
-                && let Ok(target) = self.tree.root.read_link(path)
-            {
-                hint = format!("it is a symbolic link to `{}`, which is not inside", target.display());
-            }
-            if let Some(ignore) = self.tree.ignore.filter(|_| self.is_ignored(Path::new(path))) {
-                let file = ignore.file.as_deref().unwrap_or(".dockerignore");
-                hint = format!("it exists, but {file} leaves it out");
-            }
+            let is_out =
+                self.real(Path::new(path)).is_ok_and(|real| real.is_none_or(|at| self.is_ignored(&at)));
+            let file = self
+                .tree
+                .ignore
+                .filter(|_| is_out)
+                .map(|ignore| ignore.file.as_deref().unwrap_or(".dockerignore"));
+            let link = (found.kind == Kind::Symlink && !self.is_ignored(Path::new(path)))
+                .then(|| self.tree.root.read_link(path).ok());
+            hint = match (link.flatten(), file) {
+                (Some(target), None) => {
+                    format!("it is a symbolic link to `{}`, which is not inside", target.display())
+                }
+                (Some(target), Some(file)) => {
+                    format!("it is a symbolic link to `{}`, which {file} leaves out", target.display())
+                }
+                (None, Some(file)) => format!("it exists, but {file} leaves it out"),
+                (None, None) => hint,
+            };
         } else if word.starts_with("../") || word.contains("/../") {
             hint =
                 "`..` does not lead out of the context; run the build in a directory further up".to_owned();

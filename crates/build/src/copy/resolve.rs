@@ -11,6 +11,11 @@ const MAX_LINKS: usize = 40;
 /// Returns where a path leads inside the root: no part of the result is a symlink, and what does not exist stays as
 /// it is written.
 pub(crate) fn resolve_in(root: &Root, path: &Path) -> io::Result<PathBuf> {
+    resolve_by(root, path, |_link| ())
+}
+
+/// The same; each link that is passed is told by its own place.
+pub(super) fn resolve_by(root: &Root, path: &Path, mut passed: impl FnMut(&Path)) -> io::Result<PathBuf> {
     let mut todo: Vec<PathBuf> = parts(path);
     let mut done = PathBuf::new();
     let mut links = 0;
@@ -26,6 +31,7 @@ pub(crate) fn resolve_in(root: &Root, path: &Path) -> io::Result<PathBuf> {
                 if links > MAX_LINKS {
                     return Err(io::Error::other("too many symbolic links"));
                 }
+                passed(&next);
                 let target = root.read_link(&next)?;
                 if target.is_absolute() {
                     done = PathBuf::new();
@@ -76,5 +82,8 @@ mod tests {
             assert_eq!(resolve_in(&root, Path::new(path)).unwrap(), Path::new(want), "case {name}");
         }
         assert!(resolve_in(&root, Path::new("loop")).is_err());
+        let mut passed = Vec::new();
+        resolve_by(&root, Path::new("absolute/../lib64/x"), |link| passed.push(link.to_owned())).unwrap();
+        assert_eq!(passed, ["absolute", "lib64"].map(PathBuf::from));
     }
 }

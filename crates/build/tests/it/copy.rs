@@ -221,6 +221,81 @@ fn ignored_files_are_not_seen() {
 }
 
 #[test]
+#[test]
+fn what_is_ignored_is_a_place_and_no_way_to_it() {
+    let Some(bench) = bench() else { return };
+    bench.file("dir/again", "->../dirlink");
+    let (x, sub) = (vec!["x 644 0:0 x"], vec!["s/ 755 0:0", "s/y 644 0:0 y"]);
+    for (name, ignore, line, want) in [
+        ("a way by a link", "dirlink/x", "COPY dirlink/x /x", Some(x.clone())),
+        ("a way by two links", "dirlink/again", "COPY dirlink/x /x", Some(x.clone())),
+        ("a wildcard behind a link", "dirlink/s*", "COPY dirlink/s* /s/", Some(sub.clone())),
+        ("a directory behind a link", "dirlink/sub", "COPY dirlink/sub /s/", Some(sub)),
+        ("a link to a file", "a.txt\n!a.txt\nlink/*", "COPY link /x", Some(vec!["x 644 0:0 a"])),
+        ("the place behind a link", "dir/x", "COPY dirlink/x /x", None),
+        ("the link itself", "dirlink", "COPY dirlink/x /x", None),
+        ("the link at the end", "link", "COPY link /x", None),
+        ("a link on the way of a link", "dirlink", "COPY dir/again/x /x", None),
+        ("a link in a directory", "dir/again", "COPY dir/again/x /x", None),
+        ("a link behind a wildcard", "dirlink", "COPY dirlin*/x z* a.t?t /x", Some(vec!["x 644 0:0 a"])),
+        (
+            "a directory that a wildcard names, in part",
+            "dir\n!dir/x",
+            "COPY di? /o/",
+            Some(vec!["o/ 755 0:0", "o/x 644 0:0 x"]),
+        ),
+        (
+            "a directory that a wildcard names, all of it",
+            "dir\n!dir/none",
+            "COPY di? a.* /o/",
+            Some(vec!["o/ 755 0:0", "o/a.txt 644 0:0 a"]),
+        ),
+    ] {
+        bench.file(".dockerignore", ignore);
+        match want {
+            Some(want) => assert_eq!(added(&bench, line), want, "case {name}"),
+            None => {
+                let error = bench.build(&format!("FROM debian\n{line}\n")).expect_err(name);
+                assert!(
+                    render(&error).contains(".dockerignore leaves it out"),
+                    "case {name}: {}",
+                    render(&error)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_link_to_nothing_is_not_left_out() {
+    let Some(bench) = bench() else { return };
+    bench.file("l/broken", "->nothing");
+    bench.file("l/out", "->/etc/passwd");
+    bench.file("l/hidden", "->../secret");
+    bench.file("l/hidden-too", "->hidden");
+    bench.file("l/way", "->../dirlink/x");
+    bench.file("secret", "s");
+    bench.file(".dockerignore", "secret\ndirlink");
+    for (name, word, want) in [
+        ("broken", "l/brok*", "`l/broken` is not in the build context"),
+        ("in a directory that is a wildcard", "?/broken", "`l/broken` is not in the build context"),
+        ("out of the context", "l/o*", "it is a symbolic link to `/etc/passwd`, which is not inside"),
+        (
+            "to what is ignored",
+            "l/hidde?",
+            "it is a symbolic link to `../secret`, which .dockerignore leaves out",
+        ),
+        ("to a link to what is ignored", "l/*-too", "it is a symbolic link to `hidden`, which .dockerignore"),
+        ("by a link that is ignored", "l/w*", "it is a symbolic link to `../dirlink/x`, which .dockerignore"),
+        ("without a wildcard", "l/hidden", "it is a symbolic link to `../secret`, which .dockerignore"),
+    ] {
+        let error = bench.build(&format!("FROM debian\nCOPY a.txt {word} /x/\n")).expect_err(name);
+        assert!(render(&error).contains(want), "case {name}: {}", render(&error));
+    }
+    // One in a directory is copied as it is.
+    assert_eq!(added(&bench, "COPY --exclude=[!b]* l /x/"), ["x/ 755 0:0", "x/broken -> nothing"]);
+}
+
 fn archives_are_unpacked_by_add_and_only_by_add() {
     let Some(bench) = bench() else { return };
     let mut archive = Vec::new();
