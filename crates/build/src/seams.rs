@@ -196,8 +196,6 @@ pub trait Remotes: fmt::Debug + Send + Sync {
 /// What a server says of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// The name that it proposes.
-    pub name: Option<String>,
     /// When it was changed last, in seconds since 1970.
     pub modified: Option<u64>,
     /// The digest of what came.

@@ -19,8 +19,6 @@ const LARGEST: u64 = 64 << 30;
 struct Known {
     etag: String,
     #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
     modified: Option<u64>,
     digest: String,
 }
@@ -51,7 +49,7 @@ pub(super) fn to_file(client: &Client, kept: &Path, url: &str, into: &Path) -> R
             if digest.to_string() == known.digest {
                 let failed = |error: io::Error| RemoteError::io("link", &place.file, &error);
                 fs_err::hard_link(&place.file, into).map_err(failed)?;
-                return Ok(Fetched { name: known.name, modified: known.modified, digest });
+                return Ok(Fetched { modified: known.modified, digest });
             }
             // It is damaged: all of it comes again.
             let failed = |error: io::Error| RemoteError::io("remove", &place.notes, &error);
@@ -68,7 +66,6 @@ pub(super) fn to_file(client: &Client, kept: &Path, url: &str, into: &Path) -> R
 
 fn fetch(response: Response, url: &str, into: &Path, place: &Place) -> Result<Fetched, RemoteError> {
     let etag = response.header("etag").unwrap_or_default().to_owned();
-    let name = response.header("content-disposition").and_then(name_in).map(str::to_owned);
     let modified = response.last_modified();
     let file = File::create(into).map_err(|error| RemoteError::io("write", into, &error))?;
     let mut file = Hashing::new(file);
@@ -80,13 +77,13 @@ fn fetch(response: Response, url: &str, into: &Path, place: &Place) -> Result<Fe
     })?;
     let (_file, digest, _length) = file.finish();
     if !etag.is_empty() {
-        let known = Known { etag, name: name.clone(), modified, digest: digest.to_string() };
+        let known = Known { etag, modified, digest: digest.to_string() };
         // A build that has its file needs none for the next time.
         if let Err(error) = keep(into, &known, place) {
             tracing::debug!(%error, "a download is not kept");
         }
     }
-    Ok(Fetched { name, modified, digest })
+    Ok(Fetched { modified, digest })
 }
 
 /// Keeps a file for the next time. What is between the two steps is found out by its digest.
@@ -106,30 +103,4 @@ fn digest_of(path: &Path) -> Result<Digest, RemoteError> {
     let mut hasher = Hasher::default();
     io::copy(&mut File::open(path).map_err(failed)?, &mut hasher).map_err(failed)?;
     Ok(hasher.finish())
-}
-
-/// Returns the file name that a server proposes. Spec: RFC 6266; a path is none.
-fn name_in(header: &str) -> Option<&str> {
-    let (_, rest) = header.split_once("filename=")?;
-    let name = rest.split(';').next()?.trim().trim_matches('"');
-    let name = name.rsplit(['/', '\\']).next()?;
-    (!name.is_empty() && name != "." && name != "..").then_some(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_proposes_names_and_no_paths() {
-        for (header, want) in [
-            ("attachment; filename=\"a b.tar\"", Some("a b.tar")),
-            ("attachment; filename=x.gz; size=5", Some("x.gz")),
-            ("attachment; filename=\"../../etc/passwd\"", Some("passwd")),
-            ("attachment; filename=\"..\"", None),
-            ("inline", None),
-        ] {
-            assert_eq!(name_in(header), want, "case {header}");
-        }
-    }
 }

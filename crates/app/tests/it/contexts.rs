@@ -50,6 +50,7 @@ fn serve(machine: &Machine, dir: &Path) -> TestRegistry {
                 return Some(Reply::new(304, ""));
             }
             let reply = Reply::new(200, bytes).header("ETag", tag);
+            let reply = reply.header("Content-Disposition", "attachment; filename=\"proposed\"");
             Some(reply.header("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"))
         })
     })
@@ -262,7 +263,6 @@ fn files_are_added_from_addresses() {
     for (line, want) in [
         (format!("ADD --checksum={digest} {url}/file /x"), "digest mismatch for"),
         (format!("ADD {url}/none /x"), "answered with status 404"),
-        (format!("ADD {url} /x/"), "says what the file is called"),
         (format!("COPY {url}/file /x"), "COPY takes no URL"),
         (format!("ADD --checksum={digest} page /x"), "is for one source that is a URL"),
         ("ADD --keep-git-dir=true page /x".to_owned(), "is for sources that are git repositories"),
@@ -270,6 +270,15 @@ fn files_are_added_from_addresses() {
         machine.dockerfile(&format!("FROM box\n{line}\n"));
         let said = machine.refused(&["build", "--network", "none", "-t", "bad", "."], 1);
         assert!(said.contains(want), "{line}: {said}");
+    // They are called as their addresses end, whatever the server says.
+    fs_err::create_dir(served.join("a%20b")).unwrap();
+    fs_err::write(served.join("a%20b/c%2fd"), "d\n").unwrap();
+    let ends = ["/file?x=1#y", "", "/a%20b/c%2fd", "/file?/e"];
+    let adds: String = ends.iter().map(|end| format!("ADD {url}{end} /names/\n")).collect();
+    machine.dockerfile(&format!("FROM box\n{adds}RUN ls /names > /list\n"));
+    machine.ok(&["build", "-q", "--network", "none", "-t", "names", "."]);
+    assert_eq!(cat(&machine, "names", "/list"), "__unnamed__\nd\nfile\n");
+
     }
     assert_eq!(machine.count("root/active"), 0);
 }

@@ -13,8 +13,8 @@ use crate::Problem;
 use crate::copy::Tree;
 use crate::plan::{CopyAction, SourceWord};
 
-/// What a file is called where neither its address nor its server says.
-const NAMELESS: &str = "download";
+/// What a file is called whose address ends with no name. Compat: BuildKit.
+const UNNAMED: &str = "__unnamed__";
 /// Digits of a commit that is named whole.
 const COMMIT: usize = 40;
 
@@ -43,7 +43,7 @@ impl Solver<'_> {
                     self.fetch_repository(address, (*keep_git_dir, checksum.as_deref())).map(Some)
                 }
                 SourceWord::Remote { address, checksum, .. } => {
-                    self.fetch_file(address, checksum.as_deref(), &copy.destination).map(Some)
+                    self.fetch_file(address, checksum.as_deref()).map(Some)
                 }
                 SourceWord::Path { .. } | SourceWord::Inline { .. } => Ok(None),
             })
@@ -55,20 +55,13 @@ impl Solver<'_> {
         prepared.map_err(|source| Problem::Layers { action: "prepare a place to fetch into", source })
     }
 
-    fn fetch_file(&self, url: &str, checksum: Option<&str>, destination: &str) -> Result<Fetch, Problem> {
+    fn fetch_file(&self, url: &str, checksum: Option<&str>) -> Result<Fetch, Problem> {
         let files = self.place_to_fetch_into()?;
-        let arrived = files.work.join(NAMELESS);
+        let arrived = files.work.join("download");
         let fetched = self.builder.remotes.http(url, &arrived);
         let fetched = fetched.map_err(|source| Problem::Fetch { address: url.to_owned(), source })?;
         self.materials.file(url, &fetched.digest);
-        let name = fetched.name.or_else(|| name_of(url));
-        if name.is_none() && destination.ends_with('/') {
-            let what = format!("neither `{url}` nor its server says what the file is called");
-            return Err(Problem::invalid(format!(
-                "{what}: name it in the destination, without a slash at the end"
-            )));
-        }
-        let name = name.unwrap_or_else(|| NAMELESS.to_owned());
+        let name = name_of(url).unwrap_or_else(|| UNNAMED.to_owned());
         let file = files.upper.join(&name);
         let failed = || Problem::io("keep", url);
         fs_err::rename(&arrived, &file).map_err(failed())?;
@@ -127,11 +120,25 @@ fn check(url: &str, found: Digest, wanted: &str) -> Result<(), Problem> {
     Err(Problem::invalid(format!("digest mismatch for {url}: it is {found}, and --checksum says {wanted}")))
 }
 
-/// Returns the file name in an address.
+/// Returns the file name in an address, if there is one that a file can have. Compat: BuildKit, it is the last part after the path was
+/// decoded, and what the server says of a name is not asked for.
 fn name_of(url: &str) -> Option<String> {
     let path = url.split(['?', '#']).next()?.split_once("://")?.1.split_once('/')?.1;
-    let name = path.rsplit('/').next()?;
-    (!name.is_empty() && name != "." && name != "..").then(|| name.to_owned())
+    let path = decoded(path)?;
+    let name = path.trim_end_matches('/').rsplit('/').next()?;
+    (!matches!(name, "" | "." | "..") && !name.contains('\0')).then(|| name.to_owned())
+}
+
+/// Returns a path of an address with its `%20` and the like as what they stand for.
+fn decoded(path: &str) -> Option<String> {
+    let mut parts = path.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// Returns a name as a word that stands for it alone.
@@ -148,9 +155,20 @@ mod tests {
         for (url, want) in [
             ("http://a.test/x/y.tar.gz", Some("y.tar.gz")),
             ("https://a.test/y?z=/w#v", Some("y")),
-            ("http://a.test/x/", None),
+            ("http://a.test/x//", Some("x")),
+            ("http://a.test/a%20b?c#d", Some("a b")),
+            ("http://a.test/web%2frobots.txt", Some("robots.txt")),
+            ("http://a.test/web%2F", Some("web")),
+            ("http://a.test/%c3%a4", Some("\u{e4}")),
+            ("http://a.test/%2e%2e%2fx%2f..", None),
             ("http://a.test", None),
+            ("http://a.test/", None),
+            ("http://a.test/?x", None),
             ("http://a.test/..", None),
+            ("http://a.test/a%00b", None),
+            ("http://a.test/%ff", None),
+            ("http://a.test/a%+1", None),
+            ("http://a.test/a%2", None),
         ] {
             assert_eq!(name_of(url).as_deref(), want, "case {url}");
         }
