@@ -16,6 +16,8 @@ use crate::tasks;
 
 /// Largest archive that is fetched.
 const ARCHIVE: u64 = 64 << 30;
+/// What a Dockerfile is called if nobody says.
+const DOCKERFILE: &str = "Dockerfile";
 /// Bytes of a tar's first block.
 const BLOCK: u64 = 512;
 
@@ -30,6 +32,8 @@ pub(crate) struct Prepared {
     pub(crate) text: Option<Vec<u8>>,
     /// Where it was fetched from.
     pub(crate) origin: Option<Material>,
+    /// A Dockerfile that `--file` names for nothing: the context is one itself.
+    pub(crate) unread: Option<PathBuf>,
     _files: Option<Snapshot>,
 }
 
@@ -48,7 +52,7 @@ pub(crate) fn prepare(
         ));
     }
     let mut prepared = match context {
-        "-" => of_stream(engine, Box::new(std::io::stdin()), "the standard input", file)?,
+        "-" => of_stdin(engine, file)?,
         address => match git::parse(address, git::Form::Context) {
             Some(parsed) => of_repository(engine, parsed, file, stop)?,
             None if address.starts_with("http://") || address.starts_with("https://") => {
@@ -65,7 +69,18 @@ pub(crate) fn prepare(
     };
     if from_stdin {
         prepared.text = Some(read_dockerfile(&mut std::io::stdin().lock())?);
-        prepared.dockerfile = PathBuf::from("Dockerfile");
+        prepared.dockerfile = PathBuf::from(DOCKERFILE);
+    }
+    Ok(prepared)
+}
+
+fn of_stdin(engine: &Engine, file: Option<&Path>) -> Result<Prepared, Failure> {
+    let prepared = of_stream(engine, Box::new(std::io::stdin()), "the standard input", file)?;
+    if prepared.unread.is_some() {
+        return Err(Failure::new(
+            "the standard input is a Dockerfile, and --file names another one",
+            "leave --file out",
+        ));
     }
     Ok(prepared)
 }
@@ -89,8 +104,16 @@ fn of_directory(context: &Path, file: Option<&Path>) -> Result<Prepared, Failure
             "name a directory of this machine, often `.`",
         ));
     }
-    let dockerfile = file.map_or_else(|| context.join("Dockerfile"), Path::to_owned);
-    Ok(Prepared { context: context.to_owned(), dockerfile, text: None, origin: None, _files: None })
+    let dockerfile = file.map_or_else(|| in_any_case(context.join(DOCKERFILE)), Path::to_owned);
+    let context = context.to_owned();
+    Ok(Prepared { context, dockerfile, text: None, origin: None, unread: None, _files: None })
+}
+
+/// Returns a path, or that of `dockerfile` where there is only that. Compat: docker.
+fn in_any_case(dockerfile: PathBuf) -> PathBuf {
+    let lower = dockerfile.with_file_name("dockerfile");
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    if !is_there(&dockerfile) && is_there(&lower) { lower } else { dockerfile }
 }
 
 /// Reads an archive, or else a Dockerfile with nothing beside it.
@@ -108,18 +131,13 @@ fn of_stream(
     let files = place(engine)?;
     let whole = Cursor::new(start.clone()).chain(stream);
     if !is_archive(&start) {
-        if file.is_some_and(|file| file != Path::new("-")) {
-            return Err(Failure::new(
-                format!("{what} is a Dockerfile, and --file names another one"),
-                "leave --file out",
-            ));
-        }
         let text = read_dockerfile(&mut { whole })?;
         return Ok(Prepared {
             context: files.upper.clone(),
-            dockerfile: PathBuf::from("Dockerfile"),
+            dockerfile: PathBuf::from(DOCKERFILE),
             text: Some(text),
             origin: None,
+            unread: file.filter(|file| *file != Path::new("-")).map(Path::to_owned),
             _files: Some(files),
         });
     }
@@ -147,8 +165,10 @@ fn of_repository(
 
 /// The Dockerfile of what was fetched is in it, and no link leads it elsewhere.
 fn within(context: PathBuf, file: Option<&Path>, files: Snapshot) -> Result<Prepared, Failure> {
-    let file = file.filter(|file| *file != Path::new("-")).unwrap_or(Path::new("Dockerfile"));
+    let named = file.filter(|file| *file != Path::new("-"));
+    let file = named.unwrap_or(Path::new(DOCKERFILE));
     let dockerfile = context.join(file.strip_prefix("/").unwrap_or(file));
+    let dockerfile = if named.is_none() { in_any_case(dockerfile) } else { dockerfile };
     let top = fs_err::canonicalize(&context);
     let is_inside = match (fs_err::canonicalize(&dockerfile), top) {
         (Ok(found), Ok(top)) => found.starts_with(top),
@@ -160,7 +180,7 @@ fn within(context: PathBuf, file: Option<&Path>, files: Snapshot) -> Result<Prep
             "name the Dockerfile in it: -f PATH",
         ));
     }
-    Ok(Prepared { context, dockerfile, text: None, origin: None, _files: Some(files) })
+    Ok(Prepared { context, dockerfile, text: None, origin: None, unread: None, _files: Some(files) })
 }
 
 fn place(engine: &Engine) -> Result<Snapshot, Failure> {

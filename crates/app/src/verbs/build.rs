@@ -70,6 +70,9 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let stop = stopping.build.clone();
     let prepared = contexts::prepare(engine, context, args.file.as_deref(), &stop);
     let prepared = prepared.map_err(|failure| stopping.failed(failure))?;
+    if let Some(file) = &prepared.unread {
+        ui.note(format!("warning: `{context}` is a Dockerfile: --file {} is not read", file.display()));
+    }
     // What comes from layouts has no name, and is to be here until the build has its own hold on it.
     let layouts = args.build_contexts.iter().any(|context| context.contains(LAYOUT));
     let _lease = layouts.then(|| engine.store.lease()).transpose()?;

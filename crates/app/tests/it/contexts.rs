@@ -91,6 +91,22 @@ fn context_and_dockerfile_come_on_the_standard_input() {
         let (code, said) = build_from(&machine, args, input);
         assert!(code == Some(1) && said.contains(want), "{args:?}: {said}");
     }
+    // Small letters are as good if there is nothing else.
+    for (text, want) in [("FROM box\nRUN echo small > /case\n", "small\n"), ("", "large\n")] {
+        let (small, large) = (dir.join("dockerfile"), dir.join("Dockerfile"));
+        if text.is_empty() {
+            fs_err::write(&large, "FROM box\nRUN echo large > /case\n").unwrap();
+        } else {
+            fs_err::remove_file(&large).unwrap();
+            fs_err::write(&small, text).unwrap();
+        }
+        ok(&machine, &["-t", "case", "-"], &run(&dir, "tar c ."));
+        assert_eq!(cat(&machine, "case", "/case"), want, "tar");
+        ok(&machine, &["-t", "case", dir.to_str().unwrap()], b"");
+        assert_eq!(cat(&machine, "case", "/case"), want, "directory");
+    }
+    let (code, said) = build_from(&machine, &["-f", "Other", "-"], b"FROM box\n");
+    assert!(code == Some(1) && said.contains("--file names another one"), "{said}");
     // A Dockerfile that leads out of what was sent is not read.
     fs_err::remove_file(dir.join("Dockerfile")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", dir.join("Dockerfile")).unwrap();
@@ -255,6 +271,15 @@ fn files_are_added_from_addresses() {
         asked.len() == 5 && asked.iter().all(|asked| asked.header("if-none-match").is_some()),
         "{asked:?}"
     );
+    // They are called as their addresses end, whatever the server says.
+    fs_err::create_dir(served.join("a%20b")).unwrap();
+    fs_err::write(served.join("a%20b/c%2fd"), "d\n").unwrap();
+    let ends = ["/file?x=1#y", "", "/a%20b/c%2fd", "/file?/e"];
+    let adds: String = ends.iter().map(|end| format!("ADD {url}{end} /names/\n")).collect();
+    machine.dockerfile(&format!("FROM box\n{adds}RUN ls /names > /list\n"));
+    machine.ok(&["build", "-q", "--network", "none", "-t", "names", "."]);
+    assert_eq!(cat(&machine, "names", "/list"), "__unnamed__\nd\nfile\n");
+
     fs_err::write(served.join("file"), "fetched again\n").unwrap();
     machine.dockerfile(&format!("FROM box\nADD {url}/file /file\n"));
     machine.ok(&["build", "-q", "--network", "none", "-t", "added", "."]);
@@ -270,15 +295,6 @@ fn files_are_added_from_addresses() {
         machine.dockerfile(&format!("FROM box\n{line}\n"));
         let said = machine.refused(&["build", "--network", "none", "-t", "bad", "."], 1);
         assert!(said.contains(want), "{line}: {said}");
-    // They are called as their addresses end, whatever the server says.
-    fs_err::create_dir(served.join("a%20b")).unwrap();
-    fs_err::write(served.join("a%20b/c%2fd"), "d\n").unwrap();
-    let ends = ["/file?x=1#y", "", "/a%20b/c%2fd", "/file?/e"];
-    let adds: String = ends.iter().map(|end| format!("ADD {url}{end} /names/\n")).collect();
-    machine.dockerfile(&format!("FROM box\n{adds}RUN ls /names > /list\n"));
-    machine.ok(&["build", "-q", "--network", "none", "-t", "names", "."]);
-    assert_eq!(cat(&machine, "names", "/list"), "__unnamed__\nd\nfile\n");
-
     }
     assert_eq!(machine.count("root/active"), 0);
 }
@@ -319,6 +335,16 @@ fn contexts_come_from_archives_and_repositories() {
         machine.ok(&["build", "-q", "--network", "none", "-t", "cloned", &context]);
         assert_eq!(cat(&machine, "cloned", "/ctx/file"), want, "{context}");
     }
+    // What is a Dockerfile itself has no other one in it.
+    fs_err::write(served.join("plain"), "FROM box\nRUN echo plain > /plain\n").unwrap();
+    let plain = format!("http://{}/plain", server.address);
+    let build = ["build", "-q", "--network", "none", "-t", "plain", "-f", "Other", &plain];
+    let (_, said) = machine.ok(&build);
+    assert!(
+        said.contains(&format!("warning: `{plain}` is a Dockerfile: --file Other is not read")),
+        "{said}"
+    );
+    assert_eq!(cat(&machine, "plain", "/plain"), "plain\n");
     for (context, want) in [
         (format!("{url}.git#nosuch"), "`nosuch` is no branch, tag or commit"),
         (format!("{url}.git#main:../.."), "is no directory of"),
