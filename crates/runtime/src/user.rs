@@ -21,6 +21,8 @@ pub(crate) struct User {
 /// A number needs no entry. The error says what was not found or is no valid number.
 pub(crate) fn resolve_user(root: &Root, text: &str) -> Result<User, String> {
     let (name, group) = text.split_once(':').map_or((text, None), |(name, group)| (name, Some(group)));
+    // Compat: docker, `user:` is that user.
+    let group = group.filter(|group| !group.is_empty());
     let name = if name.is_empty() { "0" } else { name };
     let passwd = read(root, "etc/passwd");
     let number = parse_id(name)?;
@@ -128,6 +130,7 @@ mod tests {
             ("number with an entry", "33", Some((33, 34, vec![34, 40]))),
             ("number without an entry", "77", Some((77, 0, vec![0]))),
             ("group", "web:logs", Some((33, 40, vec![40]))),
+            ("empty group", "web:", Some((33, 34, vec![34, 40]))),
             ("numbers", "5:6", Some((5, 6, vec![6]))),
             ("a numeric name", "1000", Some((0, 0, vec![0]))),
             ("unknown", "nobody", None),

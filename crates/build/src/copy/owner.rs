@@ -14,7 +14,7 @@ const MAX_FILE: u64 = 16 << 20;
 /// Returns the numbers of `user[:group]`.
 ///
 /// A number needs no entry and is its own group; a name has the group of its entry. Compat: BuildKit, `root` is 0 whatever the files
-/// say, also where there are none.
+/// say, also where there are none, and so is the group of `user:`.
 pub(crate) fn resolve_owner(root: &Root, text: &str) -> Result<(u32, u32), Problem> {
     let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
     let (uid, own_group) = match user.parse::<u32>() {
@@ -26,8 +26,9 @@ pub(crate) fn resolve_owner(root: &Root, text: &str) -> Result<(u32, u32), Probl
             number(2).zip(number(3)).ok_or_else(|| unknown(user, "/etc/passwd"))?
         }
     };
-    let gid = match group.filter(|group| !group.is_empty()) {
+    let gid = match group {
         None => own_group,
+        Some("") => 0,
         Some(group) => match group.parse::<u32>() {
             Ok(gid) => gid,
             Err(_) if group == ROOT => 0,
@@ -76,6 +77,8 @@ mod tests {
             ("name and group", "web:staff", Some((33, 50))),
             ("number", "1000", Some((1000, 1000))),
             ("numbers", "1:2", Some((1, 2))),
+            ("name and an empty group", "web:", Some((33, 0))),
+            ("number and an empty group", "1000:", Some((1000, 0))),
             ("only a group", ":staff", Some((0, 50))),
             ("root's own name", "root:root", Some((0, 0))),
             ("no such user", "nosuch", None),

@@ -66,6 +66,7 @@ fn sources_and_destinations() {
         ("dots stay inside", "COPY ../../a.txt /x", vec!["x 644 0:0 a"]),
         ("owner by number", "COPY --chown=5:6 a.txt /o/", vec!["o/ 755 5:6", "o/a.txt 644 5:6 a"]),
         ("owner by name", "COPY --chown=web dir/x /o", vec!["o 644 33:33 x"]),
+        ("owner by name without a group", "COPY --chown=web: dir/x /o", vec!["o 644 33:0 x"]),
         ("octal mode", "COPY --chmod=750 dir/x /o", vec!["o 750 0:0 x"]),
         ("set-uid and owner", "COPY --chown=5 --chmod=4755 a.txt /o", vec!["o 4755 5:5 a"]),
         (
