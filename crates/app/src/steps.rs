@@ -171,6 +171,7 @@ impl ContainerSteps {
             },
             mounts,
             hosts: Some(hosts),
+            names_read_only: true,
             limits: step
                 .limits
                 .iter()
@@ -201,7 +202,7 @@ fn mount_of(
             (MountKind::Detached { link, sub: sub.clone() }, false, None)
         }
         MountSource::Cache { directory, read_only } => (MountKind::Bind(directory.clone()), *read_only, None),
-        MountSource::Tmpfs { size } => (MountKind::Tmpfs, false, *size),
+        MountSource::Tmpfs { size, read_only } => (MountKind::Tmpfs, *read_only, *size),
         MountSource::Agent { agent, mode, uid, gid } => {
             let path = scratch.dir.join(format!("agent-{number}"));
             let agent = Agent::open(&path, agent, (*mode, *uid, *gid)).map_err(prepare(&path))?;

@@ -120,6 +120,8 @@ pub enum MountSource {
     Tmpfs {
         /// Limit in bytes.
         size: Option<u64>,
+        /// Not writable.
+        read_only: bool,
     },
     /// A socket that leads to an ssh agent.
     Agent {
@@ -152,7 +154,7 @@ impl fmt::Debug for MountSource {
             Self::Cache { directory, read_only } => {
                 write!(f, "Cache({}, read_only: {read_only})", directory.display())
             }
-            Self::Tmpfs { size } => write!(f, "Tmpfs({size:?})"),
+            Self::Tmpfs { size, read_only } => write!(f, "Tmpfs({size:?}, read_only: {read_only})"),
             Self::Agent { agent, .. } => write!(f, "Agent({agent:?})"),
             Self::File { mode, uid, gid, .. } => write!(f, "File(****, {mode:o}, {uid}:{gid})"),
         }

@@ -53,7 +53,7 @@ pub(crate) fn mount_all(spec: &ContainerSpec, root: &Root, dir: &Path) -> Result
         if text.is_some() {
             step(
                 name,
-                clone_tree(&dir.join(name), false)
+                clone_tree(&dir.join(name), spec.names_read_only)
                     .and_then(|file| place_file(root, &Path::new("etc").join(name), file)),
             )?;
         }

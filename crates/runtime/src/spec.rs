@@ -37,6 +37,8 @@ pub struct ContainerSpec {
     pub resolv_conf: Option<String>,
     /// Contents of `/etc/hosts`, if it should not be the image's.
     pub hosts: Option<String>,
+    /// The container cannot write to those two.
+    pub names_read_only: bool,
     /// What the root user of the container may do.
     pub capabilities: CapabilityProfile,
     /// Capabilities beside those, with or without `CAP_`; `ALL` is all that there are.

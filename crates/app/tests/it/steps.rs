@@ -82,6 +82,40 @@ fn what_is_asked_of_steps_and_of_the_result_is_heeded() {
 }
 
 #[test]
+fn what_is_read_only_in_a_step_is_not_written() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    for (name, flags, file, is_writable) in [
+        ("memory", "--mount=type=tmpfs,target=/t", "/t/x", true),
+        ("memory, read-only", "--mount=type=tmpfs,target=/t,readonly", "/t/x", false),
+        ("memory, not writable", "--mount=type=tmpfs,target=/t,rw=false", "/t/x", false),
+        ("names of hosts", "", "/etc/hosts", false),
+        ("where names are asked for", "", "/etc/resolv.conf", false),
+        ("the host's name", "", "/etc/hostname", true),
+    ] {
+        let test = if is_writable { "" } else { "! " };
+        machine.dockerfile(&format!("FROM box\nRUN {flags} : {name:?}; {test}echo x > {file}\n"));
+        let output = machine.shipway(&["build", "--network", "none", "-t", "sealed", "."]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "case {name}: {said}");
+        assert_eq!(said.contains("Read-only file system"), !is_writable, "case {name}: {said}");
+    }
+    machine.dockerfile("FROM box\nUSER web:\nRUN echo it is $(id -u)\n");
+    let (_, said) = machine.ok(&["build", "--network", "none", "-t", "sealed", "."]);
+    assert!(said.contains("it is 33"), "{said}");
+    machine.ok(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "box",
+        "echo x >> /etc/hosts && echo x >> /etc/resolv.conf",
+    ]);
+}
+
+#[test]
 fn bind_mounts_show_contexts_and_stages_and_forget_what_is_written() {
     if !can_run() {
         return;

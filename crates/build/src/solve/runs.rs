@@ -67,8 +67,10 @@ impl Solver<'_> {
                     all.binds.push(bind);
                 }
                 MountKind::Tmpfs => {
-                    all.described.push(format!("tmpfs {target} {:?}", mount.size));
-                    all.mounts.push(StepMount { target, source: MountSource::Tmpfs { size: mount.size } });
+                    let Mount { size, read_only, .. } = *mount;
+                    let how = if read_only { " read-only" } else { "" };
+                    all.described.push(format!("tmpfs {target} {size:?}{how}"));
+                    all.mounts.push(StepMount { target, source: MountSource::Tmpfs { size, read_only } });
                 }
                 MountKind::Cache => {
                     let mut id =

@@ -159,7 +159,7 @@ fn describe(step: &RunStep) -> String {
                 format!("cache {times}")
             }
             MountSource::Agent { agent, mode, .. } => format!("agent {agent:?} {mode:o}"),
-            MountSource::Tmpfs { size } => format!("tmpfs {size:?}"),
+            MountSource::Tmpfs { size, read_only } => format!("tmpfs {size:?} {}", !read_only),
             MountSource::File { content, mode, .. } => {
                 format!("file {} {mode:o}", String::from_utf8_lossy(content))
             }
