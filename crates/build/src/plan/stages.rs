@@ -287,13 +287,13 @@ impl Planner<'_> {
                 ContextSource::Directory(directory) => Ok(self.directory(name, directory)),
             };
         }
-        if name == "scratch" {
-            return Ok(Origin::Scratch);
-        }
         let lower = name.to_lowercase();
         let above = self.file.stages[..number].iter().rposition(|stage| stage.name.as_ref() == Some(&lower));
         if let Some(above) = above {
             return self.stage(above).map(Origin::Stage);
+        }
+        if name == "scratch" {
+            return Ok(Origin::Scratch);
         }
         let reference: Reference = name
             .parse()

@@ -80,6 +80,18 @@ fn a_mount_is_from_a_stage_by_name_or_number_the_last_that_it_names() {
 }
 
 #[test]
+fn a_stage_may_be_called_scratch() {
+    let Some(bench) = bench() else { return };
+    let text = "FROM debian AS base\nRUN write /s 1\nFROM base AS scratch\nFROM scratch\nCOPY --from=scratch /s /t\n";
+    let listing = bench.listing(&bench.build(text).unwrap());
+    assert!(listing.contains(&"s 644 0:0 1".to_owned()) && listing.contains(&"t 644 0:0 1".to_owned()));
+    let above =
+        bench.request("FROM scratch AS one\nCOPY --from=debian /etc/passwd /\nFROM debian AS scratch\n");
+    let built = bench.run(&shipway_build::BuildRequest { target: Some("one".to_owned()), ..above }).unwrap();
+    assert_eq!(bench.listing(&built).len(), 1, "one further down is another");
+}
+
+#[test]
 fn a_child_stage_has_what_its_base_set() {
     let Some(bench) = bench() else { return };
     let built = bench
