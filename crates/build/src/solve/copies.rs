@@ -334,7 +334,7 @@ impl Solver<'_> {
         Ok(implied(writer).map_or(Left::Changes, Left::Apart))
     }
 
-    /// Unpacks into a place of its own and copies from there, so that all rules of COPY hold.
+    /// Unpacks into a place of its own and copies from there, so that all rules of COPY hold. Compat: BuildKit, but those of `--chmod`.
     fn unpack(
         &self,
         copy: &CopyAction,
@@ -365,9 +365,11 @@ impl Solver<'_> {
         for item in gather.source("/")? {
             writer.item(&unpacked, &item, &copy.destination)?;
         }
+        let mode = writer.mode.take();
         Ok(())
     }
 }
+        writer.mode = mode;
 
 /// Returns whether an item is an archive that is unpacked.
 fn is_archive_among(tree: &Tree<'_>, item: &Item) -> Result<bool, Problem> {

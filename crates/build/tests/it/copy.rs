@@ -222,7 +222,6 @@ fn ignored_files_are_not_seen() {
 }
 
 #[test]
-#[test]
 fn what_is_ignored_is_a_place_and_no_way_to_it() {
     let Some(bench) = bench() else { return };
     bench.file("dir/again", "->../dirlink");
@@ -297,6 +296,7 @@ fn a_link_to_nothing_is_not_left_out() {
     assert_eq!(added(&bench, "COPY --exclude=[!b]* l /x/"), ["x/ 755 0:0", "x/broken -> nothing"]);
 }
 
+#[test]
 fn archives_are_unpacked_by_add_and_only_by_add() {
     let Some(bench) = bench() else { return };
     let mut archive = Vec::new();
@@ -330,6 +330,15 @@ fn archives_are_unpacked_by_add_and_only_by_add() {
     assert_eq!(added(&bench, "ADD x.tar.bz2 /u"), unpacked);
     assert_eq!(added(&bench, "ADD broken.bz2 /u"), ["u 644 0:0 BZh9xxxx"]);
     assert_eq!(added(&bench, "ADD --chown=1 x.tar /u/"), ["u/ 755 1:1", "u/in/ 700 1:1", "u/in/f 640 1:1 f"]);
+    for (name, lines) in [
+        ("a mode is for no archive", "ADD --chmod=600 x.tar /u/"),
+        ("nor by letters", "ADD --chmod=go= x.tar /u/"),
+        ("nor linked", "ADD --link --chmod=600 x.tar /u/"),
+    ] {
+        assert_eq!(added(&bench, lines), unpacked, "case {name}");
+    }
+    let both = ["u/ 755 0:0", "u/a.txt 600 0:0 a", "u/in/ 700 0:0", "u/in/f 640 7:8 f"];
+    assert_eq!(added(&bench, "ADD --chmod=600 x.tar a.txt /u/"), both, "a file beside it has it");
     assert_eq!(added(&bench, "COPY x.tar /u/").len(), 2);
     assert_eq!(added(&bench, "ADD --unpack=false x.tar /u/").len(), 2);
 }
