@@ -17,6 +17,7 @@ use crate::copy::{
 };
 use crate::key::{Key, KeyBuilder};
 use crate::plan::{Below, CopyAction, Origin, SourceWord};
+use crate::state::clean_path;
 use crate::time::now;
 use crate::{BuildError, Problem};
 
@@ -243,6 +244,8 @@ impl Solver<'_> {
         let mut words = Vec::new();
         for source in &copy.sources {
             match source {
+                // Nothing else of it is read, but for where `--parents` begins.
+                SourceWord::Path { path, .. } if !copy.parents => words.push(clean_path(path)),
                 SourceWord::Path { path, .. } => words.push(path.clone()),
                 SourceWord::Inline { name, content } => words.push(format!("<<{name}\n{content}")),
                 SourceWord::Remote { address, checksum, keep_git_dir, .. } => {
@@ -362,14 +365,14 @@ impl Solver<'_> {
             stop: &self.stop,
             now: now(),
         };
+        let mode = writer.mode.take();
         for item in gather.source("/")? {
             writer.item(&unpacked, &item, &copy.destination)?;
         }
-        let mode = writer.mode.take();
+        writer.mode = mode;
         Ok(())
     }
 }
-        writer.mode = mode;
 
 /// Returns whether an item is an archive that is unpacked.
 fn is_archive_among(tree: &Tree<'_>, item: &Item) -> Result<bool, Problem> {

@@ -49,6 +49,40 @@ fn an_instruction_that_changes_only_the_config_does_not_disturb_later_files() {
     assert_eq!(bench.config(&again).config.cmd.unwrap(), ["b"]);
 }
 
+#[test]
+fn a_source_that_is_written_in_another_way_is_the_same_one() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    bench.file("d/a", "1");
+    bench.file("d/b", "2");
+    let build = |copy: &str| {
+        let built = bench.build(&format!("FROM debian\n{copy}\nRUN say {copy:.2}\n")).unwrap();
+        (built.steps - built.cached_steps, bench.listing(&built))
+    };
+    for (name, copy, ways) in [
+        ("a file", "COPY d/a /x", &["COPY ./d/a /x", "COPY d//a /y/../x", "COPY /d/../d/./a /x"][..]),
+        ("a directory", "COPY d /x/", &["COPY ./d/ /x/", "COPY [\"d\", \"/x/\"]"]),
+        ("a wildcard", "ADD d/* /x/", &["ADD ./d/* /x/", "ADD /z*/../d/* /x/"]),
+        ("parents", "COPY --parents d/a /p/", &["COPY --parents d/a ./p/"]),
+    ] {
+        let (steps, listing) = build(copy);
+        assert!(steps > 0, "case {name}");
+        for way in ways {
+            assert_eq!(build(way), (0, listing.clone()), "case {name}: {way}");
+        }
+    }
+    for (name, copy) in [
+        ("another name", "COPY d/b /x"),
+        ("another kind of destination", "COPY d/a /x/"),
+        ("another beginning of parents", "COPY --parents ./d/./a /p/"),
+    ] {
+        assert!(build(copy).0 > 0, "case {name}");
+    }
+}
+
 /// What is changed between two builds.
 type Change = fn(&Bench, &mut BuildRequest);
 
@@ -142,6 +176,7 @@ fn every_field_of_an_instruction_is_in_its_key() {
         "RUN --mount=type=tmpfs,target=/t say 1",
         "RUN --mount=type=tmpfs,target=/u say 1",
         "RUN --mount=type=tmpfs,target=/t,size=1m say 1",
+        "RUN --mount=type=tmpfs,target=/t,readonly say 1",
         "RUN --mount=type=cache,target=/t say 1",
         "RUN --mount=type=cache,target=/t,id=i say 1",
         "RUN --mount=type=secret,id=s say 1",
@@ -176,7 +211,6 @@ fn every_field_of_an_instruction_is_in_its_key() {
 #[test]
 fn secrets_are_in_no_key_no_row_and_no_document() {
     if !require(&[Need::Root, Need::Overlay]) {
-        "RUN --mount=type=tmpfs,target=/t,readonly say 1",
         return;
     }
     const CANARY: &str = "canary-7f3a";
