@@ -24,6 +24,8 @@ pub enum Need {
     LoopDevices,
     /// The program `tar`.
     Tar,
+    /// The programs `xz` and `bzip2`.
+    Packers,
     /// The program `git`.
     Git,
     /// A kernel that hands programs of other machines to emulators.
@@ -44,6 +46,7 @@ impl fmt::Display for Need {
             Self::Busybox => "a static busybox (Debian: busybox-static)",
             Self::LoopDevices => "loop devices and mkfs.ext4 (Debian: e2fsprogs)",
             Self::Tar => "the program tar",
+            Self::Packers => "the programs xz and bzip2 (Debian: xz-utils, bzip2)",
             Self::Git => "the program git",
             Self::BinfmtMisc => "binfmt_misc in the kernel",
             Self::Skopeo => "the program skopeo",
@@ -94,6 +97,7 @@ fn met(need: Need) -> bool {
         Need::OpenSsh => Path::new("/usr/bin/ssh-keygen").exists() && Path::new("/usr/bin/ssh-add").exists(),
         Need::Git => Path::new("/usr/bin/git").exists() || Path::new("/usr/local/bin/git").exists(),
         Need::BinfmtMisc => contains("/proc/filesystems", "binfmt_misc"),
+        Need::Packers => Path::new("/usr/bin/xz").exists() && Path::new("/bin/bzip2").exists(),
         Need::Tar => Path::new("/usr/bin/tar").exists() || Path::new("/bin/tar").exists(),
         Need::Registries => {
             Path::new("/etc/apt/sources.list").exists() || Path::new("/etc/apt/sources.list.d").exists()

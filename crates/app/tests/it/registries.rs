@@ -296,7 +296,7 @@ fn our_own_registry_gives_a_base_from_elsewhere_as_the_archive_that_it_came_as()
 
 #[test]
 fn what_no_registry_takes_is_kept_as_one_does() {
-    if !can_run() || !require(&[Need::Tar]) {
+    if !can_run() || !require(&[Need::Tar, Need::Packers]) {
         return;
     }
     let machine = Machine::with_box();
