@@ -8,6 +8,9 @@ use anyhow::{Context as _, bail, ensure};
 /// Lines a source file may have without its tests.
 const LIMIT: usize = 600;
 
+/// Bytes that a tracked file may have.
+const BYTES: u64 = 1 << 20;
+
 /// Files that may be longer, each with its reason.
 const LONGER: &[(&str, &str)] =
     &[("crates/apiserver/src/kinds/table.rs", "one table: a row per kind, read as a whole")];
@@ -21,6 +24,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for file in files.lines().filter(|file| Path::new(file).exists()) {
         broken.extend(too_long(file)?);
         broken.extend(misplaced_module(file));
+        broken.extend(too_large(file)?);
     }
     if broken.is_empty() {
         println!("==> rules: {} files", files.lines().count());
@@ -40,6 +44,12 @@ fn too_long(file: &str) -> anyhow::Result<Option<String>> {
     let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
     Ok((lines > LIMIT)
         .then(|| format!("{file}: {lines} lines without its tests, {LIMIT} are allowed: split it")))
+}
+
+/// What is that large was made, or fetched, and does not belong into the history.
+fn too_large(file: &str) -> anyhow::Result<Option<String>> {
+    let bytes = std::fs::symlink_metadata(file).with_context(|| format!("could not examine {file}"))?.len();
+    Ok((bytes > BYTES).then(|| format!("{file}: {bytes} bytes, {BYTES} are allowed: is it a source?")))
 }
 
 fn misplaced_module(file: &str) -> Option<String> {
@@ -64,6 +74,16 @@ mod tests {
     fn grab_bag_modules_are_named() {
         assert!(misplaced_module("crates/app/src/utils.rs").is_some());
         assert!(misplaced_module("crates/app/src/up.rs").is_none());
+    }
+
+    #[test]
+    fn large_files_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        for (bytes, is_named) in [(BYTES, false), (BYTES + 1, true)] {
+            let path = dir.path().join("wheel");
+            std::fs::File::create(&path).unwrap().set_len(bytes).unwrap();
+            assert_eq!(too_large(path.to_str().unwrap()).unwrap().is_some(), is_named, "{bytes}");
+        }
     }
 
     #[test]
