@@ -1,5 +1,7 @@
 //! Where a build's base images come from: the local store, the distribution's archive, or a registry.
 
+use std::io;
+
 use shipway_build::{BaseImage, BaseImages, SeamError};
 use shipway_distribution::select;
 use shipway_layers::LayerStore as _;
@@ -202,12 +204,18 @@ impl BaseImages for LocalImages {
 struct NotInLayout {
     message: String,
     hint: String,
+    /// Where that is why.
+    #[source]
+    full: Option<io::Error>,
 }
 
 impl NotInLayout {
     fn because(failure: &Failure) -> SeamError {
-        let (message, hint) = failure.message_and_hint();
-        SeamError::new(Self { message: message.to_owned(), hint: hint.to_owned() })
+        SeamError::new(Self {
+            message: failure.message().to_owned(),
+            hint: failure.hint().unwrap_or("build again").to_owned(),
+            full: failure.is_of_full_disk().then(|| io::ErrorKind::StorageFull.into()),
+        })
     }
 }
 

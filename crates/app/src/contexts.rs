@@ -34,7 +34,8 @@ pub(crate) struct Prepared {
     pub(crate) origin: Option<Material>,
     /// A Dockerfile that `--file` names for nothing: the context is one itself.
     pub(crate) unread: Option<PathBuf>,
-    _files: Option<Snapshot>,
+    /// Keeps what was fetched.
+    files: Option<Snapshot>,
 }
 
 /// Prepares what `PATH | URL | -` and `--file` name.
@@ -51,27 +52,41 @@ pub(crate) fn prepare(
             "write one of them to a file",
         ));
     }
-    let mut prepared = match context {
-        "-" => of_stdin(engine, file)?,
-        address => match git::parse(address, git::Form::Context) {
-            Some(parsed) => of_repository(engine, parsed, file, stop)?,
-            None if address.starts_with("http://") || address.starts_with("https://") => {
-                of_archive(engine, address, file)?
-            }
-            None if address.contains("://") => {
-                return Err(Failure::new(
-                    format!("`{address}` is no address that a context is fetched from"),
-                    "name a directory, an `https://` archive, or a git repository",
-                ));
-            }
-            None => of_directory(Path::new(address), file)?,
-        },
-    };
+    let mut prepared =
+        if context == "-" { of_stdin(engine, file)? } else { of_address(engine, context, file, stop)? };
     if from_stdin {
         prepared.text = Some(read_dockerfile(&mut std::io::stdin().lock())?);
         prepared.dockerfile = PathBuf::from(DOCKERFILE);
+    } else if prepared.text.is_none() && prepared.files.is_some() {
+        prepared.must_have_dockerfile(file)?;
     }
     Ok(prepared)
+}
+
+/// Prepares what a named context's directory or address names; it needs no Dockerfile.
+pub(crate) fn prepare_named(engine: &Engine, source: &str, stop: &Stop) -> Result<Prepared, Failure> {
+    let prepared = of_address(engine, source, None, stop)?;
+    if prepared.text.is_some() {
+        return Err(Failure::new(
+            format!("the context `{source}` is no archive"),
+            "name a tar, which may be compressed, a directory, or a git repository; a single file is what `ADD URL` is for",
+        ));
+    }
+    Ok(prepared)
+}
+
+fn of_address(engine: &Engine, address: &str, file: Option<&Path>, stop: &Stop) -> Result<Prepared, Failure> {
+    match git::parse(address, git::Form::Context) {
+        Some(parsed) => of_repository(engine, parsed, file, stop),
+        None if address.starts_with("http://") || address.starts_with("https://") => {
+            of_archive(engine, address, file)
+        }
+        None if address.contains("://") => Err(Failure::new(
+            format!("`{address}` is no address that a context is fetched from"),
+            "name a directory, an `https://` archive, or a git repository",
+        )),
+        None => of_directory(Path::new(address), file),
+    }
 }
 
 fn of_stdin(engine: &Engine, file: Option<&Path>) -> Result<Prepared, Failure> {
@@ -106,7 +121,7 @@ fn of_directory(context: &Path, file: Option<&Path>) -> Result<Prepared, Failure
     }
     let dockerfile = file.map_or_else(|| in_any_case(context.join(DOCKERFILE)), Path::to_owned);
     let context = context.to_owned();
-    Ok(Prepared { context, dockerfile, text: None, origin: None, unread: None, _files: None })
+    Ok(Prepared { context, dockerfile, text: None, origin: None, unread: None, files: None })
 }
 
 /// Returns a path, or that of `dockerfile` where there is only that. Compat: docker.
@@ -138,14 +153,14 @@ fn of_stream(
             text: Some(text),
             origin: None,
             unread: file.filter(|file| *file != Path::new("-")).map(Path::to_owned),
-            _files: Some(files),
+            files: Some(files),
         });
     }
     let root = Root::open(&files.upper).map_err(unreadable)?;
     let mut archive = decompress(Box::new(whole))?;
     unpack(&root, &mut *archive, Budget::default())?;
     drop(archive);
-    within(files.upper.clone(), file, files)
+    Ok(within(files.upper.clone(), file, files))
 }
 
 fn of_repository(
@@ -158,29 +173,35 @@ fn of_repository(
         parsed.map_err(|why| Failure::new(why, "write it as `https://HOST/PATH.git#REF:DIRECTORY`"))?;
     let files = place(engine)?;
     let (top, commit) = git::fetch(&address, &files.upper, &|| stop.is_set())?;
-    let mut prepared = within(top, file, files)?;
+    let mut prepared = within(top, file, files);
     prepared.origin = Some(Material::commit(&address.to_string(), &commit));
     Ok(prepared)
 }
 
-/// The Dockerfile of what was fetched is in it, and no link leads it elsewhere.
-fn within(context: PathBuf, file: Option<&Path>, files: Snapshot) -> Result<Prepared, Failure> {
+/// What was fetched, with the Dockerfile that may be in it.
+fn within(context: PathBuf, file: Option<&Path>, files: Snapshot) -> Prepared {
     let named = file.filter(|file| *file != Path::new("-"));
     let file = named.unwrap_or(Path::new(DOCKERFILE));
     let dockerfile = context.join(file.strip_prefix("/").unwrap_or(file));
     let dockerfile = if named.is_none() { in_any_case(dockerfile) } else { dockerfile };
-    let top = fs_err::canonicalize(&context);
-    let is_inside = match (fs_err::canonicalize(&dockerfile), top) {
-        (Ok(found), Ok(top)) => found.starts_with(top),
-        _ => false,
-    };
-    if !is_inside {
-        return Err(Failure::new(
-            format!("there is no `{}` in the context that was fetched", file.display()),
+    Prepared { context, dockerfile, text: None, origin: None, unread: None, files: Some(files) }
+}
+
+impl Prepared {
+    /// Refuses what was fetched without its Dockerfile, or with one that a link leads elsewhere.
+    fn must_have_dockerfile(&self, file: Option<&Path>) -> Result<(), Failure> {
+        let top = fs_err::canonicalize(&self.context);
+        if let (Ok(found), Ok(top)) = (fs_err::canonicalize(&self.dockerfile), top)
+            && found.starts_with(top)
+        {
+            return Ok(());
+        }
+        let file = file.unwrap_or(Path::new(DOCKERFILE)).display();
+        Err(Failure::new(
+            format!("there is no `{file}` in the context that was fetched"),
             "name the Dockerfile in it: -f PATH",
-        ));
+        ))
     }
-    Ok(Prepared { context, dockerfile, text: None, origin: None, unread: None, _files: Some(files) })
 }
 
 fn place(engine: &Engine) -> Result<Snapshot, Failure> {

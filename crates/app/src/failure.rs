@@ -18,7 +18,10 @@ const NEXT_TO_NOTHING: u64 = 4 << 20;
 /// A command failed; everything that the user is told about it.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    text: String,
+    /// What went wrong, with its causes, each on a line of its own.
+    message: String,
+    /// What to do.
+    hint: Option<String>,
     code: u8,
     /// A disk was full.
     full: bool,
@@ -30,17 +33,17 @@ impl Failure {
 
     /// Makes a failure of our own words and a hint.
     pub(crate) fn new(message: impl std::fmt::Display, hint: impl std::fmt::Display) -> Self {
-        Self { text: format!("error: {message}\nhint: {hint}"), code: Self::FAILED, full: false }
+        Self { hint: Some(hint.to_string()), ..Self::plain(format!("error: {message}")) }
     }
 
     /// Makes a failure whose text is complete as it is.
     pub(crate) fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), code: Self::FAILED, full: false }
+        Self { message: text.into(), hint: None, code: Self::FAILED, full: false }
     }
 
     /// Makes a failure of an error whose type is not known.
     pub(crate) fn of_boxed(error: &(dyn Diagnostic + Send + Sync + 'static)) -> Self {
-        Self { text: render(error), code: Self::FAILED, full: is_full(error) }
+        Self { hint: hint_of(error), full: is_full(error), ..Self::plain(render(error)) }
     }
 
     /// Returns the same failure with another exit code.
@@ -50,8 +53,7 @@ impl Failure {
 
     /// Says which of some directories has no space left, if that may be why.
     pub(crate) fn with_full_disk(mut self, dirs: &[&Path]) -> Self {
-        let hint = self.text.rfind("\nhint: ");
-        if hint.is_some() && !self.full {
+        if self.hint.is_some() && !self.full {
             return self;
         }
         let limit = if self.full { LITTLE } else { NEXT_TO_NOTHING };
@@ -60,28 +62,35 @@ impl Failure {
                 || (self.full && shipway_linux::free_files(dir).is_ok_and(|free| free < FEW))
         };
         let Some(dir) = dirs.iter().find(is_full) else { return self };
-        if let Some(hint) = hint {
-            self.text.truncate(hint);
-        }
-        write!(
-            self.text,
-            "\nhint: the disk of `{}` is full: make room there, remove images that you do not need (`shipway images`, \
+        self.hint = Some(format!(
+            "the disk of `{}` is full: make room there, remove images that you do not need (`shipway images`, \
              `shipway rmi NAME`), or choose another place: --root DIR",
             dir.display()
-        )
-        .expect("writing to a string cannot fail");
+        ));
         self
     }
 
-    /// Returns what is told in two parts, for a message that tells of it.
-    pub(crate) fn message_and_hint(&self) -> (&str, &str) {
-        let text = self.text.strip_prefix("error: ").unwrap_or(&self.text);
-        text.rsplit_once("\nhint: ").unwrap_or((text, "build again"))
+    /// Returns what went wrong, for a message that tells of it.
+    pub(crate) fn message(&self) -> &str {
+        self.message.strip_prefix("error: ").unwrap_or(&self.message)
+    }
+
+    /// Returns what to do.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Returns whether a disk was full.
+    pub(crate) fn is_of_full_disk(&self) -> bool {
+        self.full
     }
 
     /// Returns what is printed.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
+    pub(crate) fn text(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}\nhint: {hint}", self.message),
+            None => self.message.clone(),
+        }
     }
 
     /// Returns the exit code.
@@ -93,7 +102,7 @@ impl Failure {
 /// The message, then each cause on a line of its own, then the innermost hint.
 impl<E: Diagnostic + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { text: render(&error), code: Self::FAILED, full: is_full(&error) }
+        Self { hint: hint_of(&error), full: is_full(&error), ..Self::plain(render(&error)) }
     }
 }
 
@@ -121,16 +130,18 @@ fn render(error: &(dyn Diagnostic + 'static)) -> String {
     if let Some(excerpt) = shipway_dockerfile::excerpt(error) {
         write!(text, "\n{}", excerpt.trim_end()).expect("writing to a string cannot fail");
     }
+    text
+}
+
+/// Returns the innermost hint.
+fn hint_of(error: &(dyn Diagnostic + 'static)) -> Option<String> {
     let mut hint = error.help().map(|hint| hint.to_string());
     let mut inner = error.diagnostic_source();
     while let Some(found) = inner {
         hint = found.help().map(|hint| hint.to_string()).or(hint);
         inner = found.diagnostic_source();
     }
-    if let Some(hint) = hint {
-        write!(text, "\nhint: {hint}").expect("writing to a string cannot fail");
-    }
-    text
+    hint
 }
 
 #[cfg(test)]

@@ -189,7 +189,7 @@ fn named_contexts(
         } else if source == "-" {
             return Err(wrong("the standard input can only be the build context"));
         } else {
-            let prepared = contexts::prepare(engine, source, None, stop)?;
+            let prepared = contexts::prepare_named(engine, source, stop)?;
             let directory = ContextSource::Directory(prepared.context.clone());
             named.push((NamedContext { name, source: directory }, Some(prepared)));
         }

@@ -336,6 +336,20 @@ fn contexts_come_from_archives_and_repositories() {
         machine.ok(&["build", "-q", "--network", "none", "-t", "cloned", &context]);
         assert_eq!(cat(&machine, "cloned", "/ctx/file"), want, "{context}");
     }
+    // A named one needs no Dockerfile, and must be files.
+    run(&work, &format!("tar czf {}/app-bare.tgz -C docker file", served.display()));
+    machine.dockerfile("FROM box\nCOPY --from=files file /file\n");
+    for (address, want) in
+        [(format!("{url}.git#v1:docker"), "first\n"), (format!("{url}-bare.tgz"), "second\n")]
+    {
+        let named = format!("files={address}");
+        machine.ok(&["build", "-q", "--network", "none", "-t", "named", "--build-context", &named, "."]);
+        assert_eq!(cat(&machine, "named", "/file"), want, "{address}");
+    }
+    fs_err::write(served.join("single"), "text\n").unwrap();
+    let single = format!("files=http://{}/single", server.address);
+    let said = machine.refused(&["build", "--build-context", &single, "."], 1);
+    assert!(said.contains("is no archive"), "{said}");
     // What is a Dockerfile itself has no other one in it.
     fs_err::write(served.join("plain"), "FROM box\nRUN echo plain > /plain\n").unwrap();
     let plain = format!("http://{}/plain", server.address);

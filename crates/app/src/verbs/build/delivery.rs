@@ -215,7 +215,7 @@ fn push_one(
 ) -> Result<Pushed, Failure> {
     if let Some(shown) = show.departures(&name.familiar()) {
         let pushed = push::send(engine, (name, found), how, &shown);
-        shown.end_raw(pushed.as_ref().err().map(Failure::text));
+        shown.end_raw(pushed.as_ref().err().map(Failure::text).as_deref());
         return pushed;
     }
     let shown = (!quiet).then(|| Transfers::on_stderr(Direction::Push, None));
