@@ -64,6 +64,9 @@ impl Of {
 }
 
 fn try_with_little(place: &Place, of: Of, work: &Work) {
+    // The first time takes what stays, as the database's files do.
+    place.machine.ok(&work.args());
+    place.undo(work);
     let free = of.free(place);
     place.machine.ok(&work.args());
     let need = free.saturating_sub(of.free(place)).max(1);
