@@ -1,7 +1,7 @@
 //! Where builds read from: the standard input, addresses, repositories, named contexts.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -301,42 +301,14 @@ fn files_are_added_from_addresses() {
 }
 
 #[test]
-fn contexts_come_from_archives_and_repositories() {
+fn a_named_context_that_is_fetched_needs_no_dockerfile() {
     if !can_run() || !require(&[Need::Git]) {
         return;
     }
     let machine = Machine::with_box();
-    let served = machine.dir.path().join("served");
-    let work = machine.dir.path().join("work");
-    fs_err::create_dir_all(work.join("docker")).unwrap();
-    fs_err::create_dir(&served).unwrap();
-    fs_err::write(work.join("docker/Dockerfile"), "FROM box\nCOPY . /ctx/\n").unwrap();
-    fs_err::write(work.join("docker/file"), "first\n").unwrap();
-    let git = "git -c user.name=me -c user.email=me@test -c init.defaultBranch=main";
-    run(&work, &format!("{git} init -q && git add . && {git} commit -qm one && git tag v1"));
-    fs_err::write(work.join("docker/file"), "second\n").unwrap();
-    run(&work, &format!("{git} commit -qam two && git branch side HEAD"));
-    let commit = String::from_utf8(run(&work, "git rev-parse v1")).unwrap().trim().to_owned();
-    let publish = format!(
-        "git clone -q --bare . {0}/app.git && git -C {0}/app.git update-server-info",
-        served.display()
-    );
-    run(&work, &publish);
-    run(&work, &format!("tar czf {}/app.tgz -C docker .", served.display()));
+    let (work, served) = publish_repository(&machine);
     let server = serve(&machine, &served);
     let url = format!("http://{}/app", server.address);
-    for (context, want) in [
-        (format!("{url}.tgz"), "second\n"),
-        (format!("{url}.git#:docker"), "second\n"),
-        (format!("{url}.git#v1:docker"), "first\n"),
-        (format!("{url}.git#{commit}:docker"), "first\n"),
-        (format!("{url}.git?branch=side&subdir=docker"), "second\n"),
-        (format!("{url}.git?tag=v1&subdir=docker&checksum={commit}"), "first\n"),
-    ] {
-        machine.ok(&["build", "-q", "--network", "none", "-t", "cloned", &context]);
-        assert_eq!(cat(&machine, "cloned", "/ctx/file"), want, "{context}");
-    }
-    // A named one needs no Dockerfile, and must be files.
     run(&work, &format!("tar czf {}/app-bare.tgz -C docker file", served.display()));
     machine.dockerfile("FROM box\nCOPY --from=files file /file\n");
     for (address, want) in
@@ -350,6 +322,51 @@ fn contexts_come_from_archives_and_repositories() {
     let single = format!("files=http://{}/single", server.address);
     let said = machine.refused(&["build", "--build-context", &single, "."], 1);
     assert!(said.contains("is no archive"), "{said}");
+}
+
+/// Makes a repository with two commits, `v1` and `side`, of a directory `docker`, and publishes it and that directory as an archive. Returns
+/// where it is, and what is published.
+fn publish_repository(machine: &Machine) -> (PathBuf, PathBuf) {
+    let served = machine.dir.path().join("served");
+    let work = machine.dir.path().join("work");
+    fs_err::create_dir_all(work.join("docker")).unwrap();
+    fs_err::create_dir(&served).unwrap();
+    fs_err::write(work.join("docker/Dockerfile"), "FROM box\nCOPY . /ctx/\n").unwrap();
+    fs_err::write(work.join("docker/file"), "first\n").unwrap();
+    let git = "git -c user.name=me -c user.email=me@test -c init.defaultBranch=main";
+    run(&work, &format!("{git} init -q && git add . && {git} commit -qm one && git tag v1"));
+    fs_err::write(work.join("docker/file"), "second\n").unwrap();
+    run(&work, &format!("{git} commit -qam two && git branch side HEAD"));
+    let publish = format!(
+        "git clone -q --bare . {0}/app.git && git -C {0}/app.git update-server-info",
+        served.display()
+    );
+    run(&work, &publish);
+    run(&work, &format!("tar czf {}/app.tgz -C docker .", served.display()));
+    (work, served)
+}
+
+#[test]
+fn contexts_come_from_archives_and_repositories() {
+    if !can_run() || !require(&[Need::Git]) {
+        return;
+    }
+    let machine = Machine::with_box();
+    let (work, served) = publish_repository(&machine);
+    let commit = String::from_utf8(run(&work, "git rev-parse v1")).unwrap().trim().to_owned();
+    let server = serve(&machine, &served);
+    let url = format!("http://{}/app", server.address);
+    for (context, want) in [
+        (format!("{url}.tgz"), "second\n"),
+        (format!("{url}.git#:docker"), "second\n"),
+        (format!("{url}.git#v1:docker"), "first\n"),
+        (format!("{url}.git#{commit}:docker"), "first\n"),
+        (format!("{url}.git?branch=side&subdir=docker"), "second\n"),
+        (format!("{url}.git?tag=v1&subdir=docker&checksum={commit}"), "first\n"),
+    ] {
+        machine.ok(&["build", "-q", "--network", "none", "-t", "cloned", &context]);
+        assert_eq!(cat(&machine, "cloned", "/ctx/file"), want, "{context}");
+    }
     // What is a Dockerfile itself has no other one in it.
     fs_err::write(served.join("plain"), "FROM box\nRUN echo plain > /plain\n").unwrap();
     let plain = format!("http://{}/plain", server.address);
