@@ -22,10 +22,10 @@ pub(crate) fn serving_runtime() -> Result<Runtime, Failure> {
     build(Builder::new_multi_thread().worker_threads(2))
 }
 
-/// Lets go of what only the start of a server needed in memory.
-pub(crate) fn forget_start() {
-    if let Err(error) = shipway_linux::forget_start() {
-        tracing::debug!(%error, "what the start needed stays in memory");
+/// Lets go of the program's code in memory, which comes back as it is used.
+pub(crate) fn forget_code() {
+    if let Err(error) = shipway_linux::forget_code() {
+        tracing::debug!(%error, "the code stays in memory");
     }
 }
 

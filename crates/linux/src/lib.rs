@@ -62,7 +62,7 @@ pub use process::{
     kernel_working_directory, new_cgroup_namespace, new_session, no_new_privileges, open_pidfd,
     replace_standard, reset_signals, set_hostname, set_ids, signal_pidfd, wait_for, wait_pidfd,
 };
-pub use program::forget_start;
+pub use program::forget_code;
 pub use read::read_cached_at;
 pub use root::{Kind, Metadata, Root, xattrs_of};
 pub use rustix::fs::OFlags as OpenFlags;

@@ -15,9 +15,9 @@ unsafe extern "C" {
     static END: u8;
 }
 
-/// Lets go of the program's code, and the constants that lie before it, which come back from the kernel's cache of the file as they are used: what only the
-/// start of a server needs does not stay in its memory. Spec: madvise(2), `MADV_DONTNEED`.
-pub fn forget_start() -> io::Result<()> {
+/// Lets go of the program's code, and the constants that lie before it, which come back from the kernel's cache of the file as they are used: what a
+/// server needed to start, or for those who were there, does not stay in its memory. Spec: madvise(2), `MADV_DONTNEED`.
+pub fn forget_code() -> io::Result<()> {
     let page = page_size();
     let (start, end) =
         ((&raw const START).addr().next_multiple_of(page), (&raw const END).addr() / page * page);
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn a_program_runs_on_without_what_it_needed_to_start() {
         let before = of_files();
-        forget_start().unwrap();
+        forget_code().unwrap();
         let after = of_files();
         assert!(after < before, "{after} kB of {before}");
     }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Connections of one listener. Clones are the same.
@@ -18,6 +19,8 @@ pub(crate) struct Connections {
 struct Inner {
     most: usize,
     open: Mutex<Open>,
+    /// One has begun.
+    opened: Notify,
     /// One has ended.
     ended: Notify,
 }
@@ -52,7 +55,8 @@ pub(crate) struct Busy(Slot);
 impl Connections {
     /// Allows so many at a time.
     pub(crate) fn new(most: usize) -> Self {
-        Self { inner: Arc::new(Inner { most, open: Mutex::default(), ended: Notify::new() }) }
+        let (opened, ended) = (Notify::new(), Notify::new());
+        Self { inner: Arc::new(Inner { most, open: Mutex::default(), opened, ended }) }
     }
 
     /// Waits until there is place for one more. Where there is none, the connection that has been idle for longest is ended: those
@@ -79,7 +83,28 @@ impl Connections {
         let number = open.next;
         open.next += 1;
         open.slots.insert(number, slot.clone());
+        drop(open);
+        self.inner.opened.notify_waiters();
         Connection { connections: self.clone(), number, slot }
+    }
+
+    /// Waits until there have been connections, and then for some time none.
+    pub(crate) async fn quiet(&self, time: Duration) {
+        let mut have_been = false;
+        loop {
+            // Before the look: what changes after it is heard.
+            let (opened, ended) = (self.inner.opened.notified(), self.inner.ended.notified());
+            match self.count() {
+                0 if have_been => {
+                    if timeout(time, opened).await.is_err() {
+                        return;
+                    }
+                }
+                0 => opened.await,
+                _ => ended.await,
+            }
+            have_been = true;
+        }
     }
 
     /// Returns how many there are.
@@ -136,6 +161,20 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn it_is_quiet_after_the_last_has_gone() {
+        let connections = Connections::new(2);
+        let mut quiet = std::pin::pin!(connections.quiet(Duration::from_millis(1)));
+        assert!(quiet.as_mut().now_or_never().is_none(), "nobody was there yet");
+        let (one, two) = (connections.open(), connections.open());
+        assert!(quiet.as_mut().now_or_never().is_none());
+        drop(one);
+        assert!(quiet.as_mut().now_or_never().is_none());
+        drop(two);
+        quiet.await;
+        assert_eq!(connections.count(), 0);
+    }
 
     #[tokio::test]
     async fn the_idlest_makes_place_and_the_busy_do_not() {

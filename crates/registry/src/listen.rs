@@ -53,6 +53,11 @@ impl Registry {
         TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
     }
 
+    /// Waits until there have been connections, and then for some time none.
+    pub async fn quiet(&self, time: Duration) {
+        self.inner.connections.quiet(time).await;
+    }
+
     /// Serves connections until `stop`; those that are busy then may finish what they do, for some seconds.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
         let tasks = TaskTracker::new();

@@ -127,7 +127,7 @@ async fn serve(
         seen = tokio::time::timeout(PATIENCE, node_is_ready(&admin)) => {
             seen.map_err(|_late| not_ready(&"it took too long"))?.map_err(|error| not_ready(&error))?;
             announce(control, url, ready)?;
-            crate::tasks::forget_start();
+            crate::tasks::forget_code();
             stop.cancelled().await;
         }
     }

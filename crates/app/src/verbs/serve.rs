@@ -15,11 +15,13 @@ use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::pulls::Trees;
-use crate::tasks::{self, Stopping, forget_start};
+use crate::tasks::{self, Stopping, forget_code};
 use crate::ui::Ui;
 
 /// So often what nothing needs any more is taken away.
 const COLLECTION: Duration = Duration::from_secs(600);
+/// After so long without a connection nobody is there.
+const QUIET: Duration = Duration::from_millis(200);
 /// Files and connections that may be open.
 const FILES: u64 = 16_384;
 
@@ -62,10 +64,21 @@ fn serve(engine: &Engine, args: &ServeArgs, ui: &mut Ui) -> Result<u8, Failure> 
             format!("a cache of {}: name it as a mirror in registries.toml", args.pull_through.join(", "))
         };
         ui.note(format!("{use_it}; Ctrl-C ends it"));
-        forget_start();
-        tokio::join!(registry.serve(listener, stopping.token.clone()), collect(keep, stopping.token.clone()));
+        forget_code();
+        tokio::join!(
+            registry.serve(listener, stopping.token.clone()),
+            rest(&registry, stopping.token.clone()),
+            collect(keep, stopping.token.clone())
+        );
         Ok(0)
     })
+}
+
+/// Needs little memory while nobody asks.
+async fn rest(registry: &Registry, stop: CancellationToken) {
+    while stop.run_until_cancelled(registry.quiet(QUIET)).await.is_some() {
+        forget_code();
+    }
 }
 
 async fn collect(keep: Keep, stop: CancellationToken) {
