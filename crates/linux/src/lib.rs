@@ -68,7 +68,8 @@ pub use root::{Kind, Metadata, Root, xattrs_of};
 pub use rustix::fs::OFlags as OpenFlags;
 pub use seal::ensure_sealed;
 pub use surroundings::{
-    enable_loopback, is_in_proc, is_limit, is_root, limit, limit_open_files, set_umask, wait_readable,
+    enable_loopback, is_in_proc, is_limit, is_root, limit, limit_open_files, set_umask, spread_directories,
+    wait_readable,
 };
 pub use sync::{
     EarlyFile, exchange, filesystem_magic, free_bytes, free_files, rename_new, reserve_bytes, sync_directory,
