@@ -73,7 +73,7 @@ pub(crate) fn pack_stargz(
             return Ok(as_it_is(described((toc, size), form.digest, form.size)));
         }
     }
-    if !wish.force && (came.next().is_some() || is_compressed(layer)) {
+    if !wish.force && (came.next().is_some() || !layer.media_type.is_plain_layer()) {
         return Ok(as_it_is(layer.clone()));
     }
     let tar = tar_of(store, source, (layer, diff_id))?;
@@ -82,10 +82,6 @@ pub(crate) fn pack_stargz(
     let written = ingest.written();
     let layer = described((toc, size), ingest.commit(None)?, written);
     Ok(PackedStargz { layer, diff_id, tar: Some(tar) })
-}
-
-fn is_compressed(layer: &Descriptor) -> bool {
-    ![MediaType::OCI_LAYER, MediaType::DOCKER_LAYER].contains(&layer.media_type.as_str())
 }
 
 fn described((toc, plain): (Digest, u64), digest: Digest, size: u64) -> Descriptor {
@@ -111,9 +107,9 @@ fn tar_of(
     (layer, diff_id): (&Descriptor, DiffId),
 ) -> Result<File, PackStargzError> {
     // As a layer that nobody has compressed yet.
-    let plain = match is_compressed(layer) {
-        true => Descriptor::new(MediaType::OCI_LAYER, diff_id.0, 0),
-        false => layer.clone(),
+    let plain = match layer.media_type.is_plain_layer() {
+        true => layer.clone(),
+        false => Descriptor::new(MediaType::OCI_LAYER, diff_id.0, 0),
     };
     let packing = Packing { compression: Compression::None, force: true, ..Packing::default() };
     Ok(pack_layer(store, source, (&plain, diff_id), packing)?.file)

@@ -249,7 +249,7 @@ impl Forms<'_> {
         let Tar { layer, diff_id, .. } = *from;
         let mut tar = Counted { inner: Hashing::new(out), taken: from.taken };
         let store = self.store;
-        if is_plain(layer) && store.has_blob(&layer.digest) {
+        if layer.media_type.is_plain_layer() && store.has_blob(&layer.digest) {
             let mut blob = store.open_blob(&layer.digest).map_err(RegistryError::store)?;
             io::copy(&mut blob, &mut tar).map_err(|error| self.io(error))?;
         } else {
@@ -300,11 +300,6 @@ impl<W: Write> Write for Counted<'_, W> {
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
-}
-
-/// Returns whether a layer is not compressed: registries get it compressed.
-pub(crate) fn is_plain(layer: &Descriptor) -> bool {
-    [MediaType::OCI_LAYER, DOCKER_TAR].contains(&layer.media_type.as_str())
 }
 
 #[cfg(test)]

@@ -48,6 +48,11 @@ impl MediaType {
         [Self::OCI_MANIFEST, Self::DOCKER_MANIFEST].contains(&self.as_str())
     }
 
+    /// Returns whether this names a layer that is not compressed.
+    pub fn is_plain_layer(&self) -> bool {
+        [Self::OCI_LAYER, Self::DOCKER_LAYER].contains(&self.as_str())
+    }
+
     /// Returns whether this names an index of manifests.
     pub fn is_index(&self) -> bool {
         [Self::OCI_INDEX, Self::DOCKER_INDEX].contains(&self.as_str())
@@ -68,6 +73,8 @@ mod tests {
     fn kinds_are_told_apart() {
         assert!(MediaType::new(MediaType::DOCKER_MANIFEST).is_manifest());
         assert!(MediaType::new(MediaType::OCI_INDEX).is_index());
+        assert!(MediaType::new(MediaType::DOCKER_LAYER).is_plain_layer());
+        assert!(!MediaType::new(MediaType::OCI_LAYER_GZIP).is_plain_layer());
         assert!(!MediaType::new("application/x-new").is_manifest());
     }
 }

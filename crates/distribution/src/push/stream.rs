@@ -9,7 +9,6 @@ use shipway_fetch::FetchError;
 use shipway_oci::{Descriptor, DiffId};
 
 use super::layers::Layers;
-use crate::forms::is_plain;
 use crate::pipe::{Buffers, Inlet, Piece, Pipe};
 use crate::upload::{Bytes, may_hold};
 use crate::{LayerState, RegistryError};
@@ -74,7 +73,7 @@ impl Layers<'_> {
         let buffers = Buffers::default();
         let (is_closed, is_moving) = (AtomicBool::new(false), AtomicBool::new(false));
         let taken = |done| {
-            if is_plain(layer) && is_moving.load(Ordering::Relaxed) {
+            if layer.media_type.is_plain_layer() && is_moving.load(Ordering::Relaxed) {
                 self.say(diff_id, LayerState::Moving { done, total: layer.size });
             }
         };
