@@ -284,6 +284,9 @@ struct Tar<'a> {
     taken: &'a dyn Fn(u64),
 }
 
+/// So many bytes are told of at once: a tar of small files comes in very small parts.
+const TOLD: u64 = 128 << 10;
+
 /// Says how many bytes have come.
 struct Counted<'a, W> {
     inner: Hashing<W>,
@@ -292,8 +295,12 @@ struct Counted<'a, W> {
 
 impl<W: Write> Write for Counted<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let before = self.inner.length();
         let written = self.inner.write(bytes)?;
-        (self.taken)(self.inner.length());
+        let now = self.inner.length();
+        if before / TOLD != now / TOLD {
+            (self.taken)(now);
+        }
         Ok(written)
     }
 

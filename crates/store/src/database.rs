@@ -175,7 +175,7 @@ impl Store {
         for dir in ["blobs/sha256", "layers", "active", "containers", "tmp", "empty"] {
             make(&root.join(dir))?;
         }
-        // Many files come at once below each of these; where the file system does not know of that, nothing is lost.
+        // Many files come at once below each directory of this; where the file system does not know of that, nothing is lost.
         let active = root.join("active");
         let opened = std::fs::File::open(&active).map_err(StoreError::io("open", &active))?;
         if let Err(error) = shipway_linux::spread_directories(opened) {
