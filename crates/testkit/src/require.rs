@@ -10,6 +10,8 @@ pub enum Need {
     Root,
     /// The overlay file system.
     Overlay,
+    /// User namespaces, and the program `unshare`.
+    UserNamespaces,
     /// EROFS mounts of regular files, and overlays of such mounts.
     Indexes,
     /// A cgroup hierarchy with the pids controller, version 1 or 2.
@@ -41,6 +43,7 @@ impl fmt::Display for Need {
         f.write_str(match self {
             Self::Root => "root",
             Self::Overlay => "overlayfs",
+            Self::UserNamespaces => "user namespaces, or the program unshare",
             Self::Indexes => "EROFS in Linux 6.15 or later",
             Self::Cgroups => "cgroup controllers",
             Self::Busybox => "a static busybox (Debian: busybox-static)",
@@ -83,6 +86,10 @@ fn met(need: Need) -> bool {
         Need::Root => fs_err::read_to_string("/proc/self/status")
             .is_ok_and(|status| status.lines().any(|line| line.starts_with("Uid:\t0\t0"))),
         Need::Overlay => contains("/proc/filesystems", "overlay"),
+        Need::UserNamespaces => {
+            let limit = fs_err::read_to_string("/proc/sys/user/max_user_namespaces");
+            Path::new("/usr/bin/unshare").exists() && limit.is_ok_and(|limit| limit.trim() != "0")
+        }
         Need::Indexes => stacks_indexes(),
         Need::Cgroups => {
             Path::new("/sys/fs/cgroup/pids").exists() || contains("/sys/fs/cgroup/cgroup.controllers", "pids")

@@ -66,6 +66,15 @@ impl Host {
 struct Forge {
     dice: Dice,
     outside: String,
+    /// Of whom files are.
+    owners: [(u32, u32); 3],
+}
+
+impl Forge {
+    fn new(seed: u64, host: &Host) -> Self {
+        let outside = host.dir.path().join("host").to_str().unwrap().to_owned();
+        Self { dice: Dice(seed), outside, owners: [(0, 0), (1, 2), (u32::MAX - 1, 0)] }
+    }
 }
 
 impl Forge {
@@ -224,7 +233,7 @@ impl Forge {
         let mut raw = Raw::new(kind, &self.path(), &content);
         raw.mode = [0o644, 0o755, 0o4755, 0o1777, 0, 0o100_600][self.dice.roll(6)];
         raw.device = [(1, 3), (8, 0), (1, 5), (0, 0)][self.dice.roll(4)];
-        raw.owner = [(0, 0), (1, 2), (u32::MAX - 1, 0)][self.dice.roll(3)];
+        raw.owner = self.owners[self.dice.roll(3)];
         raw.magic = [USTAR, USTAR, GNU][self.dice.roll(3)];
         if self.dice.roll(30) == 0 {
             (raw.owner, raw.magic) = ((0, u32::MAX), V7);
@@ -271,8 +280,7 @@ fn malformed_archives_change_nothing_outside_and_are_taken_or_refused_whole() {
     let seed = std::env::var("SEED").map_or(0xbad, |text| text.parse().unwrap());
     let rounds = rounds(600);
     let [host, unpacking] = OPENS.map(Host::new);
-    let outside = host.dir.path().join("host").to_str().unwrap().to_owned();
-    let mut forge = Forge { dice: Dice(seed), outside };
+    let mut forge = Forge::new(seed, &host);
     let base = parse("a/ 700; a/b/; a/b/c=1; b=2; l->a; m->OUTSIDE; etc/; etc/passwd=3");
     let base = archive(&base);
     let base =
@@ -311,6 +319,58 @@ fn malformed_archives_change_nothing_outside_and_are_taken_or_refused_whole() {
         }
     }
     assert!(taken * 5 > rounds && refused * 5 > rounds, "{taken} taken, {refused} refused");
+    assert!(peak_memory() < MEMORY, "{} MiB", peak_memory() >> 20);
+}
+
+/// Set in the test's own process in a user namespace.
+const INSIDE: &str = "SHIPWAY_TEST_INSIDE_A_USER_NAMESPACE";
+
+/// As without root: owners that are not mapped and devices cannot be made, so more is refused, and that as a whole.
+#[test]
+fn malformed_archives_in_a_user_namespace_change_nothing_outside_either() {
+    if !require(&[Need::Overlay, Need::UserNamespaces]) {
+        return;
+    }
+    if std::env::var_os(INSIDE).is_some() {
+        return take_in_a_user_namespace();
+    }
+    let name = "malformed::malformed_archives_in_a_user_namespace_change_nothing_outside_either";
+    let done = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(INSIDE, "yes")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    assert!(said.contains("1 passed"), "no test of this name: {said}");
+}
+
+fn take_in_a_user_namespace() {
+    let mapped = fs_err::read_to_string("/proc/self/uid_map").unwrap();
+    assert_eq!(mapped.split_whitespace().nth(2), Some("1"), "only one user is mapped: {mapped}");
+    let host = Host::new(Unpacked::open_unpacking);
+    let mut forge = Forge::new(0xbad, &host);
+    let rounds = rounds(600);
+    let mut taken = 0;
+    for round in 0..rounds {
+        // Few archives have files of the one user that is mapped alone, unless most are of it.
+        forge.owners = [(0, 0), (0, 0), (u32::from(round % 4 == 0), 0)];
+        let bytes = forge.archive();
+        match host.layers.import(&mut bytes.as_slice(), None) {
+            Ok(layer) => {
+                taken += 1;
+                host.show(&[layer.diff_id]);
+                host.layers.export(&layer.id, &mut io::sink()).unwrap();
+            }
+            Err(error) => {
+                assert!(!matches!(error, LayerError::Record { .. } | LayerError::LookUp { .. }), "{error:?}");
+            }
+        }
+        host.assert_untouched(&format!("round {round}"));
+    }
+    assert!(taken * 10 > rounds && taken < rounds, "{taken} of {rounds} taken");
     assert!(peak_memory() < MEMORY, "{} MiB", peak_memory() >> 20);
 }
 
