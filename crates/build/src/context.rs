@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use shipway_linux::Root;
 
 pub(crate) use glob::{Glob, has_wildcards};
-pub(crate) use ignore::{Ignore, PatternList};
+pub(crate) use ignore::{Ignore, Matched, PatternList};
 pub(crate) use stat_cache::StatCache;
 
 use crate::BuildError;

@@ -1,10 +1,12 @@
 //! COPY and ADD: what is read, and how it is written into an image.
 
+mod crowd;
 mod draw;
 mod gather;
 mod mode;
 mod owner;
 mod resolve;
+mod scan;
 mod unpack;
 mod write;
 

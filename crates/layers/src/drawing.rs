@@ -6,7 +6,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use shipway_linux::Attributes;
+use shipway_oci::Digest;
+use shipway_store::LayerId;
 
+use crate::earlier::Earlier;
 use crate::serialise::kept;
 use crate::tar_header::{Header, pad};
 
@@ -17,6 +20,8 @@ pub struct Drawing<'a> {
     pub top: &'a Path,
     /// Says what is in it: parents first, the names of each directory in byte order. It may be called on another thread.
     pub draw: &'a (dyn Fn(&mut Pencil<'_>) -> io::Result<()> + Sync),
+    /// A layer that may have many of the same files. See [`Pencil::again`].
+    pub earlier: Option<&'a LayerId>,
 }
 
 impl std::fmt::Debug for Drawing<'_> {
@@ -30,11 +35,16 @@ pub struct Pencil<'a> {
     out: &'a mut dyn Write,
     /// Times after this one become it.
     latest_mtime: Option<i64>,
+    earlier: Option<Earlier<'a>>,
 }
 
 impl<'a> Pencil<'a> {
-    pub(crate) fn new(out: &'a mut dyn Write, latest_mtime: Option<i64>) -> Self {
-        Self { out, latest_mtime }
+    pub(crate) fn new(
+        out: &'a mut dyn Write,
+        latest_mtime: Option<i64>,
+        earlier: Option<Earlier<'a>>,
+    ) -> Self {
+        Self { out, latest_mtime, earlier }
     }
 
     /// Draws a directory.
@@ -60,6 +70,25 @@ impl<'a> Pencil<'a> {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file shrank while it was read"));
         }
         pad(self.out, size)
+    }
+
+    /// Draws a file of `size` bytes that have this digest, and without attributes, from the earlier layer. Returns `false` where that has no
+    /// such file at this path: nothing is drawn then.
+    pub fn again(
+        &mut self,
+        path: &Path,
+        attributes: &Attributes,
+        mtime: i64,
+        (size, digest): (u64, Digest),
+    ) -> io::Result<bool> {
+        let header = Header { kind: b'0', size, ..self.header(path, attributes, mtime) };
+        let Some(content) = self.earlier.as_mut().and_then(|earlier| earlier.find(path, size, digest)) else {
+            return Ok(false);
+        };
+        header.write(self.out)?;
+        self.out.write_all(content)?;
+        pad(self.out, size)?;
+        Ok(true)
     }
 
     /// Draws another name of a file that was drawn before.

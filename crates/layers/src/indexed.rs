@@ -13,6 +13,8 @@ use shipway_linux::{Attributes, EarlyFile, INDEX_DATA, Root, can_mount_indexes, 
 use shipway_oci::{DiffId, Hashing};
 use shipway_store::{LayerId, LayerNotes, LayerRow, NotedRoot, unique_name};
 
+use crate::drawing::Pencil;
+use crate::earlier::Earlier;
 use crate::serialise::{OPAQUE, serialise_as};
 use crate::tidy::tidy;
 use crate::unpack::{BUFFER, Budget, Sketch, Target as _, Unpacked as Notes, Unpacker, Whiteouts};
@@ -95,8 +97,10 @@ impl Unpacked {
             }
         };
         let made = self.prepare_empty()?;
+        // Without it everything is read where it is.
+        let earlier = drawing.earlier.filter(|id| id.is_indexed()).and_then(|id| self.open_archive(id).ok());
         let Taken { diff_id, size, notes: drawn } =
-            take_drawn(&made.upper, snapshot, (&tree, &notes), drawing)?;
+            take_drawn(&made.upper, snapshot, (&tree, &notes), (drawing, earlier))?;
         if drawn.is_none() {
             return self.unpack_taken(&made.upper, diff_id).map(|layer| layer.id);
         }
@@ -196,7 +200,7 @@ fn take_drawn(
     dir: &Path,
     snapshot: &Snapshot,
     (tree, notes): (&Root, &LayerNotes),
-    drawing: Drawing<'_>,
+    (drawing, earlier): (Drawing<'_>, Option<File>),
 ) -> Result<Taken, LayerError> {
     let left_out = notes.implied.iter().map(|path| path.0.as_path()).collect();
     let (mut reader, writer) = io::pipe().map_err(LayerError::io("connect", dir))?;
@@ -204,7 +208,12 @@ fn take_drawn(
         let left_out = &left_out;
         let writing = scope.spawn(move || {
             let mut out = BufWriter::with_capacity(BUFFER, writer);
-            serialise_as(tree, left_out, Some((drawing, snapshot.latest_mtime)), &mut out)?;
+            let mut earlier = earlier.map(|file| BufReader::with_capacity(BUFFER, file));
+            let mut fill = |out: &mut dyn Write| {
+                let earlier = earlier.as_mut().map(|archive| Earlier::new(archive));
+                (drawing.draw)(&mut Pencil::new(out, snapshot.latest_mtime, earlier))
+            };
+            serialise_as(tree, left_out, Some((drawing.top, &mut fill)), &mut out)?;
             out.flush()
         });
         let taken = take(dir, &mut reader, None, notes.root.as_ref());

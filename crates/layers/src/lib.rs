@@ -18,6 +18,7 @@ mod chain;
 mod check;
 mod decompress;
 mod drawing;
+mod earlier;
 mod error;
 mod fixup;
 mod indexed;

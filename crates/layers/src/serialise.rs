@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use shipway_linux::{Kind, Metadata, Parents, Root, xattrs_of};
 
-use crate::drawing::{Drawing, Pencil};
 use crate::tar_header::{BLOCK, Header, pad};
 use crate::walk::walk;
 
@@ -64,30 +63,33 @@ pub fn serialise_with_root(root: &Root, out: &mut dyn Write) -> io::Result<()> {
     serialise(root, out)
 }
 
-/// Like [`serialise`], without entries for the directories `implied`: what unpacks it leaves those as they are; and with a drawing in
-/// its place, whose times are at most the one given.
+/// What fills a directory, and where that is.
+pub(crate) type Fill<'a> = (&'a Path, &'a mut dyn FnMut(&mut dyn Write) -> io::Result<()>);
+
+/// Like [`serialise`], without entries for the directories `implied`: what unpacks it leaves those as they are; and with what fills a
+/// directory in its place.
 pub(crate) fn serialise_as(
     root: &Root,
     implied: &HashSet<&Path>,
-    drawing: Option<(Drawing<'_>, Option<i64>)>,
+    mut fill: Option<Fill<'_>>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut names: HashMap<u64, Vec<u8>> = HashMap::new();
     let mut parents = Parents::new(root);
-    let mut is_drawn = drawing.is_none();
+    let mut is_filled = fill.is_none();
     walk(root, &mut |path, metadata| {
         if !(metadata.is_directory() && implied.contains(path)) {
             write_entry(parents.of(path)?, path, metadata, &mut names, out)?;
         }
-        match drawing.filter(|(drawing, _)| drawing.top == path) {
-            Some((drawing, latest_mtime)) => {
-                is_drawn = true;
-                (drawing.draw)(&mut Pencil::new(out, latest_mtime))
+        match &mut fill {
+            Some((top, fill)) if *top == path => {
+                is_filled = true;
+                fill(out)
             }
-            None => Ok(()),
+            _ => Ok(()),
         }
     })?;
-    if !is_drawn {
+    if !is_filled {
         return Err(io::Error::new(
             io::ErrorKind::NotFound,
             "the directory that is to be filled is not there",

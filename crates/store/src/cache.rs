@@ -69,6 +69,15 @@ impl Store {
         })
     }
 
+    /// Returns the layer of the newest step at a position that has one: much of it may be the same again.
+    pub fn cache_last_layer(&self, position: &str) -> Result<Option<LayerId>, StoreError> {
+        self.read("find a build step", |connection| {
+            let sql = "SELECT layer FROM steps WHERE position = ?1 AND layer IN (SELECT id FROM layers)
+                       ORDER BY used DESC, rowid DESC LIMIT 1";
+            connection.query_row(sql, [position], |row| row.get(0).map(LayerId::from_database)).optional()
+        })
+    }
+
     /// Forgets the steps recorded or used before `until`, seconds since the epoch; returns how many. [`Store::gc`] frees their
     /// layers.
     pub fn cache_prune(&self, until: i64) -> Result<usize, StoreError> {
@@ -187,6 +196,7 @@ mod tests {
         let lost = CachedStep { layer: Some(LayerId::unique(1)), ..step("lost") };
         store.cache_put(&lost, 3).unwrap();
         assert_eq!(store.cache_get(&lost.key).unwrap(), None, "its layer is gone");
+        assert_eq!(store.cache_last_layer("web/0/3").unwrap(), None);
         assert_eq!(store.cache_prune(3).unwrap(), 2);
         assert_eq!(store.cache_get(&Digest::of(b"no")).unwrap(), None);
     }

@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 use std::io::Read as _;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use shipway_linux::Metadata;
@@ -23,9 +24,18 @@ const MAX_FILES: usize = 200;
 #[derive(Debug)]
 pub(crate) struct StatCache {
     path: PathBuf,
-    known: HashMap<PathBuf, Entry>,
-    /// Entries that this build used or made.
-    seen: Mutex<HashMap<PathBuf, Entry>>,
+    /// By the bytes of paths, which are compared faster than paths.
+    known: HashMap<Box<[u8]>, Known>,
+    /// Entries that this build made.
+    learned: Mutex<HashMap<Box<[u8]>, Entry>>,
+}
+
+/// An entry from before.
+#[derive(Debug)]
+struct Known {
+    entry: Entry,
+    /// This build used it.
+    used: AtomicBool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,15 +72,17 @@ impl StatCache {
         let mut bytes = Vec::new();
         let read = fs_err::File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes));
         let known = read.ok().and_then(|_| decode(&bytes)).unwrap_or_default();
-        Self { path, known, seen: Mutex::default() }
+        let known =
+            known.into_iter().map(|(path, entry)| (path, Known { entry, used: AtomicBool::new(false) }));
+        Self { path, known: known.collect(), learned: Mutex::default() }
     }
 
     /// Returns the digest of a file that is as it was.
     pub(crate) fn get(&self, path: &Path, metadata: &Metadata) -> Option<Digest> {
-        let entry = self.known.get(path).filter(|entry| entry.stamp == Stamp::of(metadata))?;
-        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        seen.insert(path.to_owned(), entry.clone());
-        Some(entry.digest)
+        let known = self.known.get(path.as_os_str().as_bytes())?;
+        let is_same = known.entry.stamp == Stamp::of(metadata);
+        known.used.fetch_or(is_same, Ordering::Relaxed);
+        is_same.then_some(known.entry.digest)
     }
 
     /// Remembers a digest; `hashed_at` is when the hashing began.
@@ -79,26 +91,31 @@ impl StatCache {
         let changed = Duration::new(changed, metadata.ctime.1);
         if changed.checked_add(SETTLED).is_some_and(|settled| settled < hashed_at) {
             let entry = Entry { stamp: Stamp::of(metadata), digest };
-            let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            seen.insert(path.to_owned(), entry);
+            let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+            learned.insert(path.as_os_str().as_bytes().into(), entry);
         }
     }
 
     /// Writes what this build learned. Losing it costs time only, so failures are logged.
     pub(crate) fn save(&self) {
-        let seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if seen.iter().all(|(path, entry)| self.known.get(path) == Some(entry)) {
+        let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        if learned.is_empty() {
             return;
         }
+        let is_used = |known: &Known| known.used.load(Ordering::Relaxed);
+        let seen = self.known.values().filter(|known| is_used(known)).count() + learned.len();
         // What this build did not look at may be what another Dockerfile of the context uses.
         // It is forgotten when it has become much more.
-        let mut all =
-            if self.known.len() > 4 * seen.len() + 10_000 { HashMap::new() } else { self.known.clone() };
-        all.extend(seen.iter().map(|(path, entry)| (path.clone(), entry.clone())));
+        let keeps = self.known.len() <= 4 * seen + 10_000;
+        let known = self
+            .known
+            .iter()
+            .filter(|(path, known)| (keeps || is_used(known)) && !learned.contains_key(*path))
+            .map(|(path, known)| (path, &known.entry));
         let result = self.path.parent().map_or(Ok(()), |directory| {
             fs_err::create_dir_all(directory)?;
             forget_oldest(directory);
-            shipway_store::atomic_write(&self.path, &encode(&all), 0o600)
+            shipway_store::atomic_write(&self.path, &encode(known.chain(&*learned)), 0o600)
         });
         if let Err(error) = result {
             tracing::warn!(%error, "could not keep what is known about the context's files");
@@ -124,10 +141,9 @@ fn forget_oldest(directory: &Path) {
     }
 }
 
-fn encode(entries: &HashMap<PathBuf, Entry>) -> Vec<u8> {
+fn encode<'a>(entries: impl Iterator<Item = (&'a Box<[u8]>, &'a Entry)>) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     for (path, entry) in entries {
-        let path = path.as_os_str().as_bytes();
         let Ok(length) = u16::try_from(path.len()) else { continue };
         bytes.extend(length.to_le_bytes());
         bytes.extend(path);
@@ -146,7 +162,7 @@ fn encode(entries: &HashMap<PathBuf, Entry>) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<HashMap<PathBuf, Entry>> {
+fn decode(bytes: &[u8]) -> Option<Vec<(Box<[u8]>, Entry)>> {
     const CHECK: usize = 32;
     let (body, check) = bytes.split_at_checked(bytes.len().checked_sub(CHECK)?)?;
     if Digest::of(body).as_bytes() != check {
@@ -158,10 +174,10 @@ fn decode(bytes: &[u8]) -> Option<HashMap<PathBuf, Entry>> {
         rest = after;
         Some(taken)
     };
-    let mut entries = HashMap::new();
+    let mut entries = Vec::new();
     while let Some(length) = take(2) {
         let length = u16::from_le_bytes(length.try_into().ok()?);
-        let path = PathBuf::from(std::ffi::OsString::from_vec(take(length.into())?.to_vec()));
+        let path = take(length.into())?.into();
         let mut number = || Some(u64::from_le_bytes(take(8)?.try_into().ok()?));
         let (device, inode, size) = (number()?, number()?, number()?);
         let mut time = || {
@@ -170,7 +186,7 @@ fn decode(bytes: &[u8]) -> Option<HashMap<PathBuf, Entry>> {
         };
         let (mtime, ctime) = (time()?, time()?);
         let digest = Digest::from(<[u8; 32]>::try_from(take(32)?).ok()?);
-        entries.insert(path, Entry { stamp: Stamp { device, inode, size, mtime, ctime }, digest });
+        entries.push((path, Entry { stamp: Stamp { device, inode, size, mtime, ctime }, digest }));
     }
     Some(entries)
 }
@@ -221,8 +237,8 @@ mod tests {
             stamp: Stamp { device: 1, inode: 2, size: 3, mtime: (4, 5), ctime: (6, 7) },
             digest: Digest::of(b""),
         };
-        let entries = HashMap::from([(PathBuf::from("a/b"), entry)]);
-        let good = encode(&entries);
+        let entries: Vec<(Box<[u8]>, Entry)> = vec![((*b"a/b").into(), entry)];
+        let good = encode(entries.iter().map(|(path, entry)| (path, entry)));
         assert_eq!(decode(&good), Some(entries));
         for end in 0..good.len() {
             assert_eq!(decode(&good[..end]), None, "cut at {end}");

@@ -119,6 +119,12 @@ impl<'a> Filling<'a> {
         if metadata.links > 1 {
             links.insert(file_id, to.clone());
         }
+        // Where there are attributes they are part of the digest, and it is not that of the content alone.
+        if let Some(digest) = entry.digest
+            && pencil.again(&to, &attributes, mtime, (metadata.size, digest))?
+        {
+            return Ok(());
+        }
         let mut source = self.tree.root.open_file(&from).map_err(Problem::io("read", &from))?;
         attributes.xattrs = kept(xattrs_of(&source).map_err(Problem::io("read", &from))?);
         match pencil.file(&to, &attributes, mtime, (metadata.size, &mut source)) {

@@ -172,7 +172,8 @@ impl Gather<'_> {
         if out && !is_directory {
             return Ok(None);
         }
-        let mut entries = vec![self.entry(&base, PathBuf::new(), metadata, false)?];
+        let digest = self.known((self.tree.root, &base), &base, &metadata)?;
+        let mut entries = vec![Entry { digest, ..self.entry(&base, PathBuf::new(), metadata, false)? }];
         if is_directory {
             self.below(&base, &within, &mut entries)?;
             if out && entries.len() == 1 {
@@ -224,78 +225,14 @@ impl Gather<'_> {
         Ok(Entry { path, metadata, link, digest: None, implied })
     }
 
-    /// Adds what is below a directory, parents first, in the order of names; patterns take it as what is below `within`.
-    fn below(&self, base: &Path, within: &Path, entries: &mut Vec<Entry>) -> Result<(), Problem> {
-        let empty = PatternList::default();
-        let ignore = self.tree.ignore.map_or(&empty, |ignore| &ignore.list);
-        let start = ignore.matched_of(&base.to_string_lossy());
-        let excluded = self.exclude.matched_of(&within.to_string_lossy());
-        let mut todo = vec![(PathBuf::new(), start, excluded)];
-        while let Some((directory, ignored, excluded)) = todo.pop() {
-            if self.stop.is_set() {
-                return Err(Problem::Cancelled);
-            }
-            let full = base.join(&directory);
-            let opened = self.tree.root.open_root(&full).map_err(Problem::io("read", &full))?;
-            let mut children = Vec::new();
-            for (name, metadata) in opened.entries(".").map_err(Problem::io("read", &full))? {
-                let path = directory.join(&name);
-                let in_tree = full.join(&name);
-                let mut implied = false;
-                let mut below = (ignored.clone(), excluded.clone());
-                for (list, matched, text) in [
-                    (ignore, &mut below.0, in_tree.to_string_lossy()),
-                    (&self.exclude, &mut below.1, within.join(&path).to_string_lossy()),
-                ] {
-                    if !list.is_empty() {
-                        let (out, now) = list.matches(&text, matched);
-                        *matched = now;
-                        implied |= out;
-                    }
-                }
-                let back =
-                    |list: &PatternList, path: &Path| list.may_take_back_below(&path.to_string_lossy());
-                if implied && !back(ignore, &in_tree) && !back(&self.exclude, &within.join(&path)) {
-                    continue;
-                }
-                let is_directory = metadata.is_directory();
-                if (implied && !is_directory) || is_socket(&metadata) {
-                    continue;
-                }
-                let link = match metadata.kind {
-                    Kind::Symlink => Some(opened.read_link(&name).map_err(Problem::io("read", &in_tree))?),
-                    _ => None,
-                };
-                entries.push(Entry { path: path.clone(), metadata, link, digest: None, implied });
-                if is_directory {
-                    children.push((path, below.0, below.1));
-                }
-            }
-            todo.extend(children.into_iter().rev());
-        }
-        drop_empty_implied(entries);
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(())
-    }
-
-    /// Fills in the digests of files, several at a time.
+    /// Fills in the digests of files that are not known yet, several at a time.
     fn hash(&self, items: &mut [Item]) -> Result<(), Problem> {
         const FEW: usize = 16;
         let mut todo: Vec<(PathBuf, &mut Entry)> = Vec::new();
         for item in items {
             for entry in &mut item.entries {
-                let path = item.base.join(&entry.path);
-                let known = self.tree.stats.and_then(|stats| stats.get(&path, &entry.metadata));
-                match entry.metadata.kind {
-                    Kind::File if known.is_some() => entry.digest = known,
-                    Kind::File => todo.push((path, entry)),
-                    Kind::Directory => {
-                        let xattrs = kept_xattrs(self.tree, &path)?;
-                        if !xattrs.is_empty() {
-                            entry.digest = Some(with_xattrs(Digest::of(b""), &xattrs));
-                        }
-                    }
-                    _ => {}
+                if entry.metadata.kind == Kind::File && entry.digest.is_none() {
+                    todo.push((item.base.join(&entry.path), entry));
                 }
             }
         }
@@ -395,22 +332,6 @@ impl Gather<'_> {
     }
 }
 
-/// Directories that were only kept for what might be below them go when nothing is.
-fn drop_empty_implied(entries: &mut Vec<Entry>) {
-    if !entries.iter().any(|entry| entry.implied) {
-        return;
-    }
-    let mut needed = std::collections::HashSet::new();
-    for entry in entries.iter().filter(|entry| !entry.implied) {
-        needed.extend(entry.path.ancestors().skip(1).map(Path::to_owned));
-    }
-    entries.retain(|entry| !entry.implied || needed.contains(&entry.path));
-}
-
-fn is_socket(metadata: &Metadata) -> bool {
-    metadata.mode & 0o170_000 == 0o140_000
-}
-
 /// Returns the attributes of a path that a copy keeps.
 pub(super) fn kept_xattrs(tree: &Tree<'_>, path: &Path) -> Result<Vec<(String, Vec<u8>)>, Problem> {
     Ok(kept(tree.root.xattrs(path).map_err(Problem::io("read", path))?))
@@ -424,7 +345,7 @@ pub(super) fn kept(mut xattrs: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)>
     xattrs
 }
 
-fn with_xattrs(content: Digest, xattrs: &[(String, Vec<u8>)]) -> Digest {
+pub(super) fn with_xattrs(content: Digest, xattrs: &[(String, Vec<u8>)]) -> Digest {
     if xattrs.is_empty() {
         return content;
     }

@@ -154,7 +154,8 @@ impl Solver<'_> {
             Left::Apart(implied) => Some(layers.commit_apart(snapshot, implied)),
             Left::Drawn(implied, filling) => {
                 let draw = |pencil: &mut Pencil<'_>| filling.draw(pencil);
-                let drawing = Drawing { top: &filling.top, draw: &draw };
+                let earlier = self.earlier_layer(slot)?;
+                let drawing = Drawing { top: &filling.top, draw: &draw, earlier: earlier.as_ref() };
                 let layer = layers.commit_drawn(snapshot, implied, drawing);
                 match filling.problem() {
                     Some(problem) => return Err(problem),
@@ -235,6 +236,15 @@ impl Solver<'_> {
         }
         advance(outcome, slot, keys, result, layer);
         Ok(Some(Applied { cached: true, layer: None }))
+    }
+
+    /// Returns the layer that the step made when it was done last.
+    fn earlier_layer(&self, slot: &Slot<'_>) -> Result<Option<LayerId>, Problem> {
+        if slot.anew {
+            return Ok(None);
+        }
+        let found = self.builder.store.cache_last_layer(&slot.position);
+        found.map_err(|source| Problem::Store { action: "look into the build cache", source })
     }
 
     fn explain(&self, slot: &Slot<'_>, key: &Key) -> Result<(), Problem> {

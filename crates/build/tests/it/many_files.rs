@@ -118,3 +118,72 @@ fn a_file_that_changes_while_it_is_read_is_named() {
     bench.build("FROM debian\nCOPY src /new\n").unwrap();
     assert_eq!(bench.log.lines("MISSED").len(), 1);
 }
+
+/// Changes some of the files, as an edit of the sources would.
+fn edit(bench: &Bench) {
+    let root = Root::open(&bench.dir.path().join("context")).unwrap();
+    bench.file("src/d5/e2/file 5", "edited");
+    bench.file("src/d5/e2/new", "not there before");
+    root.remove("src/d6/e0/file 6").unwrap();
+    root.set_mode("src/d0/e1/file 7", 0o600).unwrap();
+    root.set_xattr("src/d1/e2/file 8", "user.new", b"attribute").unwrap();
+    root.remove_xattr("src/d1/e1/file 1", "user.some").unwrap();
+    root.remove_all("src/d2/e0").unwrap();
+    bench.file("src/d2/e0", "a file now");
+    for path in ["src", "src/d2", "src/d2/e0", "src/d5/e2", "src/d5/e2/file 5", "src/d5/e2/new", "src/d6/e0"]
+    {
+        root.set_mtime(path, (1_650_000_000, 0)).unwrap();
+    }
+    root.set_mtime("src/d3/e1/file 10", (1_650_000_001, 0)).unwrap();
+}
+
+#[test]
+fn what_did_not_change_comes_from_the_layer_before() {
+    if !require(&[Need::Root, Need::Overlay, Need::Indexes]) {
+        return;
+    }
+    for copy in ["COPY . /new", "COPY --chown=web --chmod=u=rwX,go= src new", "COPY --link src /new/below"] {
+        let [again, anew] = [Bench::new(), Bench::unpacking()].map(|bench| {
+            fill(&bench);
+            bench
+        });
+        again.run(&request(&again, copy)).unwrap();
+        edit(&again);
+        // What was read for the key counts: this file is not opened again.
+        let path = again.dir.path().join("context/src/d4/e2/file 11");
+        again.log.at_a_miss(move || fs_err::write(&path, "too late").unwrap());
+        let built = again.run(&request(&again, copy)).unwrap();
+        edit(&anew);
+        let fresh = anew.run(&request(&anew, copy)).unwrap();
+        assert_eq!(again.listing(&built), anew.listing(&fresh), "{copy}");
+        assert_eq!(built.image_id, fresh.image_id, "{copy}");
+        for row in again.store.layers().unwrap() {
+            assert_eq!(again.layers.check(&row).unwrap(), None, "{copy}");
+        }
+        again.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_layer_before_that_is_damaged_is_not_taken_from() {
+    if !require(&[Need::Root, Need::Overlay, Need::Indexes]) {
+        return;
+    }
+    let [again, anew] = [Bench::new(), Bench::unpacking()].map(|bench| {
+        fill(&bench);
+        bench
+    });
+    let copy = "COPY src /new";
+    again.run(&request(&again, copy)).unwrap();
+    for row in again.store.layers().unwrap().iter().filter(|row| row.id.is_indexed()) {
+        let path = again.store.root().join("layers").join(row.id.as_str()).join("tar");
+        let mut bytes = fs_err::read(&path).unwrap();
+        bytes.iter_mut().filter(|byte| **byte == b'x').for_each(|byte| *byte = b'y');
+        fs_err::write(&path, bytes).unwrap();
+    }
+    edit(&again);
+    let built = again.run(&request(&again, copy)).unwrap();
+    edit(&anew);
+    let fresh = anew.run(&request(&anew, copy)).unwrap();
+    assert_eq!(built.image_id, fresh.image_id);
+}
