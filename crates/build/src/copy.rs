@@ -3,6 +3,7 @@
 mod crowd;
 mod draw;
 mod gather;
+mod hash;
 mod mode;
 mod owner;
 mod resolve;
@@ -19,6 +20,7 @@ use crate::context::{Ignore, StatCache};
 
 pub(crate) use draw::{Filling, can_draw};
 pub(crate) use gather::{Gather, digest_of};
+pub(crate) use hash::hash_all;
 pub(crate) use mode::ModeChange;
 pub(crate) use owner::resolve_owner;
 pub(crate) use resolve::resolve_in;

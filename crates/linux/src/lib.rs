@@ -8,6 +8,7 @@ mod caps;
 mod cgroup;
 mod descriptors;
 mod device_filter;
+mod early;
 mod entries;
 mod fresh;
 mod hidden_input;
@@ -38,6 +39,7 @@ mod terminal;
 pub use caps::Capabilities;
 pub use cgroup::{Cgroup, Limits};
 pub use descriptors::{receive_descriptor, send_descriptor};
+pub use early::EarlyFile;
 pub use fresh::{Attributes, set_modified};
 pub use hidden_input::HiddenInput;
 pub use index_mount::{INDEX_DATA, can_mount_indexes, mount_index};
@@ -72,7 +74,7 @@ pub use surroundings::{
     wait_readable,
 };
 pub use sync::{
-    EarlyFile, exchange, filesystem_magic, free_bytes, free_files, rename_new, reserve_bytes, sync_directory,
+    exchange, filesystem_magic, free_bytes, free_files, rename_new, reserve_bytes, sync_directory,
     sync_filesystem, total_bytes,
 };
 pub use syscall_filter::{ArgumentTest, FilterAction, FilterRule, SyscallFilter};

@@ -1,87 +1,14 @@
 //! Making what was written outlast a power cut.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write};
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// Writes everything of the file system that `fd` is on to the disk.
 pub fn sync_filesystem(fd: impl AsFd) -> io::Result<()> {
     rustix::fs::syncfs(fd)?;
     Ok(())
-}
-
-/// A new file, written from its start, with whose content the disk begins while more comes: less is left to do for whoever waits for all
-/// of it. Where the file system cannot, it is a file like any other.
-#[derive(Debug)]
-pub struct EarlyFile {
-    file: File,
-    written: u64,
-    begun: u64,
-}
-
-/// As soon as so many bytes are there, the disk begins with them.
-const PIECE: u64 = 1 << 20;
-
-/// So many are copied between two looks at that.
-const AT_ONCE: u64 = 8 << 20;
-
-impl EarlyFile {
-    /// Takes a file that is empty.
-    pub fn new(file: File) -> Self {
-        Self { file, written: 0, begun: 0 }
-    }
-
-    /// Returns the file.
-    pub fn get_ref(&self) -> &File {
-        &self.file
-    }
-
-    /// Returns how many bytes were written.
-    pub fn written(&self) -> u64 {
-        self.written
-    }
-
-    /// Appends what is left of another file; the kernel copies where it can. Returns how many bytes that were.
-    pub fn copy_from(&mut self, source: &File) -> io::Result<u64> {
-        let before = self.written;
-        loop {
-            let copied = io::copy(&mut source.take(AT_ONCE), &mut self.file)?;
-            self.written += copied;
-            if self.written - self.begun >= PIECE {
-                self.begin();
-            }
-            if copied < AT_ONCE {
-                return Ok(self.written - before);
-            }
-        }
-    }
-
-    fn begin(&mut self) {
-        let length = self.written - self.begun;
-        if let (Ok(from), Ok(length)) = (i64::try_from(self.begun), i64::try_from(length)) {
-            // SAFETY: the descriptor is open, and the call takes numbers alone.
-            unsafe {
-                libc::sync_file_range(self.file.as_raw_fd(), from, length, libc::SYNC_FILE_RANGE_WRITE)
-            };
-        }
-        self.begun = self.written;
-    }
-}
-
-impl Write for EarlyFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.written += written as u64;
-        if self.written - self.begun >= PIECE {
-            self.begin();
-        }
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }
 
 /// Lets two names change places, at once.
@@ -147,22 +74,6 @@ mod tests {
         rename_new(&dir.path().join("third"), &one).unwrap();
         exchange(&one, &other).unwrap();
         assert!(one.is_dir() && fs_err::read_to_string(&other).unwrap() == "1");
-    }
-
-    #[test]
-    fn what_is_written_early_is_the_same() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        let mut file = EarlyFile::new(File::create(&path).unwrap());
-        let content: Vec<u8> = (0..2_500_000_u32).flat_map(u32::to_le_bytes).collect();
-        content.chunks(70_000).for_each(|piece| file.write_all(piece).unwrap());
-        assert_eq!(file.get_ref().metadata().unwrap().len(), content.len() as u64);
-        assert!(fs_err::read(&path).unwrap() == content);
-        let mut copy = EarlyFile::new(File::create(dir.path().join("copy")).unwrap());
-        let length = content.len() as u64;
-        assert_eq!(copy.copy_from(&File::open(&path).unwrap()).unwrap(), length);
-        assert_eq!(copy.copy_from(&File::open(&path).unwrap()).unwrap(), length);
-        assert!(fs_err::read(dir.path().join("copy")).unwrap() == content.repeat(2));
     }
 
     #[test]

@@ -114,7 +114,16 @@ impl Bench<'_> {
             let name = format!("{}:{run}", self.pushed_by().repository(address));
             for client in clients.into_iter().filter(|client| client.kind.unpacks() || !is_real) {
                 self.settle([&client.volume, &server.volume])?;
-                rows.add("pull", client.kind.name(), client.pull(&name)?);
+                let kind = client.kind.name();
+                if is_real && let Some(seconds) = client.pull_archives(&name)? {
+                    rows.add("archives", kind, seconds);
+                    self.settle([&client.volume, &server.volume])?;
+                }
+                let seconds = client.pull(&name)?;
+                rows.add("pull", kind, seconds);
+                if is_real && kind != Kind::Shipway.name() {
+                    rows.add("archives", kind, seconds);
+                }
             }
         }
         let (push, pull) = if is_real {
@@ -124,6 +133,10 @@ impl Bench<'_> {
         };
         rows.show(&format!("{push}, {}, {}", load.what, kind.name()), "push", Unit::Seconds, table);
         rows.show(&format!("{pull}, {}, {}", load.what, kind.name()), "pull", Unit::Seconds, table);
+        if is_real {
+            let what = format!("the same with `SHIPWAY_LAYERS=archives`, {}", kind.name());
+            rows.show(&what, "archives", Unit::Seconds, table);
+        }
         server.memory()
     }
 

@@ -2,11 +2,8 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use shipway_linux::{Kind, Metadata, xattrs_of};
+use shipway_linux::{Kind, Metadata};
 use shipway_oci::{Digest, Hasher};
 
 use super::resolve::resolve_by;
@@ -23,12 +20,11 @@ pub(crate) struct Gather<'a> {
     pub(crate) exclude: PatternList,
     pub(crate) parents: bool,
     pub(crate) stop: &'a Stop,
-    /// The time, as a duration since the epoch.
-    pub(crate) now: Duration,
 }
 
 impl Gather<'_> {
-    /// Returns the items of one source word; a wildcard may have none.
+    /// Returns the items of one source word; a wildcard may have none. Files that must be read for that have no digests yet: see
+    /// [`super::hash_all`].
     pub(crate) fn source(&self, word: &str) -> Result<Vec<Item>, Problem> {
         // What `..` takes away is no wildcard, see the key of a copy.
         let is_wild = if self.parents { has_wildcards(word) } else { has_wildcards(&clean_path(word)) };
@@ -54,7 +50,6 @@ impl Gather<'_> {
         if items.is_empty() && !is_wild && !self.is_left_out(word)? {
             return Err(self.missing(word));
         }
-        self.hash(&mut items)?;
         Ok(items)
     }
 
@@ -223,62 +218,6 @@ impl Gather<'_> {
             _ => None,
         };
         Ok(Entry { path, metadata, link, digest: None, implied })
-    }
-
-    /// Fills in the digests of files that are not known yet, several at a time.
-    fn hash(&self, items: &mut [Item]) -> Result<(), Problem> {
-        const FEW: usize = 16;
-        let mut todo: Vec<(PathBuf, &mut Entry)> = Vec::new();
-        for item in items {
-            for entry in &mut item.entries {
-                if entry.metadata.kind == Kind::File && entry.digest.is_none() {
-                    todo.push((item.base.join(&entry.path), entry));
-                }
-            }
-        }
-        let threads =
-            if todo.len() < FEW { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
-        let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
-        let slots: Vec<Mutex<(PathBuf, &mut Entry)>> = todo.into_iter().map(Mutex::new).collect();
-        let work = || {
-            while let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let mut slot = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                let (path, entry) = &mut *slot;
-                match self.hash_file(path, &entry.metadata) {
-                    Ok(digest) => entry.digest = Some(digest),
-                    Err(problem) => {
-                        failed
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner)
-                            .get_or_insert(problem);
-                        next.store(slots.len(), Ordering::Relaxed);
-                    }
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        failed.map_or(Ok(()), Err)
-    }
-
-    fn hash_file(&self, path: &Path, metadata: &Metadata) -> Result<Digest, Problem> {
-        if self.stop.is_set() {
-            return Err(Problem::Cancelled);
-        }
-        let mut file = self.tree.root.open_file(path).map_err(Problem::io("read", path))?;
-        let mut hasher = Hasher::default();
-        std::io::copy(&mut file, &mut hasher).map_err(Problem::io("read", path))?;
-        let digest =
-            with_xattrs(hasher.finish(), &kept(xattrs_of(&file).map_err(Problem::io("read", path))?));
-        if let Some(stats) = self.tree.stats {
-            stats.put(path, metadata, digest, self.now);
-        }
-        Ok(digest)
     }
 
     fn missing(&self, word: &str) -> Problem {

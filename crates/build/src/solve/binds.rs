@@ -12,7 +12,7 @@ use super::Solver;
 use super::copies::of_build;
 use crate::Problem;
 use crate::context::{Context, PatternList};
-use crate::copy::{Gather, Item, Tree, Writer, digest_of, resolve_in};
+use crate::copy::{Gather, Item, Tree, Writer, digest_of, hash_all, resolve_in};
 use crate::plan::Origin;
 use crate::progress::StepInfo;
 use crate::seams::{MountSource, StepMount};
@@ -79,7 +79,9 @@ impl Solver<'_> {
 
     fn gather(&self, tree: &Tree<'_>, source: &str) -> Result<Vec<Item>, Problem> {
         let (exclude, stop) = (PatternList::default(), &self.stop);
-        Gather { tree, exclude, parents: false, stop, now: now() }.source(source)
+        let mut items = Gather { tree, exclude, parents: false, stop }.source(source)?;
+        hash_all(items.iter_mut().map(|item| (tree, item)), stop, now())?;
+        Ok(items)
     }
 
     /// Copies what a bind mount would show below a root.

@@ -12,7 +12,7 @@ use super::steps::{Applied, Left, Slot, mount};
 use super::{Outcome, Solver};
 use crate::context::PatternList;
 use crate::copy::{
-    Apart, Gather, Item, Tree, Writer, can_draw, digest_of, is_archive, resolve_in, resolve_owner,
+    Apart, Gather, Item, Tree, Writer, can_draw, digest_of, hash_all, is_archive, resolve_in, resolve_owner,
     unpack_archive,
 };
 use crate::key::{Key, KeyBuilder};
@@ -212,23 +212,26 @@ impl Solver<'_> {
         let gather = |index: usize, path: &str, unpack: bool| {
             let tree = tree(index);
             let (exclude, parents) = (exclude.clone(), copy.parents && word(index).is_none());
-            let gather = Gather { tree, exclude, parents, stop: &self.stop, now: now() };
+            let gather = Gather { tree, exclude, parents, stop: &self.stop };
             gather.source(path).map(|items| Read::Items(items, tree, unpack))
         };
-        copy.sources
-            .iter()
-            .enumerate()
-            .map(|(index, source)| match source {
-                SourceWord::Path { path, span } => gather(index, path, copy.unpack).map_err(|mut problem| {
-                    if let Problem::MissingSource { word, .. } = &mut problem {
-                        *word = Some(*span);
-                    }
-                    problem
-                }),
-                SourceWord::Remote { .. } => gather(index, word(index).unwrap_or("/"), copy.unpack_remote),
-                SourceWord::Inline { name, content } => Ok(Read::Inline(name, content)),
-            })
-            .collect()
+        let found = copy.sources.iter().enumerate().map(|(index, source)| match source {
+            SourceWord::Path { path, span } => gather(index, path, copy.unpack).map_err(|mut problem| {
+                if let Problem::MissingSource { word, .. } = &mut problem {
+                    *word = Some(*span);
+                }
+                problem
+            }),
+            SourceWord::Remote { .. } => gather(index, word(index).unwrap_or("/"), copy.unpack_remote),
+            SourceWord::Inline { name, content } => Ok(Read::Inline(name, content)),
+        });
+        let mut found = found.collect::<Result<Vec<_>, Problem>>()?;
+        let items = found.iter_mut().filter_map(|read| match read {
+            Read::Items(items, tree, _) => Some(items.iter_mut().map(|item| (*tree, item))),
+            Read::Inline(..) => None,
+        });
+        hash_all(items.flatten(), &self.stop, now())?;
+        Ok(found)
     }
 
     fn copy_key(&self, copy: &CopyAction, outcome: &Outcome) -> KeyBuilder {
@@ -358,13 +361,8 @@ impl Solver<'_> {
             keep_owner: true,
             place: "the archive".to_owned(),
         };
-        let gather = Gather {
-            tree: &unpacked,
-            exclude: PatternList::default(),
-            parents: false,
-            stop: &self.stop,
-            now: now(),
-        };
+        let gather =
+            Gather { tree: &unpacked, exclude: PatternList::default(), parents: false, stop: &self.stop };
         let mode = writer.mode.take();
         for item in gather.source("/")? {
             writer.item(&unpacked, &item, &copy.destination)?;
