@@ -25,11 +25,25 @@ impl Piece {
 
 /// Buffers that are not in use. To get new memory from the kernel for each piece would cost more than to fill it.
 #[derive(Debug, Default)]
-pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+pub(crate) struct Buffers {
+    pieces: Mutex<Vec<Vec<u8>>>,
+    long: Mutex<Vec<Vec<u8>>>,
+}
 
 impl Buffers {
+    /// Returns an empty buffer for a whole layer; [`Buffers::take_back_long`] takes it again.
+    pub(crate) fn long(&self) -> Vec<u8> {
+        self.long.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Takes such a buffer back.
+    pub(crate) fn take_back_long(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        self.long.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+
     fn piece(&self) -> Piece {
-        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let spare = self.pieces.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Piece { buffer: spare.unwrap_or_else(|| vec![0; PIECE]), length: 0 }
     }
 
@@ -46,7 +60,7 @@ impl Buffers {
     }
 
     fn take_back(&self, piece: Piece) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(piece.buffer);
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner).push(piece.buffer);
     }
 }
 
@@ -76,6 +90,14 @@ impl<'a> Pipe<'a> {
             Err(_closed) => None,
         };
         Ok(self.piece.is_some())
+    }
+
+    /// Appends what comes next, of any length; `false` at the end.
+    pub(crate) fn append_to(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
+        let is_there = self.next()?;
+        out.extend_from_slice(self.piece.as_ref().map_or(&[], Piece::bytes));
+        self.at = self.piece.as_ref().map_or(0, |piece| piece.length);
+        Ok(is_there)
     }
 
     /// Reads to the end, or to what ended it.

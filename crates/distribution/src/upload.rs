@@ -16,7 +16,7 @@ use crate::registry::Ask;
 /// So often an upload may break off.
 const BREAKS: u32 = 5;
 /// Up to this size one request less matters more than being able to go on in the middle.
-const ONE_PIECE: u64 = 1 << 20;
+pub(crate) const ONE_PIECE: u64 = 8 << 20;
 
 /// Where bytes to be sent come from.
 #[derive(Clone, Copy)]

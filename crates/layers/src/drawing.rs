@@ -10,7 +10,7 @@ use shipway_oci::Digest;
 use shipway_store::LayerId;
 
 use crate::earlier::Earlier;
-use crate::serialise::kept;
+use crate::serialise::{copy_content, kept};
 use crate::tar_header::{Header, pad};
 
 /// Something that fills a directory of a layer that is there and has nothing in it.
@@ -65,7 +65,7 @@ impl<'a> Pencil<'a> {
     ) -> io::Result<()> {
         let header = Header { kind: b'0', size, ..self.header(path, attributes, mtime) };
         header.write(self.out)?;
-        let copied = io::copy(&mut content.take(size), self.out)?;
+        let copied = copy_content(content, size, self.out)?;
         if copied != size {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file shrank while it was read"));
         }

@@ -5,13 +5,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use shipway_linux::{Kind, Metadata, Parents, Root, xattrs_of};
 
 use crate::tar_header::{BLOCK, Header, pad};
+use crate::unpack::BUFFER;
 use crate::walk::walk;
 
 /// Changes whenever the same tree would give other bytes.
@@ -138,10 +139,10 @@ pub(crate) fn write_entry(
             }
             header.kind = b'0';
             header.size = metadata.size;
-            let file = parent.open_file(name)?;
+            let mut file = parent.open_file(name)?;
             header.xattrs = kept(xattrs_of(&file)?);
             header.write(out)?;
-            let copied = io::copy(&mut io::Read::take(file, metadata.size), out)?;
+            let copied = copy_content(&mut file, metadata.size, out)?;
             if copied != metadata.size {
                 return Err(io::Error::new(
                     io::ErrorKind::UnexpectedEof,
@@ -159,6 +160,17 @@ pub(crate) fn write_entry(
         Kind::Special => write_special(path, metadata, header, out)?,
     }
     Ok(())
+}
+
+/// Copies the first `size` bytes of a file, or as many as there are, and returns how many that were.
+pub(crate) fn copy_content(content: &mut dyn Read, size: u64, out: &mut dyn Write) -> io::Result<u64> {
+    /// So much is copied in a few steps as it is.
+    const SHORT: u64 = 64 << 10;
+    let mut content = content.take(size);
+    if size <= SHORT {
+        return io::copy(&mut content, out);
+    }
+    io::copy(&mut BufReader::with_capacity(BUFFER, content), out)
 }
 
 /// Returns whether it is a socket, which means nothing to anybody but the process that made it.

@@ -10,6 +10,7 @@ use shipway_oci::{Descriptor, DiffId, Digest};
 use super::{Push, announce};
 use crate::documents::Repository;
 use crate::forms::{Forms, Packing};
+use crate::pipe::Buffers;
 use crate::upload::{Bytes, Upload};
 use crate::{Event, LayerState, RegistryError};
 
@@ -23,6 +24,7 @@ pub(super) struct Layers<'a> {
     pub(super) scope: &'a str,
     layers: &'a [(Descriptor, DiffId)],
     pub(super) forms: Forms<'a>,
+    pub(super) buffers: Buffers,
     next: AtomicUsize,
     failed: AtomicBool,
 }
@@ -41,6 +43,7 @@ impl<'a> Layers<'a> {
             scope,
             layers,
             forms: Forms { store: deps.store, source: deps.source, packing },
+            buffers: Buffers::default(),
             next: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         }

@@ -9,12 +9,9 @@ use shipway_fetch::FetchError;
 use shipway_oci::{Descriptor, DiffId};
 
 use super::layers::Layers;
-use crate::pipe::{Buffers, Inlet, Piece, Pipe};
-use crate::upload::{Bytes, may_hold};
+use crate::pipe::{Inlet, Piece, Pipe};
+use crate::upload::{Bytes, ONE_PIECE, may_hold};
 use crate::{LayerState, RegistryError};
-
-/// What stays below this, packed, is sent when its digest is known: the registry may have it.
-const HELD: u64 = 8 << 20;
 
 /// What became of a layer that was packed for a registry.
 enum Outcome {
@@ -70,7 +67,19 @@ impl Layers<'_> {
         layer: &Descriptor,
         diff_id: DiffId,
     ) -> Result<Outcome, RegistryError> {
-        let buffers = Buffers::default();
+        let mut held = self.buffers.long();
+        let sent = self.hold_or_send(&mut held, (known, layer), diff_id);
+        self.buffers.take_back_long(held);
+        sent
+    }
+
+    /// What is short, packed, is sent when its digest is known: the registry may have it.
+    fn hold_or_send(
+        &self,
+        held: &mut Vec<u8>,
+        (known, layer): (&[Descriptor], &Descriptor),
+        diff_id: DiffId,
+    ) -> Result<Outcome, RegistryError> {
         let (is_closed, is_moving) = (AtomicBool::new(false), AtomicBool::new(false));
         let taken = |done| {
             if layer.media_type.is_plain_layer() && is_moving.load(Ordering::Relaxed) {
@@ -79,20 +88,20 @@ impl Layers<'_> {
         };
         self.say(diff_id, LayerState::Preparing);
         thread::scope(|scope| {
-            let (sender, pipe) = Pipe::new(&buffers);
-            let inlet = Inlet::new(sender.clone(), &buffers, &is_closed);
+            let (sender, pipe) = Pipe::new(&self.buffers);
+            let inlet = Inlet::new(sender.clone(), &self.buffers, &is_closed);
             let (inlet, taken) = ((inlet, sender), &taken);
             let thread = scope.spawn(move || self.pack_into(inlet, layer, diff_id, taken));
             let mut packing = Packing { thread, is_closed: &is_closed, pipe };
-            let mut held = Vec::new();
-            let read = (&mut packing.pipe).take(HELD).read_to_end(&mut held);
-            if read.is_ok_and(|read| read as u64 == HELD) {
-                is_moving.store(true, Ordering::Relaxed);
-                return self.stream(&held, packing, diff_id);
+            while let Ok(true) = packing.pipe.append_to(held) {
+                if held.len() as u64 > ONE_PIECE {
+                    is_moving.store(true, Ordering::Relaxed);
+                    return self.stream(held, packing, diff_id);
+                }
             }
             let Some(form) = packing.end()? else { return Ok(Outcome::Broken(None)) };
             if known.contains(&form) || !self.is_there(&form, diff_id)? {
-                self.upload(diff_id, &form, Bytes::Memory(&held), None)?;
+                self.upload(diff_id, &form, Bytes::Memory(held), None)?;
             }
             Ok(Outcome::There(Box::new(form)))
         })

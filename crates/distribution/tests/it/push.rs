@@ -33,7 +33,7 @@ fn what_was_pushed_can_be_pulled_and_the_second_push_sends_nothing() {
     let registry = TestRegistry::start();
     let (builder, other) = (Machine::new(), Machine::new());
     let name = registry.name("team/web:1");
-    let large = noise(3 << 20);
+    let large = noise(9 << 20);
     build(&builder, &name, &[b"small", &large, b"small"]);
     let pushed = builder.push(&name).unwrap();
     let pulled = other.pull(&name).unwrap();
@@ -140,11 +140,16 @@ fn layers_are_mounted_from_where_they_came_from() {
 
 #[test]
 fn an_upload_that_breaks_off_goes_on_where_it_stopped() {
-    let registry = TestRegistry::start();
+    let [first, registry] = [TestRegistry::start(), TestRegistry::start()];
     let machine = Machine::new();
-    let name = registry.name("web:1");
-    let large = noise(4 << 20);
-    build(&machine, &name, &[&large]);
+    let [known, name] = [&first, &registry].map(|registry| registry.name("web:1"));
+    let large = noise(9 << 20);
+    build(&machine, &known, &[&large]);
+    machine.push(&known).unwrap();
+    // What was pulled is here as it goes out.
+    let machine = Machine::new();
+    let pulled = machine.pull(&known).unwrap();
+    machine.store.tag(&name.parse().unwrap(), pulled.manifest, pulled.image_id, 1).unwrap();
     registry.contents().broken_uploads = vec![500_000, 1_500_000];
     machine.push(&name).unwrap();
     let ranges: Vec<String> = registry

@@ -18,8 +18,10 @@ use crate::digest::{Algorithm, AnyDigest, AnyHasher};
 use crate::refusal::Refusal;
 use crate::server::Registry;
 
-/// Pieces of a body that may wait for the disk.
-const WAITING: usize = 4;
+/// How much is written at a time: what comes is in smaller parts, which end within pages, and each of them would wake who writes.
+const BATCH: usize = 128 << 10;
+/// One is filled while another is written.
+const BATCHES: usize = 2;
 /// Pauses between bytes that a pause between requests may be long.
 const PATIENCE: u32 = 10;
 /// Read from the disk at a time.
@@ -112,28 +114,39 @@ impl Session {
         mut body: Body,
     ) -> Result<(), Refusal> {
         let mut ingest = self.ingest.take().ok_or_else(Refusal::upload_unknown)?;
-        let (sender, mut pieces) = mpsc::channel::<Bytes>(WAITING);
+        let (sender, mut full) = mpsc::channel::<Vec<u8>>(BATCHES);
+        let (give_back, mut empty) = mpsc::channel::<Vec<u8>>(BATCHES);
+        for _batch in 0..BATCHES {
+            drop(give_back.try_send(Vec::new()));
+        }
         let writing = spawn_blocking(move || {
             let mut written = 0;
-            while let Some(piece) = pieces.blocking_recv() {
-                ingest.write_all(&piece)?;
-                written += piece.len() as u64;
+            while let Some(mut batch) = full.blocking_recv() {
+                ingest.write_all(&batch)?;
+                written += batch.len() as u64;
+                batch.clear();
+                // Nobody wants it when all has come.
+                drop(give_back.try_send(batch));
             }
             Ok::<_, std::io::Error>((ingest, written))
         });
         let mut left = registry.inner.config.blob.saturating_sub(self.received);
+        let mut batch = Vec::new();
         let fed = loop {
             match registry.next_within(&mut body, &mut left).await {
                 Ok(None) => break Ok(()),
                 Err(refusal) => break Err(refusal),
-                // Where writing has ended early, why is said below.
-                Ok(Some(piece)) => {
-                    if sender.send(piece).await.is_err() {
+                Ok(Some(mut piece)) => {
+                    // Where writing has ended early, why is said below.
+                    if !fill(&mut batch, &mut piece, &sender, &mut empty).await {
                         break Ok(());
                     }
                 }
             }
         };
+        if !batch.is_empty() {
+            drop(sender.send(batch).await);
+        }
         drop(sender);
         let written = writing.await.map_err(|panic| Refusal::internal(&panic))?;
         let uploads = &registry.inner.uploads;
@@ -165,6 +178,28 @@ impl Session {
             })
             .await
     }
+}
+
+/// Puts a piece into a batch, and sends each that is full; `false` if nobody writes any more.
+async fn fill(
+    batch: &mut Vec<u8>,
+    piece: &mut Bytes,
+    sender: &mpsc::Sender<Vec<u8>>,
+    empty: &mut mpsc::Receiver<Vec<u8>>,
+) -> bool {
+    while !piece.is_empty() {
+        if batch.capacity() == 0 {
+            let Some(next) = empty.recv().await else { return false };
+            *batch = next;
+            batch.reserve_exact(BATCH);
+        }
+        let taken = piece.split_to(piece.len().min(BATCH - batch.len()));
+        batch.extend_from_slice(&taken);
+        if batch.len() == BATCH && sender.send(std::mem::take(batch)).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 fn commit(store: &Store, ingest: Ingest, wanted: &AnyDigest) -> Result<Digest, Refusal> {

@@ -141,7 +141,7 @@ impl Client {
     /// Pulls an image into another new store, where layers stay archives, and returns the seconds; `None` where there is no such thing.
     pub(super) fn pull_archives(&self, name: &str) -> anyhow::Result<Option<f64>> {
         let Tool::Shipway(_) = &self.tool else { return Ok(None) };
-        let volume = Volume::new(&self.volume.dir.with_extension("archives"))?;
+        let volume = Volume::new(&self.volume.dir.with_file_name("archives"))?;
         let shipway = Shipway::new(&volume.dir)?;
         let mut command = shipway.command(&["pull", "-q", name]);
         program::time(command.env("SHIPWAY_LAYERS", "archives")).map(Some)
