@@ -134,7 +134,7 @@ fn in_any_case(dockerfile: PathBuf) -> PathBuf {
 /// Reads an archive, or else a Dockerfile with nothing beside it.
 fn of_stream(
     engine: &Engine,
-    mut stream: Box<dyn Read + '_>,
+    mut stream: Box<dyn Read + Send + '_>,
     what: &str,
     file: Option<&Path>,
 ) -> Result<Prepared, Failure> {

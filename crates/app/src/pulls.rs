@@ -231,9 +231,9 @@ impl LayerSink for Trees {
         Ok(self.store.layer_of(diff_id).map_err(seam)?.is_some())
     }
 
-    fn import(&self, blob: &mut dyn Read, diff_id: DiffId) -> Result<(), SeamError> {
-        let mut tar = shipway_layers::decompress(Box::new(blob)).map_err(seam)?;
-        self.take(&mut *tar, diff_id).map_err(seam)
+    fn import(&self, blob: &mut (dyn Read + Send), diff_id: DiffId) -> Result<(), SeamError> {
+        let taken = shipway_layers::decompress_ahead(blob, |tar| self.take(tar, diff_id));
+        taken.flatten().map_err(seam)
     }
 
     fn finish(&self, diff_ids: &[DiffId]) -> Result<(), SeamError> {

@@ -18,7 +18,7 @@ pub trait LayerSink: Debug + Send + Sync {
     fn has(&self, diff_id: DiffId) -> Result<bool, SeamError>;
 
     /// Takes in a layer as the registry has it, compressed or not.
-    fn import(&self, blob: &mut dyn Read, diff_id: DiffId) -> Result<(), SeamError>;
+    fn import(&self, blob: &mut (dyn Read + Send), diff_id: DiffId) -> Result<(), SeamError>;
 
     /// Makes everything that was taken in last beyond a power cut, and refuses layers that do not fit together.
     fn finish(&self, diff_ids: &[DiffId]) -> Result<(), SeamError>;

@@ -65,7 +65,7 @@ impl Unpacked {
     }
 
     /// Opens the archive that a layer came from, decompressed.
-    pub(crate) fn archive(&self, diff_id: DiffId) -> Result<Option<Box<dyn Read>>, LayerError> {
+    pub(crate) fn archive(&self, diff_id: DiffId) -> Result<Option<Box<dyn Read + Send>>, LayerError> {
         let forms = self.store.packed(diff_id).map_err(|source| LayerError::LookUp { source })?;
         for packed in forms {
             if let Ok(file) = self.store.open_blob(&packed.digest) {

@@ -2,9 +2,9 @@
 //!
 //! A few bytes can be made to stand for very many. So what comes out may be only so many times what went in.
 
-use std::cell::Cell;
 use std::io::{self, BufReader, Read};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::LayerError;
 
@@ -24,13 +24,26 @@ const XZ_MEMORY: u32 = (1 << (WINDOW - 10)) + 1024;
 struct Bomb;
 
 /// Returns what is in an archive that may be compressed.
-pub fn decompress<'a>(input: Box<dyn Read + 'a>) -> Result<Box<dyn Read + 'a>, LayerError> {
-    open(input, Bounds { ratio: RATIO, xz_memory: XZ_MEMORY })
+pub fn decompress<'a>(input: Box<dyn Read + Send + 'a>) -> Result<Box<dyn Read + Send + 'a>, LayerError> {
+    open(input, LIMITS).map(|plain| plain.reader)
+}
+
+/// Like [`decompress`], and says whether it is compressed.
+pub(crate) fn open_bounded<'a>(input: Box<dyn Read + Send + 'a>) -> Result<Plain<'a>, LayerError> {
+    open(input, LIMITS)
+}
+
+/// What is in an archive.
+pub(crate) struct Plain<'a> {
+    pub(crate) reader: Box<dyn Read + Send + 'a>,
+    pub(crate) is_compressed: bool,
 }
 
 /// Returns what is in an archive that may be compressed, however much that is. It is for archives that somebody builds with himself.
-pub fn decompress_unbounded<'a>(input: Box<dyn Read + 'a>) -> Result<Box<dyn Read + 'a>, LayerError> {
-    open(input, Bounds { ratio: u64::MAX, xz_memory: u32::MAX })
+pub fn decompress_unbounded<'a>(
+    input: Box<dyn Read + Send + 'a>,
+) -> Result<Box<dyn Read + Send + 'a>, LayerError> {
+    open(input, Bounds { ratio: u64::MAX, xz_memory: u32::MAX }).map(|plain| plain.reader)
 }
 
 /// What decompressing may take.
@@ -39,7 +52,9 @@ struct Bounds {
     xz_memory: u32,
 }
 
-fn open<'a>(mut input: Box<dyn Read + 'a>, bounds: Bounds) -> Result<Box<dyn Read + 'a>, LayerError> {
+const LIMITS: Bounds = Bounds { ratio: RATIO, xz_memory: XZ_MEMORY };
+
+fn open<'a>(mut input: Box<dyn Read + Send + 'a>, bounds: Bounds) -> Result<Plain<'a>, LayerError> {
     let unread = |source| LayerError::Input { place: "its beginning".to_owned(), source };
     let mut start = Vec::new();
     input.by_ref().take(6).read_to_end(&mut start).map_err(unread)?;
@@ -52,11 +67,11 @@ fn open<'a>(mut input: Box<dyn Read + 'a>, bounds: Bounds) -> Result<Box<dyn Rea
         _ => Kind::Plain,
     };
     let whole = io::Cursor::new(start).chain(input);
-    let taken = Rc::new(Cell::new(0));
-    let counted = Counted { inner: whole, count: Rc::clone(&taken) };
+    let taken = Arc::new(AtomicU64::new(0));
+    let counted = Counted { inner: whole, count: Arc::clone(&taken) };
     let buffered = |counted| BufReader::with_capacity(1 << 16, counted);
-    let inner: Box<dyn Read + 'a> = match kind {
-        Kind::Plain => return Ok(Box::new(counted.inner)),
+    let inner: Box<dyn Read + Send + 'a> = match kind {
+        Kind::Plain => return Ok(Plain { reader: Box::new(counted.inner), is_compressed: false }),
         Kind::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered(counted))),
         Kind::Zstd => {
             let decoder = zstd::stream::read::Decoder::new(counted).and_then(|mut decoder| {
@@ -68,7 +83,8 @@ fn open<'a>(mut input: Box<dyn Read + 'a>, bounds: Bounds) -> Result<Box<dyn Rea
         Kind::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(buffered(counted), true, bounds.xz_memory)),
         Kind::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(buffered(counted))),
     };
-    Ok(Box::new(Limited { inner, ratio: bounds.ratio, taken, given: 0 }))
+    let reader = Box::new(Limited { inner, ratio: bounds.ratio, taken, given: 0 });
+    Ok(Plain { reader, is_compressed: true })
 }
 
 enum Kind {
@@ -82,22 +98,22 @@ enum Kind {
 /// Counts what is read.
 struct Counted<R> {
     inner: R,
-    count: Rc<Cell<u64>>,
+    count: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
-        self.count.set(self.count.get() + length as u64);
+        self.count.fetch_add(length as u64, Ordering::Relaxed);
         Ok(length)
     }
 }
 
 /// Fails where much more comes out than went in.
 struct Limited<'a> {
-    inner: Box<dyn Read + 'a>,
+    inner: Box<dyn Read + Send + 'a>,
     ratio: u64,
-    taken: Rc<Cell<u64>>,
+    taken: Arc<AtomicU64>,
     given: u64,
 }
 
@@ -105,7 +121,7 @@ impl Read for Limited<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         self.given += length as u64;
-        if self.given > SLACK.saturating_add(self.taken.get().saturating_mul(self.ratio)) {
+        if self.given > SLACK.saturating_add(self.taken.load(Ordering::Relaxed).saturating_mul(self.ratio)) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, Bomb));
         }
         Ok(length)

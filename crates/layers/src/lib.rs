@@ -14,6 +14,7 @@
 //! Specs: image-spec layer.md.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod chain;
 mod check;
 mod decompress;
@@ -35,6 +36,7 @@ mod unpack;
 mod unpacked;
 mod walk;
 
+pub use ahead::decompress_ahead;
 pub use decompress::{decompress, decompress_unbounded};
 pub use drawing::{Drawing, Pencil};
 pub use error::LayerError;

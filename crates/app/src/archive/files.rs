@@ -41,7 +41,7 @@ impl Drop for Unpacked {
 
 impl<'a> Files<'a> {
     /// Unpacks an archive, compressed or not.
-    pub(super) fn unpack(engine: &'a Engine, archive: &mut dyn Read) -> Result<Self, Failure> {
+    pub(super) fn unpack(engine: &'a Engine, archive: &mut (dyn Read + Send)) -> Result<Self, Failure> {
         let unique = LayerId::unique(0);
         let dir = engine.store.tmp().join(format!("load-{unique}"));
         let unusable = |error: io::Error| StoreError::of_write(&dir, error);

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use shipway_distribution::{GzipWriter, compress};
-use shipway_layers::{Layer, LayerStore as _};
+use shipway_layers::{Layer, LayerStore as _, decompress_ahead};
 use shipway_oci::{Descriptor, DiffId, MediaType};
 use shipway_store::{Ingest, Packed, StoreError};
 
@@ -17,7 +17,7 @@ const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 /// registry takes, uncompressed or as xz and bzip2 compress, is kept compressed with gzip.
 pub(crate) fn take_in(
     engine: &Engine,
-    archive: &mut dyn Read,
+    archive: &mut (dyn Read + Send),
     wanted: Option<DiffId>,
 ) -> Result<(Layer, Descriptor), Failure> {
     let mut start = Vec::new();
@@ -33,18 +33,19 @@ pub(crate) fn take_in(
     let (layer, blob) = match kind {
         Some(_) => {
             let mut tee = Tee { inner: &mut whole, out: blob };
-            let mut plain = shipway_layers::decompress(Box::new(&mut tee))?;
-            let layer = engine.layers.import(&mut *plain, wanted)?;
-            drop(plain);
+            let taken = decompress_ahead(&mut tee, |plain| engine.layers.import(plain, wanted));
+            let layer = taken.flatten()?;
             io::copy(&mut tee, &mut io::sink()).map_err(|error| uncopied(engine, error))?;
             (layer, tee.out)
         }
         None => {
             let out: GzipWriter<Ingest> = compress(blob).map_err(unwritten)?;
-            let mut plain = shipway_layers::decompress(Box::new(&mut whole))?;
-            let mut tee = Tee { inner: &mut *plain, out };
-            let layer = engine.layers.import(&mut tee, wanted)?;
-            (layer, tee.out.finish().map_err(unwritten)?)
+            let taken = decompress_ahead(&mut whole, |plain| {
+                let mut tee = Tee { inner: plain, out };
+                engine.layers.import(&mut tee, wanted).map(|layer| (layer, tee.out))
+            });
+            let (layer, out) = taken.flatten()?;
+            (layer, out.finish().map_err(unwritten)?)
         }
     };
     let kind = kind.unwrap_or(GZIP);
@@ -72,12 +73,12 @@ pub(super) fn uncopied(engine: &Engine, error: io::Error) -> Failure {
 }
 
 /// Writes down what is read.
-struct Tee<'a, W> {
-    inner: &'a mut dyn Read,
+struct Tee<'a, R: ?Sized, W> {
+    inner: &'a mut R,
     out: W,
 }
 
-impl<W: Write> Read for Tee<'_, W> {
+impl<R: Read + ?Sized, W: Write> Read for Tee<'_, R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.out.write_all(&buffer[..read])?;

@@ -34,7 +34,7 @@ struct Entry {
 }
 
 /// Reads all images of an archive, compressed or not. Nothing gets a name before everything is here.
-pub(crate) fn load(engine: &Engine, archive: &mut dyn Read) -> Result<Vec<Loaded>, Failure> {
+pub(crate) fn load(engine: &Engine, archive: &mut (dyn Read + Send)) -> Result<Vec<Loaded>, Failure> {
     let files = Files::unpack(engine, archive)?;
     let docker: Option<Vec<Entry>> = files
         .document("manifest.json")?

@@ -42,7 +42,7 @@ pub(super) fn tar_of(layer: &Descriptor) -> Option<(DiffId, u64)> {
 }
 
 /// Returns what a step made, of what a layer decompresses to.
-pub(super) fn made<'a>(layer: &Descriptor, plain: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
+pub(super) fn made<'a>(layer: &Descriptor, plain: Box<dyn Read + Send + 'a>) -> Box<dyn Read + Send + 'a> {
     match tar_of(layer) {
         Some((_, length)) => Box::new(plain.take(length)),
         None => plain,

@@ -17,7 +17,7 @@ use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &ImportArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let name: Option<Reference> = args.name.as_deref().map(str::parse).transpose()?;
-    let mut archive: Box<dyn Read> = match args.file.as_str() {
+    let mut archive: Box<dyn Read + Send> = match args.file.as_str() {
         "-" => Box::new(std::io::stdin()),
         file => Box::new(fs_err::File::open(file).map_err(|error| {
             Failure::new(

@@ -57,7 +57,7 @@ impl LayerSink for Trees {
         Ok(self.has_layer(diff_id))
     }
 
-    fn import(&self, blob: &mut dyn Read, diff_id: DiffId) -> Result<(), SeamError> {
+    fn import(&self, blob: &mut (dyn Read + Send), diff_id: DiffId) -> Result<(), SeamError> {
         let mut tar = Vec::new();
         let read = flate2::read::GzDecoder::new(blob).read_to_end(&mut tar);
         read.map_err(|error| Box::new(Refused(error.to_string())) as SeamError)?;

@@ -16,7 +16,7 @@ use crate::ui::Ui;
 pub(super) fn run(engine: &Engine, args: &BuilderImportArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let id = super::id_of(&args.id)?;
     let hint = format!("name an archive: `shipway builder import {} -i FILE`", args.id);
-    let input: Box<dyn Read> = match &args.input {
+    let input: Box<dyn Read + Send> = match &args.input {
         Some(path) => {
             let file = fs_err::File::open(path)
                 .map_err(|error| Failure::new(format!("could not open the archive: {error}"), &hint))?;

@@ -11,7 +11,7 @@ use crate::ui::Ui;
 /// Compat: docker's words.
 pub(crate) fn run(engine: &Engine, args: &LoadArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let hint = "name an archive: `shipway load -i FILE`, or `shipway load < FILE`";
-    let mut input: Box<dyn Read> = match &args.input {
+    let mut input: Box<dyn Read + Send> = match &args.input {
         Some(path) => {
             let file = fs_err::File::open(path)
                 .map_err(|error| Failure::new(format!("could not open the archive: {error}"), hint))?;
