@@ -1,10 +1,11 @@
 //! New files with whose content the disk begins while more comes.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::num::NonZeroU64;
 use std::os::fd::AsRawFd as _;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, LazyLock};
 use std::thread;
 
@@ -13,6 +14,9 @@ use rustix::io::Errno;
 
 /// As soon as so many bytes are there, the disk begins with them.
 const PIECE: u64 = 1 << 20;
+
+/// So many pieces, each with an open file, may wait for the disk; what is more goes with a later one, or with whoever syncs.
+const WAITING: usize = 256;
 
 /// So many are copied between two looks at that.
 const AT_ONCE: u64 = 8 << 20;
@@ -25,7 +29,7 @@ pub struct EarlyFile {
     written: u64,
     begun: u64,
     /// The same file, opened once it is long enough: nobody else waits because it is open for writing still.
-    asked: Option<Arc<File>>,
+    asked: OnceCell<Option<Arc<File>>>,
 }
 
 /// Bytes of a file, from one to before another.
@@ -38,7 +42,7 @@ struct Part {
 impl EarlyFile {
     /// Takes a file that is empty.
     pub fn new(file: File) -> Self {
-        Self { file, written: 0, begun: 0, asked: None }
+        Self { file, written: 0, begun: 0, asked: OnceCell::new() }
     }
 
     /// Returns the file.
@@ -68,13 +72,12 @@ impl EarlyFile {
         if self.written - self.begun < PIECE {
             return;
         }
-        if self.asked.is_none() {
-            self.asked = File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok().map(Arc::new);
+        let open = || File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok().map(Arc::new);
+        if let Some(file) = self.asked.get_or_init(open)
+            && begin(Part { file: Arc::clone(file), from: self.begun, to: self.written })
+        {
+            self.begun = self.written;
         }
-        if let Some(file) = &self.asked {
-            begin(Part { file: Arc::clone(file), from: self.begun, to: self.written });
-        }
-        self.begun = self.written;
     }
 }
 
@@ -90,18 +93,16 @@ impl Write for EarlyFile {
     }
 }
 
-/// Has the disk begin with a part of a file. Asking can take as long as the disk has other work, so a thread of its own does it, which ends
-/// with the process.
-fn begin(part: Part) {
-    static ASKING: LazyLock<Option<Sender<Part>>> = LazyLock::new(|| {
-        let (sender, parts) = channel();
+/// Has the disk begin with a part of a file; `false` where it has enough to do. Asking can take as long as the disk has other work, so a
+/// thread of its own does it, which ends with the process.
+fn begin(part: Part) -> bool {
+    static ASKING: LazyLock<Option<SyncSender<Part>>> = LazyLock::new(|| {
+        let (sender, parts) = sync_channel(WAITING);
         let started = thread::Builder::new().name("early".to_owned()).spawn(move || ask(&parts));
         started.ok().map(|_detached| sender)
     });
-    if let Some(asking) = &*ASKING {
-        // Without the thread everything is written by whoever syncs.
-        drop(asking.send(part));
-    }
+    // Without the thread everything is written by whoever syncs.
+    ASKING.as_ref().is_some_and(|asking| asking.try_send(part).is_ok())
 }
 
 fn ask(parts: &Receiver<Part>) {

@@ -26,11 +26,13 @@ impl Volume {
         fs_err::File::create(&volume.image)?.set_len(SIZE)?;
         let options = ["-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard"];
         program::output(Command::new("mkfs.ext4").args(options).arg(&volume.image))?;
-        // What is cached for the file system is not cached for its file once more: whoever waits for the disk would wait for that.
+        // What is cached for the file system is not cached for its file once more: whoever waits for the disk would wait for that. And
+        // the kernel does not go on with making the file system while it is used.
         let attach = ["--find", "--show", "--direct-io=on"];
         let attached = program::output(Command::new("losetup").args(attach).arg(&volume.image))?;
         let device = String::from_utf8(attached.stdout)?;
-        let mounted = program::output(Command::new("mount").arg(device.trim_end()).arg(dir));
+        let mounted =
+            program::output(Command::new("mount").args(["-o", "noinit_itable", device.trim_end()]).arg(dir));
         // While it is mounted it stays.
         program::output(Command::new("losetup").args(["--detach", device.trim_end()]))?;
         mounted.map(|_| volume)
