@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
 /// Names how layers are compressed here; changes whenever the same layer would give other bytes.
-pub const PACKER: &str = "gzip-2";
+pub const PACKER: &str = "gzip-3";
 
 const LEVEL: u32 = 5;
 const BLOCK: usize = 512 << 10;

@@ -14,7 +14,8 @@ const PIECE: usize = 256 << 10;
 const WAITING: usize = 4;
 
 /// Gives what is in an archive that may be compressed to `take`; of a long one it is decompressed while `take` does something with what came
-/// before. Errors of the archive are those of reading. `input` is not read to its end.
+/// before. Errors of the archive are those of reading. `input` is not read to its end; where `take` ends early, what is being read of it is
+/// still waited for.
 pub fn decompress_ahead<T>(
     input: &mut (dyn Read + Send),
     take: impl FnOnce(&mut dyn Read) -> T,
@@ -48,6 +49,8 @@ struct Pieces {
     spare: Sender<Vec<u8>>,
     piece: Vec<u8>,
     at: usize,
+    /// The last piece has come: it is shorter than the others.
+    is_over: bool,
 }
 
 impl Read for Ahead<'_, '_> {
@@ -72,7 +75,7 @@ impl Ahead<'_, '_> {
         }
         let (sender, receiver) = sync_channel(WAITING);
         let (spare, spares) = channel();
-        let pieces = Pieces { receiver, spare, piece: Vec::new(), at: 0 };
+        let pieces = Pieces { receiver, spare, piece: Vec::new(), at: 0, is_over: false };
         if let Source::Here(reader) = std::mem::replace(&mut self.source, Source::There(pieces)) {
             self.scope.spawn(move || send(reader, &sender, &spares));
         }
@@ -116,12 +119,13 @@ fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.piece.len() {
+        if self.at == self.piece.len() && !self.is_over {
             // Where it does not wait for buffers any more it is at the end.
             drop(self.spare.send(std::mem::take(&mut self.piece)));
             self.at = 0;
-            // The thread ends with the last piece, or the error.
-            self.piece = self.receiver.recv().unwrap_or_else(|_ended| Ok(Vec::new()))?;
+            // After an error there is nothing more; that is no end.
+            self.piece = self.receiver.recv().map_err(|_ended| io::ErrorKind::UnexpectedEof)??;
+            self.is_over = self.piece.len() < PIECE;
         }
         let rest = &self.piece[self.at..];
         let read = buffer.len().min(rest.len());
@@ -182,6 +186,11 @@ mod tests {
         let mut damaged = packed;
         let at = damaged.len() * 3 / 4;
         damaged[at..at + 50].fill(0x55);
-        assert!(read(&damaged, u64::MAX).is_err());
+        let again = |reader: &mut dyn Read| {
+            let first = io::copy(reader, &mut io::sink());
+            (first.is_err(), reader.read(&mut [0]).is_err())
+        };
+        let failed = decompress_ahead(&mut damaged.as_slice(), again).unwrap();
+        assert_eq!(failed, (true, true), "what follows an error is no end");
     }
 }

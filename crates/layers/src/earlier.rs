@@ -13,6 +13,9 @@ use crate::tar_reader::{Entry, EntryKind, TarReader};
 
 /// Larger files are read where they are: that takes no longer.
 const LARGEST: u64 = 256 << 10;
+/// So many bytes, and so many times what was taken, may be read for nothing. Then it is not worth it.
+const IN_VAIN: u64 = 64 << 20;
+const TIMES: u64 = 4;
 
 /// An archive that is gone through once, in the canonical order.
 pub(crate) struct Earlier<'a> {
@@ -21,11 +24,14 @@ pub(crate) struct Earlier<'a> {
     /// The entry that was not passed yet.
     next: Option<Entry>,
     content: Vec<u8>,
+    taken: u64,
+    /// Bytes of files that were passed.
+    passed: u64,
 }
 
 impl<'a> Earlier<'a> {
     pub(crate) fn new(archive: &'a mut dyn BufRead) -> Self {
-        Self { archive: Some(TarReader::new(archive)), next: None, content: Vec::new() }
+        Self { archive: Some(TarReader::new(archive)), next: None, content: Vec::new(), taken: 0, passed: 0 }
     }
 
     /// Returns the content of the file that has this path, if it has this digest. Paths must be asked for in order.
@@ -43,6 +49,7 @@ impl<'a> Earlier<'a> {
             self.archive = None;
             return None;
         }
+        self.taken += size;
         (Digest::of(&self.content) == digest).then_some(&*self.content)
     }
 
@@ -53,7 +60,11 @@ impl<'a> Earlier<'a> {
                 return Some(());
             }
             self.next = self.archive.as_mut()?.next().unwrap_or_default();
-            if self.next.is_none() {
+            let next_size = self.next.as_ref().map(|next| next.size);
+            if let Some(size) = next_size.filter(|size| *size > LARGEST) {
+                self.passed += size;
+            }
+            if next_size.is_none() || self.passed > IN_VAIN + TIMES * self.taken {
                 self.archive = None;
                 return None;
             }
@@ -113,6 +124,17 @@ mod tests {
             ("beyond the end", vec![("b", "1"), ("c", "2")], vec![false, false]),
         ] {
             assert_eq!(ask(&before, &files), want, "case {name}");
+        }
+    }
+
+    #[test]
+    fn much_is_not_read_in_vain() {
+        let large = "x".repeat(1 << 20);
+        for (count, want) in [(60, true), (70, false)] {
+            let names: Vec<String> = (0..count).map(|number| format!("a/{number:03}")).collect();
+            let files = names.iter().map(|name| (name.as_str(), large.as_str())).chain([("b", "small")]);
+            let before = archive(&files.collect::<Vec<_>>());
+            assert_eq!(ask(&before, &[("b", "small")]), [want], "{count} MiB before it");
         }
     }
 

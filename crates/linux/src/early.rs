@@ -5,17 +5,18 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::num::NonZeroU64;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Weak};
 use std::thread;
 
-use rustix::fs::{Advice, fadvise, fstatfs};
+use rustix::fs::{Advice, OFlags, fadvise, fstatfs};
 use rustix::io::Errno;
 
 /// As soon as so many bytes are there, the disk begins with them.
 const PIECE: u64 = 1 << 20;
 
-/// So many pieces, each with an open file, may wait for the disk; what is more goes with a later one, or with whoever syncs.
+/// So many pieces may wait for the disk; what is more goes with a later one, or with whoever syncs.
 const WAITING: usize = 256;
 
 /// So many are copied between two looks at that.
@@ -34,7 +35,8 @@ pub struct EarlyFile {
 
 /// Bytes of a file, from one to before another.
 struct Part {
-    file: Arc<File>,
+    /// Of a file that is closed, whoever syncs writes the rest: neither it nor what it is mounted on is held open.
+    file: Weak<File>,
     from: u64,
     to: u64,
 }
@@ -72,9 +74,9 @@ impl EarlyFile {
         if self.written - self.begun < PIECE {
             return;
         }
-        let open = || File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok().map(Arc::new);
+        let open = || open_again(&self.file).ok().map(Arc::new);
         if let Some(file) = self.asked.get_or_init(open)
-            && begin(Part { file: Arc::clone(file), from: self.begun, to: self.written })
+            && begin(Part { file: Arc::downgrade(file), from: self.begun, to: self.written })
         {
             self.begun = self.written;
         }
@@ -107,6 +109,7 @@ fn begin(part: Part) -> bool {
 
 fn ask(parts: &Receiver<Part>) {
     while let Ok(Part { file, from, to }) = parts.recv() {
+        let Some(file) = file.upgrade() else { continue };
         // An overlay does not pass `sync_file_range` on to the file that has the bytes, and the other one it does; where they are on
         // their way to the disk already they stay in the cache.
         let _only_earlier = match NonZeroU64::new(to - from) {
@@ -114,6 +117,13 @@ fn ask(parts: &Receiver<Part>) {
             _ => sync_file_range(&file, from, to),
         };
     }
+}
+
+/// Opens a file for reading once more; whatever it is, that waits for nobody.
+fn open_again(file: &File) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    File::options().read(true).custom_flags(flags).open(path)
 }
 
 /// Spec: sync_file_range(2).

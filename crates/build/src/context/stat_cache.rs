@@ -79,7 +79,7 @@ impl StatCache {
 
     /// Returns the digest of a file that is as it was.
     pub(crate) fn get(&self, path: &Path, metadata: &Metadata) -> Option<Digest> {
-        let known = self.known.get(path.as_os_str().as_bytes())?;
+        let known = self.known.get(key_of(path))?;
         let is_same = known.entry.stamp == Stamp::of(metadata);
         known.used.fetch_or(is_same, Ordering::Relaxed);
         is_same.then_some(known.entry.digest)
@@ -92,7 +92,7 @@ impl StatCache {
         if changed.checked_add(SETTLED).is_some_and(|settled| settled < hashed_at) {
             let entry = Entry { stamp: Stamp::of(metadata), digest };
             let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-            learned.insert(path.as_os_str().as_bytes().into(), entry);
+            learned.insert(key_of(path).into(), entry);
         }
     }
 
@@ -121,6 +121,12 @@ impl StatCache {
             tracing::warn!(%error, "could not keep what is known about the context's files");
         }
     }
+}
+
+/// Returns what stands for a path: the same bytes, whether nothing was joined to it or not.
+fn key_of(path: &Path) -> &[u8] {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.strip_suffix(b"/").unwrap_or(bytes)
 }
 
 /// Keeps the number of contexts bounded.
@@ -214,6 +220,7 @@ mod tests {
         cache.save();
         let cache = StatCache::load(dir.path(), &context);
         assert_eq!(cache.get(Path::new("a"), &before), Some(Digest::of(b"1")));
+        assert_eq!(cache.get(&Path::new("a").join(""), &before), Some(Digest::of(b"1")));
         fs_err::write(context.join("a"), "22").unwrap();
         assert_eq!(cache.get(Path::new("a"), &metadata(&context, "a")), None);
     }

@@ -38,7 +38,9 @@ pub(crate) fn hash_all<'a>(
     for (tree, Item { base, entries, .. }) in items {
         let unknown =
             entries.iter_mut().filter(|entry| entry.metadata.kind == Kind::File && entry.digest.is_none());
-        todo.extend(unknown.map(|entry| Unknown { tree, path: base.join(&entry.path), entry }));
+        // Nothing is added for nothing, not even a slash.
+        let path_of = |path: &Path| if path.as_os_str().is_empty() { base.clone() } else { base.join(path) };
+        todo.extend(unknown.map(|entry| Unknown { tree, path: path_of(&entry.path), entry }));
     }
     // The longest one is not left to the end.
     todo.sort_by_key(|unknown| std::cmp::Reverse(unknown.entry.metadata.size / SHORT));
