@@ -9,6 +9,7 @@ use super::program::{self, Side, in_turn};
 use super::samples::{Samples, Unit};
 use super::shipway::Shipway;
 use super::table::Table;
+use super::volume::Volume;
 
 /// What the examples are built on.
 const BASE: &str = "debian:bookworm";
@@ -52,9 +53,12 @@ fn measure(app: App, scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
     let mut table = Table::default();
     let (ours, theirs) = (scratch.path(app.name), scratch.path("with-authorities"));
     copy_example(app.name, &ours, &theirs)?;
-    let shipway = Shipway::new(&scratch.path("shipway"))?;
+    // What one side removes does not slow the other.
+    let volumes = [Volume::journaled(&scratch.path("shipway"))?, Volume::journaled(&scratch.path("docker"))?];
+    let [our_place, their_place] = volumes.each_ref().map(|volume| volume.dir.join("side"));
+    let shipway = Shipway::new(&our_place)?;
     shipway.ok(&["bootstrap", BASE])?;
-    let docker = Docker::start(&scratch.path("docker"), Network::Untouched, &mut table)?;
+    let docker = Docker::start(&their_place, Network::Untouched, &mut table)?;
     if let Some(docker) = &docker {
         let archive = scratch.path("base.tar");
         shipway.export(BASE, &archive)?;
@@ -72,8 +76,8 @@ fn measure(app: App, scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
     let changed = in_turn(&mut sides.builds(false, |run| sides.edit(run)), 1, runs * QUICK)?;
     table.row(&format!("build again, `{}` changed", app.source), changed);
     table.note(format!(
-        "Both sides have the same base image and trust the host's certificate authorities; a first build downloads \
-         from the distribution and {}, each side for itself.",
+        "Each side has a file system in a loop file; both have the same base image and trust the host's certificate authorities. A first build \
+         downloads from the distribution and {}, each side for itself.",
         app.index
     ));
     up(&sides, &mut table, runs)?;

@@ -1,6 +1,6 @@
 //! A file system of its own in a sparse file.
 //!
-//! On ext4 the files that somebody deleted before make later ones slower: no side pays for what another, or an earlier run, left.
+//! On ext4 the files that somebody deleted a short time ago make later ones slower: no side pays for what another, or an earlier run, left.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,10 +21,19 @@ pub(crate) struct Volume {
 impl Volume {
     /// Makes an empty one that is mounted at `dir`.
     pub(crate) fn new(dir: &Path) -> anyhow::Result<Self> {
+        Self::with(dir, "^has_journal")
+    }
+
+    /// Makes an empty one with a journal, for those where files are removed too: without one their inodes are passed over for minutes.
+    pub(crate) fn journaled(dir: &Path) -> anyhow::Result<Self> {
+        Self::with(dir, "has_journal")
+    }
+
+    fn with(dir: &Path, features: &str) -> anyhow::Result<Self> {
         fs_err::create_dir_all(dir)?;
         let volume = Self { image: dir.with_extension("img"), dir: dir.to_owned() };
         fs_err::File::create(&volume.image)?.set_len(SIZE)?;
-        let options = ["-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard"];
+        let options = ["-q", "-F", "-O", features, "-E", "lazy_itable_init=1,nodiscard"];
         program::output(Command::new("mkfs.ext4").args(options).arg(&volume.image))?;
         // What is cached for the file system is not cached for its file once more: whoever waits for the disk would wait for that. And
         // the kernel does not go on with making the file system while it is used.
