@@ -327,7 +327,7 @@ mod tests {
             ("ours", gzip, OCI_GZIP, PACKER, Some(OCI_GZIP)),
             ("ours in docker's words", docker, OCI_GZIP, PACKER, Some(DOCKER_GZIP)),
             ("of another level", hard, OCI_GZIP, PACKER, None),
-            ("of that level", hard, OCI_GZIP, "gzip-3 9", Some(OCI_GZIP)),
+            ("of that level", hard, OCI_GZIP, "gzip-2 9", Some(OCI_GZIP)),
             ("as it came", gzip, DOCKER_GZIP, "", Some(OCI_GZIP)),
             ("as it came, in docker's words", docker, OCI_GZIP, "", Some(DOCKER_GZIP)),
             ("zstd as it came, for which docker has no word", docker, OCI_ZSTD, "", None),

@@ -12,12 +12,10 @@ use std::thread::JoinHandle;
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
 /// Names how layers are compressed here; changes whenever the same layer would give other bytes.
-pub const PACKER: &str = "gzip-3";
+pub const PACKER: &str = "gzip-2";
 
 const LEVEL: u32 = 5;
 const BLOCK: usize = 512 << 10;
-/// More than a block can become.
-const ROOM: usize = BLOCK + BLOCK / 8 + 1024;
 /// Level of a block that does not get smaller: its bytes as they are. Trying it in vain costs more than all else of a push.
 const STORED: u32 = 0;
 /// So much of a block is tried, at its beginning and in its middle.
@@ -29,40 +27,20 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// A last block with nothing in it.
 const END: [u8; 2] = [3, 0];
 
-/// A block, and memory for what it becomes. Both are used again: new memory for each would cost as much as to hash it.
-#[derive(Debug, Default)]
-struct Block {
-    content: Vec<u8>,
-    packed: Vec<u8>,
-}
-
-type Packed = io::Result<Block>;
+type Packed = io::Result<Vec<u8>>;
 
 struct Job {
-    block: Block,
-    done: SyncSender<Packed>,
-}
-
-/// What compresses blocks, one after the other.
-struct Packer {
-    usual: Deflater,
-    stored: Deflater,
-    sample: Deflater,
-}
-
-/// One level, whose state is made when it is needed.
-struct Deflater {
+    block: Vec<u8>,
     level: u32,
-    state: Option<Compress>,
+    done: SyncSender<Packed>,
 }
 
 /// Compresses what is written to it.
 #[derive(Debug)]
 pub struct GzipWriter<W: Write> {
     out: W,
-    block: Block,
-    /// Blocks that are done with.
-    spare: Vec<Block>,
+    level: u32,
+    block: Vec<u8>,
     checksum: Crc,
     jobs: Option<Sender<Job>>,
     waiting: VecDeque<Receiver<Packed>>,
@@ -82,12 +60,12 @@ pub(crate) fn compress_at<W: Write>(level: u32, mut out: W) -> io::Result<GzipWr
     let cores = std::thread::available_parallelism().map_or(1, usize::from).min(16);
     let worker = |_| {
         let queue = Arc::clone(&queue);
-        std::thread::spawn(move || work(level, &queue))
+        std::thread::spawn(move || work(&queue))
     };
     Ok(GzipWriter {
         out,
-        block: Block::default(),
-        spare: Vec::new(),
+        level,
+        block: Vec::with_capacity(BLOCK),
         checksum: Crc::new(),
         jobs: Some(jobs),
         waiting: VecDeque::new(),
@@ -95,63 +73,45 @@ pub(crate) fn compress_at<W: Write>(level: u32, mut out: W) -> io::Result<GzipWr
     })
 }
 
-fn work(level: u32, queue: &Mutex<Receiver<Job>>) {
-    let mut packer = Packer::new(level);
+fn work(queue: &Mutex<Receiver<Job>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { mut block, done }) = job else { return };
-        let packed = packer.deflate(&block.content, &mut block.packed).map(|()| block);
+        let Ok(job) = job else { return };
         // One who gave up does not want it.
-        drop(done.send(packed));
+        drop(job.done.send(deflate(job.level, &job.block)));
     }
 }
 
-impl Packer {
-    fn new(level: u32) -> Self {
-        let [usual, stored, sample] =
-            [level, STORED, SAMPLE_LEVEL].map(|level| Deflater { level, state: None });
-        Self { usual, stored, sample }
-    }
+/// Compresses one block up to a byte boundary, without an end mark.
+fn deflate(level: u32, block: &[u8]) -> Packed {
+    let level = if gets_smaller(block)? { level } else { STORED };
+    deflate_at(level, block)
+}
 
-    /// Compresses one block up to a byte boundary, without an end mark.
-    fn deflate(&mut self, block: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        if self.gets_smaller(block, out)? {
-            self.usual.deflate(block, out)
-        } else {
-            self.stored.deflate(block, out)
-        }
+/// Returns whether at least one part of a block loses a thirtieth of its length, judged by its bytes alone.
+fn gets_smaller(block: &[u8]) -> io::Result<bool> {
+    if block.len() < 4 * SAMPLE {
+        return Ok(true);
     }
-
-    /// Returns whether at least one part of a block loses a thirtieth of its length, judged by its bytes alone.
-    fn gets_smaller(&mut self, block: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
-        if block.len() < 4 * SAMPLE {
+    for start in [0, block.len() / 2] {
+        let sample = &block[start..start + SAMPLE];
+        if deflate_at(SAMPLE_LEVEL, sample)?.len() < SAMPLE - SAMPLE / 30 {
             return Ok(true);
         }
-        for start in [0, block.len() / 2] {
-            self.sample.deflate(&block[start..start + SAMPLE], out)?;
-            if out.len() < SAMPLE - SAMPLE / 30 {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
+    Ok(false)
 }
 
-impl Deflater {
-    /// Compresses a block. There is always room for all that can come of it, so that how much there is has no part in what comes.
-    fn deflate(&mut self, block: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let state = self.state.get_or_insert_with(|| Compress::new(Compression::new(self.level), false));
-        state.reset();
-        out.clear();
-        out.reserve(ROOM);
-        loop {
-            let taken = usize::try_from(state.total_in()).unwrap_or(block.len());
-            state.compress_vec(&block[taken..], out, FlushCompress::Sync).map_err(io::Error::other)?;
-            if state.total_in() == block.len() as u64 && out.len() < out.capacity() {
-                return Ok(());
-            }
-            out.reserve(ROOM);
+fn deflate_at(level: u32, block: &[u8]) -> Packed {
+    let mut deflater = Compress::new(Compression::new(level), false);
+    let mut out = Vec::with_capacity(if level == STORED { block.len() } else { block.len() / 2 } + 1024);
+    loop {
+        let taken = usize::try_from(deflater.total_in()).unwrap_or(block.len());
+        deflater.compress_vec(&block[taken..], &mut out, FlushCompress::Sync).map_err(io::Error::other)?;
+        if deflater.total_in() == block.len() as u64 && out.len() < out.capacity() {
+            return Ok(out);
         }
+        out.reserve(block.len() / 4 + 1024);
     }
 }
 
@@ -172,12 +132,12 @@ impl<W: Write> GzipWriter<W> {
     }
 
     fn send_block(&mut self) {
-        let block = std::mem::replace(&mut self.block, self.spare.pop().unwrap_or_default());
-        if let Some(jobs) = self.jobs.as_ref().filter(|_| !block.content.is_empty()) {
+        let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK));
+        if let Some(jobs) = self.jobs.as_ref().filter(|_| !block.is_empty()) {
             let (done, packed) = sync_channel(1);
-            self.checksum.update(&block.content);
+            self.checksum.update(&block);
             // A worker that is gone is noticed when its result is taken.
-            drop(jobs.send(Job { block, done }));
+            drop(jobs.send(Job { block, level: self.level, done }));
             self.waiting.push_back(packed);
         }
     }
@@ -187,21 +147,16 @@ impl<W: Write> GzipWriter<W> {
         let Some(packed) = self.waiting.pop_front() else { return Ok(false) };
         let packed =
             packed.recv().map_err(|_gone| io::Error::other("a compressing thread ended unexpectedly"))?;
-        let mut block = packed?;
-        self.out.write_all(&block.packed)?;
-        block.content.clear();
-        self.spare.push(block);
+        self.out.write_all(&packed?)?;
         Ok(true)
     }
 }
 
 impl<W: Write> Write for GzipWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let block = &mut self.block.content;
-        let taken = bytes.len().min(BLOCK - block.len());
-        // Short input never needs all of it.
-        block.extend_from_slice(&bytes[..taken]);
-        if block.len() == BLOCK {
+        let taken = bytes.len().min(BLOCK - self.block.len());
+        self.block.extend_from_slice(&bytes[..taken]);
+        if self.block.len() == BLOCK {
             self.send_block();
             if self.waiting.len() > 2 * self.workers.len() {
                 self.take_packed()?;
@@ -230,21 +185,10 @@ mod tests {
             state.to_le_bytes()[3]
         };
         let noise: Vec<u8> = (0..BLOCK).map(|_| next()).collect();
-        let deflate = |block: &[u8]| {
-            let mut out = Vec::new();
-            Packer::new(LEVEL).deflate(block, &mut out).map(|()| out).unwrap()
-        };
-        let packed = deflate(&noise);
+        let packed = deflate(LEVEL, &noise).unwrap();
         assert!(packed.len() > BLOCK && packed.len() < BLOCK + BLOCK / 100, "{}", packed.len());
         let half = [&noise[..BLOCK / 2], &vec![7; BLOCK / 2]].concat();
-        assert!(deflate(&half).len() < BLOCK * 6 / 10);
-        // What was compressed before has no part in it.
-        let text: Vec<u8> = (0..BLOCK).map(|at| u8::try_from(at / 7 % 251).unwrap()).collect();
-        let (mut packer, mut out) = (Packer::new(LEVEL), Vec::new());
-        for block in [&text, &noise, &half, &noise[..99].to_vec(), &text, &half, &noise] {
-            packer.deflate(block, &mut out).unwrap();
-            assert_eq!((out == deflate(block), out.len() < ROOM), (true, true));
-        }
+        assert!(deflate(LEVEL, &half).unwrap().len() < BLOCK * 6 / 10);
     }
 
     #[test]
