@@ -137,15 +137,8 @@ impl Read for Pieces {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use super::*;
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    }
+    use crate::decompress::tests::gzip;
 
     fn text(length: usize) -> Vec<u8> {
         (0..length).map(|at| u8::try_from(at / 5 % 251).unwrap()).collect()

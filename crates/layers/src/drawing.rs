@@ -81,10 +81,9 @@ impl<'a> Pencil<'a> {
         mtime: i64,
         (size, digest): (u64, Digest),
     ) -> io::Result<bool> {
-        let header = Header { kind: b'0', size, ..self.header(path, attributes, mtime) };
-        let Some(content) = self.earlier.as_mut().and_then(|earlier| earlier.find(path, size, digest)) else {
-            return Ok(false);
-        };
+        let Some(earlier) = &mut self.earlier else { return Ok(false) };
+        let Some(content) = earlier.find(path, size, digest) else { return Ok(false) };
+        let header = Header { kind: b'0', size, ..header(path, attributes, mtime, self.latest_mtime) };
         header.write(self.out)?;
         self.out.write_all(content)?;
         pad(self.out, size)?;
@@ -113,17 +112,21 @@ impl<'a> Pencil<'a> {
     }
 
     fn header(&self, path: &Path, attributes: &Attributes, mtime: i64) -> Header {
-        let mut xattrs = kept(attributes.xattrs.clone());
-        xattrs.sort();
-        Header {
-            path: bytes(path),
-            mode: attributes.mode & 0o7777,
-            uid: attributes.uid.into(),
-            gid: attributes.gid.into(),
-            mtime: self.latest_mtime.map_or(mtime, |latest| mtime.min(latest)),
-            xattrs,
-            ..Header::default()
-        }
+        header(path, attributes, mtime, self.latest_mtime)
+    }
+}
+
+fn header(path: &Path, attributes: &Attributes, mtime: i64, latest_mtime: Option<i64>) -> Header {
+    let mut xattrs = kept(attributes.xattrs.clone());
+    xattrs.sort();
+    Header {
+        path: bytes(path),
+        mode: attributes.mode & 0o7777,
+        uid: attributes.uid.into(),
+        gid: attributes.gid.into(),
+        mtime: latest_mtime.map_or(mtime, |latest| mtime.min(latest)),
+        xattrs,
+        ..Header::default()
     }
 }
 
