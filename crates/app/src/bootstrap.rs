@@ -79,6 +79,7 @@ impl StepRunner for Configure {
             work: path(step.work),
             mounts: Vec::new(),
             network: BuildNetwork::None,
+            insecure: false,
             host_ca: false,
             hosts: Vec::new(),
             limits: Vec::new(),

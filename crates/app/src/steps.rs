@@ -179,6 +179,7 @@ impl ContainerSteps {
                 .collect(),
             shm_size: step.shm_size,
             capabilities: CapabilityProfile::Build,
+            privileged: step.insecure,
             cgroup_parent: format!("shipway-{}", self.roots.id),
             cgroup_above: step.cgroup_parent.clone().unwrap_or_default(),
             id,

@@ -298,6 +298,20 @@ pub enum Problem {
         /// What to do instead.
         help: &'static str,
     },
+    /// Something that the one who builds has to allow.
+    #[error("{what} is not allowed")]
+    #[diagnostic(
+        code(build::not_allowed),
+        help(
+            "if you trust this Dockerfile with your machine, build with --allow {entitlement}; else leave the flag out"
+        )
+    )]
+    NotAllowed {
+        /// The part.
+        what: &'static str,
+        /// BuildKit's name for the leave.
+        entitlement: &'static str,
+    },
     /// A source of COPY or ADD is not there.
     #[error("`{path}` is not in {place}")]
     #[diagnostic(code(build::no_source), help("{hint}"))]

@@ -122,6 +122,8 @@ pub(crate) struct RunAction {
     pub(crate) cwd: String,
     pub(crate) user: String,
     pub(crate) network: BuildNetwork,
+    /// `--security=insecure`
+    pub(crate) insecure: bool,
     pub(crate) platform: Platform,
     pub(crate) mounts: Vec<(Mount, Option<Origin>)>,
 }

@@ -53,6 +53,8 @@ pub struct BuildRequest {
     pub cgroup_parent: Option<String>,
     /// `--label`
     pub labels: Vec<(String, String)>,
+    /// `--allow security.insecure`: RUN steps that ask for it are not confined.
+    pub allow_insecure: bool,
     /// Network of RUN steps that do not choose.
     pub network: BuildNetwork,
     /// RUN steps trust the certificate authorities that the host trusts. Changes no key and leaves nothing in the image.

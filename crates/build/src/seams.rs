@@ -72,6 +72,8 @@ pub struct RunStep {
     pub mounts: Vec<StepMount>,
     /// Its network.
     pub network: BuildNetwork,
+    /// It may do what the host's root user may: `--security=insecure`.
+    pub insecure: bool,
     /// It trusts what the host trusts.
     pub host_ca: bool,
     /// Names that it knows beside its own, and their addresses.

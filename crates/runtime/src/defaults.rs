@@ -61,6 +61,25 @@ pub(crate) const DEVICE_RULES: [&str; 11] = [
     "c 136:* rwm",
 ];
 
+/// What it allows in a privileged container.
+pub(crate) const EVERY_DEVICE: [&str; 2] = ["c *:* rwm", "b *:* rwm"];
+
+/// Character devices that a privileged container has beside: name, permissions, major, minor. Compat: BuildKit, `--security=insecure`.
+pub(crate) const PRIVILEGED_DEVICES: [(&str, u32, u64, u64); 6] = [
+    ("kmsg", 0o600, 1, 11),
+    ("cuse", 0o600, 10, 203),
+    ("fuse", 0o666, 10, 229),
+    ("kvm", 0o666, 10, 232),
+    ("net/tun", 0o666, 10, 200),
+    ("loop-control", 0o600, 10, 237),
+];
+
+/// Major number of loop devices. Source: `Documentation/admin-guide/devices.txt`.
+pub(crate) const LOOP: u64 = 7;
+
+/// Loop devices that it has beside those of the host. Compat: BuildKit.
+pub(crate) const SPARE_LOOPS: u64 = 8;
+
 /// Symbolic links in `/dev`.
 pub(crate) const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
@@ -83,7 +102,7 @@ pub(crate) fn capabilities_of(spec: &ContainerSpec) -> Result<Capabilities, Star
     };
     let (added, dropped) = (named(&spec.cap_add)?, named(&spec.cap_drop)?);
     let mut found = capabilities(spec.capabilities);
-    if is_all(&spec.cap_add) {
+    if spec.privileged || is_all(&spec.cap_add) {
         // More than we have ourselves cannot be given.
         let own = Capabilities::permitted();
         found = own.map_err(|error| StartFailure::new(Stage::Privileges, &spec.id, &error))?;
@@ -122,6 +141,8 @@ mod tests {
         assert_eq!(set(&["CHOWN"], &["all"]), Ok(1));
         assert_eq!(set(&["ALL"], &[]), Ok(Capabilities::permitted().unwrap().bits()));
         assert_eq!(set(&["CAP_FLY"], &[]), Err("CAP_FLY".to_owned()));
+        let privileged = ContainerSpec { privileged: true, ..ContainerSpec::default() };
+        assert_eq!(capabilities_of(&privileged).unwrap(), Capabilities::permitted().unwrap());
     }
 
     #[test]

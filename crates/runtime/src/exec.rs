@@ -158,6 +158,7 @@ fn become_program(
         &Confinement {
             limits: &container.limits,
             capabilities,
+            filters_calls: !container.privileged,
             no_new_privileges: container.no_new_privileges,
             die_with_parent: true,
         },

@@ -31,6 +31,7 @@ pub(crate) fn run(spec: &ContainerSpec, dir: &Path) -> StartFailure {
         &Confinement {
             limits: &spec.limits,
             capabilities,
+            filters_calls: !spec.privileged,
             no_new_privileges: spec.no_new_privileges,
             die_with_parent: false,
         },
@@ -95,6 +96,8 @@ pub(crate) struct Program<'a> {
 pub(crate) struct Confinement<'a> {
     pub(crate) limits: &'a [ProcessLimit],
     pub(crate) capabilities: linux::Capabilities,
+    /// The filter of system calls holds.
+    pub(crate) filters_calls: bool,
     pub(crate) no_new_privileges: bool,
     /// For a process whose end somebody waits for; the first one of a container lives on without its shim.
     pub(crate) die_with_parent: bool,
@@ -126,7 +129,9 @@ fn confined(
     let privileges = |error: io::Error| StartFailure::new(Stage::Privileges, name, &error);
     let allowed = confinement.capabilities;
     // Before the capabilities go: loading needs one of them. The few calls below are allowed.
-    crate::seccomp_profile::filter(allowed).load().map_err(privileges)?;
+    if confinement.filters_calls {
+        crate::seccomp_profile::filter(allowed).load().map_err(privileges)?;
+    }
     allowed.bound().map_err(privileges)?;
     linux::set_ids(user.uid, user.gid, &user.groups).map_err(privileges)?;
     // Changing to another user has taken everything away but what is inheritable.

@@ -8,7 +8,7 @@ use shipway_linux::{
     Cgroup, MountAttributes, OpenFlags, Overlay, Root, attach, clone_at, clone_tree, new_filesystem,
 };
 
-use crate::defaults::{DEVICES, LINKS, MASKED, READ_ONLY};
+use crate::defaults::{DEVICES, LINKS, LOOP, MASKED, PRIVILEGED_DEVICES, READ_ONLY, SPARE_LOOPS};
 use crate::error::{Stage, StartFailure};
 use crate::{ContainerSpec, Mount, MountKind, Network, SHM_SIZE};
 
@@ -64,6 +64,9 @@ pub(crate) fn mount_all(spec: &ContainerSpec, root: &Root, dir: &Path) -> Result
     }
     for mount in &spec.mounts {
         step(&mount.target.to_string_lossy(), mount_one(root, mount))?;
+    }
+    if spec.privileged {
+        return Ok(());
     }
     for path in READ_ONLY {
         step(path, make_read_only(root, path))?;
@@ -148,7 +151,10 @@ fn mount_dev(spec: &ContainerSpec, root: &Root) -> io::Result<()> {
     let dev = Root::from_fd(tmpfs.try_clone()?);
     place_directory(root, "dev", tmpfs)?;
     for (name, major, minor) in DEVICES {
-        dev.make_node(name, 0o020_666, (major << 8) | minor)?;
+        dev.make_node(name, CHARACTER | 0o666, device(major, minor))?;
+    }
+    if spec.privileged {
+        make_privileged_devices(&dev)?;
     }
     for (name, target) in LINKS {
         dev.symlink(Path::new(target), name)?;
@@ -168,18 +174,43 @@ fn mount_dev(spec: &ContainerSpec, root: &Root) -> io::Result<()> {
     place_directory(&dev, "mqueue", new_filesystem("mqueue", &[], NOTHING_SPECIAL)?)
 }
 
+/// Type bits of a mode. Spec: inode(7).
+const CHARACTER: u32 = 0o020_000;
+const BLOCK: u32 = 0o060_000;
+
+/// Returns the number of a device. Spec: makedev(3).
+fn device(major: u64, minor: u64) -> u64 {
+    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
+}
+
+fn make_privileged_devices(dev: &Root) -> io::Result<()> {
+    dev.create_dir("net", 0o755)?;
+    for (name, mode, major, minor) in PRIVILEGED_DEVICES {
+        dev.make_node(name, CHARACTER | mode, device(major, minor))?;
+    }
+    // Still the host's.
+    let number = |entry: io::Result<fs_err::DirEntry>| {
+        entry.ok()?.file_name().to_str()?.strip_prefix("loop")?.parse::<u64>().ok()
+    };
+    let there = fs_err::read_dir("/sys/block")
+        .map_or(0, |found| found.filter_map(number).max().map_or(0, |last| last + 1));
+    for minor in 0..there + SPARE_LOOPS {
+        dev.make_node(format!("loop{minor}"), BLOCK | 0o600, device(LOOP, minor))?;
+    }
+    Ok(())
+}
+
 fn mount_sys(spec: &ContainerSpec, root: &Root) -> io::Result<()> {
-    let read_only = MountAttributes { read_only: true, ..NOTHING_SPECIAL };
+    let attributes = MountAttributes { read_only: !spec.privileged, ..NOTHING_SPECIAL };
     let sys = match spec.network {
         // A new sysfs shows the namespace's own network; the host's must not be writable either.
-        Network::Host => {
-            clone_tree(Path::new("/sys"), true).or_else(|_refused| new_filesystem("sysfs", &[], read_only))?
-        }
-        _ => new_filesystem("sysfs", &[], read_only)?,
+        Network::Host => clone_tree(Path::new("/sys"), !spec.privileged)
+            .or_else(|_refused| new_filesystem("sysfs", &[], attributes))?,
+        _ => new_filesystem("sysfs", &[], attributes)?,
     };
     place_directory(root, "sys", sys)?;
     if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        let cgroup = new_filesystem("cgroup2", &[], read_only)?;
+        let cgroup = new_filesystem("cgroup2", &[], attributes)?;
         place_directory(root, "sys/fs/cgroup", cgroup)?;
     }
     Ok(())

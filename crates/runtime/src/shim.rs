@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use shipway_linux::{self as linux, Forked, Limits, Namespaces};
 
+use crate::defaults::{DEVICE_RULES, EVERY_DEVICE};
 use crate::error::{Stage, StartFailure};
 use crate::log::{Lines, LogWriter};
 use crate::mounts::cgroup_of;
@@ -123,8 +124,8 @@ fn start(dir: &Path, output: Output) -> Result<Started, StartFailure> {
         cpu_millis: spec.resources.cpu_millis,
         cpu_shares: spec.resources.cpu_shares,
     };
-    let in_cgroup =
-        cgroup.create(limits).and_then(|()| cgroup.allow_devices(&crate::defaults::DEVICE_RULES).map(drop));
+    let devices = if spec.privileged { &EVERY_DEVICE[..] } else { &DEVICE_RULES };
+    let in_cgroup = cgroup.create(limits).and_then(|()| cgroup.allow_devices(devices).map(drop));
     // What ends the caller with everything that it started must not end the container.
     let group = linux::OwnGroup::enter(&format!("{}/{}.shim", spec.cgroup_parent, spec.id));
     let group = in_cgroup.and(group).map_err(fail(Stage::Cgroup));

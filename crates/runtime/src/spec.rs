@@ -47,6 +47,9 @@ pub struct ContainerSpec {
     pub cap_drop: Vec<String>,
     /// No program in it gains privileges.
     pub no_new_privileges: bool,
+    /// Only namespaces are between it and the host: its root user has every capability that we have, makes every system call,
+    /// uses every device, and sees and writes all of `/proc` and `/sys`.
+    pub privileged: bool,
     /// Limits.
     pub resources: Resources,
     /// Name of the control group above the container's own, relative to the hierarchy's root.

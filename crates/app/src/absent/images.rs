@@ -2,12 +2,11 @@
 
 use super::Flag;
 
-const CONFINED: &str = "every step is confined as the others are; leave it out";
+const CONFINED: &str = "every step is confined as the others are: leave it out, or see --allow";
 const OLD_BUILDER: &str = "only docker's classic builder used it";
 
 /// `docker build` and `docker buildx build`.
 pub(super) const BUILD: &[Flag] = &[
-    Flag::value("allow", "no step gets more rights than the others; leave it out"),
     Flag::value("builder", "there is one builder; leave it out"),
     Flag::switch("compress", "").ignored("the context is read in place"),
     Flag::value("cpu-period", "").ignored(OLD_BUILDER),

@@ -112,6 +112,9 @@ pub(crate) struct BuildArgs {
     /// Add a name to /etc/hosts of RUN steps
     #[arg(long, value_name = "NAME:ADDRESS")]
     pub(crate) add_host: Vec<String>,
+    /// Let RUN steps that ask for it do more: `security.insecure` for RUN --security=insecure
+    #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
+    pub(crate) allow: Vec<String>,
     /// Limit each process of RUN steps, `NAME=SOFT[:HARD]`
     #[arg(long = "ulimit", value_name = "LIMIT")]
     pub(crate) ulimits: Vec<String>,

@@ -1,5 +1,6 @@
 //! `shipway build`
 
+mod allow;
 mod annotations;
 mod attest;
 mod caches;
@@ -232,6 +233,7 @@ fn request(
         limits: limits(args)?,
         shm_size: limits::shm_size(args.shm_size.as_deref())?,
         cgroup_parent: args.cgroup_parent.as_deref().map(cgroup_parent).transpose()?,
+        allow_insecure: allow::parse(&args.allow)?.insecure,
         network: match args.network {
             BuildNetworkKind::Default => BuildNetwork::Default,
             BuildNetworkKind::None => BuildNetwork::None,

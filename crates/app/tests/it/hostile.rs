@@ -98,13 +98,37 @@ fn links_lead_no_mount_and_no_copy_out_of_where_they_are_15_18_19() {
         ("propagation", "RUN --mount=type=bind,target=/x,bind-propagation=shared true", "bind-propagation"),
         ("unknown option", "RUN --mount=type=bind,target=/x,z true", "`z`"),
         ("unknown kind", "RUN --mount=type=host,target=/x true", "host"),
-        ("more rights", "RUN --security=insecure true", "insecure"),
+        ("more rights", "RUN --security=insecure true", "--allow security.insecure"),
         ("a device", "RUN --device=all true", "--device"),
     ] {
         let (done, said) = build(&machine, &format!("FROM box\n{line}\n"));
         assert!(!done && said.contains(why), "case {name}: {said}");
     }
     assert_eq!(fs_err::read_to_string(&outside).unwrap(), SENTINEL);
+}
+
+#[test]
+fn a_step_is_confined_unless_the_dockerfile_and_the_one_who_builds_say_otherwise_17() {
+    let Some(machine) = machine() else { return };
+    let mount = "mount -t tmpfs none /mnt && echo mounted";
+    let built = |line: &str, flags: &[&str]| {
+        machine.dockerfile(&format!("FROM box\nRUN mkdir /mnt\n{line}\n"));
+        let args = ["build", "--progress", "plain", "--network", "none"];
+        let output = machine.shipway(&[&args[..], flags, &["."]].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let allow = ["--allow", "security.insecure"];
+    let (insecure, sandbox) = (format!("RUN --security=insecure {mount}"), format!("RUN {mount}"));
+    for (name, line, flags, code, want) in [
+        ("without leave", &insecure, &[][..], 1, "RUN --security=insecure is not allowed"),
+        ("not asked for", &sandbox, &allow[..], 1, "permission denied"),
+        ("with leave", &insecure, &allow, 0, "mounted"),
+        ("again", &insecure, &allow, 0, "3 of 3 steps from the cache"),
+        ("what was insecure is no sandbox's", &sandbox, &allow, 1, "permission denied"),
+    ] {
+        let (got, said) = built(line, flags);
+        assert!(got == Some(code) && said.contains(want), "case {name}: {said}");
+    }
 }
 
 /// Ends a race, also where a test fails in it.

@@ -191,11 +191,11 @@ impl Evaluation {
         run: &Run,
         resolved: &Resolved,
     ) -> Result<Action, Problem> {
-        let is_unsupported = |word: &&Word| planner.is_run && word.text != "sandbox";
-        if let Some(security) = run.security.as_ref().filter(is_unsupported) {
-            return Err(Problem::Unsupported {
-                what: format!("RUN --security={}", security.text),
-                help: "every command runs confined; leave the flag out",
+        let insecure = run.security.as_ref().is_some_and(|word| word.text == "insecure");
+        if insecure && planner.is_run && !planner.request.allow_insecure {
+            return Err(Problem::NotAllowed {
+                what: "RUN --security=insecure",
+                entitlement: "security.insecure",
             });
         }
         if !run.devices.is_empty() {
@@ -227,6 +227,7 @@ impl Evaluation {
             cwd: self.state.cwd().to_owned(),
             user: self.state.image.config.user.clone(),
             network,
+            insecure,
             platform: self.platform.clone(),
             mounts,
         };

@@ -22,6 +22,8 @@ use crate::{Event, Problem, ProcessLimit, Progress};
 
 /// The confinement of commands; part of the key of each.
 const CONFINEMENT: &str = "1";
+/// The same for those that are not confined.
+const INSECURE: &str = "insecure";
 
 /// The mounts of one command, ready to be made.
 pub(super) struct Mounts {
@@ -163,7 +165,7 @@ impl Solver<'_> {
             .text("user", &run.user)
             .text("network", run.network.name())
             .text("platform", &run.platform.to_string())
-            .text("confinement", CONFINEMENT);
+            .text("confinement", if run.insecure { INSECURE } else { CONFINEMENT });
         let request = self.request;
         for (name, address) in &request.hosts {
             key.text(&format!("host {name}"), &address.to_string());
@@ -250,6 +252,7 @@ impl Solver<'_> {
             work: snapshot.work.clone(),
             mounts: mounts.mounts,
             network: run.network,
+            insecure: run.insecure,
             host_ca: self.request.host_ca,
             hosts: self.request.hosts.clone(),
             limits: self.request.limits.clone(),

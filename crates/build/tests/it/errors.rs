@@ -97,7 +97,11 @@ fn mistakes_point_at_their_instruction_and_say_what_to_do() {
         ("empty image", "ARG X\nFROM $X", "empty after expansion"),
         ("url", "FROM debian\nADD https://example.invalid/x /", "cannot fetch `https://example.invalid/x`"),
         ("url in copy", "FROM debian\nCOPY https://example.invalid/x /", "only ADD does"),
-        ("security", "FROM debian\nRUN --security=insecure x", "not supported yet"),
+        (
+            "security",
+            "FROM debian\nRUN --security=insecure x",
+            "hint: if you trust this Dockerfile with your machine, build with --allow security.insecure",
+        ),
         ("ssh", "FROM debian\nRUN --mount=type=ssh,required x", "the ssh agent `default` was not given"),
         (
             "required secret",

@@ -197,6 +197,26 @@ fn ids_that_are_no_file_names_are_refused() {
 }
 
 #[test]
+fn a_privileged_container_is_in_namespaces_of_its_own_and_not_confined() {
+    if !can_run() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let own = fs_err::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find(|line| line.starts_with("CapPrm")).unwrap().replace("CapPrm", "CapEff");
+    let host = fs_err::read_link("/proc/self/ns/mnt").unwrap();
+    let script = "grep -E 'CapEff|Seccomp:' /proc/self/status; cat /proc/self/mountinfo | grep -E ' /(proc/|sys ro)'; \
+                  mount -t tmpfs none /tmp && echo mounted; ls /dev/loop-control /dev/loop7 /dev/net/tun; \
+                  mknod /tmp/null c 1 3 && cat /tmp/null && echo opened; ls -l /proc/self/ns/mnt";
+    let mut spec = fixture.spec("privileged", &["sh", "-c", script]);
+    spec.privileged = true;
+    let (code, output) = fixture.run(&spec).unwrap();
+    let begin = format!("{own}\nSeccomp:\t0\nmounted\n/dev/loop-control\n/dev/loop7\n/dev/net/tun\nopened\n");
+    assert!(code == 0 && output.starts_with(&begin), "{output}");
+    assert!(!output.contains(host.to_str().unwrap()), "{output}");
+}
+
+#[test]
 fn system_calls_that_docker_refuses_fail() {
     if !can_run() {
         return;
