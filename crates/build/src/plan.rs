@@ -152,8 +152,8 @@ pub(crate) struct CopyAction {
 /// What a linked copy has to know of what lies below.
 #[derive(Clone, Debug)]
 pub(crate) struct Below {
-    /// The first directory on the way to the destination that is not there, if the copy has an owner or a mode for it. It and those in
-    /// it are the copy's own; others stay as they are.
+    /// The first directory on the way to the destination that is not there. It and those in it are the copy's own, and are in its layer;
+    /// others stay as they are.
     pub(crate) missing: Option<PathBuf>,
 }
 

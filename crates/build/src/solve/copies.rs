@@ -75,14 +75,13 @@ impl Solver<'_> {
     }
 
     /// Finds out what a linked copy must know of what lies below after all: whether the destination is a directory, the numbers of an
-    /// owner, and which directories are new and so get that owner and mode.
+    /// owner, and which directories are new and so are the copy's own.
     fn look_below(
         &self,
         slot: &Slot<'_>,
         copy: &CopyAction,
         outcome: &Outcome,
     ) -> Result<CopyAction, Problem> {
-        let has_attributes = copy.chown.is_some() || copy.chmod.is_some();
         let below = self.open_files(&self.layers_of(&slot.step.info, &outcome.layers)?)?;
         let chown = copy.chown.as_deref().map(|chown| resolve_owner(&below, chown)).transpose()?;
         let chown = chown.map(|(uid, gid)| format!("{uid}:{gid}"));
@@ -107,7 +106,7 @@ impl Solver<'_> {
         if missing.is_none() && !destination.ends_with('/') {
             destination.push('/');
         }
-        let below = Some(Below { missing: missing.filter(|_| has_attributes) });
+        let below = Some(Below { missing });
         Ok(CopyAction { chown, below, destination, ..copy.clone() })
     }
 
