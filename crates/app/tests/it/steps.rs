@@ -294,6 +294,15 @@ fn secrets_and_agents_reach_a_step_and_stay_out_of_the_image() {
     let (code, said) = build(leak, &[]);
     assert!(code == Some(1) && said.contains("the secret `token` is in `/deep/file`"), "{said}");
 
+    for (name, command, want) in [
+        ("a name", "mkdir -p /deep/x-$T", "is in `/deep/x-****`"),
+        ("what a link leads to", "ln -s $T /link", "is in `/link`"),
+    ] {
+        let (code, said) =
+            build(&format!("FROM box\nRUN --mount=type=secret,id=token,env=T {command}\n"), &[]);
+        assert!(code == Some(1) && said.contains(want) && !said.contains("canary"), "case {name}: {said}");
+    }
+
     let path = machine.dir.path().join("agent");
     let _agent = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let ask = "FROM box\nRUN --mount=type=ssh,mode=0666 ls -l $SSH_AUTH_SOCK\n";

@@ -35,7 +35,7 @@ pub(crate) fn star(text: &str, secrets: &[Secret]) -> String {
     text
 }
 
-/// Looks for secrets in the files that a command has left.
+/// Looks for secrets in the files that a command has left, in their names, and in what links lead to.
 pub(super) fn check(upper: &Path, needles: &[(&str, &[u8])]) -> Result<(), Problem> {
     if needles.is_empty() {
         return Ok(());
@@ -45,21 +45,36 @@ pub(super) fn check(upper: &Path, needles: &[(&str, &[u8])]) -> Result<(), Probl
     while let Some(directory) = todo.pop() {
         let at = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
         for (name, metadata) in root.entries(at).map_err(Problem::io("read", at))? {
+            let found = within(name.as_encoded_bytes(), needles);
             let path = directory.join(name);
-            match metadata.kind {
-                Kind::Directory => todo.push(path),
-                Kind::File => {
-                    let found = find(&root, &path, needles).map_err(Problem::io("read", &path))?;
-                    if let Some(id) = found {
-                        let path = format!("/{}", path.display());
-                        return Err(Problem::SecretInLayer { id: id.to_owned(), path });
-                    }
+            let found = match metadata.kind {
+                _ if found.is_some() => found,
+                Kind::Directory => {
+                    todo.push(path);
+                    continue;
                 }
-                _ => {}
+                Kind::File => find(&root, &path, needles).map_err(Problem::io("read", &path))?,
+                Kind::Symlink => {
+                    let target = root.read_link(&path).map_err(Problem::io("read", &path))?;
+                    within(target.as_os_str().as_encoded_bytes(), needles)
+                }
+                _ => None,
+            };
+            if let Some(id) = found {
+                // Its own name may be the secret.
+                let shown = format!("/{}", path.display());
+                let secrets = needles.iter().filter_map(|(_, bytes)| std::str::from_utf8(bytes).ok());
+                let shown = secrets.fold(shown, |shown, secret| shown.replace(secret, "****"));
+                return Err(Problem::SecretInLayer { id: id.to_owned(), path: shown });
             }
         }
     }
     Ok(())
+}
+
+/// Returns the id of a secret that is in some bytes.
+fn within<'n>(bytes: &[u8], needles: &[(&'n str, &[u8])]) -> Option<&'n str> {
+    needles.iter().find(|(_, needle)| memchr::memmem::find(bytes, needle).is_some()).map(|(id, _)| *id)
 }
 
 /// Returns the id of a secret that a file contains.
@@ -75,10 +90,8 @@ fn find<'n>(root: &Root, path: &Path, needles: &[(&'n str, &[u8])]) -> io::Resul
         if read == 0 {
             return Ok(None);
         }
-        for (id, bytes) in needles {
-            if memchr::memmem::find(&buffer, bytes).is_some() {
-                return Ok(Some(id));
-            }
+        if let Some(id) = within(&buffer, needles) {
+            return Ok(Some(id));
         }
     }
 }
