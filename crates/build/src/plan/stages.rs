@@ -201,6 +201,8 @@ impl Planner<'_> {
         let base = self.origin(&name, number, span, platform.as_ref().unwrap_or(&self.platform).clone())?;
         let platform = match base {
             Origin::Stage(base) => self.stages[base].platform.clone(),
+            // Compat: BuildKit, nothing is for whatever the build is for.
+            Origin::Scratch => self.platform.clone(),
             _ => platform.unwrap_or_else(|| self.platform.clone()),
         };
         let (state, triggers) = match base {
