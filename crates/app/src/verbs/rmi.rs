@@ -1,7 +1,9 @@
 //! `shipway rmi`
 
 use shipway_kubelet::pod_of_image;
-use shipway_store::Removal;
+use shipway_oci::Reference;
+use shipway_runtime::Status;
+use shipway_store::{Found, ImageRecord, Removal};
 
 use super::each;
 use crate::cli::RmiArgs;
@@ -18,8 +20,14 @@ pub(crate) fn run(engine: &Engine, args: &RmiArgs, ui: &mut Ui) -> Result<u8, Fa
 
 fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<(), Failure> {
     let found = engine.store.resolve(name)?;
-    let names = engine.store.images()?.into_iter().filter(|image| image.image_id == found.image_id).count();
+    let images: Vec<ImageRecord> =
+        engine.store.images()?.into_iter().filter(|image| image.image_id == found.image_id).collect();
+    let found = meant(name, found, &images)?;
+    let names = images.len();
     let last = names <= 1 || found.name.is_none();
+    if last && force {
+        refuse_running(engine, &found)?;
+    }
     if last && !force {
         engine.store.refuse_image_in_use(&found.image_id)?;
         if let Some(pod) = pod_of_image(&engine.containers, &found.image_id) {
@@ -46,4 +54,43 @@ fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<(), Fail
         }
     }
     Ok(())
+}
+
+/// Returns what is to go: of `NAME@DIGEST`, the name in that repository, and none of another one.
+fn meant(text: &str, found: Found, images: &[ImageRecord]) -> Result<Found, Failure> {
+    let Some(reference) = text.parse::<Reference>().ok().filter(|reference| reference.digest().is_some())
+    else {
+        return Ok(found);
+    };
+    let names: Vec<&Reference> = images.iter().filter_map(|image| image.name.as_ref()).collect();
+    let own: Vec<&Reference> = names.iter().copied().filter(|name| name.name() == reference.name()).collect();
+    let short = found.image_id.short();
+    match own.as_slice() {
+        [name] => Ok(Found { name: Some((*name).clone()), ..found }),
+        [] if names.is_empty() => Ok(Found { name: None, ..found }),
+        [] => Err(Failure::new(
+            format!("image {short} has no name in `{}`", reference.familiar_name()),
+            format!("`shipway images` lists its names; with all of them: `shipway rmi -f {short}`"),
+        )),
+        [first, ..] => Err(Failure::new(
+            format!("image {short} has {} names in `{}`", own.len(), reference.familiar_name()),
+            format!("say which: `shipway rmi {}`", first.familiar()),
+        )),
+    }
+}
+
+/// Nothing takes the image of a container that runs.
+fn refuse_running(engine: &Engine, found: &Found) -> Result<(), Failure> {
+    let runs = |id: &str| {
+        let state = engine.containers.get(id).and_then(|container| container.state());
+        state.is_ok_and(|state| state.status == Status::Running)
+    };
+    let rows = engine.store.containers()?.into_iter();
+    match rows.filter(|row| row.image_id == found.image_id).find(|row| runs(&row.id)) {
+        Some(row) => Err(Failure::new(
+            format!("image {} is used by the running container {}", found.image_id.short(), row.name),
+            format!("stop it first: `shipway stop {}`", row.name),
+        )),
+        None => Ok(()),
+    }
 }

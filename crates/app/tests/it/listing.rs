@@ -143,3 +143,27 @@ fn what_nobody_uses_is_pruned_and_nothing_else() {
     }
     machine.assert_nothing_is_left();
 }
+
+#[test]
+fn no_other_name_and_no_image_that_runs_is_removed() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM box\nLABEL a=b\n");
+    machine.ok(&["build", "-q", "-t", "aa:1", "-t", "zz:1", "."]);
+    let id = machine.inspect("aa:1")["Id"].as_str().unwrap().to_owned();
+    let said = machine.refused(&["rmi", &format!("other@{id}")], 1);
+    assert!(said.contains("has no name in `other`"), "{said}");
+    assert_eq!(machine.ok(&["rmi", &format!("zz@{id}")]).0, "Untagged: zz:1\n");
+    let container = machine.background(&["--network", "none", "--name", "busy"], "sleep 600");
+    machine.ok(&["tag", "box", "kept"]);
+    machine.ok(&["rmi", "kept"]);
+    let said = machine.refused(&["rmi", "-f", "box"], 1);
+    assert!(
+        said.contains("used by the running container busy") && said.contains("shipway stop busy"),
+        "{said}"
+    );
+    machine.ok(&["rm", "-f", &container]);
+    assert!(machine.ok(&["rmi", "-f", "box"]).0.starts_with("Untagged: box:latest\n"));
+}
