@@ -46,14 +46,27 @@ pub fn take_signals() {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut()) };
 }
 
-/// `SIGINT` and `SIGTERM` held back, so that work in hand can be ended in order.
+/// Returns whether whoever started this program has it ignore a signal.
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: an action is plain data, and the next call gives it its value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live value; nothing is changed.
+    let known = unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) };
+    known == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+/// `SIGINT` and `SIGTERM` held back, and `SIGHUP` and `SIGQUIT` unless they are ignored (nohup(1)), so that work in hand can be ended in
+/// order.
 #[derive(Debug)]
 pub struct Interrupts(Signals);
 
 impl Interrupts {
     /// Holds the signals back from this thread and those that it starts; to be called before there are others.
     pub fn hold() -> io::Result<Self> {
-        Ok(Self(Signals::hold(&[libc::SIGINT, libc::SIGTERM])?))
+        let mut signals = vec![libc::SIGINT, libc::SIGTERM];
+        // One that is held back comes although it is ignored.
+        signals.extend([libc::SIGHUP, libc::SIGQUIT].into_iter().filter(|signal| !is_ignored(*signal)));
+        Ok(Self(Signals::hold(&signals)?))
     }
 
     /// Waits for the next of them and returns its number.

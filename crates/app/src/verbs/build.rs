@@ -41,6 +41,9 @@ use crate::verbs::build::delivery::{Arrived, Wishes};
 use crate::verbs::build::output::Outputs;
 use crate::verbs::run::{extra_host, limits};
 
+/// Spec: reproducible-builds.org, the time that files and images get at most.
+const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// Begins a named context that is an image of an OCI layout.
 const LAYOUT: &str = "oci-layout://";
 
@@ -218,11 +221,12 @@ fn request(
         context,
         dockerfile,
         tags: args.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
-        build_args: args.build_args.iter().filter_map(|text| build_arg(text)).collect(),
+        build_args: build_args(&args.build_args),
         labels: args.labels.iter().map(|text| label(text)).collect(),
         secrets: args.secrets.iter().map(|text| secret::load(text)).collect::<Result<_, _>>()?,
         agents: args.ssh.iter().map(|text| ssh::agent(text)).collect::<Result<_, _>>()?,
-        target: args.target.clone(),
+        // Compat: buildx, none is the last one: scripts write --target "$STAGE".
+        target: args.target.clone().filter(|target| !target.is_empty()),
         no_cache: args.no_cache,
         no_cache_stages: args.no_cache_filter.clone(),
         annotations: manifest,
@@ -250,6 +254,15 @@ fn build_arg(text: &str) -> Option<(String, String)> {
         Some((name, value)) => Some((name.to_owned(), value.to_owned())),
         None => std::env::var(text).ok().map(|value| (text.to_owned(), value)),
     }
+}
+
+/// Compat: buildx, `SOURCE_DATE_EPOCH` of this process is one too, unless it is given.
+fn build_args(texts: &[String]) -> Vec<(String, String)> {
+    let mut all: Vec<_> = texts.iter().filter_map(|text| build_arg(text)).collect();
+    if !all.iter().any(|(name, _)| name == SOURCE_DATE_EPOCH) {
+        all.extend(build_arg(SOURCE_DATE_EPOCH).filter(|(_, value)| !value.is_empty()));
+    }
+    all
 }
 
 /// Compat: BuildKit, this build argument is `--cache-to type=inline`.

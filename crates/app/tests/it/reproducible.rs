@@ -135,3 +135,25 @@ fn builds_at_once_share_a_cache_and_give_what_they_give_alone() {
     }
     machine.assert_nothing_is_left();
 }
+
+#[test]
+fn the_epoch_of_the_environment_holds_unless_one_is_given() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine
+        .dockerfile("FROM box\nARG SOURCE_DATE_EPOCH\nLABEL epoch=$SOURCE_DATE_EPOCH\nCOPY passwd /copy\n");
+    for (given, epoch, created) in [
+        (&[][..], "1000000000", "2001-09-09T01:46:40Z"),
+        (&["--build-arg", EPOCH][..], "1700000000", "2023-11-14T22:13:20Z"),
+    ] {
+        let args = [&["build", "-q", "-t", "made"], given, &["."]].concat();
+        let mut command = machine.command(&args);
+        command.env("SOURCE_DATE_EPOCH", "1000000000");
+        let done = machine.inside(|| command.output().unwrap());
+        assert!(done.status.success(), "{done:?}");
+        let made = machine.inspect("made");
+        assert_eq!((&made["Config"]["Labels"]["epoch"], &made["Created"]), (&epoch.into(), &created.into()));
+    }
+}
