@@ -1,6 +1,6 @@
 //! Where a registry answers.
 
-use std::net::IpAddr;
+use shipway_fetch::is_loopback;
 
 use crate::settings::RegistrySettings;
 
@@ -73,20 +73,6 @@ pub(crate) fn host_of(authority: &str) -> &str {
         return address;
     }
     authority.split_once(':').map_or(authority, |(host, _)| host)
-}
-
-/// Returns whether a host is this machine and nothing else.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    if host.eq_ignore_ascii_case("localhost") {
-        return true;
-    }
-    match host.parse() {
-        Ok(IpAddr::V4(address)) => address.is_loopback(),
-        Ok(IpAddr::V6(address)) => {
-            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|address| address.is_loopback())
-        }
-        Err(_) => false,
-    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ mod docker;
 
 use std::path::PathBuf;
 
-use shipway_fetch::Identity;
+use shipway_fetch::{Identity, is_loopback};
 
 use crate::SettingsError;
-use crate::endpoint::{Endpoint, host_of, is_loopback};
+use crate::endpoint::{Endpoint, host_of};
 use crate::settings::{RegistrySettings, Settings};
 
 /// One host that is asked.

@@ -5,13 +5,12 @@ mod attested;
 mod layers;
 mod stream;
 
-use shipway_fetch::Method;
+use shipway_fetch::{Method, is_loopback};
 use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Reference};
 use shipway_store::{Found, MOUNT_PROOF, Store};
 
 use self::layers::Layers;
 use crate::documents::Repository;
-use crate::endpoint::is_loopback;
 use crate::forms::{Packing, layer_type};
 use crate::refusal::{Attempt, refusal};
 use crate::registry::Ask;

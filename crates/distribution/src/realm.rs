@@ -5,7 +5,9 @@
 
 use std::net::IpAddr;
 
-use crate::endpoint::{Endpoint, host_of, is_loopback};
+use shipway_fetch::is_loopback;
+
+use crate::endpoint::{Endpoint, host_of};
 
 /// A token service that may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

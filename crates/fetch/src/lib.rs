@@ -33,7 +33,7 @@ pub use client::Client;
 pub use config::{Config, Retry};
 pub use error::FetchError;
 pub use message::{Method, Payload, Request, Response};
-pub use proxy::{InvalidProxyError, Proxies};
+pub use proxy::{InvalidProxyError, Proxies, is_loopback};
 pub use resolve::{ResolveError, Resolver};
 pub use stop::Stop;
 pub use trust::{Identity, Trust, TrustError};

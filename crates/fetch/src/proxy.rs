@@ -111,6 +111,10 @@ impl Proxies {
     }
 
     pub(crate) fn for_target(&self, target: &Target) -> Option<&Proxy> {
+        // Compat: Go's clients, a proxy has no way to this machine.
+        if is_loopback(target.host()) {
+            return None;
+        }
         let proxy = if target.is_https() { self.https.as_ref() } else { self.http.as_ref() }?;
         let direct = self.without.iter().any(|exception| exception.matches(target.host(), target.port()));
         (!direct).then_some(proxy)
@@ -122,6 +126,20 @@ impl Proxies {
 
     pub(crate) fn https(&self) -> Option<&Proxy> {
         self.https.as_ref()
+    }
+}
+
+/// Returns whether a host, a name or an address without brackets, is this machine and nothing else.
+pub fn is_loopback(host: &str) -> bool {
+    if host.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    match host.parse() {
+        Ok(IpAddr::V4(address)) => address.is_loopback(),
+        Ok(IpAddr::V6(address)) => {
+            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|address| address.is_loopback())
+        }
+        Err(_) => false,
     }
 }
 
@@ -282,6 +300,10 @@ mod tests {
             ("v6", "fd00::/8", "http://[fd12::1]/", true),
             ("port", "a.test:8080", "http://a.test:8080/", true),
             ("other port", "a.test:8080", "http://a.test/", false),
+            ("this machine", "", "http://127.3.2.1:5000/", true),
+            ("this machine by name", "", "http://LocalHost:5000/", true),
+            ("this machine of version 6", "", "http://[::1]:5000/", true),
+            ("a name that begins so", "", "http://localhost.a.test/", false),
         ] {
             let proxies = from(&[("http_proxy", "p.test"), ("no_proxy", list)]).unwrap();
             assert_eq!(proxy_of(&proxies, url).is_none(), direct, "case {name}");
