@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -304,10 +304,27 @@ fn full_or_broken(operation: &'static str, path: PathBuf) -> impl FnOnce(rusqlit
 }
 
 fn open_tables(path: &Path) -> Result<Connection, StoreError> {
+    make_private(path);
     let mut connection =
         Connection::open(path).map_err(full_or_broken("open the tables of", path.to_owned()))?;
     prepare(&mut connection, path)?;
     Ok(connection)
+}
+
+/// What stands in the database is nobody else's business, wherever the root is; files beside it get its permissions. Where that
+/// fails, so does what comes next, which says more.
+fn make_private(path: &Path) {
+    let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let Ok(found) = made.and_then(|file| file.metadata()) else { return };
+    if found.permissions().mode() & 0o077 == 0 {
+        return;
+    }
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        // The files beside it come and go.
+        drop(std::fs::set_permissions(name, std::fs::Permissions::from_mode(0o600)));
+    }
 }
 
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -345,6 +362,24 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_database_is_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let modes = || {
+            let mode = |name: &str| dir.path().join(name).metadata().unwrap().permissions().mode() & 0o777;
+            ["store.db", "store.db-wal", "store.db-shm"].map(mode)
+        };
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(modes(), [0o600; 3]);
+        drop(store);
+        // One of before.
+        let database = dir.path().join("store.db");
+        std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let _store = Store::open(dir.path()).unwrap();
+        assert_eq!(modes(), [0o600; 3]);
+    }
 
     #[test]
     fn a_newer_database_is_left_alone() {
