@@ -50,6 +50,7 @@ mod written;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::failure::Failure;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
@@ -67,7 +68,15 @@ fn main() -> ExitCode {
         .from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let mut ui = Ui::of_process();
-    match cli::parse(arguments, &mut |warning| ui.note(warning)).and_then(|cli| verbs::run(cli, &mut ui)) {
+    let done =
+        cli::parse(arguments, &mut |warning| ui.note(warning)).and_then(|cli| verbs::run(cli, &mut ui));
+    let done = match ui.lost() {
+        Some(error) => done.and_then(|_code| {
+            Err(Failure::new(format!("could not write the output: {error}"), "see where it goes"))
+        }),
+        None => done,
+    };
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if !failure.text().is_empty() {

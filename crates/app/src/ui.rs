@@ -6,6 +6,8 @@ use std::io::{self, Write};
 pub(crate) struct Ui {
     out: Box<dyn Write + Send>,
     status: Box<dyn Write + Send>,
+    /// Why a line of a result was not written.
+    lost: Option<io::Error>,
 }
 
 impl std::fmt::Debug for Ui {
@@ -17,7 +19,7 @@ impl std::fmt::Debug for Ui {
 impl Ui {
     /// Returns the process's own streams.
     pub(crate) fn of_process() -> Self {
-        Self { out: Box::new(io::stdout()), status: Box::new(io::stderr()) }
+        Self { out: Box::new(io::stdout()), status: Box::new(io::stderr()), lost: None }
     }
 
     /// Returns the stream of results, for output that is not lines of ours.
@@ -32,17 +34,25 @@ impl Ui {
 
     /// Writes one line of a result. A reader that went away ends the program quietly, as `head` expects.
     pub(crate) fn line(&mut self, text: impl std::fmt::Display) {
-        write_line(&mut self.out, &text);
+        match write_line(&mut self.out, &text) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => self.lost = Some(error),
+            _ => {}
+        }
+    }
+
+    /// Returns why lines of a result were not written, if they were not, and somebody waits for them.
+    pub(crate) fn lost(&mut self) -> Option<io::Error> {
+        self.lost.take()
     }
 
     /// Writes one line for the person who watches.
     pub(crate) fn note(&mut self, text: impl std::fmt::Display) {
-        write_line(&mut self.status, &text);
+        // There is nobody else to tell.
+        drop(write_line(&mut self.status, &text));
     }
 }
 
-fn write_line(stream: &mut dyn Write, text: &dyn std::fmt::Display) {
-    if writeln!(stream, "{text}").and_then(|()| stream.flush()).is_err() {
-        tracing::debug!("nobody reads the output any more");
-    }
+fn write_line(stream: &mut dyn Write, text: &dyn std::fmt::Display) -> io::Result<()> {
+    let written = writeln!(stream, "{text}").and_then(|()| stream.flush());
+    written.inspect_err(|error| tracing::debug!(%error, "a line was not written"))
 }

@@ -167,3 +167,28 @@ fn no_other_name_and_no_image_that_runs_is_removed() {
     machine.ok(&["rm", "-f", &container]);
     assert!(machine.ok(&["rmi", "-f", "box"]).0.starts_with("Untagged: box:latest\n"));
 }
+
+#[test]
+fn a_result_that_cannot_be_written_is_an_error_unless_nobody_reads_it() {
+    if !can_run() {
+        return;
+    }
+    let machine = labelled();
+    for args in [&["inspect", "web"][..], &["images"], &["images", "-q"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = machine.command(args);
+        command.stdout(full);
+        let done = machine.inside(|| command.output().unwrap());
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(
+            done.status.code() == Some(1) && said.contains("could not write the output"),
+            "{args:?}: {said}"
+        );
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = machine.command(args);
+        command.stdout(writer);
+        let done = machine.inside(|| command.output().unwrap());
+        assert_eq!((done.status.code(), done.stderr.as_slice()), (Some(0), &b""[..]), "{args:?}");
+    }
+}
