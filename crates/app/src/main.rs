@@ -72,7 +72,10 @@ fn main() -> ExitCode {
         cli::parse(arguments, &mut |warning| ui.note(warning)).and_then(|cli| verbs::run(cli, &mut ui));
     let done = match ui.lost() {
         Some(error) => done.and_then(|_code| {
-            Err(Failure::new(format!("could not write the output: {error}"), "see where it goes"))
+            Err(Failure::new(
+                format!("could not write the output: {error}"),
+                "make room where it goes, or send it elsewhere",
+            ))
         }),
         None => done,
     };

@@ -27,8 +27,7 @@ fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<(), Fail
     let last = names <= 1 || found.name.is_none();
     if last && force {
         refuse_running(engine, &found)?;
-    }
-    if last && !force {
+    } else if last {
         engine.store.refuse_image_in_use(&found.image_id)?;
         if let Some(pod) = pod_of_image(&engine.containers, &found.image_id) {
             return Err(Failure::new(

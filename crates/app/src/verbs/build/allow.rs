@@ -13,10 +13,10 @@ pub(super) struct Allowed {
 pub(super) fn parse(texts: &[String]) -> Result<Allowed, Failure> {
     let mut allowed = Allowed::default();
     for text in texts {
-        match text.split_once('=').map_or(text.as_str(), |(name, _)| name) {
+        match text.as_str() {
             "security.insecure" => allowed.insecure = true,
             "network.host" => {}
-            "device" => {
+            device if device.split('=').next() == Some("device") => {
                 return Err(Failure::new(
                     "`--allow device` is not there yet",
                     "no step gets a device by its name; with `--allow security.insecure`, RUN --security=insecure opens those that the host has",
@@ -48,7 +48,9 @@ mod tests {
         assert_eq!(parsed(&["network.host", "security.insecure"]), Ok(Allowed { insecure: true }));
         for (text, why) in [
             ("device=vendor.example/x=0", "not there yet"),
+            ("device", "not there yet"),
             ("all", "`all` is nothing"),
+            ("security.insecure=false", "is nothing"),
             ("", "`` is nothing"),
         ] {
             assert!(parsed(&[text]).unwrap_err().contains(why), "case {text}");
