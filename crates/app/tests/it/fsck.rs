@@ -73,6 +73,15 @@ fn an_image_from_a_registry_is_made_whole_again() {
     assert!(printed.contains("pulled again: image sha256:"), "{printed}{said}");
     assert_eq!(machine.ok(&run).0, "works\n");
     assert_sound(&machine);
+
+    // Everything at once, so that nothing here tells which layers the image had.
+    for blob in files_below(&machine, "root/blobs/sha256") {
+        fs_err::write(blob, "something else").unwrap();
+    }
+    spoil_tree(&machine);
+    machine.ok(&["system", "fsck", "--repair"]);
+    assert_eq!(machine.ok(&run).0, "works\n");
+    assert_sound(&machine);
 }
 
 #[test]

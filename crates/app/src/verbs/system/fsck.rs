@@ -20,12 +20,23 @@ use crate::ui::Ui;
 /// So often a person who watches is told how far it is.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// What is lost hides what else is: an image whose config has been pulled again tells which layers it is made of.
+const ROUNDS: usize = 3;
+
 pub(super) fn run(engine: &Engine, args: &FsckArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let listing = Listing::new(args.format.as_deref(), None, "{{.Kind}}\t{{.Name}}\t{{.Reason}}", &[])?;
     let mut faults = check(engine, ui)?;
     let mut done = Vec::new();
-    if args.repair && !faults.is_empty() {
-        done = repair::repair(engine, &faults, ui)?;
+    let rounds = if args.repair { ROUNDS } else { 0 };
+    for _ in 0..rounds {
+        if faults.is_empty() {
+            break;
+        }
+        let mended = repair::repair(engine, &faults, ui)?;
+        if mended.is_empty() {
+            break;
+        }
+        done.extend(mended);
         faults = check(engine, ui)?;
     }
     if args.format.is_none() {
