@@ -16,3 +16,11 @@ pub fn pod_of_image(containers: &Containers, image_id: &Digest) -> Option<String
     let text = |label: &str| user.get(label).map(String::as_str).unwrap_or_default();
     Some(format!("{}/{}", text(POD_NAMESPACE_LABEL), text(POD_NAME_LABEL)))
 }
+
+/// Returns the IDs of the images that containers of pods are of, running or ended.
+pub fn images_of_pods(containers: &Containers) -> Vec<Digest> {
+    let image_id = |container: shipway_runtime::Container| {
+        container.spec().ok()?.labels.get(IMAGE_ID_LABEL)?.parse().ok()
+    };
+    containers.list().unwrap_or_default().into_iter().filter_map(image_id).collect()
+}

@@ -49,9 +49,11 @@ const KEPT: &str = "kept";
 /// What images, containers and kept snapshots need.
 #[derive(Debug, Default)]
 pub(crate) struct Needed {
-    blobs: HashSet<String>,
+    /// Hex digests.
+    pub(crate) blobs: HashSet<String>,
     pub(crate) diff_ids: HashSet<String>,
-    layers: HashSet<String>,
+    /// Layers that snapshots stand on.
+    pub(crate) layers: HashSet<String>,
 }
 
 impl Store {
@@ -111,6 +113,8 @@ impl Store {
             freed.snapshots += 1;
         }
         for path in self.strangers("tmp", |_| false)? {
+            // A directory is a layer that was being unpacked, or a tree that was being removed: few bytes are its own.
+            freed.bytes += if path.is_dir() { 0 } else { blob_bytes(&path).unwrap_or_default() };
             remove(&path)?;
         }
         drop(lock);
@@ -179,14 +183,19 @@ impl Store {
     }
 
     pub(crate) fn needed(&self) -> Result<Needed, StoreError> {
+        self.needed_by(|_| true)
+    }
+
+    /// Returns what containers, kept snapshots and those images need whose ID the closure takes.
+    pub(crate) fn needed_by(&self, counts: impl Fn(&Digest) -> bool) -> Result<Needed, StoreError> {
         let mut needed = Needed::default();
-        for image in self.images()? {
+        for image in self.images()?.into_iter().filter(|image| counts(&image.image_id)) {
             if let Some(index) = image.index {
                 self.need_index(&index, true, &mut needed);
             }
             self.need_image(&Found::new(image.image_id, image.manifest), &mut needed)?;
         }
-        for (digest, manifest) in self.digests_of_images()? {
+        for (_, digest, manifest) in self.digests_of_images()?.into_iter().filter(|(id, ..)| counts(id)) {
             needed.blobs.extend([digest.hex(), manifest.hex()]);
             if digest != manifest {
                 self.need_index(&digest, false, &mut needed);

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use shipway_oci::Digest;
 
 use crate::{Store, StoreError};
@@ -281,21 +281,6 @@ impl Store {
         })
     }
 
-    /// Returns how many repositories there are, cached ones too, and the bytes of the blobs and manifests that they have.
-    pub fn hosted_usage(&self) -> Result<(usize, u64), StoreError> {
-        let (repositories, blobs): (i64, Vec<String>) = self.read("sum repositories up", |connection| {
-            let sql = "SELECT count(DISTINCT repository) FROM hosted_manifests";
-            let repositories = connection.query_row(sql, [], |row| row.get(0))?;
-            let sql = "SELECT blob FROM hosted_blobs UNION SELECT blob FROM hosted_manifests";
-            let blobs =
-                connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            Ok((repositories, blobs))
-        })?;
-        let bytes_of = |blob: Digest| fs_err::metadata(self.blob_path(&blob)).map_or(0, |found| found.len());
-        let bytes = blobs.iter().filter_map(|blob| blob.parse().ok()).map(bytes_of).sum();
-        Ok((usize::try_from(repositories).unwrap_or_default(), bytes))
-    }
-
     /// Returns the digests of the bytes that are blobs of repositories.
     pub(crate) fn hosted_bytes(&self) -> Result<HashSet<String>, StoreError> {
         self.read("see what repositories have", |connection| {
@@ -315,35 +300,55 @@ impl Store {
                        (SELECT 1 FROM hosted_manifests AS one
                         WHERE one.repository = hosted_tags.repository AND one.digest = hosted_tags.digest)";
             transaction.execute(sql, [])?;
-            let manifests: Vec<(String, String, String)> = transaction
-                .prepare("SELECT repository, blob, blobs FROM hosted_manifests")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-                .collect::<Result<_, _>>()?;
-            let blobs: Vec<(String, String, String, i64)> = transaction
-                .prepare("SELECT repository, digest, blob, since FROM hosted_blobs")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-                .collect::<Result<_, _>>()?;
-            let named: HashSet<(&str, &str)> = manifests
-                .iter()
-                .flat_map(|(repository, _, blobs)| {
-                    blobs.split(' ').map(move |blob| (repository.as_str(), blob))
-                })
-                .collect();
-            let hex = |blob: &str| blob.strip_prefix("sha256:").unwrap_or(blob).to_owned();
-            let mut needed: HashSet<String> = manifests.iter().map(|(_, blob, _)| hex(blob)).collect();
-            for (repository, digest, blob, since) in &blobs {
-                if named.contains(&(repository.as_str(), digest.as_str()))
-                    || since.saturating_add(GRACE) > now
-                {
-                    needed.insert(hex(blob));
-                } else {
-                    let sql = "DELETE FROM hosted_blobs WHERE repository = ?1 AND digest = ?2";
-                    transaction.execute(sql, [repository, digest])?;
-                }
+            let found = needs(transaction, now)?;
+            for (repository, digest) in found.surplus {
+                let sql = "DELETE FROM hosted_blobs WHERE repository = ?1 AND digest = ?2";
+                transaction.execute(sql, [repository, digest])?;
             }
-            Ok(needed)
+            Ok(found.needed)
         })
     }
+
+    /// Returns what [`Store::hosted_needs`] would, and forgets nothing.
+    pub(crate) fn hosted_now(&self, now: i64) -> Result<HashSet<String>, StoreError> {
+        self.read("see what repositories need", |connection| Ok(needs(connection, now)?.needed))
+    }
+}
+
+/// What repositories need, and what no longer.
+struct Needs {
+    /// Hex digests of bytes.
+    needed: HashSet<String>,
+    /// Blobs that no manifest has come to name, by repository and digest.
+    surplus: Vec<(String, String)>,
+}
+
+fn needs(connection: &Connection, now: i64) -> rusqlite::Result<Needs> {
+    let sql = "SELECT repository, blob, blobs FROM hosted_manifests
+               WHERE instr(repository, ':') = 0 OR used >= ?1";
+    let manifests: Vec<(String, String, String)> = connection
+        .prepare(sql)?
+        .query_map([now.saturating_sub(CACHED)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    let blobs: Vec<(String, String, String, i64)> = connection
+        .prepare("SELECT repository, digest, blob, since FROM hosted_blobs")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .collect::<Result<_, _>>()?;
+    let named: HashSet<(&str, &str)> = manifests
+        .iter()
+        .flat_map(|(repository, _, blobs)| blobs.split(' ').map(move |blob| (repository.as_str(), blob)))
+        .collect();
+    let hex = |blob: &str| blob.strip_prefix("sha256:").unwrap_or(blob).to_owned();
+    let mut needed: HashSet<String> = manifests.iter().map(|(_, blob, _)| hex(blob)).collect();
+    let mut surplus = Vec::new();
+    for (repository, digest, blob, since) in &blobs {
+        if named.contains(&(repository.as_str(), digest.as_str())) || since.saturating_add(GRACE) > now {
+            needed.insert(hex(blob));
+        } else {
+            surplus.push((repository.clone(), digest.clone()));
+        }
+    }
+    Ok(Needs { needed, surplus })
 }
 
 fn put_blob(
@@ -403,7 +408,14 @@ mod tests {
         assert_eq!(store.hosted_tags("web", "a", 9).unwrap().unwrap(), ["b"]);
         assert_eq!(store.hosted_tags("other", "", 9).unwrap(), None);
         assert_eq!(store.hosted_repositories("", 9).unwrap(), ["web"]);
-        assert_eq!(store.hosted_usage().unwrap(), (1, 4));
+        let held: Vec<(u64, bool)> = store
+            .ledger(&HashSet::new(), 0)
+            .unwrap()
+            .blobs
+            .iter()
+            .map(|(_, size, holders)| (*size, holders.registry))
+            .collect();
+        assert_eq!(held, [(4, true)]);
         assert_eq!(store.hosted_referrers("web", "sha256:subject").unwrap(), [one]);
         assert!(store.drop_hosted_tag("web", "a").unwrap() && !store.drop_hosted_tag("web", "a").unwrap());
         assert_eq!(store.hosted_tag("web", "b").unwrap().as_deref(), Some("sha512:one"));

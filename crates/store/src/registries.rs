@@ -147,14 +147,16 @@ impl Store {
         })
     }
 
-    /// Returns the registry's digest and the manifest of every image that is here.
-    pub(crate) fn digests_of_images(&self) -> Result<Vec<(Digest, Digest)>, StoreError> {
+    /// Returns the ID, the registry's digest and the manifest of every image that is here.
+    pub(crate) fn digests_of_images(&self) -> Result<Vec<(Digest, Digest, Digest)>, StoreError> {
         self.read("list digests", |connection| {
-            let sql = "SELECT digest, manifest FROM digests WHERE image_id IN (SELECT image_id FROM images)";
+            let sql = "SELECT image_id, digest, manifest FROM digests
+                       WHERE image_id IN (SELECT image_id FROM images)";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map([], |row| Ok((digest_in(row, 0)?, digest_in(row, 1)?)))?;
+            let rows = statement
+                .query_map([], |row| Ok((digest_in(row, 0)?, digest_in(row, 1)?, digest_in(row, 2)?)))?;
             rows.filter_map(|row| match row {
-                Ok((Some(digest), Some(manifest))) => Some(Ok((digest, manifest))),
+                Ok((Some(id), Some(digest), Some(manifest))) => Some(Ok((id, digest, manifest))),
                 Ok(_) => None,
                 Err(error) => Some(Err(error)),
             })

@@ -17,11 +17,17 @@ pub(crate) enum SystemVerb {
     /// Show what takes space on the disk, and how much of it could be freed
     #[command(after_help = "Examples:
   shipway system df
-  shipway system df --format json")]
+  shipway system df -v           each image, container and build step
+  shipway system df --format json
+
+Everything counts once. RECLAIMABLE is what `shipway system prune -a` would free.")]
     Df {
         /// `table`, `table TEMPLATE`, `json`, or a Go template
         #[arg(long, value_name = "FORMAT")]
         format: Option<String>,
+        /// Show each image, container and build step
+        #[arg(short, long)]
+        verbose: bool,
     },
     /// Remove what nobody uses: stopped containers, images without a name, build steps that are in no image
     #[command(after_help = "Examples:

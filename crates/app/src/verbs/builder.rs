@@ -8,7 +8,10 @@ mod plan;
 mod prune;
 mod record;
 
+use serde_json::Value;
+
 use crate::cli::BuilderVerb;
+use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::ui::Ui;
@@ -21,6 +24,17 @@ pub(crate) fn run(engine: &Engine, verb: &BuilderVerb, ui: &mut Ui) -> Result<u8
         BuilderVerb::Prune(args) => prune::run(engine, args, ui),
         BuilderVerb::Other(words) => Err(refuse(words)),
     }
+}
+
+/// Returns what the build cache holds, as templates see it.
+pub(super) fn values(engine: &Engine) -> Result<Vec<Value>, Failure> {
+    let now = clock::now();
+    Ok(record::list(engine)?.iter().map(|record| record.value(now, false)).collect())
+}
+
+/// Writes what the build cache holds as a table.
+pub(super) fn show_all(engine: &Engine, ui: &mut Ui) -> Result<(), Failure> {
+    du::show(&record::list(engine)?, false, ui)
 }
 
 /// Returns an id as it may be typed: with the star that `du` has behind those that builds write to.

@@ -13,7 +13,7 @@ use crate::ui::Ui;
 pub(crate) fn run(engine: &Engine, verb: &SystemVerb, ui: &mut Ui) -> Result<u8, Failure> {
     match verb {
         SystemVerb::Info { format } => info::run(engine, format.as_deref(), ui),
-        SystemVerb::Df { format } => df::run(engine, format.as_deref(), ui),
+        SystemVerb::Df { format, verbose } => df::run(engine, format.as_deref(), *verbose, ui),
         SystemVerb::Fsck(args) => fsck::run(engine, args, ui),
         SystemVerb::Prune(args) => prune::run(engine, args, ui),
         SystemVerb::Other(words) => Err(refuse(words)),

@@ -15,6 +15,7 @@ mod fsck;
 mod hostile;
 mod kept_layers;
 mod layers;
+mod ledger;
 mod listing;
 mod logs;
 mod machine;

@@ -1,11 +1,12 @@
 //! `shipway system df`: what takes space. Compat: docker's table, and rows for what docker does not count or have.
 
-use std::collections::{HashMap, HashSet};
+mod holdings;
+mod verbose;
+
 use std::path::Path;
 
 use serde_json::{Value, json};
 use shipway_build::Caches;
-use shipway_oci::{DiffId, Digest};
 use shipway_runtime::Status;
 
 use crate::clock;
@@ -14,12 +15,13 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::listing::Listing;
 use crate::ui::Ui;
+use holdings::Holdings;
 
 const COLUMNS: &str = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
 const HEADS: &[(&str, &str)] = &[("Type", "TYPE"), ("TotalCount", "TOTAL"), ("Size", "SIZE")];
 
-/// What takes space, and how much of it is used by something that runs or stands on it.
-#[derive(Debug, Default, PartialEq)]
+/// What takes space, and how much of it `shipway system prune -a` would free.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Share {
     total: usize,
     active: usize,
@@ -27,19 +29,29 @@ struct Share {
     reclaimable: u64,
 }
 
-pub(super) fn run(engine: &Engine, format: Option<&str>, ui: &mut Ui) -> Result<u8, Failure> {
+pub(super) fn run(
+    engine: &Engine,
+    format: Option<&str>,
+    is_verbose: bool,
+    ui: &mut Ui,
+) -> Result<u8, Failure> {
+    if is_verbose {
+        return verbose::run(engine, format, ui);
+    }
     let listing = Listing::new(format, None, COLUMNS, HEADS)?;
-    let (images, image_layers) = images(engine)?;
-    let cache = cache(engine, image_layers)?;
+    let holdings = Holdings::find(engine)?;
+    let mut containers = containers(engine)?;
+    containers.bytes += holdings.of_containers;
     let rows = [
-        ("Images", images),
-        ("Containers", containers(engine)?),
+        ("Images", holdings.images),
+        ("Containers", containers),
         ("Local Volumes", Share::default()),
-        ("Build Cache", cache),
+        ("Build Cache", holdings.cache),
         ("Cache Mounts", cache_mounts(engine)),
         ("Downloads", directory(&engine.roots.downloads())),
         ("Logs", logs(engine)?),
-        ("Registry", registry(engine)?),
+        ("Registry", holdings.registry),
+        ("Leftovers", holdings.leftovers),
     ];
     let values: Vec<Value> = rows.iter().map(|(kind, share)| share.value(kind)).collect();
     for line in listing.lines(&values)? {
@@ -63,36 +75,6 @@ impl Share {
             },
         })
     }
-}
-
-/// Returns the images' share, and the bytes of all layers that are in one.
-fn images(engine: &Engine) -> Result<(Share, u64), Failure> {
-    let used: HashSet<Digest> = engine.store.containers()?.into_iter().map(|row| row.image_id).collect();
-    let images = engine.store.images()?;
-    let ids: HashSet<Digest> = images.iter().map(|image| image.image_id).collect();
-    let mut sizes: HashMap<DiffId, u64> = HashMap::new();
-    let mut kept: HashSet<DiffId> = HashSet::new();
-    for image in &images {
-        for diff_id in engine.store.layers_of_image(image)? {
-            let row = engine.store.layer_of(diff_id)?;
-            sizes.insert(diff_id, row.map_or(0, |row| row.size));
-            if used.contains(&image.image_id) {
-                kept.insert(diff_id);
-            }
-        }
-    }
-    let bytes: u64 = sizes.values().sum();
-    let kept: u64 = kept.iter().filter_map(|diff_id| sizes.get(diff_id)).sum();
-    let active = ids.intersection(&used).count();
-    Ok((Share { total: ids.len(), active, bytes, reclaimable: bytes - kept }, bytes))
-}
-
-/// Layers of steps that are in no image.
-fn cache(engine: &Engine, in_images: u64) -> Result<Share, Failure> {
-    let usage = engine.store.usage()?;
-    let bytes = usage.layer_bytes.saturating_sub(in_images);
-    let total = usize::try_from(usage.cached_steps).unwrap_or(usize::MAX);
-    Ok(Share { total, active: 0, bytes, reclaimable: bytes })
 }
 
 fn containers(engine: &Engine) -> Result<Share, Failure> {
@@ -133,12 +115,6 @@ fn logs(engine: &Engine) -> Result<Share, Failure> {
         share.reclaimable += if runs { 0 } else { bytes };
     }
     Ok(share)
-}
-
-/// What our own registry serves, also of other registries. Only whoever uses it can tell what of it is not needed.
-fn registry(engine: &Engine) -> Result<Share, Failure> {
-    let (repositories, bytes) = engine.store.hosted_usage()?;
-    Ok(Share { total: repositories, active: repositories, bytes, reclaimable: 0 })
 }
 
 #[cfg(test)]
