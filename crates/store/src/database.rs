@@ -298,7 +298,7 @@ fn full_or_broken(operation: &'static str, path: PathBuf) -> impl FnOnce(rusqlit
         if reserve::is_full(&source, path.parent().unwrap_or(&path)) {
             StoreError::io(operation, &path)(io::Error::new(io::ErrorKind::StorageFull, source))
         } else {
-            StoreError::database(operation)(source)
+            StoreError::database(operation, path)(source)
         }
     }
 }
@@ -306,7 +306,7 @@ fn full_or_broken(operation: &'static str, path: PathBuf) -> impl FnOnce(rusqlit
 fn open_tables(path: &Path) -> Result<Connection, StoreError> {
     make_private(path);
     let mut connection =
-        Connection::open(path).map_err(full_or_broken("open the tables of", path.to_owned()))?;
+        Connection::open(path).map_err(full_or_broken("open the tables", path.to_owned()))?;
     prepare(&mut connection, path)?;
     Ok(connection)
 }
@@ -352,7 +352,7 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
         }
         known(connection)
     };
-    let found = settings(connection).map_err(full_or_broken("prepare the tables of", path.to_owned()))?;
+    let found = settings(connection).map_err(full_or_broken("prepare the tables", path.to_owned()))?;
     if found > SCHEMA {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: SCHEMA });
     }
@@ -362,6 +362,16 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_database_is_said_to_be_damaged_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        fs_err::write(&path, "garbage".repeat(2000)).unwrap();
+        let error = Store::open(dir.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        assert_eq!(fs_err::read(&path).unwrap().len(), 14_000);
+    }
 
     #[test]
     fn the_database_is_for_its_owner_alone() {

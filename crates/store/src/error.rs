@@ -95,6 +95,21 @@ pub enum StoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// The database is not what this program wrote.
+    #[error("the store's database `{}` is damaged", path.display())]
+    #[diagnostic(
+        code(store::damaged),
+        help(
+            "what it knew is lost: put a copy of it in its place, or move {} aside and begin anew, also with another one: --root DIR",
+            path.parent().unwrap_or(path).display()
+        )
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
     /// A newer program has changed the database.
     #[error("the store at `{path}` was written by a newer version (schema {found}, this one knows {known})")]
     #[diagnostic(code(store::newer), help("use that newer version, or another directory: --root DIR"))]
@@ -193,15 +208,20 @@ impl StoreError {
         Self::io("write", path)(error)
     }
 
-    /// Returns a converter of what SQLite said.
-    pub(crate) fn database(operation: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
+    /// Returns a converter of what SQLite said of the database at `path`.
+    pub(crate) fn database(operation: &'static str, path: PathBuf) -> impl FnOnce(rusqlite::Error) -> Self {
+        use rusqlite::ffi;
         move |source| match source.sqlite_error().map(|error| error.extended_code) {
             // The second one: the shared memory of the write-ahead log cannot grow.
-            Some(rusqlite::ffi::SQLITE_FULL | rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => Self::NoSpace {
+            Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE) => Self::NoSpace {
                 operation,
                 path: PathBuf::from("store.db"),
                 source: io::Error::new(io::ErrorKind::StorageFull, source),
             },
+            // The lower byte is what the rest says more of.
+            Some(code) if matches!(code & 0xff, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB) => {
+                Self::Damaged { path, source }
+            }
             _ => Self::Database { operation, source },
         }
     }
@@ -214,9 +234,10 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_from_a_broken_database() {
         let failed = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
-        let convert = |code| StoreError::database("note it")(failed(code));
+        let convert = |code| StoreError::database("note it", PathBuf::from("x"))(failed(code));
         assert!(matches!(convert(rusqlite::ffi::SQLITE_FULL), StoreError::NoSpace { .. }));
         assert!(matches!(convert(rusqlite::ffi::SQLITE_IOERR_SHMSIZE), StoreError::NoSpace { .. }));
-        assert!(matches!(convert(rusqlite::ffi::SQLITE_CORRUPT), StoreError::Database { .. }));
+        assert!(matches!(convert(rusqlite::ffi::SQLITE_CORRUPT_INDEX), StoreError::Damaged { .. }));
+        assert!(matches!(convert(rusqlite::ffi::SQLITE_BUSY), StoreError::Database { .. }));
     }
 }
