@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use serde::Deserialize;
@@ -37,8 +38,21 @@ struct State {
     basic: Option<Header>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-struct Header(String);
+/// A registry that does not take a new token is not asked with another one so soon: it would not take that either.
+const SOON: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+struct Header {
+    value: String,
+    /// When it was refused though it was new.
+    refused: Option<Instant>,
+}
+
+impl Header {
+    fn new(value: String) -> Self {
+        Self { value, refused: None }
+    }
+}
 
 impl std::fmt::Debug for Header {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -67,7 +81,7 @@ impl Authorizer {
     /// Returns the header that was accepted for a scope, or may be.
     pub(crate) fn header(&self, scope: &str) -> Option<String> {
         let state = self.lock();
-        state.headers.get(scope).or(state.basic.as_ref()).map(|header| header.0.clone())
+        state.headers.get(scope).or(state.basic.as_ref()).map(|header| header.value.clone())
     }
 
     /// Answers the challenge of a 401 to a question that had the header `sent`; `false` if there is nothing to answer it with. Only
@@ -82,8 +96,11 @@ impl Authorizer {
         let challenges = parse_challenges(response.headers("www-authenticate"));
         let mut state = self.lock();
         let known = state.headers.get(scope).or(state.basic.as_ref());
-        if known.is_some_and(|known| sent != Some(known.0.as_str())) {
+        if known.is_some_and(|known| sent != Some(known.value.as_str())) {
             return Ok(true);
+        }
+        if known.and_then(|known| known.refused).is_some_and(|refused| refused.elapsed() < SOON) {
+            return Ok(false);
         }
         let credentials = self.credentials(registry, &mut state)?;
         let bearer = challenges.iter().find_map(|challenge| match challenge {
@@ -93,19 +110,30 @@ impl Authorizer {
         if let Some((realm, service)) = bearer {
             let asked = Asked { registry, realm, service: service.as_deref(), scope };
             let token = asked.token(credentials.as_ref())?;
-            state.headers.insert(scope.to_owned(), Header(format!("Bearer {token}")));
-            return Ok(true);
+            let mut header = Header::new(format!("Bearer {token}"));
+            // The same as before: it is refused by now.
+            let is_new = sent != Some(header.value.as_str());
+            header.refused = (!is_new).then(Instant::now);
+            state.headers.insert(scope.to_owned(), header);
+            return Ok(is_new);
         }
         let is_basic = challenges.contains(&Challenge::Basic);
         match credentials.filter(|_| is_basic) {
             Some(Credentials::Password { user, password }) => {
-                let header = Header(basic(&user, password.reveal()));
+                let header = Header::new(basic(&user, password.reveal()));
                 // Sent before and refused: sending it again changes nothing.
-                let is_new = sent != Some(header.0.as_str());
+                let is_new = sent != Some(header.value.as_str());
                 state.basic = Some(header);
                 Ok(is_new)
             }
             _ => Ok(false),
+        }
+    }
+
+    /// Notes that a registry does not let in who has the newest token for a scope.
+    pub(crate) fn note_refusal(&self, scope: &str) {
+        if let Some(header) = self.lock().headers.get_mut(scope) {
+            header.refused = Some(Instant::now());
         }
     }
 

@@ -104,6 +104,48 @@ pub enum RegistryError {
         /// Who was tried, and what the verification said.
         source: FetchError,
     },
+    /// The registry takes only those who show a certificate that it knows.
+    #[error("{host} wants a client certificate that it knows")]
+    #[diagnostic(
+        code(registry::certificate),
+        help(
+            "name it in registries.toml: [registry.\"{registry}\"] client-cert = \"FILE.pem\", client-key = \"FILE.pem\""
+        )
+    )]
+    WantsCertificate {
+        /// Where it answers.
+        host: String,
+        /// The registry, as images name it.
+        registry: String,
+        /// What it said.
+        source: FetchError,
+    },
+    /// Name or password is not what the registry knows.
+    #[error("{host} does not take this user name and password{}", said(.message))]
+    #[diagnostic(
+        code(registry::login),
+        help(
+            "check both; a registry with two-factor login or SSO wants a token of your account's settings as password"
+        )
+    )]
+    WrongPassword {
+        /// Where it answers.
+        host: String,
+        /// What the registry said.
+        message: String,
+    },
+    /// What a name stands for is something else than an image.
+    #[error("`{what}` is no container image: its config is of type {kind}")]
+    #[diagnostic(
+        code(registry::artifact),
+        help("it is another kind of artifact: the tool that made it pulls it, such as `helm` or `oras`")
+    )]
+    NoImage {
+        /// Its name.
+        what: String,
+        /// The media type.
+        kind: String,
+    },
     /// No answer came.
     #[error("could not talk to {host}")]
     #[diagnostic(code(registry::unreachable))]
@@ -308,6 +350,9 @@ impl RegistryError {
         let host = host.to_owned();
         match source {
             FetchError::Untrusted { .. } => Self::Untrusted { host, registry: registry.to_owned(), source },
+            FetchError::WantsCertificate { .. } => {
+                Self::WantsCertificate { host, registry: registry.to_owned(), source }
+            }
             FetchError::TooLarge { url, budget } => Self::Content {
                 host,
                 what: "answer".to_owned(),

@@ -42,8 +42,10 @@ pub struct Pulled {
 ///
 /// Everything is on the disk when it returns. A pull that fails leaves no image; layers that were complete are kept.
 pub fn pull(deps: Pull<'_>, reference: &Reference, platform: Option<&Platform>) -> Result<Pulled, PullError> {
-    let sources = Sources::new(deps.registries, reference, deps.progress);
-    let pulled = sources.and_then(|sources| One { deps, sources, reference, platform }.pull());
+    let pulled = deps.registries.telling(deps.progress, || {
+        let sources = Sources::new(deps.registries, reference, deps.progress);
+        sources.and_then(|sources| One { deps, sources, reference, platform }.pull())
+    });
     pulled.map_err(|source| PullError { reference: reference.familiar(), source })
 }
 
@@ -54,7 +56,8 @@ pub fn pull_layers(
     layers: &[(Descriptor, DiffId)],
 ) -> Result<(), PullError> {
     let fetch = |sources: Sources<'_>| Layers::new(deps, &sources, layers)?.fetch();
-    let fetched = Sources::new(deps.registries, repository, deps.progress).and_then(fetch);
+    let sources = || Sources::new(deps.registries, repository, deps.progress);
+    let fetched = deps.registries.telling(deps.progress, || sources().and_then(fetch));
     fetched.map_err(|source| PullError { reference: repository.familiar(), source })
 }
 
@@ -122,8 +125,8 @@ impl One<'_> {
     fn config(&self, manifest: &Manifest) -> Result<ImageConfig, RegistryError> {
         let kind = manifest.config.media_type.as_str();
         if ![MediaType::OCI_CONFIG, MediaType::DOCKER_CONFIG].contains(&kind) {
-            let reason = format!("its config is of type {kind}: it is no container image");
-            return Err(self.sources.origin().wrong("manifest", reason));
+            let what = self.reference.familiar();
+            return Err(RegistryError::NoImage { what, kind: kind.to_owned() });
         }
         let store = self.deps.store;
         if store.has_blob(&manifest.config.digest)

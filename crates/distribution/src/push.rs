@@ -56,7 +56,8 @@ pub struct Pushed {
 
 /// Pushes an image under a name with a tag, in its index if all of that is here, images for other platforms too. Blobs that the registry has are not sent, nor read.
 pub fn push(deps: Push<'_>, reference: &Reference, image: &Found) -> Result<Pushed, PushError> {
-    let pushed = Place::of(deps, reference).and_then(|place| One { place, image }.push());
+    let push = || Place::of(deps, reference).and_then(|place| One { place, image }.push());
+    let pushed = deps.registries.telling(deps.progress, push);
     pushed.map_err(|source| PushError { reference: reference.familiar(), source })
 }
 
@@ -167,6 +168,7 @@ impl One<'_> {
         let (pushed, there) = match self.attested(self.image)? {
             Some(index) => self.push_index(index)?,
             None => {
+                self.tell_of_others()?;
                 let sent = self.send(self.image)?;
                 let kind = sent.image.media_type.as_str();
                 let digest = self.place.put_named(&sent.bytes, kind)?;

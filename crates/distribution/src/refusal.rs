@@ -41,7 +41,7 @@ pub(crate) fn refusal(registry: &Registry, attempt: Attempt<'_>, response: Respo
     let what = attempt.what.to_owned();
     match status {
         // Compat: Go's server and those that follow it.
-        400 if text.windows(WANTS_TLS.len()).any(|part| part == WANTS_TLS) => {
+        400 if has_tls(&text) || text.is_empty() && registry.wants_tls() => {
             RegistryError::WantsTls { host, registry: name }
         }
         401 | 403 => RegistryError::Unauthorized {
@@ -55,6 +55,15 @@ pub(crate) fn refusal(registry: &Registry, attempt: Attempt<'_>, response: Respo
         429 => RegistryError::Limited { host, registry: name, wait, message },
         _ => RegistryError::Status { host, status, operation: attempt.operation, what, message },
     }
+}
+
+/// Returns whether an answer is that of a server that speaks TLS only.
+pub(crate) fn says_tls(response: Response) -> bool {
+    response.status() == 400 && has_tls(&text_of(response))
+}
+
+fn has_tls(text: &[u8]) -> bool {
+    text.windows(WANTS_TLS.len()).any(|part| part == WANTS_TLS)
 }
 
 fn text_of(response: Response) -> Vec<u8> {

@@ -1,15 +1,17 @@
 //! A registry: where it answers, who we are to it, and asking it.
 
 use std::collections::HashMap;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use shipway_fetch::{Client, Config, Method, Payload, Request, Resolver, Response, Trust};
+use shipway_fetch::{Client, Config, Method, Payload, Request, Resolver, Response, Trust, Wait};
 use shipway_oci::Reference;
 
 use crate::auth::Authorizer;
 use crate::hosts::Host;
 use crate::settings::Settings;
-use crate::{CredentialStore, Credentials, RegistryError, SettingsError};
+use crate::{CredentialStore, Credentials, Event, Progress, RegistryError, SettingsError};
 
 /// Largest answer that is no blob and no manifest.
 pub(crate) const ANSWER_LIMIT: u64 = 4 << 20;
@@ -87,6 +89,16 @@ impl Registries {
         registry
     }
 
+    /// Does something, and tells why it takes long where requests are repeated.
+    pub(crate) fn telling<T>(&self, progress: &dyn Progress, work: impl FnOnce() -> T) -> T {
+        let (listening, waits) = self.inner.fetch.waits.listen();
+        std::thread::scope(|scope| {
+            scope.spawn(move || tell(&waits, progress));
+            let _listening = listening;
+            work()
+        })
+    }
+
     /// Returns where credentials are kept.
     pub fn credentials(&self) -> &CredentialStore {
         &self.inner.credentials
@@ -104,6 +116,19 @@ impl Registries {
         };
         let authorizer = Authorizer::new(shared.credentials.clone(), credentials);
         Registry { inner: Arc::new(RegistryInner { name: name.to_owned(), host, client, authorizer }) }
+    }
+}
+
+/// Of requests that wait at the same time for the same reason one is told.
+fn tell(waits: &Receiver<Wait>, progress: &dyn Progress) {
+    let mut told: Option<Instant> = None;
+    for wait in waits {
+        if told.is_some_and(|until| Instant::now() < until) {
+            continue;
+        }
+        told = Instant::now().checked_add(wait.pause);
+        let note = format!("{}: asking again in {} s", wait.reason, wait.pause.as_secs_f32().ceil());
+        progress.event(&Event::Note(&note));
     }
 }
 
@@ -177,7 +202,11 @@ impl Registry {
         {
             return Ok(response);
         }
-        self.send(ask, payload())
+        let response = self.send(ask, payload())?;
+        if response.status() == 401 {
+            self.inner.authorizer.note_refusal(ask.scope);
+        }
+        Ok(response)
     }
 
     /// Asks with a stream, which can be sent only once: a 401 is the caller's to start again from.
@@ -220,6 +249,15 @@ impl Registry {
 
     /// Proves the credentials.
     pub fn log_in(&self) -> Result<(), RegistryError> {
+        self.prove().map_err(|error| match error {
+            RegistryError::Unauthorized { host, message, .. } => {
+                RegistryError::WrongPassword { host, message }
+            }
+            other => other,
+        })
+    }
+
+    fn prove(&self) -> Result<(), RegistryError> {
         let url = self.url("");
         let response = self.ask(&Ask::new(Method::Get, &url, ""), &[])?;
         if (200..300).contains(&response.status()) {
@@ -227,5 +265,14 @@ impl Registry {
         }
         let attempt = crate::refusal::Attempt { operation: "log in to", what: self.name() };
         Err(crate::refusal::refusal(self, attempt, response))
+    }
+
+    /// Returns whether a registry that was asked in plain HTTP speaks TLS only: an answer to `HEAD` does not say that.
+    pub(crate) fn wants_tls(&self) -> bool {
+        let url = self.url("");
+        !self.inner.host.endpoint.https
+            && self
+                .send_as(None, &Ask::new(Method::Get, &url, ""), Payload::None)
+                .is_ok_and(crate::refusal::says_tls)
     }
 }

@@ -60,12 +60,7 @@ pub enum SettingsError {
     },
     /// The file is not what it should be.
     #[error("`{}` is not valid", path.display())]
-    #[diagnostic(
-        code(registry::settings),
-        help(
-            "a registry is written as [registry.\"HOST:PORT\"] with mirrors, ca, client-cert, client-key, plain-http and token-hosts"
-        )
-    )]
+    #[diagnostic(code(registry::settings), help("{}", grammar_of(path)))]
     Parse {
         /// The file.
         path: PathBuf,
@@ -98,6 +93,14 @@ pub enum SettingsError {
         /// What is wrong with it.
         reason: &'static str,
     },
+}
+
+fn grammar_of(path: &Path) -> &'static str {
+    if path.ends_with("hosts.toml") {
+        "it is containerd's: server = \"URL\" and [host.\"URL\"] with capabilities, ca, client, header and override_path"
+    } else {
+        "a registry is written as [registry.\"HOST:PORT\"] with mirrors, ca, client-cert, client-key, plain-http and token-hosts"
+    }
 }
 
 impl Settings {

@@ -22,6 +22,8 @@ struct Source {
     resolves: bool,
     /// It is not asked again.
     failed: AtomicBool,
+    /// It did not have something.
+    lacked: AtomicBool,
 }
 
 impl<'a> Sources<'a> {
@@ -35,6 +37,7 @@ impl<'a> Sources<'a> {
             repository: Repository::new(registry, reference.repository()),
             resolves,
             failed: AtomicBool::new(false),
+            lacked: AtomicBool::new(false),
         };
         Ok(Self { all: all.into_iter().map(source).collect(), progress })
     }
@@ -58,16 +61,28 @@ impl<'a> Sources<'a> {
     /// Notes that a mirror is of no use for something, and returns where to ask next; the error itself if it was none.
     pub(crate) fn after(&self, place: usize, error: RegistryError) -> Result<usize, RegistryError> {
         if place >= self.last() {
+            self.tell_of_lacks();
             return Err(error);
         }
         // One that does not have something may have the rest.
-        if !matches!(error, RegistryError::NotFound { .. })
-            && !self.all[place].failed.swap(true, Ordering::Relaxed)
-        {
+        if matches!(error, RegistryError::NotFound { .. }) {
+            self.all[place].lacked.store(true, Ordering::Relaxed);
+        } else if !self.all[place].failed.swap(true, Ordering::Relaxed) {
             let note = format!("a mirror is left out: {}", error.with_cause());
             self.progress.event(&Event::Note(&note));
         }
         Ok(self.next(place + 1))
+    }
+
+    /// Says once, when the registry itself fails too, which mirrors were asked and did not have it.
+    fn tell_of_lacks(&self) {
+        for source in &self.all {
+            if source.lacked.swap(false, Ordering::Relaxed) {
+                let Repository { registry, path, .. } = &source.repository;
+                let note = format!("the mirror {} does not have it in `{path}`", registry.host());
+                self.progress.event(&Event::Note(&note));
+            }
+        }
     }
 
     /// Does something with one place after the other until it succeeds.

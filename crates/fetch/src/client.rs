@@ -10,7 +10,7 @@ use crate::body::Sent;
 use crate::error::FetchError;
 use crate::message::{Payload, Request, Response};
 use crate::proxy::Proxy;
-use crate::retry::{failure_is_temporary, is_untrusted, status_is_temporary};
+use crate::retry::{failure_is_temporary, is_untrusted, status_is_temporary, wants_certificate};
 use crate::target::Target;
 use crate::{Body, Config, InvalidProxyError, Resolver};
 
@@ -146,6 +146,7 @@ impl Client {
             };
             let pause = config.retry.pause(number, asked);
             tracing::debug!(error = %failure.error, attempt = number, ?pause, "asking again");
+            config.waits.tell(|| failure.error.to_string(), pause);
             if config.stop.wait(pause) {
                 return Err(stopped());
             }
@@ -256,6 +257,9 @@ impl Client {
         let (url, route) = (target.to_string(), self.route(target, proxy));
         if is_untrusted(&error) {
             return Failure::last(FetchError::Untrusted { url, route, source: error.into_io() });
+        }
+        if wants_certificate(&error) {
+            return Failure::last(FetchError::WantsCertificate { url, route, source: error.into_io() });
         }
         let again = failure_is_temporary(&error).then_some(None);
         let source = match error {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Identity, Proxies, Stop, Trust};
+use crate::{Identity, Proxies, Stop, Trust, Waits};
 
 /// How a [`crate::Client`] connects and how long it waits.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Config {
     pub idle_connections: usize,
     /// Ends waiting requests early.
     pub stop: Stop,
+    /// Hears of pauses before a request is repeated.
+    pub waits: Waits,
 }
 
 /// How often a failed request is repeated.
@@ -64,6 +66,7 @@ impl Default for Config {
             retry: Retry::default(),
             idle_connections: 8,
             stop: Stop::default(),
+            waits: Waits::default(),
         }
     }
 }

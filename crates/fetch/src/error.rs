@@ -52,6 +52,17 @@ pub enum FetchError {
         /// What the verification said.
         source: io::Error,
     },
+    /// The server takes only those who show a certificate that it knows.
+    #[error("{url} wants a certificate that it knows ({route})")]
+    #[diagnostic(code(fetch::certificate), help("whoever runs the server gives one out, with its key"))]
+    WantsCertificate {
+        /// What was asked for.
+        url: String,
+        /// The addresses or the proxy that were tried.
+        route: String,
+        /// What it said.
+        source: io::Error,
+    },
     /// The server answered with an error.
     #[error("{url} answered {status} ({route}, {})", attempts_of(*.attempts))]
     #[diagnostic(code(fetch::status), help("{}", status_hint(*.status)))]
@@ -97,7 +108,7 @@ pub enum FetchError {
     },
     /// The server sent us somewhere we do not go.
     #[error("{url} redirects to {target}: {reason}")]
-    #[diagnostic(code(fetch::redirect), help("use the final address instead of {url}"))]
+    #[diagnostic(code(fetch::redirect), help("see where `curl -IL {url}` ends, and use that address"))]
     Redirect {
         /// What was asked for.
         url: String,

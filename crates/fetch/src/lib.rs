@@ -27,6 +27,7 @@ mod retry;
 mod stop;
 mod target;
 mod trust;
+mod waits;
 
 pub use body::Body;
 pub use client::Client;
@@ -37,3 +38,4 @@ pub use proxy::{InvalidProxyError, Proxies, is_loopback};
 pub use resolve::{ResolveError, Resolver};
 pub use stop::Stop;
 pub use trust::{Identity, Trust, TrustError};
+pub use waits::{Listening, Wait, Waits};

@@ -51,6 +51,30 @@ pub(crate) fn is_without_network(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown)
 }
 
+/// Whether the other side wants a certificate of ours, or another one. Spec: RFC 8446 section 6.2.
+pub(crate) fn wants_certificate(error: &ureq::Error) -> bool {
+    use rustls::AlertDescription as Alert;
+    let tls = match error {
+        ureq::Error::Io(error) => tls_failure(error),
+        ureq::Error::Rustls(error) => Some(error),
+        _ => None,
+    };
+    let Some(rustls::Error::AlertReceived(alert)) = tls else { return false };
+    [
+        Alert::AccessDenied,
+        Alert::BadCertificate,
+        Alert::CertificateExpired,
+        Alert::CertificateRequired,
+        Alert::CertificateRevoked,
+        Alert::CertificateUnknown,
+        // The signature that belongs to it.
+        Alert::DecryptError,
+        Alert::UnknownCA,
+        Alert::UnsupportedCertificate,
+    ]
+    .contains(alert)
+}
+
 /// Whether the other side's certificate is the problem.
 pub(crate) fn is_untrusted(error: &ureq::Error) -> bool {
     match error {

@@ -122,10 +122,12 @@ pub(super) fn read(dir: &Path, registry: &str) -> Result<Option<Hosts>, Settings
         }
     }
     let own = Endpoint::of(registry, &RegistrySettings::default());
-    let origin = match &file.server {
+    let mut origin = match &file.server {
         Some(server) => host(server, file.of_server)?,
         None => file.of_server.host(own, folder),
     };
+    // Whoever has an authority for a registry on this machine has given it a certificate.
+    origin.endpoint.https |= file.server.is_none() && !origin.ca.is_empty();
     Ok(Some(Hosts { mirrors, origin }))
 }
 
@@ -233,6 +235,14 @@ mod tests {
             if let Some(found) = found {
                 assert_eq!(found.origin.endpoint.url("x"), "https://reg.test:5000/v2/x", "case {folder}");
             }
+        }
+        for (text, want) in [
+            ("", "http://localhost:5000"),
+            ("ca = \"ca.pem\"", "https://localhost:5000"),
+            ("server = \"http://localhost:5000\"\nca = \"ca.pem\"", "http://localhost:5000"),
+        ] {
+            let found = hosts("localhost:5000", "localhost:5000", text).unwrap().unwrap();
+            assert_eq!(found.origin.endpoint.origin(), want, "case {text}");
         }
         let error = hosts("docker.io", "docker.io", "[host.\"ftp://x\"]").unwrap_err().to_string();
         assert!(error.contains("hosts.toml` names `ftp://x`: it is no http or https URL"), "{error}");

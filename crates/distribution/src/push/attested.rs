@@ -1,7 +1,7 @@
 //! What goes with an image: the name is that of an index, which lists it, those for other platforms, and what is attested of them.
 
 use shipway_oci::{Attested, Descriptor};
-use shipway_store::Found;
+use shipway_store::{Found, RepositoryDigest};
 
 use super::{One, Pushed};
 use crate::Event;
@@ -22,6 +22,23 @@ impl One<'_> {
         let note = "what its index lists is not all here: the image is pushed without it";
         self.place.deps.progress.event(&Event::Note(note));
         Ok(None)
+    }
+
+    /// Says that an image goes without those for other platforms, and so under another digest than it was pulled by. Compat: docker
+    /// tells so too.
+    pub(super) fn tell_of_others(&self) -> Result<(), RegistryError> {
+        let known = self.place.deps.store.digests(&self.image.image_id).map_err(RegistryError::store)?;
+        let pulled = |known: &&RepositoryDigest| {
+            known.manifest == self.image.manifest && known.digest != known.manifest
+        };
+        if let Some(index) = known.iter().find(pulled) {
+            let note = format!(
+                "only this platform's image of the index {} is here: it is pushed alone, under a digest of its own",
+                index.digest.short()
+            );
+            self.place.deps.progress.event(&Event::Note(&note));
+        }
+        Ok(())
     }
 
     /// Sends images that an index lists, each under its digest, then what is attested of them, then the index under the name.

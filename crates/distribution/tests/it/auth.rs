@@ -58,7 +58,31 @@ fn credentials_are_proved_before_they_are_kept() {
         registries.named_as(&registry.address, credentials).unwrap().log_in()
     };
     as_user("pw").unwrap();
-    assert!(matches!(as_user("wrong"), Err(RegistryError::Unauthorized { logged_in: true, .. })));
+    let error = as_user("wrong").unwrap_err();
+    assert!(matches!(error, RegistryError::WrongPassword { .. }), "{error}");
+}
+
+#[test]
+fn a_token_that_allows_nothing_is_asked_for_once() {
+    let registry = TestRegistry::with_fault(|asked, _| {
+        if asked.target.starts_with("/token") {
+            return Some(Reply::new(200, r#"{"token":"t"}"#));
+        }
+        let is_push = ["POST", "PUT", "PATCH"].iter().any(|method| asked.is(method, "/v2/"));
+        let host = asked.header("host").unwrap();
+        let refuse = || unauthorized(format!("Bearer realm=\"http://{host}/token\""));
+        (is_push || asked.header("authorization").is_none()).then(refuse)?
+    });
+    let other = TestRegistry::start();
+    let image = Image::of(&[&b"one"[..], b"two", b"three", b"four"]);
+    image.publish(&other, "web", "1");
+    let machine = Machine::new();
+    let pulled = machine.pull(&other.name("web:1")).unwrap();
+    let name = registry.name("web:1");
+    machine.store.tag(&name.parse().unwrap(), pulled.manifest, pulled.image_id, 1).unwrap();
+    let error = machine.push(&name).unwrap_err().source;
+    assert!(matches!(error, RegistryError::Unauthorized { .. }), "{error}");
+    assert!(registry.count("GET", "/token") <= 2, "{:?}", registry.asked());
 }
 
 /// A registry with a token service of its own; each token is good for `uses` questions.

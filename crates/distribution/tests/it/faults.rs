@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use shipway_distribution::RegistryError;
@@ -123,6 +124,62 @@ fn a_registry_that_is_busy_is_asked_again_and_one_that_stays_so_is_told() {
     assert_eq!(registry.asked().len(), 3);
     let (_, _, pulled) = pull_with(&image(), move |_, number| (number < 2).then(|| Reply::new(503, "")));
     pulled.unwrap();
+}
+
+#[test]
+fn whoever_waits_for_a_busy_registry_is_told_why() {
+    let registry = TestRegistry::with_fault(|_, number| {
+        (number == 0).then(|| Reply::new(429, "").header("Retry-After", "1"))
+    });
+    image().publish(&registry, "web", "1");
+    let mut machine = Machine::new();
+    machine.patience = Duration::from_secs(1);
+    machine.pull(&registry.name("web:1")).unwrap();
+    let notes = machine.notes.take();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].contains(" answered 429 (") && notes[0].ends_with(": asking again in 1 s"), "{notes:?}");
+}
+
+#[test]
+fn a_registry_that_speaks_tls_is_told_from_one_that_is_broken() {
+    let go = |asked: &Asked| {
+        let text =
+            if asked.is("HEAD", "/") { "" } else { "Client sent an HTTP request to an HTTPS server.\n" };
+        Reply::new(400, text)
+    };
+    let registry = TestRegistry::with_fault(move |asked, _| Some(go(asked)));
+    let source = TestRegistry::start();
+    image().publish(&source, "web", "1");
+    let machine = Machine::new();
+    let pulled = machine.pull(&source.name("web:1")).unwrap();
+    let name = registry.name("web:1");
+    machine.store.tag(&name.parse().unwrap(), pulled.manifest, pulled.image_id, 1).unwrap();
+    let error = machine.push(&name).unwrap_err().source;
+    assert!(matches!(error, RegistryError::WantsTls { .. }), "{error}");
+}
+
+#[test]
+fn what_is_no_image_is_said_to_be_none() {
+    let registry = TestRegistry::start();
+    let config = registry.add_blob("chart", b"{}");
+    let kind = "application/vnd.cncf.helm.config.v1+json";
+    let manifest = json!({
+        "schemaVersion": 2,
+        "config": { "mediaType": kind, "digest": config, "size": 2 },
+        "layers": [],
+    });
+    registry.add_manifest(
+        "chart",
+        "1",
+        "application/vnd.oci.image.manifest.v1+json",
+        manifest.to_string().as_bytes(),
+    );
+    let error = Machine::new().refused(&registry.name("chart:1"));
+    assert!(
+        error.to_string().ends_with(&format!("is no container image: its config is of type {kind}")),
+        "{error}"
+    );
+    assert!(miette::Diagnostic::help(&error).unwrap().to_string().contains("`helm`"));
 }
 
 #[test]

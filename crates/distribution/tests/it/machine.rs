@@ -22,17 +22,32 @@ pub(crate) struct Machine {
     pub(crate) store: Store,
     pub(crate) trees: Trees,
     pub(crate) settings: Settings,
+    pub(crate) notes: Notes,
+    /// The longest pause before something is asked again.
+    pub(crate) patience: Duration,
 }
 
 /// Layers by their diff IDs.
 #[derive(Debug, Default)]
 pub(crate) struct Trees(Mutex<HashMap<DiffId, Vec<u8>>>);
 
-#[derive(Debug)]
-struct Deaf;
+/// Remembers what a person would be told.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(Mutex<Vec<String>>);
 
-impl Progress for Deaf {
-    fn event(&self, _event: &Event<'_>) {}
+impl Progress for Notes {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Note(note) = event {
+            self.0.lock().unwrap().push((*note).to_owned());
+        }
+    }
+}
+
+impl Notes {
+    /// Returns what was told since the last time.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
 }
 
 impl Trees {
@@ -86,7 +101,14 @@ impl Machine {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("root")).unwrap();
-        Self { dir, store, trees: Trees::default(), settings: Settings::default() }
+        Self {
+            dir,
+            store,
+            trees: Trees::default(),
+            settings: Settings::default(),
+            notes: Notes::default(),
+            patience: Duration::from_millis(5),
+        }
     }
 
     pub(crate) fn credentials(&self) -> CredentialStore {
@@ -99,11 +121,8 @@ impl Machine {
     }
 
     pub(crate) fn registries(&self) -> Registries {
-        let retry = Retry {
-            attempts: 3,
-            first_pause: Duration::from_millis(1),
-            longest_pause: Duration::from_millis(5),
-        };
+        let retry =
+            Retry { attempts: 3, first_pause: Duration::from_millis(1), longest_pause: self.patience };
         let fetch = Config { retry, read_timeout: Duration::from_secs(5), ..Config::default() };
         Registries::new(self.settings.clone(), self.credentials(), fetch)
     }
@@ -114,7 +133,8 @@ impl Machine {
 
     pub(crate) fn pull_for(&self, name: &str, platform: Option<&str>) -> Result<Pulled, PullError> {
         let registries = self.registries();
-        let deps = Pull { registries: &registries, store: &self.store, sink: &self.trees, progress: &Deaf };
+        let deps =
+            Pull { registries: &registries, store: &self.store, sink: &self.trees, progress: &self.notes };
         let platform: Option<Platform> = platform.map(|text| text.parse().unwrap());
         let pulled = shipway_distribution::pull(deps, &name.parse().unwrap(), platform.as_ref())?;
         self.store.tag(&name.parse().unwrap(), pulled.manifest, pulled.image_id, 1).unwrap();
@@ -133,8 +153,13 @@ impl Machine {
     pub(crate) fn push_as(&self, name: &str, how: Departure) -> Result<Pushed, PushError> {
         let registries = self.registries();
         let found: Found = self.store.resolve(name).unwrap();
-        let deps =
-            Push { registries: &registries, store: &self.store, how, source: &self.trees, progress: &Deaf };
+        let deps = Push {
+            registries: &registries,
+            store: &self.store,
+            how,
+            source: &self.trees,
+            progress: &self.notes,
+        };
         shipway_distribution::push(deps, &name.parse().unwrap(), &found)
     }
 }

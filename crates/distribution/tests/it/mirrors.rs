@@ -107,6 +107,16 @@ fn what_a_mirror_has_sent_is_not_fetched_again() {
 }
 
 #[test]
+fn a_mirror_that_has_nothing_is_named_when_nobody_has() {
+    let pair = Pair::new(|_, _| Some(Reply::new(404, "")));
+    pair.pull();
+    assert_eq!(pair.machine.notes.take(), [""; 0], "the registry itself had it");
+    pair.machine.refused(&pair.origin.name("web:2"));
+    let want = format!("the mirror {} does not have it in `web`", pair.mirror.address);
+    assert_eq!(pair.machine.notes.take(), [want]);
+}
+
+#[test]
 fn a_mirror_that_is_not_there_is_left_out() {
     let mut pair = Pair::new(|_, _| None);
     // A port that was free a moment ago.

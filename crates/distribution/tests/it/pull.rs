@@ -53,6 +53,15 @@ fn the_image_for_the_platform_is_chosen_and_the_index_kept() {
     let pinned = registry.name(&format!("multi@{digest}"));
     assert_eq!(machine.store.resolve(&pinned).unwrap().image_id, pulled.image_id);
 
+    // What goes out again is less, and somebody should know.
+    machine.notes.take();
+    let pushed = machine.push(&registry.name("multi:1")).unwrap();
+    assert_eq!(pushed.digest, pulled.manifest);
+    let notes = machine.notes.take();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].contains(&format!("the index {} is here", digest.short())), "{notes:?}");
+    registry.add_manifest("multi", "1", OCI_INDEX, index.to_string().as_bytes());
+
     let error = machine.pull_for(&registry.name("multi:1"), Some("linux/s390x")).unwrap_err().source;
     assert_eq!(
         error.to_string(),
