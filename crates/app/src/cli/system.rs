@@ -33,6 +33,7 @@ Everything counts once. RECLAIMABLE is what `shipway system prune -a` would free
     #[command(after_help = "Examples:
   shipway system prune           asks first
   shipway system prune -af       also images that no container uses, all build steps and downloaded packages
+  shipway system prune -f --filter until=24h    what was made before
   shipway image prune            only images; also `container prune`, `builder prune`
 
 A rollback of what `up` runs needs the older image, which has lost its name.")]
@@ -66,6 +67,12 @@ pub(crate) struct PruneArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Only what passes, such as `until=24h`, `label=KEY=VALUE` or `label!=KEY`; may be given several times
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// Also volumes that no container uses; none outlives its container
+    #[arg(long)]
+    pub(crate) volumes: bool,
     /// Only things of this kind
     #[arg(long, value_name = "KIND", value_enum)]
     pub(crate) only: Option<PruneKind>,

@@ -26,6 +26,8 @@ pub(crate) fn run(engine: &Engine, verb: &BuilderVerb, ui: &mut Ui) -> Result<u8
     }
 }
 
+pub(in crate::verbs) use prune::remove_older;
+
 /// Returns what the build cache holds, as templates see it.
 pub(super) fn values(engine: &Engine) -> Result<Vec<Value>, Failure> {
     let now = clock::now();

@@ -145,6 +145,35 @@ fn what_nobody_uses_is_pruned_and_nothing_else() {
 }
 
 #[test]
+fn filters_say_what_is_pruned() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM box\nLABEL keep=yes\nRUN echo one > /one\n");
+    machine.ok(&["build", "-q", "-t", "kept", "--network", "none", "."]);
+    for (name, label) in [("one", "team=a"), ("two", "team=b")] {
+        machine.ok(&["run", "--name", name, "-l", label, "--network", "none", "box", "true"]);
+    }
+    machine.ok(&["container", "prune", "-f", "--filter", "until=24h"]);
+    machine.ok(&["system", "prune", "-af", "--filter", "until=24h"]);
+    assert_eq!(machine.ok(&["ps", "-aq"]).0.lines().count(), 2, "all of it is new");
+    assert_eq!(machine.ok(&["images", "-q"]).0.lines().count(), 2);
+    let (_, again) = machine.ok(&["build", "-t", "kept", "--network", "none", "."]);
+    assert!(again.contains("2 of 2 steps from the cache"), "{again}");
+
+    machine.ok(&["container", "prune", "-f", "--filter", "label=team=a"]);
+    assert_eq!(machine.refused(&["inspect", "one"], 1).lines().count(), 2);
+    machine.ok(&["inspect", "two"]);
+    machine.ok(&["image", "prune", "-af", "--filter", "label!=keep", "--filter", "until=2099-01-01"]);
+    machine.ok(&["inspect", "kept"]);
+    let said = machine.refused(&["system", "prune", "-f", "--volumes", "--filter", "until=1h"], 1);
+    assert!(said.contains("is not for volumes"), "{said}");
+    let said = machine.refused(&["system", "prune", "-f", "--filter", "dangling=true"], 1);
+    assert!(said.contains("there is no filter `dangling`"), "{said}");
+}
+
+#[test]
 fn no_other_name_and_no_image_that_runs_is_removed() {
     if !can_run() {
         return;

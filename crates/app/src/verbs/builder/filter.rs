@@ -53,6 +53,11 @@ impl Filters {
         Ok(found)
     }
 
+    /// Lets through what nobody has used for so many seconds.
+    pub(super) fn unused_for(seconds: i64) -> Self {
+        Self { unused: Some(seconds), ..Self::default() }
+    }
+
     /// Returns whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.unused.is_none() && self.tests.is_empty()

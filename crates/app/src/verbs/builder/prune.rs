@@ -47,6 +47,24 @@ pub(super) fn run(engine: &Engine, args: &BuilderPruneArgs, ui: &mut Ui) -> Resu
     Ok(0)
 }
 
+/// Removes what no build has used since a time, in seconds since the epoch; without `all` only what is in no image. Returns names, and
+/// the bytes of what is no layer.
+pub(in crate::verbs) fn remove_older(
+    engine: &Engine,
+    all: bool,
+    until: i64,
+) -> Result<Vec<(String, u64)>, Failure> {
+    let now = clock::now();
+    let filters = Filters::unused_for(now.saturating_sub(until).max(0));
+    let wish = Wish { all, filters, reserved: 0, most: 0, free: 0 };
+    let gone = remove(engine, plan(&record::list(engine)?, &wish, 0, now))?;
+    if all {
+        engine.store.cache_prune(until)?;
+    }
+    let bytes = |record: &Record| if matches!(record.what, What::Layer(_)) { 0 } else { record.bytes };
+    Ok(gone.iter().map(|record| (record.id.clone(), bytes(record))).collect())
+}
+
 fn size(flag: &str, text: Option<&str>) -> Result<u64, Failure> {
     let Some(text) = text else { return Ok(0) };
     units::bytes(text).ok_or_else(|| {

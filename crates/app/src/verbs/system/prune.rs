@@ -1,6 +1,8 @@
 //! `shipway system prune`: removes what nobody uses. Compat: docker's words, also those of `image prune` and its like.
 
-use std::collections::HashSet;
+mod filter;
+
+use std::collections::{BTreeMap, HashSet};
 
 use shipway_build::Caches;
 use shipway_kubelet::pod_of_image;
@@ -18,9 +20,18 @@ use crate::failure::Failure;
 use crate::network;
 use crate::sweep::sweep;
 use crate::ui::Ui;
-use crate::verbs::{confirm, rm};
+use crate::verbs::{builder, confirm, rm};
+
+use filter::Filters;
 
 pub(super) fn run(engine: &Engine, args: &PruneArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    let filters = Filters::parse(&args.filter, clock::now())?;
+    if args.volumes && filters.until.is_some() {
+        return Err(Failure::new(
+            "the filter `until` is not for volumes",
+            "leave one of `--volumes` and `--filter until=…` out",
+        ));
+    }
     let does = |kind| args.only.is_none_or(|only| only == kind);
     if !args.force {
         confirm::ask(&warning(args), ui)?;
@@ -28,13 +39,17 @@ pub(super) fn run(engine: &Engine, args: &PruneArgs, ui: &mut Ui) -> Result<u8, 
     sweep(engine);
     let mut bytes = 0;
     if does(PruneKind::Containers) {
-        bytes += containers(engine, ui)?;
+        bytes += containers(engine, &filters, ui)?;
     }
     if does(PruneKind::Images) {
-        images(engine, args.all, ui)?;
+        images(engine, args.all, &filters, ui)?;
     }
-    if does(PruneKind::Cache) {
-        bytes += cache(engine, args.all, ui)?;
+    // Nothing in the cache has a label.
+    if does(PruneKind::Cache) && !filters.has_labels() {
+        bytes += match filters.until {
+            Some(until) => old_cache(engine, args.all, until, ui)?,
+            None => cache(engine, args.all, ui)?,
+        };
     }
     match engine.store.gc(clock::now())? {
         Some(freed) => bytes += freed.bytes,
@@ -66,13 +81,14 @@ fn warning(args: &PruneArgs) -> String {
 }
 
 /// Returns the bytes that the containers had written.
-fn containers(engine: &Engine, ui: &mut Ui) -> Result<u64, Failure> {
+fn containers(engine: &Engine, filters: &Filters, ui: &mut Ui) -> Result<u64, Failure> {
     let (mut bytes, mut removed) = (0, Vec::new());
     for row in engine.store.containers()? {
         let state = engine.containers.get(&row.id).and_then(|container| container.state());
         // One without a state may be another state root's, or is being started.
         if !state.is_ok_and(|state| state.status == Status::Exited)
             || Claim::is_held(&engine.roots, &network::name_of(&row.id))
+            || !filters.accept(row.created, &labels_of(&row.document))
         {
             continue;
         }
@@ -86,7 +102,15 @@ fn containers(engine: &Engine, ui: &mut Ui) -> Result<u64, Failure> {
     Ok(bytes)
 }
 
-fn images(engine: &Engine, all: bool, ui: &mut Ui) -> Result<(), Failure> {
+/// Of a container that cannot be read nothing is known.
+fn labels_of(document: &str) -> BTreeMap<String, String> {
+    let document: serde_json::Value = serde_json::from_str(document).unwrap_or_default();
+    let labels = document["Labels"].as_object().into_iter().flatten();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    labels.map(|(key, value)| (key.clone(), text(value))).collect()
+}
+
+fn images(engine: &Engine, all: bool, filters: &Filters, ui: &mut Ui) -> Result<(), Failure> {
     let images = engine.store.images()?;
     let used: HashSet<Digest> = engine.store.containers()?.into_iter().map(|row| row.image_id).collect();
     let named: HashSet<Digest> =
@@ -97,6 +121,11 @@ fn images(engine: &Engine, all: bool, ui: &mut Ui) -> Result<(), Failure> {
         let id = image.image_id;
         let is_kept = !all && named.contains(&id);
         if is_kept || used.contains(&id) || pod_of_image(&engine.containers, &id).is_some() {
+            continue;
+        }
+        let config = engine.store.config(&id)?;
+        let made = config.created.as_deref().and_then(clock::parse).unwrap_or(image.named);
+        if !filters.accept(made, &config.config.labels) {
             continue;
         }
         removed.extend(engine.store.remove_image(id)?.iter().map(|removal| match removal {
@@ -127,6 +156,15 @@ fn cache(engine: &Engine, all: bool, ui: &mut Ui) -> Result<u64, Failure> {
         )),
         _ => Ok(mounts + bytes),
     }
+}
+
+/// Removes what no build has used since a time, in seconds since the epoch. Returns its bytes, but not those of layers, which are the
+/// collection's to tell.
+fn old_cache(engine: &Engine, all: bool, until: i64, ui: &mut Ui) -> Result<u64, Failure> {
+    let gone = builder::remove_older(engine, all, until)?;
+    let lines: Vec<String> = gone.iter().map(|(id, _)| id.clone()).collect();
+    list("Deleted build cache objects:", &lines, ui);
+    Ok(gone.iter().map(|(_, bytes)| bytes).sum())
 }
 
 /// Removes the caches of `RUN --mount=type=cache` that no command uses; returns their bytes.
