@@ -147,7 +147,8 @@ pub(crate) enum Verb {
     #[command(after_help = "Examples:
   shipway ps       those that run
   shipway ps -a    all
-  shipway ps -aq   only ids, for scripts")]
+  shipway ps -aq   only ids, for scripts
+  shipway ps -a --filter status=exited --format '{{.Names}} {{.Status}}'")]
     Ps(PsArgs),
     /// Show what a container printed
     #[command(after_help = "Examples:

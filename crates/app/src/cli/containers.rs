@@ -174,6 +174,21 @@ pub(crate) struct PsArgs {
     /// Only ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Only what passes, such as `status=exited`, `name=web`, `label=KEY=VALUE` or `ancestor=IMAGE`; may be given several times
+    #[arg(short, long, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// `table`, `table TEMPLATE`, `json`, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Only so many, the newest, also stopped ones; -1 for no limit
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = -1, allow_hyphen_values = true, hide_default_value = true)]
+    pub(crate) last: i64,
+    /// Only the newest, also if it has stopped
+    #[arg(short, long)]
+    pub(crate) latest: bool,
+    /// Show what they have written
+    #[arg(short, long)]
+    pub(crate) size: bool,
     /// Ids and commands in full
     #[arg(long)]
     pub(crate) no_trunc: bool,

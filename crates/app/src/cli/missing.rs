@@ -27,7 +27,7 @@ const FLAGS: [(&str, &str); 7] = [
          --privileged -q --quiet --runtime --sig-proxy --stop-timeout --storage-opt --sysctl \
          --use-api-socket --userns --uts --volume-driver --volumes-from",
     ),
-    ("ps", "-f --filter --format -n --last -l --latest -s --size"),
+    ("ps", ""),
     ("logs", "--details --until"),
     ("exec", "--detach-keys --env-file --privileged"),
     ("stop", ""),
@@ -94,7 +94,6 @@ mod tests {
             ("shipway run --gpus all web", "`--gpus` of `shipway run` is not there yet"),
             ("shipway run --init web", "`--init` of `shipway run` is not there yet"),
             ("shipway run --sysctl=a=5 web", "`--sysctl` of `shipway run` is not there yet"),
-            ("shipway ps --filter x", "`--filter` of `shipway ps` is not there yet"),
             ("shipway --root /x logs --until 5m web", "`--until` of `shipway logs` is not there yet"),
             ("shipway run --prot 80 web", "`shipway run` has no flag `--prot`"),
             ("shipway run -d -x web", "`shipway run` has no flag `-x`"),

@@ -1,73 +1,53 @@
-//! `shipway ps`
+//! `shipway ps`. Compat: docker, its columns, fields and filters.
 
-use shipway_runtime::{ContainerState, Status};
+mod filter;
+mod row;
+
+use serde_json::Value;
 
 use crate::cli::PsArgs;
-use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::publish;
+use crate::listing::Listing;
 use crate::sweep::sweep;
-use crate::table;
 use crate::ui::Ui;
+use filter::Filters;
+use row::Row;
+
+const COLUMNS: &str =
+    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+const HEADS: &[(&str, &str)] = &[
+    ("ID", "CONTAINER ID"),
+    ("RunningFor", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+];
 
 pub(crate) fn run(engine: &Engine, args: &PsArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    const COLUMNS: [&str; 7] = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
     sweep(engine);
-    let mut rows = vec![COLUMNS.map(str::to_owned).to_vec()];
-    for row in engine.store.containers()? {
-        let state = engine.containers.get(&row.id).and_then(|container| container.state()).ok();
-        let runs = state.as_ref().is_some_and(|state| state.status == Status::Running);
-        if !runs && !args.all {
-            continue;
-        }
-        let id = if args.no_trunc { row.id.clone() } else { row.id.chars().take(12).collect() };
-        if args.quiet {
-            ui.line(id);
-            continue;
-        }
-        let created = format!("{} ago", clock::ago(clock::now() - row.created));
-        rows.push(vec![
-            id,
-            row.image,
-            command(&row.document, args.no_trunc),
-            created,
-            status(state.as_ref()),
-            state.filter(|_| runs).map(|state| publish::render(&state.ports)).unwrap_or_default(),
-            row.name,
-        ]);
-    }
-    if !args.quiet {
-        for line in table::render(&rows) {
-            ui.line(line);
-        }
+    let short = args.quiet.then_some("{{.ID}}");
+    let with_size = format!("{COLUMNS}\t{{{{.Size}}}}");
+    let columns = if args.size { with_size.as_str() } else { COLUMNS };
+    let listing = Listing::new(args.format.as_deref(), short, columns, HEADS)?;
+    // The newest is the first.
+    let rows: Vec<Row> = engine
+        .store
+        .containers()?
+        .into_iter()
+        .enumerate()
+        .map(|(place, row)| Row::find(engine, place, row))
+        .collect();
+    let filters = Filters::parse(&args.filter, &rows)?;
+    let most = if args.latest { Some(1) } else { usize::try_from(args.last).ok() };
+    // Compat: docker, who asks for a state, or for so many, means those that have stopped too.
+    let all = args.all || most.is_some() || filters.ask_for_state();
+    let shown = rows.iter().filter(|row| (all || row.is_running()) && filters.accept(row));
+    let values: Vec<Value> = shown
+        .take(most.unwrap_or(usize::MAX))
+        .map(|row| row.value(engine, args.no_trunc, args.size || args.format.is_some()))
+        .collect();
+    for line in listing.lines(&values)? {
+        ui.line(line);
     }
     Ok(0)
-}
-
-fn command(document: &str, whole: bool) -> String {
-    let document: serde_json::Value = serde_json::from_str(document).unwrap_or_default();
-    let words = document["Cmd"].as_array().into_iter().flatten().filter_map(|word| word.as_str());
-    let text = words.collect::<Vec<_>>().join(" ");
-    let shown: String = if whole || text.chars().count() <= 20 {
-        text
-    } else {
-        text.chars().take(19).chain(['…']).collect()
-    };
-    format!("\"{shown}\"")
-}
-
-fn status(state: Option<&ContainerState>) -> String {
-    let since = |nanoseconds: i128| {
-        clock::ago(clock::now() - i64::try_from(nanoseconds / 1_000_000_000).unwrap_or(0))
-    };
-    match state {
-        None => "Dead".to_owned(),
-        Some(state) if state.status == Status::Running => format!("Up {}", since(state.started)),
-        Some(state) => format!(
-            "Exited ({}) {} ago",
-            state.exit_code.unwrap_or(255),
-            since(state.finished.unwrap_or(state.started))
-        ),
-    }
 }

@@ -128,7 +128,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
         (&["run", "--privileged", "box"], "`--privileged` of `shipway run` is not there yet"),
         (&["run", "--restart", "always", "box"], "`--restart always` is not there yet"),
         (&["run", "--security-opt", "seccomp=x", "box"], "`--security-opt seccomp=x` is not there yet"),
-        (&["ps", "--filter", "x"], "`--filter` of `shipway ps` is not there yet"),
+        (&["logs", "--until", "1m", "box"], "`--until` of `shipway logs` is not there yet"),
         (&["exec", "--privileged", "box", "true"], "`--privileged` of `shipway exec` is not there yet"),
     ] {
         let refused = machine.refused(args, 125);

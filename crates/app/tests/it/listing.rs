@@ -145,6 +145,41 @@ fn what_nobody_uses_is_pruned_and_nothing_else() {
 }
 
 #[test]
+fn containers_are_listed_by_filter_and_template() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.refused(&["run", "--name", "first", "-l", "team=a", "--network", "none", "box", "exit 3"], 3);
+    machine.ok(&["run", "--name", "second", "--network", "none", "box", "echo x > /file"]);
+    let third = machine.background(&["--network", "none", "--name", "third"], "exec sleep 600");
+    let names = |args: &[&str]| {
+        let (listed, _) = machine.ok(&[&["ps", "--format", "{{.Names}}"], args].concat());
+        listed.lines().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(&[]), "third");
+    assert_eq!(names(&["-a"]), "third second first");
+    assert_eq!(names(&["-n", "2"]), "third second");
+    assert_eq!(names(&["-l"]), "third");
+    assert_eq!(names(&["-f", "status=exited"]), "second first");
+    assert_eq!(names(&["-f", "exited=3"]), "first");
+    assert_eq!(names(&["-af", "label=team=a"]), "first");
+    assert_eq!(names(&["-f", "ancestor=box"]), "third");
+    assert_eq!(names(&["-f", "since=first"]), "third second");
+    assert_eq!(machine.ok(&["ps", "-q", "-f", "name=thi"]).0.trim(), &third[..12]);
+    let (table, _) = machine.ok(&["ps", "-as"]);
+    assert!(table.lines().next().unwrap().ends_with("NAMES     SIZE"), "{table}");
+    assert!(
+        table.lines().all(|line| line.contains(" (virtual ") != line.contains("CONTAINER ID")),
+        "{table}"
+    );
+    let (json, _) = machine.ok(&["ps", "-a", "--format", "json", "-f", "name=first"]);
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&document["State"], &document["Labels"]), (&"exited".into(), &"team=a".into()));
+    machine.ok(&["rm", "-f", &third]);
+}
+
+#[test]
 fn filters_say_what_is_pruned() {
     if !can_run() {
         return;
