@@ -1,63 +1,63 @@
 //! How lists are printed: as a table, as JSON, or as a template says. Compat: docker's `--format`.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use crate::table;
-use crate::template::Template;
+use crate::template::{Shape, Template};
 
 /// A way to print a list.
 #[derive(Debug)]
 pub(crate) enum Listing {
     /// A line for each, below heads.
-    Table { template: Template, heads: Vec<String> },
-    /// A JSON document for each.
-    Json,
+    Table { template: Template, heads: Map<String, Value> },
     /// A line for each.
     Lines(Template),
 }
 
 impl Listing {
-    /// Reads a `--format`; without one, `short` is a template for each line, if given, else `columns` are a table's.
+    /// Reads a `--format`; without one, `short` is a template for each line, if given, else `columns` are a table's. Heads that are
+    /// not given are the names of their fields.
     pub(crate) fn new(
         format: Option<&str>,
         short: Option<&str>,
         columns: &str,
         heads: &[(&str, &str)],
     ) -> Result<Self, Failure> {
+        // Compat: docker, shells hand `\t` and `\n` on as they are typed.
+        let plain = |text: &str| text.trim_matches(' ').replace("\\t", "\t").replace("\\n", "\n");
         let table = |columns: &str| -> Result<Self, Failure> {
-            let template = Template::new(columns)?;
-            let head = |field: String| {
-                let known = heads.iter().find(|(name, _)| *name == field);
-                known.map_or_else(|| field.to_uppercase(), |(_, head)| (*head).to_owned())
-            };
-            Ok(Self::Table { heads: template.fields().into_iter().map(head).collect(), template })
+            let heads = heads.iter().map(|(name, head)| ((*name).to_owned(), Value::from(*head))).collect();
+            Ok(Self::Table { heads, template: Template::new(&plain(columns))? })
         };
-        match (format, short) {
+        match (format.filter(|format| !format.is_empty()), short) {
             // Compat: docker, `-q` makes nothing of a table but its ids.
             (None | Some("table"), Some(short)) => Ok(Self::Lines(Template::new(short)?)),
             (None | Some("table"), None) => table(columns),
-            (Some("json"), _) => Ok(Self::Json),
-            (Some(format), _) => match format.strip_prefix("table ") {
+            (Some("json"), _) => Ok(Self::Lines(Template::new("{{json .}}")?)),
+            (Some(format), _) => match format.strip_prefix("table") {
                 Some(columns) => table(columns),
-                None => Ok(Self::Lines(Template::new(format)?)),
+                None => Ok(Self::Lines(Template::new(&plain(format))?)),
             },
         }
     }
 
     /// Returns what to print.
     pub(crate) fn lines(&self, values: &[Value]) -> Result<Vec<String>, Failure> {
+        let all = |template: &Template| -> Result<Vec<String>, Failure> {
+            let filled = values.iter().map(|value| template.fill_shaped(value, &Shape::Row));
+            Ok(filled.collect::<Result<_, _>>()?)
+        };
         match self {
-            Self::Json => Ok(values.iter().map(Value::to_string).collect()),
-            Self::Lines(template) => {
-                Ok(values.iter().map(|value| template.fill(value)).collect::<Result<_, _>>()?)
-            }
+            Self::Lines(template) => all(template),
             Self::Table { template, heads } => {
-                let mut rows = vec![heads.clone()];
-                for value in values {
-                    rows.push(template.fill(value)?.split('\t').map(str::to_owned).collect());
+                let mut heads = heads.clone();
+                for name in values.first().and_then(Value::as_object).into_iter().flat_map(Map::keys) {
+                    heads.entry(name).or_insert_with(|| Value::from(name.to_uppercase()));
                 }
-                Ok(table::render(&rows))
+                let rows = std::iter::once(template.heads(&heads)).chain(all(template)?);
+                let cells = |row: String| row.split('\t').map(str::to_owned).collect();
+                Ok(table::render(&rows.map(cells).collect::<Vec<_>>()))
             }
         }
     }

@@ -1,244 +1,241 @@
-//! From a template's text to its parts.
+//! From words to a tree: actions and blocks.
 
-use serde_json::Value;
-
-use super::TemplateError;
-
-/// A part of a template.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Node {
-    Text(String),
-    Show(Pipe),
-    If { condition: Pipe, then: Vec<Self>, otherwise: Vec<Self> },
-    Range { over: Pipe, each: Vec<Self>, otherwise: Vec<Self> },
-}
-
-/// Calls, each of which gets what the one before gave as its last argument.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Pipe {
-    pub(super) calls: Vec<Call>,
-}
-
-/// A value, or a function with its arguments.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Call {
-    pub(super) function: Option<String>,
-    pub(super) arguments: Vec<Argument>,
-}
-
-/// What a function is given.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Argument {
-    /// `.A.B`
-    Field(Vec<String>),
-    /// `$.A.B`
-    RootField(Vec<String>),
-    Literal(Value),
-    /// `(…)`
-    Nested(Pipe),
-}
-
-impl Node {
-    /// Returns the first field that it shows.
-    pub(super) fn field(&self) -> Option<String> {
-        let Self::Show(pipe) = self else { return None };
-        let arguments = pipe.calls.iter().flat_map(|call| &call.arguments);
-        arguments.into_iter().find_map(|argument| match argument {
-            Argument::Field(path) | Argument::RootField(path) => Some(path.join(".")),
-            Argument::Literal(_) | Argument::Nested(_) => None,
-        })
-    }
-}
+use super::functions;
+use super::lex::{Token, Word, words};
+use super::tree::{Kind, Mistake, Node, Pipe, Tree};
 
 /// Blocks and parentheses in each other: more are no template that somebody wrote.
-const LEVELS: usize = 100;
+pub(super) const LEVELS: usize = 100;
 
-fn too_deep() -> TemplateError {
-    mistake(format!("more than {LEVELS} blocks or parentheses are in each other"))
+/// Words that are no functions.
+const KEYWORDS: [&str; 10] =
+    ["block", "break", "continue", "define", "else", "end", "if", "range", "template", "with"];
+
+/// Understands a template.
+pub(super) fn parse(source: &str) -> Result<Tree, Mistake> {
+    let words = words(source)?;
+    let mut parser = Parser {
+        words: words.into_iter().peekable(),
+        end: source.len(),
+        variables: vec!["$".to_owned()],
+        ranges: 0,
+        level: 0,
+        tree: Tree::default(),
+    };
+    let (nodes, end) = parser.nodes()?;
+    match end {
+        Stop::Source => Ok(Tree { nodes, ..parser.tree }),
+        Stop::Else(at) => Err(Mistake::at(at, "`else` stands alone")),
+        Stop::End(at) => Err(Mistake::at(at, "`end` stands alone")),
+    }
 }
 
-fn mistake(text: impl Into<String>) -> TemplateError {
-    TemplateError::Parse(text.into())
+/// Where a list of nodes ends.
+enum Stop {
+    Source,
+    /// Behind the word.
+    Else(usize),
+    /// Behind `}}`.
+    End(usize),
 }
 
-/// A block that is open: what it does, and where its parts so far are kept.
-struct Open {
-    is_range: bool,
-    /// It is the `else` of the block around it, with which it ends.
-    is_chained: bool,
-    pipe: Pipe,
-    first: Vec<Node>,
-    in_else: bool,
-    second: Vec<Node>,
+pub(super) struct Parser {
+    words: std::iter::Peekable<std::vec::IntoIter<Token>>,
+    /// Where the source ends.
+    end: usize,
+    /// Those that are there.
+    pub(super) variables: Vec<String>,
+    /// How many `range` are around.
+    ranges: usize,
+    pub(super) level: usize,
+    tree: Tree,
 }
 
-pub(super) fn parse(source: &str) -> Result<Vec<Node>, TemplateError> {
-    // Compat: docker, shells hand `\t` and `\n` on as they are typed.
-    let source = source.replace("\\t", "\t").replace("\\n", "\n");
-    let mut open: Vec<Open> = Vec::new();
-    let mut top = Vec::new();
-    let mut rest = source.as_str();
-    while !rest.is_empty() {
-        let (mut words, action) =
-            rest.split_once("{{").map_or((rest, None), |(text, tail)| (text, Some(tail)));
-        let Some(tail) = action else {
-            push(&mut top, &mut open, Node::Text(words.to_owned()));
-            break;
-        };
-        let (inside, after) = tail.split_once("}}").ok_or_else(|| mistake("`{{` without `}}`"))?;
-        rest = after;
-        let inside =
-            match inside.strip_prefix("- ").or_else(|| inside.strip_prefix('-').filter(|_| inside == "-")) {
-                Some(inside) => {
-                    words = words.trim_end();
-                    inside
+impl Parser {
+    pub(super) fn peek(&mut self) -> Option<&Token> {
+        self.words.peek()
+    }
+
+    pub(super) fn next(&mut self) -> Result<Token, Mistake> {
+        let unclosed = || Mistake::at(self.end, "the template ends in the middle of an action");
+        self.words.next().ok_or_else(unclosed)
+    }
+
+    pub(super) fn next_if(&mut self, word: &Word) -> Option<Token> {
+        self.words.next_if(|next| next.word == *word)
+    }
+
+    pub(super) fn deeper(&mut self, at: usize) -> Result<(), Mistake> {
+        self.level += 1;
+        if self.level > LEVELS {
+            return Err(Mistake::at(
+                at,
+                format!("more than {LEVELS} blocks or parentheses are in each other"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Mistake> {
+        let next = self.next()?;
+        match next.word {
+            Word::Close => Ok(()),
+            word => Err(Mistake::at(next.at, format!("`{word}` is too much here"))),
+        }
+    }
+
+    fn nodes(&mut self) -> Result<(Vec<Node>, Stop), Mistake> {
+        let mut nodes = Vec::new();
+        while let Some(token) = self.words.next() {
+            if let Word::Plain(text) = token.word {
+                nodes.push(Node::Text(text));
+                continue;
+            }
+            let at = token.at;
+            let word = match self.peek().map(|token| &token.word) {
+                Some(Word::Name(name)) if KEYWORDS.contains(&name.as_str()) => name.clone(),
+                Some(Word::Close) => return Err(Mistake::at(at, "`{{}}` is empty")),
+                _ => {
+                    nodes.push(Node::Show(self.pipe("an action")?));
+                    continue;
                 }
-                None => inside,
             };
-        let inside = match inside.strip_suffix(" -") {
-            Some(inside) => {
-                rest = rest.trim_start();
-                inside
+            self.next()?;
+            match word.as_str() {
+                "end" => {
+                    self.close()?;
+                    return Ok((nodes, Stop::End(at)));
+                }
+                "else" => return Ok((nodes, Stop::Else(at))),
+                "define" => self.define(at)?,
+                _ => nodes.push(self.keyword(&word, at)?),
             }
-            None => inside,
+        }
+        Ok((nodes, Stop::Source))
+    }
+
+    fn keyword(&mut self, word: &str, at: usize) -> Result<Node, Mistake> {
+        match word {
+            "if" => self.block(Kind::If, at),
+            "with" => self.block(Kind::With, at),
+            "range" => self.block(Kind::Range, at),
+            "break" | "continue" => {
+                self.close()?;
+                if self.ranges == 0 {
+                    return Err(Mistake::at(at, format!("`{word}` is in no `range`")));
+                }
+                Ok(if word == "break" { Node::Break } else { Node::Continue })
+            }
+            "template" => {
+                let name = self.template_name("template")?;
+                let pipe = match self.next_if(&Word::Close) {
+                    Some(_) => None,
+                    None => Some(self.pipe("template")?),
+                };
+                Ok(Node::Call { at, name, pipe })
+            }
+            "block" => {
+                let name = self.template_name("block")?;
+                let pipe = self.pipe("block")?;
+                self.body_of(name.clone(), at)?;
+                Ok(Node::Call { at, name, pipe: Some(pipe) })
+            }
+            _ => Err(Mistake::at(at, format!("`{word}` is no command"))),
+        }
+    }
+
+    fn block(&mut self, kind: Kind, at: usize) -> Result<Node, Mistake> {
+        self.deeper(at)?;
+        let scope = self.variables.len();
+        let context = match kind {
+            Kind::If => "if",
+            Kind::With => "with",
+            Kind::Range => "range",
         };
-        if !words.is_empty() {
-            push(&mut top, &mut open, Node::Text(words.to_owned()));
-        }
-        take(inside.trim(), &mut top, &mut open)?;
+        let pipe = self.pipe(context)?;
+        self.ranges += usize::from(kind == Kind::Range);
+        let (body, end) = self.nodes()?;
+        self.ranges -= usize::from(kind == Kind::Range);
+        let otherwise = match end {
+            Stop::End(_) => Vec::new(),
+            Stop::Source => return Err(unended(context, at)),
+            Stop::Else(behind) => self.otherwise(kind, (context, at), behind)?,
+        };
+        self.variables.truncate(scope);
+        self.level -= 1;
+        Ok(Node::Block { kind, pipe, body, otherwise })
     }
-    if open.is_empty() { Ok(top) } else { Err(mistake("`end` is missing")) }
-}
 
-fn push(top: &mut Vec<Node>, open: &mut [Open], node: Node) {
-    match open.last_mut() {
-        None => top.push(node),
-        Some(block) if block.in_else => block.second.push(node),
-        Some(block) => block.first.push(node),
-    }
-}
-
-fn take(action: &str, top: &mut Vec<Node>, open: &mut Vec<Open>) -> Result<(), TemplateError> {
-    let (word, tail) = action.split_once(char::is_whitespace).unwrap_or((action, ""));
-    match word {
-        "" => return Err(mistake("`{{}}` is empty")),
-        "if" | "range" => begin(word == "range", false, tail, open)?,
-        "else" => {
-            open.last_mut().ok_or_else(|| mistake("`else` stands alone"))?.in_else = true;
-            match tail.trim_start().split_once(char::is_whitespace) {
-                Some(("if", tail)) => begin(false, true, tail, open)?,
-                _ if tail.is_empty() => {}
-                _ => return Err(mistake(format!("`else {tail}` is not known"))),
-            }
-        }
-        "end" => loop {
-            let Open { is_range, is_chained, pipe, first, second, .. } =
-                open.pop().ok_or_else(|| mistake("`end` stands alone"))?;
-            let node = if is_range {
-                Node::Range { over: pipe, each: first, otherwise: second }
-            } else {
-                Node::If { condition: pipe, then: first, otherwise: second }
+    /// Reads what follows `else`. `else if` ends with the block around it.
+    fn otherwise(&mut self, kind: Kind, of: (&str, usize), at: usize) -> Result<Vec<Node>, Mistake> {
+        if self.next_if(&Word::Close).is_some() {
+            return match self.nodes()? {
+                (nodes, Stop::End(_)) => Ok(nodes),
+                (_, Stop::Else(at)) => Err(Mistake::at(at, "`else` is there twice")),
+                (_, Stop::Source) => Err(unended(of.0, of.1)),
             };
-            push(top, open, node);
-            if !is_chained {
-                break;
+        }
+        let next = self.next()?;
+        let chained = match (kind, &next.word) {
+            (Kind::If, Word::Name(word)) if word == "if" => Kind::If,
+            (Kind::With, Word::Name(word)) if word == "with" => Kind::With,
+            (_, word) => {
+                return Err(Mistake::at(next.at, format!("`else {word}` is not known in a `{}`", of.0)));
             }
-        },
-        _ if action.starts_with("/*") => {}
-        _ => push(top, open, Node::Show(pipe(action)?)),
+        };
+        Ok(vec![self.block(chained, at)?])
     }
-    Ok(())
-}
 
-/// Opens a block.
-fn begin(is_range: bool, is_chained: bool, words: &str, open: &mut Vec<Open>) -> Result<(), TemplateError> {
-    if open.len() == LEVELS {
-        return Err(too_deep());
+    fn define(&mut self, at: usize) -> Result<(), Mistake> {
+        if self.level > 0 {
+            return Err(Mistake::at(at, "`define` cannot stand in a block"));
+        }
+        let name = self.template_name("define")?;
+        self.close()?;
+        self.body_of(name, at)
     }
-    let (pipe, first, second) = (pipe(words)?, Vec::new(), Vec::new());
-    open.push(Open { is_range, is_chained, pipe, first, in_else: false, second });
-    Ok(())
-}
 
-fn pipe(text: &str) -> Result<Pipe, TemplateError> {
-    let mut words = words(text)?.into_iter().peekable();
-    let pipe = calls(&mut words, 0)?;
-    match words.next() {
-        None => Ok(pipe),
-        Some(word) => Err(mistake(format!("`{word}` stands alone"))),
+    /// Reads a template to its `end`. It sees no variables of others.
+    fn body_of(&mut self, name: String, at: usize) -> Result<(), Mistake> {
+        self.deeper(at)?;
+        let variables = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
+        let ranges = std::mem::take(&mut self.ranges);
+        let body = match self.nodes()? {
+            (nodes, Stop::End(_)) => nodes,
+            (_, Stop::Else(at)) => return Err(Mistake::at(at, "`else` stands alone")),
+            (_, Stop::Source) => return Err(unended("define", at)),
+        };
+        (self.variables, self.ranges) = (variables, ranges);
+        self.level -= 1;
+        // Compat: Go, what is empty does not replace what is there.
+        let is_empty = body.iter().all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()));
+        if !is_empty || !self.tree.defined.contains_key(&name) {
+            self.tree.defined.insert(name, body);
+        }
+        Ok(())
     }
-}
 
-type Words = std::iter::Peekable<std::vec::IntoIter<String>>;
-
-fn calls(words: &mut Words, level: usize) -> Result<Pipe, TemplateError> {
-    if level == LEVELS {
-        return Err(too_deep());
-    }
-    let mut calls = vec![Call { function: None, arguments: Vec::new() }];
-    while let Some(word) = words.next_if(|word| word != ")") {
-        let call = calls.last_mut().expect("there is always one");
-        match word.as_str() {
-            "|" => calls.push(Call { function: None, arguments: Vec::new() }),
-            "(" => {
-                call.arguments.push(Argument::Nested(self::calls(words, level + 1)?));
-                words.next_if(|word| word == ")").ok_or_else(|| mistake("`(` without `)`"))?;
-            }
-            _ => match argument(&word) {
-                Some(argument) => call.arguments.push(argument),
-                None if call.function.is_none() && call.arguments.is_empty() => call.function = Some(word),
-                None => return Err(mistake(format!("`{word}` is neither a field nor a value"))),
-            },
+    fn template_name(&mut self, of: &str) -> Result<String, Mistake> {
+        let next = self.next()?;
+        match next.word {
+            Word::Text(name) => Ok(name),
+            word => Err(Mistake::at(next.at, format!("`{of}` wants a name in quotes, not `{word}`"))),
         }
     }
-    if calls.iter().any(|call| call.function.is_none() && call.arguments.is_empty()) {
-        return Err(mistake("a value is missing"));
-    }
-    Ok(Pipe { calls })
-}
 
-fn argument(word: &str) -> Option<Argument> {
-    let path = |text: &str| text.split('.').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    if let Some(text) = word.strip_prefix('"').or_else(|| word.strip_prefix('`')) {
-        return Some(Argument::Literal(Value::from(&text[..text.len() - 1])));
-    }
-    if let Some(field) = word.strip_prefix('.') {
-        return Some(Argument::Field(path(field)));
-    }
-    if let Some(field) = word.strip_prefix('$') {
-        return Some(Argument::RootField(path(field)));
-    }
-    match word {
-        "true" => Some(Argument::Literal(Value::Bool(true))),
-        "false" => Some(Argument::Literal(Value::Bool(false))),
-        _ => word.parse::<i64>().ok().map(|number| Argument::Literal(Value::from(number))),
+    /// Reads a pipe up to the end of the action.
+    fn pipe(&mut self, context: &str) -> Result<Pipe, Mistake> {
+        super::pipe::read(self, context, &Word::Close)
     }
 }
 
-/// Texts in quotes keep their quotes.
-fn words(text: &str) -> Result<Vec<String>, TemplateError> {
-    let mut words = Vec::new();
-    let mut chars = text.chars().peekable();
-    while let Some(first) = chars.next() {
-        let mut word = String::from(first);
-        match first {
-            '"' | '`' => loop {
-                let char = chars.next().ok_or_else(|| mistake("a text is not closed"))?;
-                word.push(char);
-                if char == first {
-                    break;
-                }
-            },
-            '(' | ')' | '|' => {}
-            _ if first.is_whitespace() => continue,
-            _ => {
-                let ends = |char: &char| char.is_whitespace() || matches!(char, '(' | ')' | '|' | '"');
-                while let Some(char) = chars.next_if(|char| !ends(char)) {
-                    word.push(char);
-                }
-            }
-        }
-        words.push(word);
-    }
-    Ok(words)
+fn unended(context: &str, at: usize) -> Mistake {
+    Mistake::at(at, format!("`end` is missing: `{context}` has none"))
+}
+
+/// Says that there is no such function, and which one may be meant.
+pub(super) fn no_function(name: &str, at: usize) -> Mistake {
+    let hint = shipway_dockerfile::suggest(name, functions::NAMES.iter().copied().chain(KEYWORDS))
+        .map(|near| format!("did you mean `{near}`?"));
+    Mistake { hint, ..Mistake::at(at, format!("there is no function `{name}`")) }
 }

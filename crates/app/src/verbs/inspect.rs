@@ -2,6 +2,7 @@
 
 mod container;
 mod image;
+mod shapes;
 
 use serde_json::Value;
 use shipway_store::StoreError;
@@ -9,36 +10,44 @@ use shipway_store::StoreError;
 use crate::cli::{InspectArgs, InspectKind};
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::template::Template;
+use crate::template::{Shape, Template};
 use crate::ui::Ui;
 
+/// Exit code for a template that cannot be understood. Compat: docker.
+const MISWRITTEN: u8 = 64;
+
 pub(crate) fn run(engine: &Engine, args: &InspectArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    // Compat: docker, an empty format is none.
+    let format = args.format.as_deref().filter(|format| !format.is_empty());
     // They can be large: only who asks for them gets them.
     let with_attested =
-        args.format.as_ref().is_some_and(|format| format.contains(".SBOM") || format.contains(".Provenance"));
-    let template =
-        args.format.as_deref().filter(|format| *format != "json").map(Template::new).transpose()?;
+        format.is_some_and(|format| format.contains(".SBOM") || format.contains(".Provenance"));
+    let template = format.filter(|format| *format != "json").map(Template::new).transpose();
+    let template = template.map_err(|error| Failure::from(error).with_code(MISWRITTEN))?;
     let mut found = Vec::new();
-    let mut missing = false;
+    let mut shown = Vec::new();
+    let mut failed = false;
     for name in &args.names {
-        match one(engine, name, args.kind, with_attested) {
-            Ok(document) => found.push(document),
-            Err(failure) => {
-                ui.note(failure.text());
-                missing = true;
+        let filled = one(engine, name, args.kind, with_attested).and_then(|(document, shape)| {
+            match &template {
+                Some(template) => shown.push(template.fill_shaped(&document, shape)?),
+                None => found.push(document),
             }
+            Ok(())
+        });
+        if let Err(failure) = filled {
+            ui.note(failure.text());
+            failed = true;
         }
     }
-    match (template, &args.format) {
-        (Some(template), _) => {
-            for document in &found {
-                ui.line(template.fill(document)?);
-            }
-        }
+    match (&template, format) {
+        // Compat: docker, where nothing was found there is an empty line.
+        (Some(_), _) if shown.is_empty() => ui.line(""),
+        (Some(_), _) => shown.iter().for_each(|text| ui.line(text)),
         (None, Some(_)) => ui.line(Value::Array(found)),
         (None, None) => ui.line(indented(&Value::Array(found))),
     }
-    Ok(u8::from(missing))
+    Ok(u8::from(failed))
 }
 
 /// Compat: docker, containers win over images.
@@ -47,10 +56,10 @@ fn one(
     name: &str,
     kind: Option<InspectKind>,
     with_attested: bool,
-) -> Result<Value, Failure> {
+) -> Result<(Value, &'static Shape), Failure> {
     if kind != Some(InspectKind::Image) {
         match engine.store.container(name) {
-            Ok(row) => return container::document(engine, &row),
+            Ok(row) => return Ok((container::document(engine, &row)?, &shapes::CONTAINER)),
             Err(StoreError::NoContainer(_)) if kind.is_none() => {}
             Err(error) => return Err(error.into()),
         }
@@ -62,7 +71,7 @@ fn one(
         document["SBOM"] = sbom;
         document["Provenance"] = provenance;
     }
-    Ok(document)
+    Ok((document, &shapes::IMAGE))
 }
 
 /// Compat: docker indents by four.

@@ -64,6 +64,16 @@ fn an_image_is_looked_into_by_template() {
     assert_eq!(document[0]["RepoTags"], serde_json::json!(["team/web:1"]));
     let top = document[0]["GraphDriver"]["Data"]["UpperDir"].as_str().unwrap();
     assert!(std::path::Path::new(top).join("page").exists(), "{top}");
+    let unset = "{{.Config.User}}|{{.Config.Volumes}}|{{.Config.Entrypoint}}|{{.Config.Healthcheck}}|{{.Config.Labels}}";
+    assert_eq!(machine.ok(&["inspect", "-f", unset, "web"]).0, "|map[]|[]|<nil>|map[]\n");
+    let id = document[0]["Id"].as_str().unwrap();
+    let labels = "{{range $k, $v := .Config.Labels}}{{printf \"%s=%q\" $k $v}}{{end}} {{.ID}}";
+    assert_eq!(machine.ok(&["inspect", "-f", labels, "team/web:1"]).0, format!("team=\"web\" {id}\n"));
+    assert_eq!(machine.ok(&["inspect", "-f", "", "team/web:1"]).0, machine.ok(&["inspect", "team/web:1"]).0);
+    let refused = machine.refused(&["inspect", "-f", "{{.Id", "web"], 64);
+    assert!(refused.contains("a mistake at 1:1: `{{` without `}}`"), "{refused}");
+    let half = machine.shipway(&["inspect", "-f", "{{slice .Id 0 7}}", "web", "nope"]);
+    assert_eq!((half.status.code(), half.stdout.as_slice()), (Some(1), &b"sha256:\n"[..]));
     let refused = machine.refused(&["container", "inspect", "web"], 1);
     assert!(refused.contains("no such container: web"), "{refused}");
 }
