@@ -29,6 +29,19 @@ const OTHER_WORDS: &[(&str, &str, &str)] = &[
 /// Options before the verb that have a value.
 const WITH_VALUE: [&str; 2] = ["--root", "--state"];
 
+/// Returns whether a word is one of a group's.
+pub(crate) fn is_of_group(group: &str, word: &str) -> bool {
+    words_of(group).any(|known| known == word)
+}
+
+/// Returns docker's words in a group.
+fn words_of(group: &str) -> impl Iterator<Item = &'static str> {
+    let other = OTHER_WORDS.iter().filter(move |(other, ..)| *other == group).map(|(_, word, _)| *word);
+    let same =
+        GROUPS.iter().filter(move |(known, _)| *known == group).flat_map(|(_, words)| words.iter().copied());
+    same.chain(other)
+}
+
 /// Returns the arguments in our spelling.
 pub(crate) fn ours(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let text = |index: usize| arguments.get(index).and_then(|word| word.to_str());

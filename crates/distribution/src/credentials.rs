@@ -146,6 +146,11 @@ impl CredentialStore {
         Self { path: dir.map(|dir| dir.join("config.json")), keyring: None }
     }
 
+    /// Returns where the file is, or would be; `None` if nothing says where.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// Returns a file by its path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: Some(path.into()), keyring: None }

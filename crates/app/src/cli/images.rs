@@ -18,7 +18,7 @@ pub(crate) struct ImagesArgs {
     /// Only ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Only some: dangling=true|false, label=KEY[=VALUE], before=IMAGE, since=IMAGE, reference=PATTERN
+    /// Only some: dangling=true|false, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=TIME, reference=PATTERN
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub(crate) filter: Vec<String>,
     /// Ids in full

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use shipway_oci::Platform;
 
-use super::ListFormat;
+use crate::units;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RegistryVerb {
@@ -31,7 +31,8 @@ pub(crate) enum RegistryVerb {
     /// Show how an image was made
     #[command(after_help = "Examples:
   shipway history web
-  shipway history --no-trunc --format json web")]
+  shipway history --no-trunc --format json web
+  shipway history --format '{{.Size}}\t{{.CreatedBy}}' web")]
     History(HistoryArgs),
     /// Write images to an archive
     #[command(after_help = "Examples:
@@ -106,9 +107,16 @@ pub(crate) struct HistoryArgs {
     /// Only ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// `table` or `json`
-    #[arg(long, default_value = "table")]
-    pub(crate) format: ListFormat,
+    /// Sizes and times for people; `--human=false` for bytes and times of day
+    #[arg(short = 'H', long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value_t = true, default_missing_value = "true", value_parser = parse_truth, action = clap::ArgAction::Set)]
+    pub(crate) human: bool,
+    /// `table`, `table TEMPLATE`, `json`, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Platform of the image, if several are here, `os/architecture`
+    #[arg(long)]
+    pub(crate) platform: Option<Platform>,
 }
 
 #[derive(Debug, Args)]
@@ -129,4 +137,8 @@ pub(crate) struct LoadArgs {
     /// Print only the images' names
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+fn parse_truth(text: &str) -> Result<bool, String> {
+    units::truth(text).ok_or_else(|| "it is true or false".to_owned())
 }

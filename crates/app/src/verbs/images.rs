@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::listing::Listing;
 use crate::ui::Ui;
+use crate::{docker_config, spelling};
 use filter::Filters;
 use row::Row;
 
@@ -25,13 +26,19 @@ const HEADS: &[(&str, &str)] = &[
     ("Containers", "CONTAINERS"),
     ("SharedSize", "SHARED SIZE"),
     ("UniqueSize", "UNIQUE SIZE"),
+    ("VirtualSize", "SIZE"),
 ];
 const COLUMNS: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 const WITH_DIGESTS: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 
+/// Compat: docker's oldest form, without and with digests.
+const RAW: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
+const RAW_DIGESTS: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\ndigest: {{.Digest}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
+
 pub(crate) fn run(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    let format = format(args);
     let columns = if args.digests { WITH_DIGESTS } else { COLUMNS };
-    let listing = Listing::new(args.format.as_deref(), args.quiet.then_some("{{.ID}}"), columns, HEADS)?;
+    let listing = Listing::new(format.as_deref(), args.quiet.then_some("{{.ID}}"), columns, HEADS)?;
     let mut rows = Vec::new();
     for image in engine.store.images()? {
         rows.push(Row::find(engine, image)?);
@@ -40,11 +47,31 @@ pub(crate) fn run(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<u8,
     rows.retain(|row| filters.accept(row));
     // Compat: docker, the newest first.
     rows.sort_by_key(|row| std::cmp::Reverse(row.created));
-    let values: Vec<Value> = rows.iter().map(|row| row.value(args.no_trunc)).collect();
-    for line in listing.lines(&values)? {
-        ui.line(line);
+    // Compat: docker, a name has a row for each digest, if anybody asks for digests.
+    let with_digests = args.digests || format.is_some_and(|format| format.contains("{{.Digest}}"));
+    let values: Vec<Value> = rows.iter().flat_map(|row| row.values(args.no_trunc, with_digests)).collect();
+    listing.lines(&values)?.iter().for_each(|line| ui.line(line));
+    if let (true, Some(name)) = (values.is_empty(), &args.name)
+        && spelling::is_of_group("image", name)
+    {
+        ui.note(format!("no image is called `{name}`\nhint: did you mean `shipway image {name}`?"));
     }
     Ok(0)
+}
+
+/// Returns how the list is wanted, as it was typed or as docker's configuration says.
+fn format(args: &ImagesArgs) -> Option<String> {
+    let typed = args.format.clone().filter(|format| !format.is_empty());
+    let format = typed.or_else(|| docker_config::format("imagesFormat").filter(|_| !args.quiet))?;
+    Some(match format.as_str() {
+        "raw" if args.quiet => "image_id: {{.ID}}".to_owned(),
+        "raw" if args.digests => RAW_DIGESTS.to_owned(),
+        "raw" => RAW.to_owned(),
+        columns if args.digests && columns.starts_with("table ") && !columns.contains("{{.Digest}}") => {
+            format!("{columns}\t{{{{.Digest}}}}")
+        }
+        _ => format,
+    })
 }
 
 fn created(engine: &Engine, name: &str) -> Result<i64, Failure> {

@@ -1,7 +1,5 @@
 //! `shipway logs`
 
-mod since;
-
 use std::io;
 use std::path::Path;
 
@@ -12,6 +10,7 @@ use crate::cli::LogsArgs;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::since;
 use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &LogsArgs, ui: &mut Ui) -> Result<u8, Failure> {

@@ -42,12 +42,62 @@ fn images_are_listed_by_filter_and_template() {
         "{dangling}"
     );
     let (table, _) = machine.ok(&["images", "--digests", "web"]);
-    assert!(table.starts_with("REPOSITORY   TAG       DIGEST "), "{table}");
+    assert!(table.starts_with("REPOSITORY   TAG       DIGEST    IMAGE ID "), "{table}");
+    assert!(table.contains("web          latest    <none>    "), "no registry knows it: {table}");
+    assert_eq!(machine.inspect("web")["RepoDigests"], serde_json::json!([]));
     let (json, _) = machine.ok(&["images", "--format", "json", "web"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((json["Repository"].as_str(), json["Tag"].as_str()), (Some("web"), Some("latest")));
     let refused = machine.refused(&["images", "--format", "{{.Nmae}}"], 1);
     assert!(refused.contains("asks for `.Nmae`") && refused.contains("hint: "), "{refused}");
+}
+
+#[test]
+fn a_history_and_a_list_have_the_form_that_is_wanted() {
+    if !can_run() {
+        return;
+    }
+    let machine = labelled();
+    let history = |args: &[&str]| machine.ok(&[&["history"], args, &["team/web:1"]].concat()).0;
+    assert_eq!(
+        history(&["--format", "{{.Size}} {{.CreatedBy}}"]).lines().next(),
+        Some("0B CMD [\"/page\" \"two words\"]")
+    );
+    let exact = history(&["-H=false"]);
+    assert!(exact.starts_with("IMAGE ") && exact.contains(" CREATED AT ") && exact.contains("Z "), "{exact}");
+    let json: serde_json::Value =
+        serde_json::from_str(history(&["--format", "json"]).lines().last().unwrap()).unwrap();
+    assert!(
+        json["CreatedAt"].as_str().is_some_and(|at| at.ends_with('Z')) && json["Comment"].is_string(),
+        "{json}"
+    );
+    let platform = ["--platform", "linux/mips64le"];
+    let refused = machine.refused(&[&["history"], &platform[..], &["web"]].concat(), 1);
+    assert!(
+        refused.contains("not for linux/mips64le\nhint: ") && refused.contains("shipway pull --platform"),
+        "{refused}"
+    );
+
+    assert_eq!(machine.ok(&["images", "-q", "-f", "until=1h"]).0, "");
+    assert_eq!(machine.ok(&["images", "-q", "-f", "until=2100-01-01"]).0.lines().count(), 2);
+    assert!(
+        machine
+            .ok(&["images", "--format", "raw", "web"])
+            .0
+            .starts_with("repository: web\ntag: latest\nimage_id: ")
+    );
+    let said = machine.ok(&["images", "ls"]).1;
+    assert!(said.contains("did you mean `shipway image ls`?"), "{said}");
+    let config = machine.dir.path().join("docker");
+    fs_err::create_dir(&config).unwrap();
+    fs_err::write(config.join("config.json"), "{\"imagesFormat\": \"{{.Repository}}!\"}").unwrap();
+    let listed = |args: &[&str]| {
+        let done = machine.command(args).env("DOCKER_CONFIG", &config).output().unwrap();
+        String::from_utf8(done.stdout).unwrap()
+    };
+    assert_eq!(listed(&["images", "web"]), "web!\n");
+    assert_eq!(listed(&["images", "--format", "{{.Tag}}", "web"]), "latest\n");
+    assert_eq!(listed(&["images", "-q", "web"]).trim().len(), 12);
 }
 
 #[test]

@@ -103,6 +103,9 @@ fn a_name_stands_for_images_for_several_platforms() {
         assert_eq!(said.trim(), text);
     }
     assert_eq!(platform_of(&machine, &name), host);
+    let steps =
+        |platform: &str| machine.ok(&["history", "--platform", platform, "-q", "--no-trunc", &name]).0;
+    assert_ne!(steps(&host), steps(OTHER));
 
     // All of it is in the registry, by the digest that the file says or as compressed.
     let (kind, index) = registry.contents().manifests["team/web/manifests/1"].clone();

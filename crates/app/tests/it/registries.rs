@@ -61,7 +61,9 @@ fn an_image_goes_to_a_registry_and_comes_back() {
     machine.ok(&["rmi", &name]);
     let pinned = registry.name(&format!("team/box@{digest}"));
     machine.ok(&["pull", "-q", &pinned]);
-    assert_eq!(machine.inspect(&pinned)["RepoDigests"][0], pinned);
+    assert_eq!(machine.inspect(&pinned)["RepoDigests"], serde_json::json!([pinned]));
+    let listed = machine.ok(&["images", "--digests", "--format", "{{.Repository}}@{{.Digest}}"]).0;
+    assert!(listed.lines().any(|line| line == pinned), "{listed}");
     machine.ok(&["rmi", &pinned]);
     machine.dockerfile(&format!("FROM {name}\nRUN echo on top > /top\n"));
     let (_, said) = machine.ok(&["build", "-t", "above", "--network", "none", "."]);

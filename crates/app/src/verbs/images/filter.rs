@@ -2,7 +2,7 @@
 
 use super::row::Row;
 use crate::failure::Failure;
-use crate::units;
+use crate::{clock, since, units};
 
 /// What all listed images have.
 #[derive(Debug, Default)]
@@ -11,6 +11,8 @@ pub(super) struct Filters {
     labels: Vec<(String, Option<String>)>,
     before: Option<i64>,
     since: Option<i64>,
+    /// Nanoseconds since the epoch.
+    until: Option<i128>,
     /// One of them is enough.
     references: Vec<String>,
 }
@@ -40,12 +42,13 @@ impl Filters {
                 "since" => found.since = Some(created(value)?),
                 "reference" => found.references.push(value.to_owned()),
                 "until" => {
-                    return Err(Failure::new("filter `until` is not there yet", "use `before=IMAGE`"));
+                    let until = since::parse(value, clock::nanoseconds())?;
+                    found.until = Some(found.until.map_or(until, |before| before.min(until)));
                 }
                 _ => {
                     return Err(Failure::new(
                         format!("there is no filter `{key}`"),
-                        "there are dangling, label, before, since and reference",
+                        "there are dangling, label, before, since, until and reference",
                     ));
                 }
             }
@@ -64,6 +67,7 @@ impl Filters {
             && self.labels.iter().all(has)
             && self.before.is_none_or(|before| row.created < before)
             && self.since.is_none_or(|since| row.created > since)
+            && self.until.is_none_or(|until| i128::from(row.created) * 1_000_000_000 < until)
             && (self.references.is_empty() || self.references.iter().any(|pattern| names(row, pattern)))
     }
 }
@@ -122,7 +126,7 @@ mod tests {
             ("dangling", "no KEY=VALUE"),
             ("dangling=maybe", "neither true nor false"),
             ("size=3", "there is no filter `size`"),
-            ("until=24h", "not there yet"),
+            ("until=soon", "`soon` is no time"),
         ] {
             let failure = Filters::parse(&[filter.to_owned()], None, |_| Ok(0)).unwrap_err();
             assert!(failure.text().contains(want) && failure.text().contains("hint: "), "{}", failure.text());

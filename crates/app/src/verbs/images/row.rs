@@ -1,7 +1,7 @@
 //! One name of an image, as it is listed.
 
 use serde_json::{Value, json};
-use shipway_oci::{ImageConfig, Reference};
+use shipway_oci::{Digest, ImageConfig, Reference};
 use shipway_store::ImageRecord;
 
 use crate::clock;
@@ -16,30 +16,47 @@ pub(super) struct Row {
     /// Seconds since the epoch.
     pub(super) created: i64,
     size: u64,
+    /// What the repository of the name calls it.
+    digests: Vec<Digest>,
 }
 
 impl Row {
     pub(super) fn find(engine: &Engine, image: ImageRecord) -> Result<Self, Failure> {
         let config = engine.store.config(&image.image_id)?;
         let created = config.created.as_deref().and_then(clock::parse).unwrap_or(image.named);
-        Ok(Self { created, size: engine.store.image_size(&image.image_id)?, image, config })
+        let known = engine.store.digests(&image.image_id)?.into_iter();
+        let repository = image.name.as_ref().map(Reference::name);
+        let digests = known
+            .filter(|known| Some(&known.repository) == repository.as_ref())
+            .map(|known| known.digest)
+            .collect();
+        Ok(Self { created, size: engine.store.image_size(&image.image_id)?, image, config, digests })
     }
 
-    /// Returns its fields. Compat: docker 28.
-    pub(super) fn value(&self, whole: bool) -> Value {
+    /// Returns its fields, for each digest if they are wanted.
+    pub(super) fn values(&self, whole: bool, with_digests: bool) -> Vec<Value> {
+        if !with_digests || self.digests.is_empty() {
+            return vec![self.value(whole, None)];
+        }
+        self.digests.iter().map(|digest| self.value(whole, Some(digest))).collect()
+    }
+
+    /// Compat: docker 28.
+    fn value(&self, whole: bool, digest: Option<&Digest>) -> Value {
         let id = self.image.image_id;
         let name = self.image.name.as_ref();
         json!({
             "Containers": "N/A",
             "CreatedAt": clock::moment(self.created),
             "CreatedSince": format!("{} ago", clock::ago(clock::now() - self.created)),
-            "Digest": name.map_or_else(|| "<none>".to_owned(), |_| self.image.index.unwrap_or(self.image.manifest).to_string()),
+            "Digest": digest.map_or_else(|| "<none>".to_owned(), Digest::to_string),
             "ID": if whole { id.to_string() } else { id.short() },
             "Repository": name.map_or_else(|| "<none>".to_owned(), Reference::familiar_name),
             "SharedSize": "N/A",
             "Size": clock::size(self.size),
             "Tag": name.and_then(Reference::tag).unwrap_or("<none>"),
             "UniqueSize": "N/A",
+            "VirtualSize": clock::precise_size(self.size),
         })
     }
 }

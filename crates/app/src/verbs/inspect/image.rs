@@ -22,13 +22,11 @@ pub(super) fn document(engine: &Engine, found: &Found) -> Result<Value, Failure>
     let tags: Vec<String> =
         names.iter().filter(|name| name.digest().is_none()).map(Reference::familiar).collect();
     let known = engine.store.digests(&found.image_id)?;
+    // Only those that a registry has said: an image that was never pulled or pushed has none.
     let mut digests = Vec::new();
     for name in &names {
-        let of_name = known.iter().filter(|known| known.repository == name.name()).map(|known| known.digest);
-        // Where no registry has said another one, it is that of the image itself.
-        let all: Vec<Digest> = of_name.collect();
-        let all = if all.is_empty() { vec![found.index.unwrap_or(found.manifest)] } else { all };
-        digests.extend(all.iter().map(|digest| format!("{}@{digest}", name.familiar_name())));
+        let of_name = known.iter().filter(|known| known.repository == name.name());
+        digests.extend(of_name.map(|known| format!("{}@{}", name.familiar_name(), known.digest)));
     }
     digests.sort();
     digests.dedup();
@@ -51,10 +49,12 @@ pub(super) fn document(engine: &Engine, found: &Found) -> Result<Value, Failure>
         "RootFS": { "Type": "layers", "Layers": config.rootfs.diff_ids },
         "Metadata": { "LastTagTime": clock::date(i128::from(tagged) * 1_000_000_000) },
     });
-    if let Some((descriptor, index)) = index {
-        document["Descriptor"] = json!(descriptor);
-        document["Manifests"] = index.manifests.iter().map(|listed| summary(engine, listed)).collect();
-    }
+    let Some((descriptor, index)) = index else {
+        document["Descriptor"] = json!(manifest(engine, found)?);
+        return Ok(document);
+    };
+    document["Descriptor"] = json!(descriptor);
+    document["Manifests"] = index.manifests.iter().map(|listed| summary(engine, listed)).collect();
     Ok(document)
 }
 
@@ -69,6 +69,14 @@ pub(super) fn attested(engine: &Engine, found: &Found) -> (Value, Value) {
         }
     }
     (sbom, provenance)
+}
+
+/// Returns what stands for the image in a registry.
+fn manifest(engine: &Engine, found: &Found) -> Result<Descriptor, Failure> {
+    let bytes = engine.store.read_blob(&found.manifest, DOCUMENT_LIMIT)?;
+    let kind = engine.store.manifest(&found.manifest)?.media_type;
+    let kind = kind.as_ref().map_or(MediaType::OCI_MANIFEST, MediaType::as_str);
+    Ok(Descriptor::new(kind, found.manifest, bytes.len() as u64))
 }
 
 /// Returns the index that a registry has the image in, if it is here.

@@ -1,14 +1,27 @@
 //! `shipway history`
 
+use serde_json::{Value, json};
 use shipway_oci::{HistoryEntry, ImageConfig};
 
-use crate::cli::{HistoryArgs, ListFormat};
+use crate::cli::HistoryArgs;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::table;
+use crate::listing::Listing;
 use crate::ui::Ui;
+use crate::variants::image_for;
 
+/// Heads of a table's columns, by the field that a template shows.
+const HEADS: &[(&str, &str)] = &[
+    ("ID", "IMAGE"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedBy", "CREATED BY"),
+    ("Size", "SIZE"),
+    ("Comment", "COMMENT"),
+];
+const COLUMNS: &str = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
+const EXACT_COLUMNS: &str = "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
 /// Where CREATED BY is cut. Compat: docker.
 const CUT: usize = 45;
 /// What stands for the images that the steps below the top one would have been.
@@ -22,27 +35,18 @@ struct Row {
 }
 
 pub(crate) fn run(engine: &Engine, args: &HistoryArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    let columns = if args.human { COLUMNS } else { EXACT_COLUMNS };
+    let listing = Listing::new(args.format.as_deref(), args.quiet.then_some("{{.ID}}"), columns, HEADS)?;
     let found = engine.store.resolve(&args.name)?;
+    let found = image_for(engine, &args.name, found, args.platform.as_ref())?;
     let config = engine.store.config(&found.image_id)?;
     let id = if args.no_trunc { found.image_id.to_string() } else { found.image_id.short() };
     let rows = rows(&config, &id, |layer| {
         let row = engine.store.layer_of(config.rootfs.diff_ids[layer])?;
         Ok::<_, Failure>(row.map_or(0, |row| row.size))
     })?;
-    if args.quiet {
-        rows.iter().for_each(|row| ui.line(&row.id));
-        return Ok(0);
-    }
-    match args.format {
-        ListFormat::Json => rows.iter().for_each(|row| ui.line(json(row, args.no_trunc))),
-        ListFormat::Table => {
-            let head = ["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"].map(str::to_owned).to_vec();
-            let cells = rows.iter().map(|row| cells(row, args.no_trunc).to_vec());
-            table::render(&[head].into_iter().chain(cells).collect::<Vec<_>>())
-                .iter()
-                .for_each(|line| ui.line(line));
-        }
-    }
+    let values: Vec<Value> = rows.iter().map(|row| value(row, args)).collect();
+    listing.lines(&values)?.iter().for_each(|line| ui.line(line));
     Ok(0)
 }
 
@@ -73,12 +77,24 @@ fn rows<E>(
     Ok(rows)
 }
 
-fn cells(row: &Row, no_trunc: bool) -> [String; 5] {
+/// Compat: the fields of `docker history --format json`.
+fn value(row: &Row, args: &HistoryArgs) -> Value {
     let made = row.entry.created.as_deref().and_then(clock::parse);
-    let created = made.map_or("N/A".to_owned(), |made| format!("{} ago", clock::ago(clock::now() - made)));
+    let at = clock::date(i128::from(made.unwrap_or(0)) * 1_000_000_000);
+    let since = match made {
+        _ if !args.human => at.clone(),
+        Some(made) => format!("{} ago", clock::ago(clock::now() - made)),
+        None => "N/A".to_owned(),
+    };
     let by = row.entry.created_by.as_deref().unwrap_or_default().replace('\t', " ");
-    let by = if no_trunc { by } else { cut(&by) };
-    [row.id.clone(), created, by, clock::size(row.size), row.entry.comment.clone().unwrap_or_default()]
+    json!({
+        "Comment": row.entry.comment.as_deref().unwrap_or_default(),
+        "CreatedAt": at,
+        "CreatedBy": if args.no_trunc { by } else { cut(&by) },
+        "CreatedSince": since,
+        "ID": row.id,
+        "Size": if args.human { clock::size(row.size) } else { row.size.to_string() },
+    })
 }
 
 fn cut(text: &str) -> String {
@@ -86,19 +102,6 @@ fn cut(text: &str) -> String {
         return text.to_owned();
     }
     text.chars().take(CUT - 1).chain(['…']).collect()
-}
-
-/// Compat: the fields of `docker history --format json`.
-fn json(row: &Row, no_trunc: bool) -> serde_json::Value {
-    let [id, since, by, size, comment] = cells(row, no_trunc);
-    serde_json::json!({
-        "Comment": comment,
-        "CreatedAt": row.entry.created,
-        "CreatedBy": by,
-        "CreatedSince": since,
-        "ID": id,
-        "Size": size,
-    })
 }
 
 #[cfg(test)]

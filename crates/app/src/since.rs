@@ -11,12 +11,12 @@ const SECOND: i128 = 1_000_000_000;
 
 /// Parses a time, seconds since the epoch, or how long before `now` (`1h30m`); all in nanoseconds since the epoch. Times
 /// without a zone are in UTC.
-pub(super) fn parse(text: &str, now: i128) -> Result<i128, Failure> {
+pub(crate) fn parse(text: &str, now: i128) -> Result<i128, Failure> {
     let found = duration(text).map(|ago| now - ago).or_else(|| seconds(text)).or_else(|| date(text));
     found.ok_or_else(|| {
         Failure::new(
             format!("`{text}` is no time"),
-            "write it as 2026-01-02T15:04:05Z, as seconds since the epoch, or as how long ago: --since 10m",
+            "write it as 2026-01-02T15:04:05Z, as seconds since the epoch, or as how long ago: 10m",
         )
     })
 }
