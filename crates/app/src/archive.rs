@@ -10,8 +10,8 @@ use shipway_oci::Digest;
 
 pub(crate) use intake::take_in;
 pub(crate) use layout::LayoutImage;
-pub(crate) use load::{Loaded, load};
-pub(crate) use save::{Saved, Wanted, save};
+pub(crate) use load::{Loaded, load, load_directory};
+pub(crate) use save::{Saved, Wanted, save, unwritable};
 
 /// Files of a layout: its index, and what says that it is one, with what is in that. Spec: image-spec image-layout.md.
 pub(crate) const INDEX: &str = "index.json";

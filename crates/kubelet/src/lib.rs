@@ -39,4 +39,4 @@ pub use machine::{
     Adopted, Exit, HostMachine, Image, ImageProblem, ImagePuller, Machine, Order, Sandbox, StartProblem,
 };
 pub use terminal::Terminal;
-pub use users::{images_of_pods, pod_of_image};
+pub use users::{images_of_pods, pod_of_image, running_pod_of_image};

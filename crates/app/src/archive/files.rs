@@ -41,13 +41,16 @@ impl Drop for Unpacked {
 
 impl<'a> Files<'a> {
     /// Unpacks an archive, compressed or not.
-    pub(super) fn unpack(engine: &'a Engine, archive: &mut (dyn Read + Send)) -> Result<Self, Failure> {
+    pub(super) fn unpack(
+        engine: &'a Engine,
+        archive: &mut (dyn Read + Send),
+        platform: Platform,
+    ) -> Result<Self, Failure> {
         let unique = LayerId::unique(0);
         let dir = engine.store.tmp().join(format!("load-{unique}"));
         let unusable = |error: io::Error| StoreError::of_write(&dir, error);
         std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(unusable)?;
         let root = Root::open(&dir).map_err(unusable)?;
-        let platform = Platform::host();
         let files = Self { engine, root, platform, named: None, _unpacked: Some(Unpacked(dir)) };
         let mut plain = shipway_layers::decompress(Box::new(archive))?;
         shipway_layers::unpack(&files.root, &mut *plain, Budget::default())?;
@@ -77,7 +80,7 @@ impl<'a> Files<'a> {
                 "`shipway load` reads what `save` wrote; a root file system is read by `shipway import`",
             ),
             Some(dir) => Failure::new(
-                format!("`{}` is no OCI layout to build on: {what}", dir.display()),
+                format!("`{}` is no OCI layout that can be used: {what}", dir.display()),
                 "`shipway build -o type=oci,tar=false,dest=DIR`, skopeo and others write one",
             ),
         }
@@ -148,10 +151,10 @@ impl<'a> Files<'a> {
         Ok(Found { index, ..Found::new(image_id, digest) })
     }
 
-    /// Stores an image for the platform, and nothing that its index lists beside it. Returns the digest of its config.
-    pub(super) fn image_alone(&self, entry: &Descriptor) -> Result<Digest, Failure> {
+    /// Stores an image for the platform, and nothing that its index lists beside it.
+    pub(super) fn image_alone(&self, entry: &Descriptor) -> Result<Found, Failure> {
         let (digest, manifest, _index) = self.manifest(entry)?;
-        self.take(&digest, &manifest)
+        Ok(Found::new(self.take(&digest, &manifest)?, digest))
     }
 
     /// Stores what a manifest names, and returns the digest of its config.

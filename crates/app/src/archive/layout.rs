@@ -58,7 +58,7 @@ impl LayoutImage {
         let bytes = files.document(INDEX)?.ok_or_else(|| files.wrong("it has no index.json"))?;
         let index = files.index(&bytes)?;
         let entry = self.find(&index, platform).map_err(|why| files.wrong(why))?;
-        let image_id = files.image_alone(&entry)?;
+        let image_id = files.image_alone(&entry)?.image_id;
         let config = engine.store.config(&image_id)?;
         if !is_for(platform, &config.os, &config.architecture) {
             let has = format!("{}/{}", config.os, config.architecture);

@@ -1,14 +1,16 @@
 //! From an archive to images: an OCI layout, or Docker's `manifest.json` with layers beside it.
 
 use std::io::Read;
+use std::path::Path;
 
 use serde::Deserialize;
 use shipway_layers::LayerStore as _;
-use shipway_oci::{Descriptor, Digest, Manifest, MediaType, Reference};
+use shipway_oci::{Descriptor, Digest, Manifest, MediaType, Platform, Reference};
 use shipway_store::Found;
 
 use super::files::Files;
 use super::{CONTAINERD_NAME, REF_NAME, take_in};
+use crate::bases::is_for;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -33,9 +35,30 @@ struct Entry {
     layers: Option<Vec<String>>,
 }
 
-/// Reads all images of an archive, compressed or not. Nothing gets a name before everything is here.
-pub(crate) fn load(engine: &Engine, archive: &mut (dyn Read + Send)) -> Result<Vec<Loaded>, Failure> {
-    let files = Files::unpack(engine, archive)?;
+/// Reads all images of an archive, compressed or not, or those for a platform. Nothing gets a name before everything is here.
+pub(crate) fn load(
+    engine: &Engine,
+    archive: &mut (dyn Read + Send),
+    only: Option<&Platform>,
+) -> Result<Vec<Loaded>, Failure> {
+    let files = Files::unpack(engine, archive, only.cloned().unwrap_or_else(Platform::host))?;
+    take(&files, only)
+}
+
+/// Reads all images of a directory that has what an archive would have.
+pub(crate) fn load_directory(
+    engine: &Engine,
+    dir: &Path,
+    only: Option<&Platform>,
+) -> Result<Vec<Loaded>, Failure> {
+    let files = Files::open_directory(engine, dir, only.cloned().unwrap_or_else(Platform::host))?;
+    take(&files, only)
+}
+
+fn take(files: &Files<'_>, only: Option<&Platform>) -> Result<Vec<Loaded>, Failure> {
+    let engine = files.engine;
+    // What is taken in must not be collected before it has a name.
+    let _lease = engine.store.lease()?;
     let docker: Option<Vec<Entry>> = files
         .document("manifest.json")?
         .map(|bytes| serde_json::from_slice(&bytes))
@@ -46,17 +69,25 @@ pub(crate) fn load(engine: &Engine, archive: &mut (dyn Read + Send)) -> Result<V
         (Some(index), _) => {
             let index = files.index(&index)?;
             for entry in &index.manifests {
-                let image = files.image(entry)?;
+                let image = match only {
+                    Some(_) => files.image_alone(entry)?,
+                    None => files.image(entry)?,
+                };
                 let names = names_of(entry, image.image_id, docker.as_deref().unwrap_or_default());
                 images.push((image, names));
             }
         }
         (None, Some(entries)) => {
             for entry in entries {
-                images.push(of_docker(&files, entry)?);
+                images.push(of_docker(files, entry)?);
             }
         }
         (None, None) => return Err(files.wrong("it has neither index.json nor manifest.json".to_owned())),
+    }
+    if let Some(platform) = only {
+        for (image, _) in &images {
+            refuse_other(files, image, platform)?;
+        }
     }
     engine.layers.sync()?;
     let now = clock::now();
@@ -72,6 +103,15 @@ pub(crate) fn load(engine: &Engine, archive: &mut (dyn Read + Send)) -> Result<V
         loaded.extend(names.into_iter().map(Loaded::Named));
     }
     Ok(loaded)
+}
+
+/// Refuses an image that is not for the platform that was asked for.
+fn refuse_other(files: &Files<'_>, image: &Found, platform: &Platform) -> Result<(), Failure> {
+    let config = files.engine.store.config(&image.image_id)?;
+    if is_for(platform, &config.os, &config.architecture) {
+        return Ok(());
+    }
+    Err(files.wrong(format!("its image is for {}/{}, not for {platform}", config.os, config.architecture)))
 }
 
 /// An image and its names.

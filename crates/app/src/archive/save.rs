@@ -248,7 +248,14 @@ fn header(size: u64) -> tar::Header {
     header
 }
 
-fn unwritable(error: io::Error) -> Failure {
+/// Says why an archive is not whole.
+pub(crate) fn unwritable(error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::new(
+            "the archive is not whole: nobody reads the rest of it",
+            "see why what reads it ended, or write to a file: `shipway save -o FILE IMAGE`",
+        );
+    }
     Failure::new(
         format!("could not write the archive: {error}"),
         "name a place with more room: `shipway save -o FILE IMAGE`",

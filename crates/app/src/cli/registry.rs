@@ -37,12 +37,14 @@ pub(crate) enum RegistryVerb {
     /// Write images to an archive
     #[command(after_help = "Examples:
   shipway save -o web.tar web
-  shipway save web | gzip > web.tar.gz")]
+  shipway save web | gzip > web.tar.gz
+  shipway save --platform linux/arm64 -o web.tar web   of an image for several platforms")]
     Save(SaveArgs),
     /// Read images from an archive of Docker or OCI form
     #[command(after_help = "Examples:
   shipway load -i web.tar
-  shipway load < web.tar.gz")]
+  shipway load < web.tar.gz
+  shipway load -i layout    a directory that is an OCI layout")]
     Load(LoadArgs),
 }
 
@@ -124,19 +126,25 @@ pub(crate) struct SaveArgs {
     /// Names or ids of the images
     #[arg(required = true)]
     pub(crate) names: Vec<String>,
-    /// The archive [default: the standard output]
+    /// The archive, which is not compressed, whatever its name [default: the standard output]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Only the images for this platform, `os/architecture`
+    #[arg(long)]
+    pub(crate) platform: Option<Platform>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// The archive: tar, plain or compressed with gzip, zstd, xz or bzip2 [default: the standard input]
+    /// The archive: tar, plain or compressed with gzip, zstd, xz or bzip2, or a directory with the same in it [default: the standard input]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
     /// Print only the images' names
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Only the images for this platform, `os/architecture`
+    #[arg(long)]
+    pub(crate) platform: Option<Platform>,
 }
 
 fn parse_truth(text: &str) -> Result<bool, String> {

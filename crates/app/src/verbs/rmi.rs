@@ -1,9 +1,9 @@
 //! `shipway rmi`
 
-use shipway_kubelet::pod_of_image;
-use shipway_oci::Reference;
+use shipway_kubelet::{pod_of_image, running_pod_of_image};
+use shipway_oci::{DiffId, Digest, Reference, chain_id};
 use shipway_runtime::Status;
-use shipway_store::{Found, ImageRecord, Removal};
+use shipway_store::{Found, ImageRecord, Removal, RepositoryDigest, StoreError};
 
 use super::each;
 use crate::cli::RmiArgs;
@@ -13,13 +13,18 @@ use crate::failure::Failure;
 use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &RmiArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let code = each(&args.names, ui, |name, ui| one(engine, name, args.force, ui))?;
-    engine.store.gc(clock::now())?;
-    Ok(code)
+    each(&args.names, ui, |name, ui| one(engine, name, args.force, ui))
 }
 
 fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<(), Failure> {
-    let found = engine.store.resolve(name)?;
+    let found = match engine.store.resolve(name) {
+        // Compat: docker, who insists that something is not there is content.
+        Err(error @ StoreError::NoImage(_)) if force => {
+            ui.note(Failure::from(error).message());
+            return Ok(());
+        }
+        found => found?,
+    };
     let images: Vec<ImageRecord> =
         engine.store.images()?.into_iter().filter(|image| image.image_id == found.image_id).collect();
     let found = meant(name, found, &images)?;
@@ -30,10 +35,7 @@ fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<(), Fail
     } else if last {
         engine.store.refuse_image_in_use(&found.image_id)?;
         if let Some(pod) = pod_of_image(&engine.containers, &found.image_id) {
-            return Err(Failure::new(
-                format!("image {} is used by pod {pod}", found.image_id.short()),
-                "delete the pod or its Deployment first, or remove the image by force: `shipway rmi -f NAME`",
-            ));
+            return Err(of_pod(&found, &pod));
         }
     }
     if found.name.is_none() && names > 1 && !force {
@@ -42,17 +44,67 @@ fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<(), Fail
             "remove it by name, or with all its names: `shipway rmi -f ID`",
         ));
     }
+    let known = engine.store.digests(&found.image_id)?;
+    let layers = engine.store.config(&found.image_id).map(|config| config.rootfs.diff_ids);
     let removed = match &found.name {
         Some(name) if !(force && names <= 1) => engine.store.untag(name)?,
         _ => engine.store.remove_image(found.image_id)?,
     };
+    engine.store.gc(clock::now())?;
+    let mut left: Vec<Reference> = images.into_iter().filter_map(|image| image.name).collect();
     for removal in removed {
         match removal {
-            Removal::Untagged(name) => ui.line(format!("Untagged: {}", name.familiar())),
-            Removal::Deleted(id) => ui.line(format!("Deleted: {id}")),
+            Removal::Untagged(name) => {
+                left.retain(|other| *other != name);
+                ui.line(format!("Untagged: {}", name.familiar()));
+                lost_digests(&name, &left, &known).for_each(|digest| {
+                    ui.line(format!("Untagged: {}@{digest}", name.familiar_name()));
+                });
+            }
+            Removal::Deleted(id) => {
+                ui.line(format!("Deleted: {id}"));
+                gone(engine, layers.as_deref().unwrap_or_default(), ui)?;
+            }
         }
     }
     Ok(())
+}
+
+/// Returns what a repository calls the image, if that was the last name there. Compat: docker.
+fn lost_digests<'a>(
+    name: &Reference,
+    left: &[Reference],
+    known: &'a [RepositoryDigest],
+) -> impl Iterator<Item = &'a Digest> {
+    let (repository, own) = (name.name(), name.digest());
+    let is_last = !left.iter().any(|other| other.name() == repository);
+    known
+        .iter()
+        .filter(move |known| is_last && known.repository == repository && Some(known.digest) != own)
+        .map(|known| &known.digest)
+}
+
+/// Tells which layers went with an image, the top one first. Compat: docker, by their chain IDs.
+fn gone(engine: &Engine, layers: &[DiffId], ui: &mut Ui) -> Result<(), Failure> {
+    for end in (1..=layers.len()).rev() {
+        if engine.store.layer_of(layers[end - 1])?.is_none()
+            && let Some(chain) = chain_id(&layers[..end])
+        {
+            ui.line(format!("Deleted: {chain}"));
+        }
+    }
+    Ok(())
+}
+
+fn of_pod(found: &Found, pod: &str) -> Failure {
+    let name = pod.rsplit('/').next().unwrap_or_default();
+    let namespace = pod.split('/').next().unwrap_or_default();
+    Failure::new(
+        format!("image {} is used by pod {pod}", found.image_id.short()),
+        format!(
+            "`shipway down` removes what `up` made; else delete the pod or its Deployment: `kubectl delete pod {name} -n {namespace}`"
+        ),
+    )
 }
 
 /// Returns what is to go: of `NAME@DIGEST`, the name in that repository, and none of another one.
@@ -78,8 +130,11 @@ fn meant(text: &str, found: Found, images: &[ImageRecord]) -> Result<Found, Fail
     }
 }
 
-/// Nothing takes the image of a container that runs.
+/// Nothing takes the image of a container that runs, in a pod or outside.
 fn refuse_running(engine: &Engine, found: &Found) -> Result<(), Failure> {
+    if let Some(pod) = running_pod_of_image(&engine.containers, &found.image_id) {
+        return Err(of_pod(found, &pod));
+    }
     let runs = |id: &str| {
         let state = engine.containers.get(id).and_then(|container| container.state());
         state.is_ok_and(|state| state.status == Status::Running)

@@ -153,6 +153,8 @@ fn a_directory_becomes_a_page_that_lives_through_rollouts_and_crashes() {
 
     let said = town.machine.refused(&["rmi", "web"], 1);
     assert!(said.contains("is used by pod default/web-"), "{said}");
+    let said = town.machine.refused(&["rmi", "-f", "web"], 1);
+    assert!(said.contains("is used by pod default/web-") && said.contains("hint: `shipway down`"), "{said}");
 
     // Ctrl-C ends the forward and not the pod.
     up.interrupt();

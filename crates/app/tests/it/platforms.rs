@@ -1,7 +1,7 @@
 //! Images for other machines than this one.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use shipway_linux::{MountAttributes, new_filesystem};
@@ -69,6 +69,19 @@ fn what_is_made_here_for_another_machine_needs_no_emulator() {
     assert!(errors.contains("--provenance=mode=max"), "a value without its `=`: {errors}");
 }
 
+/// Of an archive, and of a name.
+fn one_platform_is_taken(machine: &Machine, other: &Machine, saved: &Path, name: &str) {
+    let load = ["load", "-i", saved.to_str().unwrap()];
+    other.ok(&[&load[..], &["--platform", OTHER]].concat());
+    assert_eq!(platform_of(other, name), OTHER);
+    let said = other.refused(&[&load[..], &["--platform", "linux/s390x"]].concat(), 1);
+    assert!(said.contains("linux/s390x"), "{said}");
+    let alone = machine.dir.path().join("alone.tar");
+    machine.ok(&["save", "--platform", OTHER, "-o", alone.to_str().unwrap(), name]);
+    other.ok(&["load", "-i", alone.to_str().unwrap()]);
+    assert_eq!((platform_of(other, name).as_str(), other.inspect(name).get("Manifests")), (OTHER, None));
+}
+
 #[test]
 fn a_name_stands_for_images_for_several_platforms() {
     if !can_run() {
@@ -134,6 +147,7 @@ fn a_name_stands_for_images_for_several_platforms() {
     // Two configs, manifests and layers; for each a statement with config and manifest; the index.
     assert_eq!(paths.iter().filter(|path| path.starts_with("blobs/sha256/")).count(), 13, "{paths:?}");
     let other = Machine::with_box();
+    one_platform_is_taken(&machine, &other, &saved, &name);
     other.ok(&["load", "-i", saved.to_str().unwrap()]);
     assert_eq!(platform_of(&other, &name), host);
 

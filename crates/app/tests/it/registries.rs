@@ -58,7 +58,12 @@ fn an_image_goes_to_a_registry_and_comes_back() {
     assert!(pulled.starts_with("1: Pulling from team/box\n") && pulled.ends_with(&end), "{pulled}");
 
     // By digest, and as the base of a build.
-    machine.ok(&["rmi", &name]);
+    let gone = machine.ok(&["rmi", &name]).0;
+    let repository = registry.name("team/box");
+    assert!(
+        gone.starts_with(&format!("Untagged: {name}\nUntagged: {repository}@{digest}\nDeleted: ")),
+        "{gone}"
+    );
     let pinned = registry.name(&format!("team/box@{digest}"));
     machine.ok(&["pull", "-q", &pinned]);
     assert_eq!(machine.inspect(&pinned)["RepoDigests"], serde_json::json!([pinned]));
@@ -185,8 +190,42 @@ fn images_travel_in_files() {
     assert_eq!(machine.inspect("other/box:2")["Id"], id);
     assert_eq!(machine.script(&["--network", "none"], "echo hi"), "hi\n");
 
+    // A name counts once; a directory is as good as an archive; who stops to read is told so.
+    machine.ok(&["save", "-o", "twice.tar", "box", "box"]);
+    let layout = machine.context().join("layout");
+    fs_err::create_dir(&layout).unwrap();
+    tar::Archive::new(fs_err::File::open(machine.context().join("twice.tar")).unwrap())
+        .unpack(&layout)
+        .unwrap();
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&fs_err::read(layout.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest[0]["RepoTags"], serde_json::json!(["box:latest"]));
+    assert_eq!(machine.ok(&["load", "-i", "layout"]).0, "Loaded image: box:latest\n");
+    let said = machine.refused(&["load", "-i", "app"], 1);
+    assert!(said.contains("could not open the archive"), "{said}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let done = machine.command(&["save", "box"]).stdout(writer).output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.code() == Some(1) && said.contains("nobody reads the rest of it"), "{said}");
+
+    // The layers that go are told, as the image is.
+    assert_eq!(machine.ok(&["rmi", "box"]).0, "Untagged: box:latest\n");
+    let gone = machine.ok(&["rmi", "-f", id.as_str().unwrap()]).0;
+    assert!(
+        gone.starts_with(&format!("Untagged: other/box:2\nDeleted: {}\n", id.as_str().unwrap())),
+        "{gone}"
+    );
+    let (_, said) = machine.ok(&["rmi", "-f", "box"]);
+    assert!(said.contains("no such image: box"), "{said}");
+    machine.refused(&["rmi", "box"], 1);
+    machine.ok(&["system", "prune", "-af"]);
+    machine.ok(&["load", "-i", "boxes.tar"]);
+    machine.ok(&["rmi", "box"]);
+    let gone = machine.ok(&["rmi", "other/box:2"]).0;
+    assert_eq!(gone.matches("Deleted: sha256:").count(), 4, "an image of three layers: {gone}");
+
     // An archive that breaks off brings nothing.
-    machine.ok(&["rmi", "box", "other/box:2"]);
     let archive = machine.context().join("boxes.tar");
     let whole = fs_err::read(&archive).unwrap();
     for length in [0, 100, whole.len() / 2] {

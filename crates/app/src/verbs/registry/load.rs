@@ -12,6 +12,10 @@ use crate::ui::Ui;
 pub(crate) fn run(engine: &Engine, args: &LoadArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let hint = "name an archive: `shipway load -i FILE`, or `shipway load < FILE`";
     let mut input: Box<dyn Read + Send> = match &args.input {
+        Some(path) if path.is_dir() => {
+            let loaded = archive::load_directory(engine, path, args.platform.as_ref());
+            return tell(loaded?, args, ui);
+        }
         Some(path) => {
             let file = fs_err::File::open(path)
                 .map_err(|error| Failure::new(format!("could not open the archive: {error}"), hint))?;
@@ -22,9 +26,11 @@ pub(crate) fn run(engine: &Engine, args: &LoadArgs, ui: &mut Ui) -> Result<u8, F
         }
         None => Box::new(io::stdin()),
     };
-    // What is taken in must not be collected before it has a name.
-    let _lease = engine.store.lease()?;
-    for loaded in archive::load(engine, &mut *input)? {
+    tell(archive::load(engine, &mut *input, args.platform.as_ref())?, args, ui)
+}
+
+fn tell(loaded: Vec<Loaded>, args: &LoadArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    for loaded in loaded {
         match loaded {
             Loaded::Named(name) if args.quiet => ui.line(name.familiar()),
             Loaded::Named(name) => ui.line(format!("Loaded image: {}", name.familiar())),

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use shipway_oci::Digest;
+use shipway_oci::{Digest, Reference};
 use shipway_store::Found;
 
 use crate::archive::{self, Saved, Wanted};
@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::part_file;
 use crate::ui::Ui;
+use crate::variants::image_for;
 
 pub(crate) fn run(engine: &Engine, args: &SaveArgs, ui: &mut Ui) -> Result<u8, Failure> {
     if args.output.is_none() && io::stdout().is_terminal() {
@@ -22,13 +23,13 @@ pub(crate) fn run(engine: &Engine, args: &SaveArgs, ui: &mut Ui) -> Result<u8, F
     }
     // What is written must not be collected on the way.
     let _lease = engine.store.lease()?;
-    let images = wanted(engine, &args.names)?;
+    let images = wanted(engine, args)?;
     let mut saved = Saved::default();
     match &args.output {
         None => {
             let mut out = BufWriter::with_capacity(1 << 18, ui.out());
             saved = archive::save(engine, &images, &mut out)?;
-            out.flush().map_err(|error| unwritable(Path::new("-"), &error))?;
+            out.flush().map_err(archive::unwritable)?;
         }
         Some(path) => {
             part_file::write(path, &|error| unwritable(path, error), |out| {
@@ -42,13 +43,21 @@ pub(crate) fn run(engine: &Engine, args: &SaveArgs, ui: &mut Ui) -> Result<u8, F
 }
 
 /// Returns each image once, with the names that were asked for.
-fn wanted(engine: &Engine, names: &[String]) -> Result<Vec<Wanted>, Failure> {
+fn wanted(engine: &Engine, args: &SaveArgs) -> Result<Vec<Wanted>, Failure> {
     let mut images: Vec<Wanted> = Vec::new();
-    for name in names {
-        let found = engine.store.resolve(name)?;
+    for name in &args.names {
+        let mut found = image_for(engine, name, engine.store.resolve(name)?, args.platform.as_ref())?;
+        if args.platform.is_some() {
+            // Its index would be for all platforms.
+            found.index = None;
+        }
         let same = |image: &&mut Wanted| -> bool { key(&image.found) == key(&found) };
         match images.iter_mut().find(same) {
-            Some(image) => image.names.extend(found.name),
+            Some(image) => {
+                let known = |name: &Reference| image.names.contains(name);
+                let new = found.name.filter(|name| !known(name));
+                image.names.extend(new);
+            }
             None => {
                 images.push(Wanted { names: found.name.clone().into_iter().collect(), found, packing: None });
             }
