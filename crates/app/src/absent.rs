@@ -10,6 +10,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::failure::Failure;
+use crate::units;
 
 /// A flag of docker's.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +69,7 @@ impl Flag {
     fn is_used(&self, matches: &ArgMatches) -> bool {
         let typed = matches.value_source(&self.id()) == Some(ValueSource::CommandLine);
         let values = matches.get_many::<String>(&self.id()).into_iter().flatten();
-        typed && (self.takes_value || values.last().is_some_and(|value| value != "false"))
+        typed && (self.takes_value || values.last().is_some_and(|value| units::truth(value) != Some(false)))
     }
 }
 
@@ -139,7 +140,7 @@ mod tests {
     #[test]
     fn absent_flags_are_refused_by_name_and_harmless_ones_ignored() {
         for (line, want) in [
-            ("build --squash=false .", Ok(0)),
+            ("build --squash=false --load=0 .", Ok(0)),
             ("build --rm=true --force-rm .", Ok(2)),
             ("build --memory 512m .", Ok(1)),
             ("build -m 512m .", Ok(1)),

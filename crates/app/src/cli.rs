@@ -8,6 +8,7 @@ mod images;
 mod missing;
 mod registry;
 mod serve;
+mod switches;
 mod system;
 
 use std::ffi::OsString;
@@ -51,7 +52,10 @@ pub(crate) struct Cli {
 /// Docker's; flags that have no effect are passed to `warn`.
 pub(crate) fn parse(arguments: Vec<OsString>, warn: &mut dyn FnMut(String)) -> Result<Cli, Failure> {
     let arguments = spelling::ours(arguments);
-    let matches = absent::add_to(Cli::command()).try_get_matches_from(&arguments).map_err(|error| {
+    let command = absent::add_to(Cli::command());
+    let read = switches::with_values(command.clone()).try_get_matches_from(&arguments);
+    let matches = read.map_err(|error| {
+        let error = switches::with_plain_help(command, &arguments, error);
         match missing::explain(&error, &arguments) {
             Some(failure) => failure,
             None => error.exit(),
@@ -96,8 +100,6 @@ pub(crate) enum Verb {
     )]
     Cluster(ClusterVerb),
     /// Build an image from a Dockerfile
-    // Compat: docker, of a flag that is there twice the last one holds.
-    #[command(args_override_self = true)]
     Build(Box<BuildArgs>),
     /// Look at the build cache, and make it smaller
     #[command(

@@ -59,7 +59,7 @@ pub(crate) struct BuildArgs {
     #[arg(value_name = "PATH | URL | -")]
     pub(crate) context: Vec<String>,
     /// Push the result under each of its names, one after the other
-    #[arg(long, requires = "tags")]
+    #[arg(long)]
     pub(crate) push: bool,
     /// Where the result goes beside the store: a directory, `type=local|tar|oci|docker,dest=…`, `type=image,push=true`, `type=registry`
     #[arg(short, long = "output", value_name = "OUTPUT")]

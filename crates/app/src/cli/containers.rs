@@ -96,7 +96,7 @@ pub(crate) struct RunArgs {
     pub(crate) restart: String,
     /// The image, then the command and its arguments
     // One list: flags end where it begins. Compat: docker.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "IMAGE")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
     words: Vec<String>,
     /// The first of them.
     #[arg(skip)]

@@ -47,7 +47,7 @@ pub(super) fn explain(error: &clap::Error, arguments: &[OsString]) -> Option<Fai
     }
     if let (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) =
         (error.kind(), error.get(ContextKind::InvalidArg))
-        && is_missing(verb, flag)
+        && (*verb == "run" || is_missing(verb, flag))
     {
         return Some(refuse(verb, flag));
     }
