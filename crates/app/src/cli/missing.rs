@@ -35,23 +35,46 @@ const FLAGS: [(&str, &str); 7] = [
     ("rm", "-l --link"),
 ];
 
-/// Returns what to say about a command line of one of these verbs that could not be read; `None` where it asked for help, or
+/// Verbs of Docker's beside those.
+const OTHERS: [&str; 14] = [
+    "build", "history", "images", "import", "inspect", "load", "login", "logout", "pull", "push", "rmi",
+    "save", "tag", "version",
+];
+
+/// Returns what to say about a command line of one of Docker's verbs that could not be read; `None` where it asked for help, or
 /// the verb is another.
 pub(super) fn explain(error: &clap::Error, arguments: &[OsString]) -> Option<Failure> {
     let command = Cli::command();
     let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
     let typed = words.find(|word| command.find_subcommand(word).is_some())?;
-    let (verb, _) = FLAGS.iter().find(|(verb, _)| *verb == typed)?;
     if !error.use_stderr() {
         return None;
     }
+    let plain = || Failure::plain(error.to_string().trim_end()).with_code(code(error));
+    if OTHERS.contains(&typed) {
+        return Some(plain());
+    }
+    let (verb, _) = FLAGS.iter().find(|(verb, _)| *verb == typed)?;
     if let (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) =
         (error.kind(), error.get(ContextKind::InvalidArg))
         && (*verb == "run" || is_missing(verb, flag))
     {
         return Some(refuse(verb, flag));
     }
-    Some(Failure::plain(error.to_string().trim_end()).with_code(MISUSED))
+    Some(plain())
+}
+
+/// Compat: docker, words that are too many or too few are one thing, flags that it does not know another.
+fn code(error: &clap::Error) -> u8 {
+    let is_word = || match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) => !word.starts_with('-'),
+        _ => false,
+    };
+    match error.kind() {
+        ErrorKind::MissingRequiredArgument => 1,
+        ErrorKind::UnknownArgument if is_word() => 1,
+        _ => MISUSED,
+    }
 }
 
 /// Refuses a flag that a verb does not have.
@@ -103,7 +126,30 @@ mod tests {
             assert!(said.contains(want), "case {line}: {said}");
         }
         assert_eq!(refused("shipway run --help"), None);
-        assert_eq!(refused("shipway build --nonsense -t run"), None, "not a verb of containers");
+        let of_build = refused("shipway build --nonsense -t run").unwrap();
+        assert!(of_build.contains("unexpected argument '--nonsense'"), "not of run: {of_build}");
+        assert_eq!(refused("shipway cluster --nonsense"), None, "not a verb of Docker's");
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_dockers_exit_codes() {
+        for (line, want) in [
+            ("build --nonsense .", 125),
+            ("build --progress", 125),
+            ("tag a", 1),
+            ("tag a b c", 1),
+            ("rmi", 1),
+            ("images a b", 1),
+            ("logs", 1),
+            ("ps x", 1),
+            ("stop -t x web", 125),
+            ("run --nonsense web", 125),
+        ] {
+            let words: Vec<OsString> =
+                std::iter::once("shipway").chain(line.split(' ')).map(OsString::from).collect();
+            let error = Cli::try_parse_from(&words).unwrap_err();
+            assert_eq!(explain(&error, &words).unwrap().code(), want, "case {line}");
+        }
     }
 
     #[test]
