@@ -19,6 +19,8 @@ pub(crate) struct Flag {
     short: Option<char>,
     /// Whether a value follows; else it is a switch.
     takes_value: bool,
+    /// Values that ask for nothing but what there is.
+    fine: &'static [&'static str],
     then: Then,
 }
 
@@ -34,16 +36,21 @@ enum Then {
 impl Flag {
     /// A flag with a value; `hint` says what to do instead.
     const fn value(long: &'static str, hint: &'static str) -> Self {
-        Self { long, short: None, takes_value: true, then: Then::Refuse(hint) }
+        Self { long, short: None, takes_value: true, fine: &[], then: Then::Refuse(hint) }
     }
 
     /// A flag without a value; `hint` says what to do instead.
     const fn switch(long: &'static str, hint: &'static str) -> Self {
-        Self { long, short: None, takes_value: false, then: Then::Refuse(hint) }
+        Self { long, short: None, takes_value: false, fine: &[], then: Then::Refuse(hint) }
     }
 
     const fn with_short(self, short: char) -> Self {
         Self { short: Some(short), ..self }
+    }
+
+    /// Some values ask for nothing but what there is.
+    const fn that_may_be(self, fine: &'static [&'static str]) -> Self {
+        Self { fine, ..self }
     }
 
     /// It changes nothing, and `why`.
@@ -68,8 +75,12 @@ impl Flag {
     /// Returns whether it was used, and not to say that it should not be.
     fn is_used(&self, matches: &ArgMatches) -> bool {
         let typed = matches.value_source(&self.id()) == Some(ValueSource::CommandLine);
-        let values = matches.get_many::<String>(&self.id()).into_iter().flatten();
-        typed && (self.takes_value || values.last().is_some_and(|value| units::truth(value) != Some(false)))
+        let last = matches.get_many::<String>(&self.id()).into_iter().flatten().last();
+        let is_fine = |value: &String| match self.takes_value {
+            true => self.fine.contains(&value.as_str()),
+            false => units::truth(value) == Some(false),
+        };
+        typed && !last.is_some_and(is_fine)
     }
 }
 
@@ -140,11 +151,14 @@ mod tests {
     #[test]
     fn absent_flags_are_refused_by_name_and_harmless_ones_ignored() {
         for (line, want) in [
-            ("build --squash=false --load=0 .", Ok(0)),
+            ("build --squash=false --compress=0 .", Ok(0)),
             ("build --rm=true --force-rm .", Ok(2)),
             ("build --memory 512m .", Ok(1)),
             ("build -m 512m .", Ok(1)),
-            ("build --security-opt x .", Err("`shipway build --security-opt` is not there yet\nhint: ")),
+            ("build --security-opt seccomp=unconfined .", Ok(1)),
+            ("build --builder default .", Ok(0)),
+            ("build --builder= .", Ok(0)),
+            ("build --builder x .", Err("`shipway build --builder` is not there yet\nhint: ")),
             ("images --tree", Err("`shipway images --tree` is not there yet\nhint: ")),
             ("rmi --platform linux/arm64 x", Err("`shipway rmi --platform` is not there yet\nhint: ")),
             ("build --nonsense .", Err("unexpected argument '--nonsense'")),

@@ -63,8 +63,10 @@ pub(crate) fn parse(arguments: Vec<OsString>, warn: &mut dyn FnMut(String)) -> R
     })?;
     absent::check(&matches)?.into_iter().for_each(warn);
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    if let Verb::Run(args) = &mut cli.verb {
-        args.split().map_err(|flag| missing::refuse("run", &flag))?;
+    match &mut cli.verb {
+        Verb::Run(args) => args.split().map_err(|flag| missing::refuse("run", &flag))?,
+        Verb::Build(args) => args.forget_empty(),
+        _ => {}
     }
     Ok(cli)
 }

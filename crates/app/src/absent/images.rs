@@ -2,12 +2,12 @@
 
 use super::Flag;
 
-const CONFINED: &str = "every step is confined as the others are: leave it out, or see --allow";
+const CONFINED: &str = "every step is confined as the others are; RUN --security=insecure and --allow security.insecure free one";
 const OLD_BUILDER: &str = "only docker's classic builder used it";
 
 /// `docker build` and `docker buildx build`.
 pub(super) const BUILD: &[Flag] = &[
-    Flag::value("builder", "there is one builder; leave it out"),
+    Flag::value("builder", "there is one builder, `default`; leave it out").that_may_be(&["default", ""]),
     Flag::switch("compress", "").ignored("the context is read in place"),
     Flag::value("cpu-period", "").ignored(OLD_BUILDER),
     Flag::value("cpu-quota", "").ignored(OLD_BUILDER),
@@ -17,11 +17,10 @@ pub(super) const BUILD: &[Flag] = &[
     Flag::switch("disable-content-trust", "").ignored("signatures are not looked at"),
     Flag::switch("force-rm", "").ignored("nothing of a step stays but its layer"),
     Flag::value("isolation", "").ignored("it is for Windows"),
-    Flag::switch("load", "").ignored("the image is in the store as soon as it is built"),
     Flag::value("memory", "").with_short('m').ignored(OLD_BUILDER),
     Flag::value("memory-swap", "").ignored(OLD_BUILDER),
     Flag::switch("rm", "").ignored("nothing of a step stays but its layer"),
-    Flag::value("security-opt", CONFINED),
+    Flag::value("security-opt", "").ignored(CONFINED),
     Flag::switch("squash", "").ignored("each step stays a layer"),
 ];
 

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser as _;
 use clap::{Args, ValueEnum};
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressStyle {
     /// A display on a terminal, else `plain`
+    #[value(alias = "")]
     Auto,
     /// A display that is drawn again and again
     Tty,
@@ -28,6 +30,7 @@ pub(crate) enum ProgressStyle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BuildNetworkKind {
     /// One of the build's own, with a way out
+    #[value(alias = "")]
     Default,
     /// Only a loopback device
     None,
@@ -61,6 +64,9 @@ pub(crate) struct BuildArgs {
     /// Push the result under each of its names, one after the other
     #[arg(long)]
     pub(crate) push: bool,
+    /// Keep the result in the store also when it goes elsewhere by --output
+    #[arg(long)]
+    pub(crate) load: bool,
     /// Where the result goes beside the store: a directory, `type=local|tar|oci|docker,dest=…`, `type=image,push=true`, `type=registry`
     #[arg(short, long = "output", value_name = "OUTPUT")]
     pub(crate) outputs: Vec<String>,
@@ -69,6 +75,8 @@ pub(crate) struct BuildArgs {
     pub(crate) tags: Vec<String>,
     /// The Dockerfile; `-` is the standard input [default: PATH/Dockerfile]
     #[arg(short, long)]
+    // Also an empty one, as the other files.
+    #[arg(value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) file: Option<PathBuf>,
     /// What FROM and --from find under a name: a directory, `docker-image://IMAGE`, `oci-layout://DIRECTORY[:TAG]`, or an address
     #[arg(long = "build-context", value_name = "NAME=SOURCE")]
@@ -110,7 +118,7 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) sbom: Option<String>,
     /// Add a name to /etc/hosts of RUN steps
-    #[arg(long, value_name = "NAME:ADDRESS")]
+    #[arg(long, value_name = "NAME:ADDRESS", value_delimiter = ',')]
     pub(crate) add_host: Vec<String>,
     /// Let RUN steps that ask for it do more: `security.insecure` for RUN --security=insecure
     #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
@@ -134,7 +142,14 @@ pub(crate) struct BuildArgs {
     #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
     pub(crate) platforms: Vec<String>,
     /// Build nothing, and show what the Dockerfile offers: `check`, `targets`, `outline`, each also with `,format=json`
-    #[arg(long, value_name = "QUESTION", default_value = "build", hide_default_value = true)]
+    // Compat: buildx, its name before.
+    #[arg(
+        long,
+        alias = "print",
+        value_name = "QUESTION",
+        default_value = "build",
+        hide_default_value = true
+    )]
     pub(crate) call: String,
     /// Look for mistakes in the Dockerfile and build nothing
     #[arg(long)]
@@ -149,10 +164,10 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_enum, default_value = "auto", env = "BUILDKIT_PROGRESS", value_name = "STYLE")]
     pub(crate) progress: ProgressStyle,
     /// Write the image's id to a file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) iidfile: Option<PathBuf>,
     /// Write what was built to a file, as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) metadata_file: Option<PathBuf>,
     /// Network of RUN steps that do not choose
     #[arg(long, value_enum, default_value = "default")]
@@ -166,6 +181,31 @@ pub(crate) struct BuildArgs {
     /// Use an archive whose Release file has expired
     #[arg(long)]
     pub(crate) accept_expired_release: bool,
+}
+
+impl BuildArgs {
+    /// Forgets flags with an empty value. Compat: buildx, scripts write `--iidfile "$FILE"`.
+    pub(super) fn forget_empty(&mut self) {
+        let lists = [
+            &mut self.outputs,
+            &mut self.build_contexts,
+            &mut self.no_cache_filter,
+            &mut self.cache_from,
+            &mut self.cache_to,
+            &mut self.annotations,
+            &mut self.add_host,
+            &mut self.allow,
+            &mut self.secrets,
+            &mut self.ssh,
+        ];
+        lists.into_iter().for_each(|list| list.retain(|text| !text.is_empty()));
+        for file in [&mut self.file, &mut self.iidfile, &mut self.metadata_file] {
+            file.take_if(|file| file.as_os_str().is_empty());
+        }
+        for text in [&mut self.target, &mut self.cgroup_parent, &mut self.provenance, &mut self.sbom] {
+            text.take_if(|text| text.is_empty());
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -202,4 +242,48 @@ pub(crate) struct ImportArgs {
     pub(crate) file: String,
     /// Name of the image, `name[:tag]`
     pub(crate) name: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::{Cli, Verb};
+
+    #[test]
+    fn flags_with_an_empty_value_are_not_there() {
+        let flags = [
+            "--output",
+            "--build-context",
+            "--no-cache-filter",
+            "--cache-from",
+            "--cache-to",
+            "--annotation",
+            "--add-host",
+            "--allow",
+            "--secret",
+            "--ssh",
+            "--file",
+            "--iidfile",
+            "--metadata-file",
+            "--target",
+            "--cgroup-parent",
+            "--provenance",
+            "--sbom",
+            "--progress",
+            "--network",
+            "--call",
+        ];
+        let words = flags.map(|flag| format!("{flag}="));
+        let words = ["shipway", "build"].into_iter().chain(words.iter().map(String::as_str)).chain(["."]);
+        let read = |words: Vec<&str>| {
+            let Verb::Build(mut args) = Cli::try_parse_from(words).unwrap().verb else {
+                panic!("another verb")
+            };
+            args.forget_empty();
+            args.call = args.call.replace("build", "");
+            format!("{args:?}")
+        };
+        assert_eq!(read(words.collect()), read(vec!["shipway", "build", "."]));
+    }
 }

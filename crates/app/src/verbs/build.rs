@@ -8,6 +8,7 @@ mod call;
 mod check;
 mod debug;
 mod delivery;
+mod fields;
 mod output;
 mod packing;
 mod secret;
@@ -67,8 +68,9 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let [context] = args.context.as_slice() else { return Err(usage(&args.context)) };
     let style = style(args)?;
     let question = if args.check { Some(Question::default()) } else { call::parse(&args.call)? };
-    let Outputs { all: outputs, annotations } = output::parse(&args.outputs)?;
+    let Outputs { all: outputs, annotations } = output::parse(&args.outputs, args.load)?;
     let caches = caches::parse(&args.cache_from, &args.cache_to)?;
+    caches.warnings.iter().for_each(|warning| ui.note(warning));
     let platforms = platforms(args)?;
     let stopping = Stopping::hold()?;
     let stop = stopping.build.clone();
@@ -84,13 +86,18 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let mut request = BuildRequest {
         stop,
         platforms,
-        inline_cache: caches.inline() || wants_inline_cache(args),
         dockerfile_text: prepared.text.clone(),
         contexts: named.iter().map(|(context, _files)| context.clone()).collect(),
         origin: prepared.origin.clone(),
         fetched: named.iter().filter_map(|(_, files)| files.as_ref()?.origin.clone()).collect(),
-        ..request((prepared.context.clone(), prepared.dockerfile.clone()), args, &annotations)?
+        ..request(
+            (prepared.context.clone(), prepared.dockerfile.clone()),
+            args,
+            &annotations,
+            &mut |warning| ui.note(warning),
+        )?
     };
+    request.inline_cache = caches.inline() || wants_inline_cache(&request.build_args);
     if let Some(question) = question {
         return answer(engine, question, &request, ui);
     }
@@ -135,6 +142,7 @@ fn answer(engine: &Engine, question: Question, request: &BuildRequest, ui: &mut 
         What::Check => return check::run(engine, request, question, ui),
         What::Targets => call::targets(request, question.json, ui)?,
         What::Outline => call::outline(engine, request, question.json, ui)?,
+        What::Describe => call::describe(question.json, ui),
     }
     Ok(0)
 }
@@ -144,7 +152,11 @@ fn platforms(args: &BuildArgs) -> Result<Vec<Platform>, Failure> {
     let instead = format!("leave it out, or name one or several: --platform {host},linux/arm64");
     let mut platforms = Vec::new();
     for text in &args.platforms {
-        let platform: Platform = text.trim().parse().map_err(|error| Failure::new(error, &instead))?;
+        let platform: Platform = match text.trim() {
+            // Compat: buildx.
+            local if local.eq_ignore_ascii_case("local") => host.clone(),
+            text => text.parse().map_err(|error| Failure::new(error, &instead))?,
+        };
         if platform.os != host.os {
             return Err(Failure::new(format!("images for {} are not built here", platform.os), instead));
         }
@@ -206,6 +218,7 @@ fn request(
     (context, dockerfile): (PathBuf, PathBuf),
     args: &BuildArgs,
     annotations: &[String],
+    warn: &mut dyn FnMut(String),
 ) -> Result<BuildRequest, Failure> {
     let attest = attest::parse(args)?;
     let annotations = [args.annotations.as_slice(), annotations].concat();
@@ -221,12 +234,11 @@ fn request(
         context,
         dockerfile,
         tags: args.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
-        build_args: build_args(&args.build_args),
-        labels: args.labels.iter().map(|text| label(text)).collect(),
-        secrets: args.secrets.iter().map(|text| secret::load(text)).collect::<Result<_, _>>()?,
+        build_args: build_args(&args.build_args)?,
+        labels: args.labels.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
+        secrets: args.secrets.iter().map(|text| secret::load(text, warn)).collect::<Result<_, _>>()?,
         agents: args.ssh.iter().map(|text| ssh::agent(text)).collect::<Result<_, _>>()?,
-        // Compat: buildx, none is the last one: scripts write --target "$STAGE".
-        target: args.target.clone().filter(|target| !target.is_empty()),
+        target: args.target.clone(),
         no_cache: args.no_cache,
         no_cache_stages: args.no_cache_filter.clone(),
         annotations: manifest,
@@ -248,28 +260,38 @@ fn request(
     })
 }
 
-/// `NAME=value`; a name alone takes the value that this process has, and is left out where it has none. Compat: docker.
-fn build_arg(text: &str) -> Option<(String, String)> {
-    match text.split_once('=') {
-        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-        None => std::env::var(text).ok().map(|value| (text.to_owned(), value)),
+/// Splits `NAME=value`.
+fn pair<'a>(flag: &str, text: &'a str) -> Result<(&'a str, Option<&'a str>), Failure> {
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+    if name.is_empty() {
+        let hint = format!("write it as --{flag} NAME=VALUE");
+        return Err(Failure::new(format!("--{flag} `{text}` has no name"), hint));
     }
+    Ok((name, value))
+}
+
+/// `NAME=value`; a name alone takes the value that this process has, and is left out where it has none. Compat: docker.
+fn build_arg(text: &str) -> Result<Option<(String, String)>, Failure> {
+    Ok(match pair("build-arg", text)? {
+        (name, Some(value)) => Some((name.to_owned(), value.to_owned())),
+        (name, None) => std::env::var(name).ok().map(|value| (name.to_owned(), value)),
+    })
 }
 
 /// Compat: buildx, `SOURCE_DATE_EPOCH` of this process is one too, unless it is given.
-fn build_args(texts: &[String]) -> Vec<(String, String)> {
-    let mut all: Vec<_> = texts.iter().filter_map(|text| build_arg(text)).collect();
+fn build_args(texts: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    let given = texts.iter().filter_map(|text| build_arg(text).transpose());
+    let mut all = given.collect::<Result<Vec<_>, _>>()?;
     if !all.iter().any(|(name, _)| name == SOURCE_DATE_EPOCH) {
-        all.extend(build_arg(SOURCE_DATE_EPOCH).filter(|(_, value)| !value.is_empty()));
+        all.extend(build_arg(SOURCE_DATE_EPOCH)?.filter(|(_, value)| !value.is_empty()));
     }
-    all
+    Ok(all)
 }
 
 /// Compat: BuildKit, this build argument is `--cache-to type=inline`.
-fn wants_inline_cache(args: &BuildArgs) -> bool {
-    let mut given = args.build_args.iter().rev().filter_map(|text| build_arg(text));
-    let last = given.find(|(name, _)| name == "BUILDKIT_INLINE_CACHE");
-    last.is_some_and(|(_, value)| units::truth(&value) == Some(true))
+fn wants_inline_cache(build_args: &[(String, String)]) -> bool {
+    let last = build_args.iter().rev().find(|(name, _)| name == "BUILDKIT_INLINE_CACHE");
+    last.is_some_and(|(_, value)| units::truth(value) == Some(true))
 }
 
 /// `NAME:ADDRESS`
@@ -306,21 +328,45 @@ fn cgroup_parent(text: &str) -> Result<String, Failure> {
 }
 
 /// `NAME=value`; a name alone is an empty label. Compat: docker.
-fn label(text: &str) -> (String, String) {
-    let (name, value) = text.split_once('=').unwrap_or((text, ""));
-    (name.to_owned(), value.to_owned())
+fn label(text: &str) -> Result<(String, String), Failure> {
+    let (name, value) = pair("label", text)?;
+    Ok((name.to_owned(), value.unwrap_or_default().to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
     fn names_alone_are_read_as_docker_reads_them() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(build_arg("A=b=c"), Some(pair("A", "b=c")));
-        assert_eq!(build_arg("NO_SUCH_VARIABLE_IS_SET"), None);
-        assert_eq!(build_arg("CARGO_PKG_NAME"), Some(pair("CARGO_PKG_NAME", "shipway-app")));
-        assert_eq!((label("CARGO_PKG_NAME"), label("a=b")), (pair("CARGO_PKG_NAME", ""), pair("a", "b")));
+        assert_eq!(build_arg("A=b=c").unwrap(), Some(pair("A", "b=c")));
+        assert_eq!(build_arg("NO_SUCH_VARIABLE_IS_SET").unwrap(), None);
+        assert_eq!(build_arg("CARGO_PKG_NAME").unwrap(), Some(pair("CARGO_PKG_NAME", "shipway-app")));
+        assert_eq!(label("CARGO_PKG_NAME").unwrap(), pair("CARGO_PKG_NAME", ""));
+        assert_eq!(label("a=b").unwrap(), pair("a", "b"));
+        for text in ["", "=", "=b"] {
+            let failures = [label(text).unwrap_err(), build_arg(text).unwrap_err()];
+            assert!(
+                failures.iter().all(|failure| failure.text().contains("has no name\nhint: ")),
+                "case {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn platforms_are_there_once_and_local_is_this_one() {
+        let host = Platform::host().to_string();
+        let of = |text: &str| {
+            let line =
+                crate::cli::Cli::try_parse_from(["shipway", "build", "--platform", text, "."]).unwrap();
+            let crate::cli::Verb::Build(args) = line.verb else { panic!("another verb") };
+            platforms(&args).map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(of("local").unwrap(), host);
+        assert_eq!(of(&format!("{host},Local,linux/s390x")).unwrap(), format!("{host} linux/s390x"));
+        assert!(of("windows/amd64").unwrap_err().text().contains("windows"));
     }
 }

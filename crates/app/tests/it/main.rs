@@ -9,6 +9,7 @@ mod builder;
 mod cluster;
 mod contexts;
 mod disks;
+mod docker_flags;
 mod examples;
 mod flags;
 mod fsck;

@@ -20,13 +20,7 @@ impl Annotations {
             let (name, value) = text
                 .split_once('=')
                 .ok_or_else(|| Failure::new(format!("--annotation `{text}` has no value"), form))?;
-            let is_type = |word: &str| {
-                matches!(word, "manifest" | "index" | "manifest-descriptor" | "index-descriptor")
-            };
-            let (types, name) = match name.split_once(':') {
-                Some((types, name)) if types.split(',').all(is_type) => (types, name),
-                _ => ("manifest", name),
-            };
+            let (types, name) = name.split_once(':').unwrap_or(("manifest", name));
             for kind in types.split(',') {
                 let said = (name.to_owned(), value.to_owned());
                 match kind {
@@ -38,7 +32,13 @@ impl Annotations {
                             "annotate the index itself: `--annotation index:NAME=VALUE`",
                         ));
                     }
-                    _ => all.manifest.push(said),
+                    "manifest" => all.manifest.push(said),
+                    other => {
+                        return Err(Failure::new(
+                            format!("--annotation `{text}`: nothing of an image is called `{other}`"),
+                            "write it as `--annotation [manifest:|index:|manifest-descriptor:]NAME=VALUE`",
+                        ));
+                    }
                 }
             }
         }
@@ -52,18 +52,17 @@ mod tests {
 
     #[test]
     fn annotations_are_of_what_they_name() {
-        let texts =
-            ["a=1", "index,manifest:b=2", "manifest-descriptor:c:d=3", "org.x:e=4"].map(str::to_owned);
+        let texts = ["a=1", "index,manifest:b=2", "manifest-descriptor:c:d=3", "e=f:4"].map(str::to_owned);
         let of = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
         let want = Annotations {
-            manifest: of(&[("a", "1"), ("b", "2"), ("org.x:e", "4")]),
+            manifest: of(&[("a", "1"), ("b", "2"), ("e", "f:4")]),
             index: of(&[("b", "2")]),
             descriptor: of(&[("c:d", "3")]),
         };
         assert_eq!(Annotations::parse(&texts).unwrap(), want);
-        for text in ["a", "index-descriptor:a=1"] {
+        for text in ["a", "index-descriptor:a=1", "org.x:e=4", "foo:x=y", "manifest,foo:x=y", ":x=y"] {
             assert!(Annotations::parse(&[text.to_owned()]).unwrap_err().text().contains("hint: "), "{text}");
         }
     }

@@ -1,16 +1,19 @@
 //! `--attest`, `--provenance` and `--sbom`. Compat: buildx's spellings, and BuildKit's defaults for what they leave open.
 
+use std::borrow::Cow;
+
 use shipway_build::{Attest, Provenance, SlsaVersion};
 
 use crate::cli::BuildArgs;
 use crate::failure::Failure;
 use crate::units;
+use crate::verbs::build::fields;
 
 /// Reads what the flags want to be attested.
 pub(super) fn parse(args: &BuildArgs) -> Result<Attest, Failure> {
     let mut wishes: Vec<(String, Vec<String>)> = Vec::new();
     for text in &args.attests {
-        let fields: Vec<String> = text.split(',').map(str::to_owned).collect();
+        let fields = owned("attest", text)?;
         let kind = fields.iter().find_map(|field| field.strip_prefix("type="));
         let kind = kind.ok_or_else(|| wrong("attest", text, "it has no type"))?.to_owned();
         let rest = fields.into_iter().filter(|field| !field.starts_with("type=")).collect();
@@ -20,7 +23,7 @@ pub(super) fn parse(args: &BuildArgs) -> Result<Attest, Failure> {
         let Some(value) = value else { continue };
         let fields = match units::truth(value) {
             Some(false) => vec!["disabled=true".to_owned()],
-            None if !value.is_empty() => value.split(',').map(str::to_owned).collect(),
+            None if !value.is_empty() => owned(kind, value)?,
             _ => Vec::new(),
         };
         wishes.push((kind.to_owned(), fields));
@@ -43,6 +46,11 @@ pub(super) fn parse(args: &BuildArgs) -> Result<Attest, Failure> {
         }
     }
     Ok(attest)
+}
+
+fn owned(flag: &str, text: &str) -> Result<Vec<String>, Failure> {
+    let fields = fields::split(text).map_err(|why| wrong(flag, text, &why))?;
+    Ok(fields.into_iter().map(Cow::into_owned).collect())
 }
 
 fn provenance(fields: &[String]) -> Result<Option<Provenance>, Failure> {

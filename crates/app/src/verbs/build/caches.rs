@@ -1,5 +1,6 @@
 //! `--cache-from` and `--cache-to`. Compat: buildx, `type=registry|local|inline`, or the name of an image alone.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::step_caches::{
     Form, LocalSource, LocalTarget, RegistrySource, RegistryTarget, StepCaches, Style, Which,
 };
 use crate::units;
-use crate::verbs::build::packing;
+use crate::verbs::build::{fields, packing};
 
 const FROM_FORM: &str =
     "write it as `--cache-from IMAGE`, `type=registry,ref=IMAGE` or `type=local,src=DIRECTORY`";
@@ -41,15 +42,48 @@ enum To {
 pub(super) struct Typed {
     from: Vec<From>,
     to: Vec<To>,
+    /// What was left out, and why.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Reads what was typed.
 pub(super) fn parse<'a>(from: &'a [String], to: &'a [String]) -> Result<Typed, Failure> {
     // Compat: buildx, scripts leave variables empty.
-    let given = |texts: &'a [String]| texts.iter().filter(|text| !text.is_empty());
-    let from = given(from).map(|text| one_from(text)).collect::<Result<Vec<_>, _>>()?.concat();
-    let to = given(to).map(|text| one_to(text)).collect::<Result<Vec<_>, _>>()?.concat();
-    Ok(Typed { from, to })
+    let mut warnings = Vec::new();
+    let mut given = |flag: &str, texts: &'a [String]| -> Vec<&'a String> {
+        let is_there = |text: &&String| {
+            let is_out = is_of_no_workflow(text, |name| std::env::var(name).ok());
+            if is_out {
+                warnings.push(format!(
+                    "warning: --{flag} `{text}` is left out: this is no workflow of GitHub's, or its token is not in the environment"
+                ));
+            }
+            !is_out && !text.is_empty()
+        };
+        texts.iter().filter(is_there).collect()
+    };
+    let from = given("cache-from", from).into_iter().map(|text| one_from(text));
+    let from = from.collect::<Result<Vec<_>, _>>()?.concat();
+    let to = given("cache-to", to).into_iter().map(|text| one_to(text));
+    let to = to.collect::<Result<Vec<_>, _>>()?.concat();
+    Ok(Typed { from, to, warnings })
+}
+
+/// Returns whether a text is GitHub's cache where there is none. Compat: buildx, which does without then.
+fn is_of_no_workflow(text: &str, variable: impl Fn(&str) -> Option<String>) -> bool {
+    let Ok(fields) = fields::split(text) else { return false };
+    if !fields.iter().any(|field| field == "type=gha") {
+        return false;
+    }
+    let is_known = |key: &str, variables: &[&str]| {
+        let typed =
+            fields.iter().filter_map(|field| field.strip_prefix(key)?.strip_prefix('=').map(str::to_owned));
+        typed.chain(variables.iter().filter_map(|name| variable(name))).any(|value| !value.is_empty())
+    };
+    let urls =
+        [("url", &["ACTIONS_CACHE_URL", "ACTIONS_RESULTS_URL"][..]), ("url_v2", &["ACTIONS_RESULTS_URL"])];
+    let has_token = is_known("token", &["ACTIONS_RUNTIME_TOKEN"]);
+    !has_token || !urls.iter().any(|(key, variables)| is_known(key, variables))
 }
 
 impl Typed {
@@ -99,9 +133,13 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads `KEY=VALUE,…` and the kind that it names.
-    fn read(flag: &'static str, form: &'static str, text: &'a str) -> Result<(Self, &'a str), Failure> {
+    fn read(
+        (flag, form): (&'static str, &'static str),
+        text: &'a str,
+        fields: &'a [Cow<'_, str>],
+    ) -> Result<(Self, &'a str), Failure> {
         let mut read = Self { flag, form, text, fields: Vec::new() };
-        for field in text.split(',') {
+        for field in fields {
             let pair =
                 field.split_once('=').ok_or_else(|| read.refuse(&format!("`{field}` has no value")))?;
             read.fields.push(pair);
@@ -161,7 +199,8 @@ fn one_from(text: &str) -> Result<Vec<From>, Failure> {
     if let Some(names) = names(("cache-from", FROM_FORM), text)? {
         return Ok(names.into_iter().map(From::Registry).collect());
     }
-    let (mut fields, kind) = Fields::read("cache-from", FROM_FORM, text)?;
+    let fields = split(("cache-from", FROM_FORM), text)?;
+    let (mut fields, kind) = Fields::read(("cache-from", FROM_FORM), text, &fields)?;
     let from = match kind {
         "registry" => {
             let name = fields.needed("ref")?;
@@ -189,7 +228,8 @@ fn one_to(text: &str) -> Result<Vec<To>, Failure> {
     if let Some(names) = names(("cache-to", TO_FORM), text)? {
         return Ok(names.into_iter().map(|name| To::Registry(name, Style::default())).collect());
     }
-    let (mut fields, kind) = Fields::read("cache-to", TO_FORM, text)?;
+    let fields = split(("cache-to", TO_FORM), text)?;
+    let (mut fields, kind) = Fields::read(("cache-to", TO_FORM), text, &fields)?;
     let to = match kind {
         "registry" => {
             let name = fields.needed("ref")?;
@@ -207,16 +247,23 @@ fn one_to(text: &str) -> Result<Vec<To>, Failure> {
             }
             To::Local(directory, tag, style(&mut fields)?)
         }
+        // Compat: BuildKit, whatever the mode: an image has its own layers only.
         "inline" => {
-            if mode(&mut fields)? == CacheMode::Max {
-                return Err(fields.refuse("an image has its own layers only: mode=min"));
-            }
+            mode(&mut fields)?;
             To::Inline
         }
         other => return Err(fields.no_type(other)),
     };
     fields.end()?;
     Ok(vec![to])
+}
+
+fn split<'a>(
+    (flag, form): (&'static str, &'static str),
+    text: &'a str,
+) -> Result<Vec<Cow<'a, str>>, Failure> {
+    let refuse = |why: String| Fields { flag, form, text, fields: Vec::new() }.refuse(&why);
+    fields::split(text).map_err(refuse)
 }
 
 /// Reads names alone; `None` if it is no such form.
@@ -327,6 +374,7 @@ mod tests {
             ("type=local,dest=c", To::Local("c".into(), "latest".to_owned(), style)),
             ("type=local,dest=c,tag=main,mode=max", To::Local("c".into(), "main".to_owned(), max)),
             ("type=inline", To::Inline),
+            ("type=inline,mode=max", To::Inline),
         ] {
             assert_eq!(typed("", text).unwrap().to, [want], "case {text}");
         }
@@ -334,14 +382,27 @@ mod tests {
     }
 
     #[test]
+    fn the_cache_of_a_workflow_is_left_out_elsewhere() {
+        let of =
+            |text, set: &[&str]| is_of_no_workflow(text, |name| set.contains(&name).then(|| "x".to_owned()));
+        assert!(of("type=gha", &[]) && of("type=gha,mode=max,scope=a", &["ACTIONS_CACHE_URL"]));
+        assert!(of("type=gha,token=,url=x", &[]) && of("type=gha,token=x", &["ACTIONS_RUNTIME_TOKEN"]));
+        assert!(!of("type=gha", &["ACTIONS_CACHE_URL", "ACTIONS_RUNTIME_TOKEN"]));
+        assert!(!of("type=gha,token=x", &["ACTIONS_RESULTS_URL"]));
+        assert!(!of("type=gha,token=x,url=y", &[]) && !of("type=local,src=c", &[]) && !of("web", &[]));
+    }
+
+    #[test]
     fn what_is_not_there_is_refused_by_its_name() {
         for (from, to, want) in [
             ("local", "", "that is no name of an image"),
             ("", "inline", "that is no name of an image"),
-            ("type=gha", "", "type `gha` is not there yet\nhint: "),
+            ("type=gha,token=x,url=y", "", "type `gha` is not there yet\nhint: "),
+            ("type=\"gha", "", "--cache-from `type=\"gha`: type `\"gha` is not there"),
+            ("\"type=gha", "", "a quote is not closed"),
             ("type=s3,bucket=x", "", "type `s3` is not there yet\nhint: "),
             ("", "type=azblob,name=x", "type `azblob` is not there yet\nhint: "),
-            ("", "type=gha,mode=max", "type `gha` is not there yet\nhint: "),
+            ("", "type=gha,mode=max,token=x,url_v2=y", "type `gha` is not there yet\nhint: "),
             ("src=c", "", "it has no type\nhint: "),
             ("type=local", "", "`src` is missing\nhint: "),
             ("type=local,src=", "", "`src` is missing\nhint: "),
@@ -357,7 +418,6 @@ mod tests {
             ("type=registry,ref=x,colour=red", "", "`colour` is not there yet\nhint: "),
             ("type=registry,ref=x,mode", "", "`mode` has no value\nhint: "),
             ("type=inline", "", "name the image that has the cache in it"),
-            ("", "type=inline,mode=max", "an image has its own layers only"),
             ("", "type=registry,ref=x,mode=most", "`mode` is min or max, not `most`"),
             ("", "type=registry,ref=x,compression=xz", "compression `xz` is not there yet"),
             ("", "type=local,dest=x,compression=estargz,oci-mediatypes=false", "`estargz` goes with"),

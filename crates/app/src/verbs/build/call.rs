@@ -28,6 +28,8 @@ pub(super) enum What {
     Check,
     Targets,
     Outline,
+    /// What can be asked.
+    Describe,
 }
 
 /// Reads what was typed; `build` asks nothing.
@@ -56,6 +58,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Question>, Failure> {
         "check" | "lint" => What::Check,
         "targets" => What::Targets,
         "outline" => What::Outline,
+        "subrequests.describe" => What::Describe,
         other => {
             return Err(Failure::new(
                 format!("--call `{other}` is not there"),
@@ -74,6 +77,37 @@ pub(super) fn with_outlook<T>(engine: &Engine, look: impl FnOnce(Outlook<'_>) ->
     };
     let is_git = |source: &str| git::parse(source, git::Form::Source).is_some();
     look(Outlook { image: &image, is_git: &is_git })
+}
+
+/// Lists what can be asked. Compat: BuildKit's words and versions, and that `check` is not among them.
+pub(super) fn describe(json: bool, ui: &mut Ui) {
+    let target = json!([{"name": "target", "description": "Target build stage"}]);
+    let all = [
+        ("outline", "List all parameters current build target supports", target),
+        ("targets", "List all targets current build supports", json!([])),
+        ("subrequests.describe", "List available subrequest types", Value::Null),
+    ];
+    if json {
+        let one = |(name, description, opts): &(&str, &str, Value)| {
+            json!({
+                "name": format!("frontend.{name}"),
+                "version": "1.0.0",
+                "type": "rpc",
+                "description": description,
+                "opts": opts,
+                "inputs": null,
+                "metadata": [
+                    {"name": "result.json", "description": ""},
+                    {"name": "result.txt", "description": ""},
+                ],
+                "refs": null,
+            })
+        };
+        return document(&all.iter().map(one).collect(), ui);
+    }
+    let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+    let rows = all.iter().map(|(name, description, _)| row([name, "1.0.0", description]));
+    table(&std::iter::once(row(["NAME", "VERSION", "DESCRIPTION"])).chain(rows).collect::<Vec<_>>(), 1, ui);
 }
 
 /// Lists the stages.
@@ -227,5 +261,30 @@ fn table(rows: &[Vec<String>], gap: usize, ui: &mut Ui) {
         let (last, others) = row.split_last().expect("a row has columns");
         let cells = others.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column)));
         ui.line(cells.collect::<String>() + last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_read_as_buildx_reads_them() {
+        let of = |what, json, ignore_status| Some(Question { what, json, ignore_status });
+        for (text, want) in [
+            ("", None),
+            ("build", None),
+            ("check", of(What::Check, false, false)),
+            ("lint,format=json", of(What::Check, true, false)),
+            ("check,ignorestatus=1", of(What::Check, false, true)),
+            ("format=json,targets", of(What::Targets, true, false)),
+            ("outline,format=text", of(What::Outline, false, false)),
+            ("subrequests.describe", of(What::Describe, false, false)),
+        ] {
+            assert_eq!(parse(text).unwrap(), want, "case {text}");
+        }
+        for text in ["nosuch", "check,targets", "check,ignorestatus=x", "check,colour=red"] {
+            assert!(parse(text).unwrap_err().text().contains("hint: "), "case {text}");
+        }
     }
 }

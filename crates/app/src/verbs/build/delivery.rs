@@ -265,7 +265,7 @@ mod tests {
             let name = |text: &&str| text.parse::<Reference>().unwrap();
             let mut tags: Vec<Reference> = typed.iter().map(name).collect();
             let outputs: Vec<String> = outputs.iter().map(|text| (*text).to_owned()).collect();
-            let wishes = Wishes::plan(&mut tags, push, output::parse(&outputs).unwrap().all);
+            let wishes = Wishes::plan(&mut tags, push, output::parse(&outputs, false).unwrap().all);
             let said = |Leaving { name, how, form }: &Leaving| {
                 let packed = if how.packing.is_some() { " packed" } else { "" };
                 let docker = if form.docker_types { " for docker" } else { "" };

@@ -1,24 +1,26 @@
 //! `--secret`. Compat: buildx, `id=ID[,src=FILE][,env=NAME][,type=file|env]`.
 
+use std::os::unix::ffi::OsStringExt as _;
+
 use shipway_build::Secret;
 
 use crate::failure::Failure;
+use crate::verbs::build::fields;
 
-/// Reads one secret from where it says.
-pub(super) fn load(text: &str) -> Result<Secret, Failure> {
+/// Reads one secret from where it says. Compat: buildx, of a variable that is not set it is empty; `warn` says so.
+pub(super) fn load(text: &str, warn: &mut dyn FnMut(String)) -> Result<Secret, Failure> {
     let Source { id, from } = parse(text, |name| std::env::var_os(name).is_some())?;
     let content = match from {
         From::File(path) => fs_err::read(path).map_err(|error| {
             Failure::new(format!("cannot read the secret `{id}`: {error}"), "name its file: src=FILE")
         })?,
-        From::Variable(name) => std::env::var(&name)
-            .map_err(|error| {
-                Failure::new(
-                    format!("cannot take the secret `{id}` from the variable {name}: {error}"),
-                    "set the variable",
-                )
-            })?
-            .into_bytes(),
+        From::Variable(name) => match std::env::var_os(&name) {
+            Some(value) => value.into_vec(),
+            None => {
+                warn(format!("warning: the secret `{id}` is empty: the variable {name} is not set"));
+                Vec::new()
+            }
+        },
     };
     Ok(Secret { id, content })
 }
@@ -36,13 +38,16 @@ enum From {
 }
 
 fn parse(text: &str, is_variable: impl Fn(&str) -> bool) -> Result<Source, Failure> {
-    let refuse = |message: String| Err(Failure::new(message, "write it like --secret id=token,src=FILE"));
+    fn refuse<T>(message: String) -> Result<T, Failure> {
+        Err(Failure::new(message, "write it like --secret id=token,src=FILE"))
+    }
     let (mut id, mut file, mut variable, mut kind) = (None, None, None, None);
-    for part in text.split(',') {
+    let parts = fields::split(text).or_else(|why| refuse(format!("`{text}` is no secret: {why}")))?;
+    for part in parts {
         let Some((key, value)) = part.split_once('=') else {
             return refuse(format!("`{part}` in the secret `{text}` is no KEY=VALUE"));
         };
-        match key {
+        match key.to_ascii_lowercase().as_str() {
             "id" => id = Some(value.to_owned()),
             "src" | "source" => file = Some(value.to_owned()),
             "env" => variable = Some(value.to_owned()),
@@ -70,6 +75,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_variable_that_is_not_set_is_an_empty_secret() {
+        let mut warnings = Vec::new();
+        let secret = load("id=a,env=NO_SUCH_VARIABLE_IS_SET", &mut |warning| warnings.push(warning)).unwrap();
+        assert_eq!((secret.id.as_str(), secret.content.as_slice()), ("a", &b""[..]));
+        assert_eq!(
+            warnings,
+            ["warning: the secret `a` is empty: the variable NO_SUCH_VARIABLE_IS_SET is not set"]
+        );
+        load("id=a,env=CARGO_PKG_NAME", &mut |warning| panic!("{warning}")).unwrap();
+    }
+
+    #[test]
     fn a_secret_comes_from_a_file_or_a_variable() {
         let (file, variable) =
             (|path: &str| From::File(path.into()), |name: &str| From::Variable(name.into()));
@@ -81,6 +98,7 @@ mod tests {
             ("type=env,src=V,id=a", variable("V")),
             ("id=a", file("a")),
             ("id=KNOWN", variable("KNOWN")),
+            ("ID=a,\"src=f,g\"", file("f,g")),
         ] {
             assert_eq!(parse(text, |name| name == "KNOWN").unwrap().from, want, "{text}");
         }

@@ -1,5 +1,6 @@
 //! What is typed as `--output`.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use shipway_oci::Reference;
 use super::{FORM, Form, Output, Place, Split};
 use crate::failure::Failure;
 use crate::units;
-use crate::verbs::build::packing;
+use crate::verbs::build::{fields, packing};
 
 /// All outputs, and the annotations that they ask for, as `--annotation` has them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,12 +19,15 @@ pub(in crate::verbs::build) struct Outputs {
     pub(in crate::verbs::build) annotations: Vec<String>,
 }
 
-/// Reads what was typed.
-pub(in crate::verbs::build) fn parse(texts: &[String]) -> Result<Outputs, Failure> {
+/// Reads what was typed. With `load` the image is wanted in the store too. Compat: buildx, as `type=docker` is.
+pub(in crate::verbs::build) fn parse(texts: &[String], load: bool) -> Result<Outputs, Failure> {
     let mut outputs = Outputs::default();
     for text in texts {
         let output = one(text, &mut outputs.annotations);
         outputs.all.push(output.map_err(|why| Failure::new(format!("--output `{text}`: {why}"), FORM))?);
+    }
+    if load && !outputs.all.iter().any(Output::is_image) {
+        outputs.all.push(Output::Image { names: Vec::new(), push: None, form: Form::default() });
     }
     if outputs.all.iter().filter(|output| output.uses_stdout()).count() > 1 {
         return Err(Failure::new("only one output can be the standard output", FORM));
@@ -53,13 +57,15 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn parse(text: &'a str) -> Result<Self, String> {
+    fn parse(texts: &'a [Cow<'_, str>]) -> Result<Self, String> {
         let mut fields = Self::default();
         // Only right behind a name a word alone is one more.
         let mut is_named = false;
-        for field in text.split(',') {
+        for field in texts {
             let was_named = std::mem::replace(&mut is_named, false);
             let (key, value) = field.split_once('=').unwrap_or((field, "true"));
+            let lower = key.trim().to_ascii_lowercase();
+            let key = lower.as_str();
             let flag =
                 || units::truth(value).ok_or_else(|| format!("`{key}` is true or false, not `{value}`"));
             let is_so = || match flag()? {
@@ -72,7 +78,9 @@ impl<'a> Fields<'a> {
                 "type" => fields.kind = value,
                 "dest" => fields.dest = Some(value),
                 "name" => {
-                    fields.names.push(reference(value)?);
+                    for name in value.split(',') {
+                        fields.names.push(reference(name)?);
+                    }
                     is_named = true;
                 }
                 "push" => fields.push = flag()?,
@@ -156,7 +164,8 @@ fn one(text: &str, annotations: &mut Vec<String>) -> Result<Output, String> {
     if !text.contains('=') {
         return Ok(Output::Local(PathBuf::from(text), Split::default()));
     }
-    let mut fields = Fields::parse(text)?;
+    let texts = fields::split(text)?;
+    let mut fields = Fields::parse(&texts)?;
     let form = fields.form()?;
     let is_of_files = ["local", "tar", "cacheonly"].contains(&fields.kind);
     if !is_of_files && fields.split != Split::default() {
@@ -227,6 +236,7 @@ mod tests {
             ("type=oci,tar=false,dest=x", Output::Layout("x".into(), as_it_is)),
             ("type=registry,name=a.test/b", image(&["a.test/b"], Some(sent))),
             ("type=image,push=false", image(&[], None)),
+            ("type=image,\"name=a.test/b,c\",Push=true", image(&["a.test/b", "c"], Some(sent))),
             ("type=image,name=a.test/b,c,push=true", image(&["a.test/b", "c"], Some(sent))),
             (
                 "type=registry,compression=zstd,oci-mediatypes=true,rewrite-timestamp=true",
@@ -248,6 +258,19 @@ mod tests {
         let mut annotations = Vec::new();
         one("type=image,annotation.a.b=c,annotation-index.d=e", &mut annotations).unwrap();
         assert_eq!(annotations, ["manifest:a.b=c", "index:d=e"]);
+    }
+
+    #[test]
+    fn an_image_stays_here_too_if_it_is_to_be_loaded() {
+        let image = Output::Image { names: Vec::new(), push: None, form: Form::default() };
+        for (texts, want) in [
+            (&[][..], vec![image.clone()]),
+            (&["type=cacheonly"], vec![Output::Nothing, image.clone()]),
+            (&["type=image"], vec![image.clone()]),
+        ] {
+            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            assert_eq!(parse(&texts, true).unwrap().all, want, "case {texts:?}");
+        }
     }
 
     #[test]
@@ -273,9 +296,9 @@ mod tests {
             ("type=image,annotation.=x", "`annotation.` is not there yet"),
             ("type=local,dest=x,compression=gzip", "are for images"),
         ] {
-            let failure = parse(&[text.to_owned()]).unwrap_err();
+            let failure = parse(&[text.to_owned()], false).unwrap_err();
             assert!(failure.text().contains(want), "{text}: {}", failure.text());
         }
-        assert!(parse(&["-".to_owned(), "type=oci".to_owned()]).is_err());
+        assert!(parse(&["-".to_owned(), "type=oci".to_owned()], false).is_err());
     }
 }
