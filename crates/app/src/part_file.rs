@@ -10,10 +10,11 @@ use crate::failure::Failure;
 /// Bytes that are written at once.
 const BUFFER: usize = 1 << 18;
 
-/// Writes beside a file first: what was there stays if something goes wrong. A device or pipe is written as it is. `unwritable` says what
-/// to tell of an error of the file.
+/// Writes beside a file first: what was there stays if something goes wrong. A device or pipe is written as it is. `mode` is that of a
+/// new file before the umask; `unwritable` says what to tell of an error of the file.
 pub(crate) fn write(
     path: &Path,
+    mode: u32,
     unwritable: &dyn Fn(&io::Error) -> Failure,
     content: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -22,7 +23,7 @@ pub(crate) fn write(
     name.push(format!(".{}.part", std::process::id()));
     let part = if special { path.to_owned() } else { path.with_file_name(name) };
     let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
+    options.write(true).mode(mode);
     let opened = if special { options.open(&part) } else { options.create_new(true).open(&part) };
     let file: File = opened.map_err(|error| unwritable(&error))?;
     let written = (|| {

@@ -72,6 +72,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let caches = caches::parse(&args.cache_from, &args.cache_to)?;
     caches.warnings.iter().for_each(|warning| ui.note(warning));
     let platforms = platforms(args)?;
+    let attest::Typed { attest, is_inline_only } = attest::parse(args)?;
     let stopping = Stopping::hold()?;
     let stop = stopping.build.clone();
     let prepared = contexts::prepare(engine, context, args.file.as_deref(), &stop);
@@ -93,7 +94,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         ..request(
             (prepared.context.clone(), prepared.dockerfile.clone()),
             args,
-            &annotations,
+            (&annotations, attest),
             &mut |warning| ui.note(warning),
         )?
     };
@@ -102,7 +103,8 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         return answer(engine, question, &request, ui);
     }
     output::fit(&outputs, &request)?;
-    let wanted = Wishes::plan(&mut request.tags, args.push, outputs)?;
+    let mut wanted = Wishes::plan(&mut request.tags, args.push, outputs)?;
+    wanted.documents = output::Wish { is_inline_only, epoch: epoch(&request.build_args) };
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
     let wishes = BaseWishes { bootstrap, newer: args.pull };
     let caches = caches.open(engine)?;
@@ -217,10 +219,9 @@ fn named_contexts(
 fn request(
     (context, dockerfile): (PathBuf, PathBuf),
     args: &BuildArgs,
-    annotations: &[String],
+    (annotations, attest): (&[String], Attest),
     warn: &mut dyn FnMut(String),
 ) -> Result<BuildRequest, Failure> {
-    let attest = attest::parse(args)?;
     let annotations = [args.annotations.as_slice(), annotations].concat();
     let Annotations { manifest, index, descriptor } = Annotations::parse(&annotations)?;
     if attest == Attest::default() && args.platforms.len() < 2 && !(index.is_empty() && descriptor.is_empty())
@@ -286,6 +287,12 @@ fn build_args(texts: &[String]) -> Result<Vec<(String, String)>, Failure> {
         all.extend(build_arg(SOURCE_DATE_EPOCH)?.filter(|(_, value)| !value.is_empty()));
     }
     Ok(all)
+}
+
+/// Returns the time of what is written down, if one was given.
+fn epoch(build_args: &[(String, String)]) -> Option<u64> {
+    let last = build_args.iter().rev().find(|(name, _)| name == SOURCE_DATE_EPOCH);
+    last.and_then(|(_, value)| value.parse().ok())
 }
 
 /// Compat: BuildKit, this build argument is `--cache-to type=inline`.

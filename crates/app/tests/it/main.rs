@@ -10,6 +10,7 @@ mod cluster;
 mod contexts;
 mod disks;
 mod docker_flags;
+mod documents;
 mod examples;
 mod flags;
 mod fsck;

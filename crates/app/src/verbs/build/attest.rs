@@ -9,8 +9,16 @@ use crate::failure::Failure;
 use crate::units;
 use crate::verbs::build::fields;
 
+/// What was typed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Typed {
+    pub(super) attest: Attest,
+    /// Provenance is for images, and not for files.
+    pub(super) is_inline_only: bool,
+}
+
 /// Reads what the flags want to be attested.
-pub(super) fn parse(args: &BuildArgs) -> Result<Attest, Failure> {
+pub(super) fn parse(args: &BuildArgs) -> Result<Typed, Failure> {
     let mut wishes: Vec<(String, Vec<String>)> = Vec::new();
     for text in &args.attests {
         let fields = owned("attest", text)?;
@@ -29,13 +37,14 @@ pub(super) fn parse(args: &BuildArgs) -> Result<Attest, Failure> {
         wishes.push((kind.to_owned(), fields));
     }
     let mut attest = Attest::default();
+    let mut is_inline_only = false;
     for (at, (kind, fields)) in wishes.iter().enumerate() {
         if wishes[..at].iter().any(|(before, _)| before == kind) {
             let what = format!("what is attested as {kind} is said twice");
             return Err(Failure::new(what, format!("say it once: --{kind}=true, or --attest type={kind}")));
         }
         match kind.as_str() {
-            "provenance" => attest.provenance = provenance(fields)?,
+            "provenance" => (attest.provenance, is_inline_only) = provenance(fields)?,
             "sbom" => attest.sbom = sbom(fields)?,
             other => {
                 return Err(Failure::new(
@@ -45,7 +54,7 @@ pub(super) fn parse(args: &BuildArgs) -> Result<Attest, Failure> {
             }
         }
     }
-    Ok(attest)
+    Ok(Typed { attest, is_inline_only })
 }
 
 fn owned(flag: &str, text: &str) -> Result<Vec<String>, Failure> {
@@ -53,7 +62,8 @@ fn owned(flag: &str, text: &str) -> Result<Vec<String>, Failure> {
     Ok(fields.into_iter().map(Cow::into_owned).collect())
 }
 
-fn provenance(fields: &[String]) -> Result<Option<Provenance>, Failure> {
+/// Returns also whether it is for images only.
+fn provenance(fields: &[String]) -> Result<(Option<Provenance>, bool), Failure> {
     let flag = "provenance";
     let mut wanted = Provenance {
         // Compat: BuildKit, who asks for it gets all of it.
@@ -63,6 +73,7 @@ fn provenance(fields: &[String]) -> Result<Option<Provenance>, Failure> {
         is_reproducible: false,
     };
     let mut is_wanted = true;
+    let mut is_inline_only = false;
     for field in fields {
         let wrong = |why: &str| wrong(flag, field, why);
         let (key, value) = field.split_once('=').ok_or_else(|| wrong("it is no NAME=VALUE"))?;
@@ -84,12 +95,11 @@ fn provenance(fields: &[String]) -> Result<Option<Provenance>, Failure> {
             }
             "builder-id" => value.clone_into(&mut wanted.builder_id),
             "reproducible" => wanted.is_reproducible = boolean(flag, field, value)?,
-            // It is in images only anyway.
-            "inline-only" => drop(boolean(flag, field, value)?),
+            "inline-only" => is_inline_only = boolean(flag, field, value)?,
             _ => return Err(wrong(&format!("`{key}` is not there"))),
         }
     }
-    Ok(is_wanted.then_some(wanted))
+    Ok((is_wanted.then_some(wanted), is_inline_only))
 }
 
 fn sbom(fields: &[String]) -> Result<bool, Failure> {
@@ -141,7 +151,7 @@ mod tests {
         args: BuildArgs,
     }
 
-    fn read(flags: &[&str]) -> Result<Attest, Failure> {
+    fn read(flags: &[&str]) -> Result<Typed, Failure> {
         let line = Line::try_parse_from([&["build"], flags, &["."]].concat()).unwrap();
         assert_eq!(line.args.context, ["."], "{flags:?}");
         parse(&line.args)
@@ -175,8 +185,10 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(read(flags).unwrap(), Attest { provenance, sbom }, "case {flags:?}");
+            assert_eq!(read(flags).unwrap().attest, Attest { provenance, sbom }, "case {flags:?}");
         }
+        assert!(read(&["--provenance=inline-only=true"]).unwrap().is_inline_only);
+        assert!(!read(&["--provenance=true"]).unwrap().is_inline_only);
     }
 
     #[test]

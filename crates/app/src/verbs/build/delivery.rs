@@ -34,6 +34,8 @@ pub(super) struct Wishes {
     typed: Vec<Reference>,
     outputs: Vec<Output>,
     leaving: Vec<Leaving>,
+    /// What is wanted of documents beside files.
+    pub(super) documents: output::Wish,
 }
 
 /// What became of a result.
@@ -101,7 +103,7 @@ impl Wishes {
             }
             leaving.extend(typed.iter().map(|name| Leaving { name: name.clone(), how, form }));
         }
-        Ok(Self { typed, outputs, leaving })
+        Ok(Self { typed, outputs, leaving, documents: output::Wish::default() })
     }
 
     /// Returns whether something is written to the standard output.
@@ -133,7 +135,7 @@ impl Wishes {
                     arrived = Arrived::in_store(&shaped, true);
                 }
                 _ => {
-                    if let Some(there) = output::write(engine, &shaped, output, ui)? {
+                    if let Some(there) = output::write(engine, &shaped, (output, self.documents), ui)? {
                         arrived = arrived.moved(&shaped, there, self.is_kept());
                     }
                 }
@@ -166,7 +168,7 @@ impl Wishes {
             to_file(file, arrived.id.to_string(), "--iidfile")?;
         }
         if let Some(file) = &args.metadata_file {
-            to_file(file, metadata(request, arrived).to_string(), "--metadata-file")?;
+            to_file(file, format!("{:#}", metadata(request, arrived, args)), "--metadata-file")?;
         }
         // Compat: buildx, what only goes elsewhere is no image of this machine's.
         if !self.is_kept() {
@@ -240,14 +242,14 @@ fn forget(engine: &Engine, built: &Built) -> Result<(), Failure> {
 
 /// Returns what `--metadata-file` says: of an image as it is where it went, with its layers compressed or not. Compat: buildx, these
 /// names.
-fn metadata(request: &BuildRequest, arrived: &Arrived) -> Value {
-    let names: Vec<String> = request.tags.iter().map(ToString::to_string).collect();
+fn metadata(request: &BuildRequest, arrived: &Arrived, args: &BuildArgs) -> Value {
+    let names: Vec<String> = request.tags.iter().map(|name| as_typed(name, args)).collect();
     let Descriptor { media_type, digest, size, .. } = &arrived.there;
     let mut said = json!({
         "buildx.build.ref": format!("shipway/{}", arrived.image_id.short()),
         "containerimage.config.digest": arrived.image_id,
-        "containerimage.digest": digest,
         "containerimage.descriptor": { "mediaType": media_type, "digest": digest, "size": size },
+        "containerimage.digest": digest,
     });
     if !names.is_empty() {
         said["image.name"] = json!(names.join(","));
@@ -255,9 +257,38 @@ fn metadata(request: &BuildRequest, arrived: &Arrived) -> Value {
     said
 }
 
+/// Returns a name in full, but without a tag that nobody typed. Compat: buildx.
+fn as_typed(name: &Reference, args: &BuildArgs) -> String {
+    let full = name.to_string();
+    let Some(short) = full.strip_suffix(":latest") else { return full };
+    let words = args.outputs.iter().flat_map(|text| text.split([',', '=', '"']));
+    let mut words = args.tags.iter().map(String::as_str).chain(words);
+    let is_typed = words.any(|word| word.ends_with(":latest") && word.parse().as_ref() == Ok(name));
+    if is_typed { full } else { short.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[test]
+    fn a_name_is_written_down_with_the_tag_that_was_typed() {
+        for (name, flags, want) in [
+            ("web", &["-t", "web"][..], "docker.io/library/web"),
+            ("web", &["-t", "web:latest"], "docker.io/library/web:latest"),
+            ("a.test/web:1", &["-t", "a.test/web:1"], "a.test/web:1"),
+            ("web", &["-t", "other:latest", "-o", "type=image,name=web"], "docker.io/library/web"),
+            ("b", &["-o", "type=image,\"name=a,b:latest\""], "docker.io/library/b:latest"),
+        ] {
+            let line = [&["shipway", "build"], flags, &["."]].concat();
+            let crate::cli::Verb::Build(args) = crate::cli::Cli::try_parse_from(line).unwrap().verb else {
+                panic!("another verb")
+            };
+            assert_eq!(as_typed(&name.parse().unwrap(), &args), want, "case {flags:?}");
+        }
+    }
 
     #[test]
     fn each_output_is_pushed_as_it_says_and_the_flag_is_for_all() {

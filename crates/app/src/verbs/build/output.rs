@@ -1,5 +1,6 @@
 //! `--output`. Compat: buildx, `type=local|tar|oci|docker|image|registry`, a directory alone, and `-` for a tar on the standard output.
 
+mod documents;
 mod files;
 mod shape;
 mod typed;
@@ -7,6 +8,7 @@ mod typed;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
 use shipway_build::Built;
 use shipway_distribution::Departure;
@@ -15,13 +17,15 @@ use shipway_linux::Root;
 use shipway_oci::{Descriptor, Reference};
 use shipway_store::Found;
 
-use self::files::Files;
+use self::documents::Document;
+use self::files::{Files, Trees};
 use crate::archive::{self, Wanted};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::part_file;
 use crate::ui::Ui;
 
+pub(super) use documents::Wish;
 pub(super) use files::Split;
 pub(super) use shape::{Form, fit, shape};
 pub(super) use typed::{Outputs, parse};
@@ -76,16 +80,16 @@ impl Output {
 pub(super) fn write(
     engine: &Engine,
     built: &Built,
-    output: &Output,
+    (output, wish): (&Output, Wish),
     ui: &mut Ui,
 ) -> Result<Option<Descriptor>, Failure> {
     // What is written must not be collected on the way.
     let _lease = engine.store.lease()?;
     let mut image = None;
     match output {
-        Output::Local(directory, split) => local(&Files::of(engine, built, *split)?, directory),
+        Output::Local(directory, split) => local(&Files::of(engine, built, *split, wish)?, directory),
         Output::Tar(place, split) => {
-            let files = Files::of(engine, built, *split)?;
+            let files = Files::of(engine, built, *split, wish)?;
             to(place, ui, |out| files.write(out).map_err(|error| unwritable(path_of(place), &error)))
         }
         Output::Archive(place, form) => to(place, ui, |out| save(engine, built, *form, &mut image, out)),
@@ -100,12 +104,20 @@ fn local(files: &Files, directory: &Path) -> Result<(), Failure> {
     let write = |root: &Root, directory: &Path| {
         into(directory, |out| serialise(root, out).map_err(|error| unwritable(directory, &error)))
     };
-    match files {
-        Files::Together(trees) => into(directory, |out| {
+    match &files.trees {
+        Trees::Together(trees) => into(directory, |out| {
             serialise_together(trees, out).map_err(|error| unwritable(directory, &error))
         }),
-        Files::Each(trees) => trees.iter().try_for_each(|(name, root)| write(root, &directory.join(name))),
+        Trees::Each(trees) => trees.iter().try_for_each(|(name, root)| write(root, &directory.join(name))),
+    }?;
+    let written = UNIX_EPOCH + Duration::from_secs(files.written);
+    for Document { path, content } in &files.documents {
+        let path = directory.join(path);
+        let failed = |error: io::Error| unwritable(&path, &error);
+        shipway_store::atomic_write(&path, content, 0o600).map_err(failed)?;
+        fs_err::File::open(&path).and_then(|file| file.set_modified(written)).map_err(failed)?;
     }
+    Ok(())
 }
 
 fn save(
@@ -140,7 +152,8 @@ fn to(
     content: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     match place {
-        Place::File(path) => part_file::write(path, &|error| unwritable(path, error), content),
+        // Compat: buildx, others may read it.
+        Place::File(path) => part_file::write(path, 0o666, &|error| unwritable(path, error), content),
         Place::Stdout => {
             let mut out = io::BufWriter::with_capacity(1 << 18, ui.out());
             content(&mut out)?;

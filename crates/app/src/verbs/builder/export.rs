@@ -36,7 +36,7 @@ pub(super) fn run(engine: &Engine, args: &BuilderExportArgs, ui: &mut Ui) -> Res
             write(&mut out)?;
             out.flush().map_err(|error| unwritable(Path::new("-"), &error))?;
         }
-        Some(path) => part_file::write(path, &|error| unwritable(path, error), write)?,
+        Some(path) => part_file::write(path, 0o600, &|error| unwritable(path, error), write)?,
     }
     ui.note(format!("to fill it elsewhere: `shipway builder import '{}'`", cache.id));
     Ok(0)

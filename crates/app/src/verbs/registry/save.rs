@@ -32,7 +32,7 @@ pub(crate) fn run(engine: &Engine, args: &SaveArgs, ui: &mut Ui) -> Result<u8, F
             out.flush().map_err(archive::unwritable)?;
         }
         Some(path) => {
-            part_file::write(path, &|error| unwritable(path, error), |out| {
+            part_file::write(path, 0o600, &|error| unwritable(path, error), |out| {
                 saved = archive::save(engine, &images, out)?;
                 Ok(())
             })?;

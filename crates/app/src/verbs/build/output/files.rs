@@ -8,6 +8,8 @@ use shipway_layers::{Clash, LayerStore as _, find_clash, serialise_each, seriali
 use shipway_linux::{Overlay, Root};
 use shipway_oci::Platform;
 
+use super::documents::{self, Document, Wish};
+use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
 
@@ -23,8 +25,16 @@ pub(in crate::verbs::build) enum Split {
     Never,
 }
 
+/// The files of a result, and what is attested of them.
+pub(super) struct Files {
+    pub(super) trees: Trees,
+    pub(super) documents: Vec<Document>,
+    /// When the documents were written, in seconds since the epoch.
+    pub(super) written: u64,
+}
+
 /// The files of a result.
-pub(super) enum Files {
+pub(super) enum Trees {
     /// In one place. No path is that of two trees, but for directories.
     Together(Vec<Root>),
     /// In a directory for each platform.
@@ -33,7 +43,7 @@ pub(super) enum Files {
 
 impl Files {
     /// Returns the files of a result, read-only.
-    pub(super) fn of(engine: &Engine, built: &Built, split: Split) -> Result<Self, Failure> {
+    pub(super) fn of(engine: &Engine, built: &Built, split: Split, wish: Wish) -> Result<Self, Failure> {
         let parts = match built.parts.as_slice() {
             [] => vec![(platform_of(engine, built)?, built)],
             parts => parts.iter().map(|(platform, part)| (platform.clone(), part)).collect(),
@@ -44,26 +54,48 @@ impl Files {
             Split::Never => false,
         };
         let trees = parts.iter().map(|(_, part)| mount(engine, part)).collect::<Result<Vec<_>, _>>()?;
-        let platforms = parts.into_iter().map(|(platform, _)| platform);
-        if is_split {
-            return Ok(Self::Each(platforms.map(|platform| directory_of(&platform)).zip(trees).collect()));
-        }
         let unreadable = |error: io::Error| {
             let hint = "see whether the store is sound: `shipway system fsck`";
             Failure::new(format!("could not read what was built: {error}"), hint)
         };
-        match find_clash(&trees).map_err(unreadable)? {
-            None => Ok(Self::Together(trees)),
-            Some(clash) => Err(refuse(&clash, &platforms.collect::<Vec<_>>())),
+        let mut documents = Vec::new();
+        for ((platform, part), tree) in parts.iter().zip(&trees) {
+            let place = |name: &str| place_of(name, platform, is_split, parts.len() > 1);
+            documents.extend(documents::of(engine, (part, tree), wish, &place).map_err(unreadable)?);
         }
+        let platforms = parts.into_iter().map(|(platform, _)| platform);
+        let trees = if is_split {
+            Trees::Each(platforms.map(|platform| directory_of(&platform)).zip(trees).collect())
+        } else {
+            match find_clash(&trees).map_err(unreadable)? {
+                None => Trees::Together(trees),
+                Some(clash) => return Err(refuse(&clash, &platforms.collect::<Vec<_>>())),
+            }
+        };
+        let written = wish.epoch.unwrap_or_else(|| u64::try_from(clock::now()).unwrap_or_default());
+        Ok(Self { trees, documents, written })
     }
 
     /// Writes them as a tar archive.
     pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        match self {
-            Self::Together(trees) => serialise_together(trees, out),
-            Self::Each(trees) => serialise_each(trees, out),
+        let trees = |out: &mut dyn Write| match &self.trees {
+            Trees::Together(trees) => serialise_together(trees, out),
+            Trees::Each(trees) => serialise_each(trees, out),
+        };
+        if self.documents.is_empty() {
+            return trees(out);
         }
+        documents::append(&self.documents, self.written, out, trees)
+    }
+}
+
+/// Returns where a document about the files for a platform goes. Compat: BuildKit, beside them, or else with the platform in its name.
+fn place_of(name: &str, platform: &Platform, is_split: bool, are_several: bool) -> PathBuf {
+    let directory = directory_of(platform);
+    match name.rsplit_once('.').filter(|_| are_several && !is_split) {
+        Some((stem, ending)) => PathBuf::from(format!("{stem}.{}.{ending}", directory.display())),
+        None if is_split => directory.join(name),
+        None => PathBuf::from(name),
     }
 }
 
@@ -98,4 +130,22 @@ fn mount(engine: &Engine, built: &Built) -> Result<Root, Failure> {
         )
     })?;
     Ok(Root::from_fd(mounted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_where_the_files_are_that_they_are_about() {
+        let arm = "linux/arm/v7".parse().unwrap();
+        for (is_split, are_several, want) in [
+            (false, false, "sbom.spdx.json"),
+            (true, false, "linux_arm_v7/sbom.spdx.json"),
+            (true, true, "linux_arm_v7/sbom.spdx.json"),
+            (false, true, "sbom.spdx.linux_arm_v7.json"),
+        ] {
+            assert_eq!(place_of("sbom.spdx.json", &arm, is_split, are_several), PathBuf::from(want));
+        }
+    }
 }
