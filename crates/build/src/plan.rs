@@ -107,6 +107,22 @@ pub(crate) enum Action {
     Workdir(WorkdirAction, HistoryAt),
 }
 
+impl Action {
+    /// Returns the stages whose files it reads, beside what its own stage has.
+    pub(crate) fn stages(&self) -> impl Iterator<Item = usize> {
+        let (copied, mounted) = match self {
+            Self::Copy(copy, _) => (copy.from, &[][..]),
+            Self::Run(run, _) => (None, run.mounts.as_slice()),
+            Self::Metadata | Self::Workdir(..) => (None, &[][..]),
+        };
+        let origins = copied.into_iter().chain(mounted.iter().filter_map(|(_, origin)| *origin));
+        origins.filter_map(|origin| match origin {
+            Origin::Stage(stage) => Some(stage),
+            _ => None,
+        })
+    }
+}
+
 /// Place of a step's entry in the history.
 pub(crate) type HistoryAt = usize;
 

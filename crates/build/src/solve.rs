@@ -16,6 +16,7 @@ mod runs;
 mod steps;
 mod stubs;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -283,15 +284,20 @@ impl<'a> Solver<'a> {
             if self.stop.is_set() {
                 return Err(BuildError::Cancelled);
             }
-            let start = Instant::now();
+            // What a step takes is its own work, and not that of the stages that it reads.
+            for stage in step.action.stages() {
+                self.wait_for(stage)?;
+            }
+            let (start, waited) = (Instant::now(), Cell::default());
+            let elapsed = || start.elapsed().saturating_sub(waited.get());
             self.builder.progress.event(&Event::Started { step: &step.info });
             if matches!(step.action, Action::Metadata) {
                 let key = Some(outcome.key);
-                self.builder.progress.event(&Event::Done { step: &step.info, elapsed: start.elapsed(), key });
+                self.builder.progress.event(&Event::Done { step: &step.info, elapsed: elapsed(), key });
                 continue;
             }
             let position = format!("{}/{index}", stage.name);
-            match self.layer_step(stage, step, &position, &mut outcome) {
+            match self.layer_step(stage, step, (&position, &waited), &mut outcome) {
                 Ok(applied) => {
                     let mut counts = lock(&self.counts);
                     counts.steps += 1;
@@ -301,10 +307,9 @@ impl<'a> Solver<'a> {
                     if applied.cached {
                         self.builder.progress.event(&Event::Cached { step: &step.info, key });
                     } else {
-                        let elapsed = start.elapsed();
                         self.builder.progress.event(&Event::Done {
                             step: &step.info,
-                            elapsed,
+                            elapsed: elapsed(),
                             key: Some(key),
                         });
                         // The receiver lives as long as the stages do.
@@ -319,11 +324,10 @@ impl<'a> Solver<'a> {
                 Err(problem) => {
                     let error = problem.at(&self.plan.source, step.span, &step.info.name);
                     let text = error.to_string();
-                    let elapsed = start.elapsed();
                     let cancelled = matches!(error, BuildError::Cancelled);
                     self.builder.progress.event(&Event::Failed {
                         step: &step.info,
-                        elapsed,
+                        elapsed: elapsed(),
                         error: &text,
                         cancelled,
                     });

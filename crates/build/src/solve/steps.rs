@@ -1,6 +1,8 @@
 //! One step: its key, the cache, and the work if it misses.
 
+use std::cell::Cell;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use shipway_layers::{Drawing, LayerId, Pencil, Snapshot};
@@ -27,6 +29,8 @@ pub(super) struct Slot<'s> {
     pub(super) anew: bool,
     /// Its layer is made on nothing, and lies on whatever is there.
     pub(super) link: bool,
+    /// How long it waited until it might work.
+    waited: &'s Cell<Duration>,
 }
 
 /// What the work of a step came to.
@@ -60,14 +64,15 @@ impl Solver<'_> {
         &self,
         stage: &PlannedStage,
         step: &Step,
-        position: &str,
+        (position, waited): (&str, &Cell<Duration>),
         outcome: &mut Outcome,
     ) -> Result<Applied, Problem> {
         let position = format!("{}/{position}", self.position());
         let anew = self.request.no_cache
             || self.request.no_cache_stages.iter().any(|name| name.eq_ignore_ascii_case(&stage.name));
         let link = matches!(&step.action, Action::Copy(copy, _) if copy.link);
-        let slot = |at: &usize| Slot { step, position: position.clone(), history_at: *at, anew, link };
+        let slot =
+            |at: &usize| Slot { step, position: position.clone(), history_at: *at, anew, link, waited };
         match &step.action {
             Action::Metadata => Ok(Applied { cached: true, layer: None }),
             Action::Run(run, at) => {
@@ -135,7 +140,9 @@ impl Solver<'_> {
             false => self.layers_of(&slot.step.info, &outcome.layers)?,
         };
         self.explain(slot, last)?;
+        let asked = Instant::now();
         let _permit = self.permits.take();
+        slot.waited.set(slot.waited.get() + asked.elapsed());
         if self.stop.is_set() {
             return Err(Problem::Cancelled);
         }

@@ -44,6 +44,7 @@ impl std::fmt::Debug for Log {
 impl Progress for Log {
     fn event(&self, event: &Event<'_>) {
         let line = match event {
+            Event::Started { step } => format!("STARTED {}", step.name),
             Event::Cached { step, .. } => format!("CACHED {}", step.name),
             Event::Missed { step, why } => {
                 self.at_a_miss.lock().unwrap().take().into_iter().for_each(|change| change());

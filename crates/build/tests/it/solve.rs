@@ -33,6 +33,27 @@ fn stages_that_do_not_need_each_other_run_at_the_same_time() {
 }
 
 #[test]
+fn a_step_begins_when_what_it_reads_is_there() {
+    let Some(bench) = bench() else { return };
+    bench
+        .build(
+            "FROM debian AS a\nRUN write /a 1\nFROM debian AS b\nRUN write /b 1\n\
+             FROM debian\nCOPY --from=a /a /\nRUN --mount=from=b,target=/m say done\n",
+        )
+        .unwrap();
+    let lines = bench.log.lines("");
+    let at = |wanted: &str| {
+        lines.iter().position(|line| line == wanted).unwrap_or_else(|| panic!("{wanted}: {lines:?}"))
+    };
+    for (made, read) in [
+        ("DONE [a 2/2] RUN write /a 1", "STARTED [stage-2 2/3] COPY --from=a /a /"),
+        ("DONE [b 2/2] RUN write /b 1", "STARTED [stage-2 3/3] RUN --mount=from=b,target=/m say done"),
+    ] {
+        assert!(at(made) < at(read), "{lines:?}");
+    }
+}
+
+#[test]
 fn stages_that_the_target_does_not_need_are_not_built() {
     let Some(bench) = bench() else { return };
     let text = "FROM debian AS base\nRUN write /base 1\nFROM nothing AS unused\nRUN exit 1\n\
