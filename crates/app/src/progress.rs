@@ -6,6 +6,7 @@ mod events;
 mod frame;
 mod lines;
 mod phases;
+mod plain;
 mod quiet;
 mod rawjson;
 mod screen;
@@ -80,7 +81,8 @@ impl Show {
         match &*self.0 {
             Kind::Screen(screen) => screen.close(end),
             Kind::Unseen(unseen) => unseen.close(end),
-            Kind::Lines(_) | Kind::Json(_) => {}
+            Kind::Lines(lines) => lines.close(),
+            Kind::Json(_) => {}
         }
     }
 

@@ -93,8 +93,8 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Step(Box<StepError>),
-    /// A RUN ended with another code than 0.
-    #[error("The command '{command}' returned a non-zero code: {code}")]
+    /// A RUN ended with another code than 0. Compat: BuildKit's words.
+    #[error("process {command:?} did not complete successfully: exit code: {code}")]
     #[diagnostic(code(build::run_failed))]
     RunFailed {
         /// The step as progress shows it.
@@ -419,7 +419,7 @@ pub enum Problem {
         source: SeamError,
     },
     /// The command ran and failed.
-    #[error("The command '{command}' returned a non-zero code: {code}")]
+    #[error("process {command:?} did not complete successfully: exit code: {code}")]
     #[diagnostic(code(build::run_failed))]
     Exit {
         /// The command with its shell.

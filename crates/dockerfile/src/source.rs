@@ -1,9 +1,15 @@
-//! Source text, places in it, and excerpts with a caret.
+//! Source text, places in it, and excerpts with a caret or with marked lines.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use miette::{Diagnostic, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
+
+/// Lines shown around a place of one line, and of several.
+const AROUND_ONE: usize = 4;
+const AROUND_SEVERAL: usize = 2;
+const RULER: &str = "--------------------";
 
 /// A range of bytes in a [`Source`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -123,8 +129,13 @@ impl SourceCode for Source {
 ///   3 | RNU apt-get update
 ///     | ^^^
 /// ```
+///
+/// What is about whole lines, such as an instruction that failed, is shown as [`marked`] does.
 pub fn excerpt(diagnostic: &dyn Diagnostic) -> Option<String> {
     let label = diagnostic.labels()?.next()?;
+    if let Some(shown) = whole_lines(diagnostic.source_code()?, label.inner()) {
+        return Some(shown);
+    }
     let contents = diagnostic.source_code()?.read_span(label.inner(), 0, 0).ok()?;
     let data = String::from_utf8_lossy(contents.data());
     let within = label.offset().saturating_sub(contents.span().offset());
@@ -148,9 +159,107 @@ pub fn excerpt(diagnostic: &dyn Diagnostic) -> Option<String> {
     ))
 }
 
+/// Returns the lines of a place with those around it, if it is nothing less than whole lines.
+fn whole_lines(source: &dyn SourceCode, place: &SourceSpan) -> Option<String> {
+    let contents = source.read_span(&(0, usize::MAX).into(), 0, 0).ok()?;
+    let text = std::str::from_utf8(contents.data()).ok()?;
+    let (start, end) = (place.offset(), (place.offset() + place.len()).min(text.len()));
+    let (before, within, after) = (text.get(..start)?, text.get(start..end)?, text.get(end..)?);
+    let is_blank = |line: Option<&str>| line.is_none_or(|line| line.trim().is_empty());
+    if within.trim().is_empty()
+        || !is_blank(before.rsplit('\n').next())
+        || !is_blank(after.split('\n').next())
+    {
+        return None;
+    }
+    let first = before.matches('\n').count() + 1;
+    let last = first + within.trim_end().matches('\n').count();
+    Some(marked(contents.name().unwrap_or("input"), text, first..=last) + "\n")
+}
+
+/// Returns some lines of a text, counted from 1, and those around them. Compat: buildx, which marks as much and shows as many.
+///
+/// ```text
+/// Dockerfile:2
+/// --------------------
+///    1 |     FROM scratch
+///    2 | >>> RUN apt-get update && \
+///    3 | >>>     false
+/// --------------------
+/// ```
+pub fn marked(name: &str, text: &str, lines: RangeInclusive<usize>) -> String {
+    let all: Vec<&str> = text.split('\n').collect();
+    let (mut first, mut last) = (*lines.start(), (*lines.end()).min(all.len()));
+    let mut shown = format!("{name}:{first}\n{RULER}\n");
+    let wanted = if first == last { AROUND_ONE } else { AROUND_SEVERAL };
+    let mut count = 0;
+    while count < wanted {
+        count += 1 + usize::from(first > 1) + usize::from(last < all.len());
+        first = (first - 1).max(1);
+        last = (last + 1).min(all.len());
+    }
+    for (index, line) in all.iter().enumerate().take(last).skip(first - 1) {
+        let number = index + 1;
+        let mark = if lines.contains(&number) { ">>>" } else { "   " };
+        writeln!(shown, "{number:>4} | {mark} {line}").expect("writing to a string cannot fail");
+    }
+    shown.push_str(RULER);
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, thiserror::Error, Diagnostic)]
+    #[error("no")]
+    struct Wrong {
+        #[source_code]
+        text: Source,
+        #[label]
+        place: SourceSpan,
+    }
+
+    #[test]
+    fn whole_lines_are_marked_and_words_are_underlined() {
+        let text = "FROM a\nRUN b && \\\n  c\nRUN <<E\nx\nE\n";
+        let shown = |start: &str, end: &str| {
+            let from = text.find(start).unwrap();
+            let place = (from, text.find(end).unwrap() + end.len() - from).into();
+            excerpt(&Wrong { text: Source::new("f", text), place }).unwrap()
+        };
+        for (name, start, end, want) in [
+            (
+                "an instruction of several lines",
+                "RUN b",
+                "  c",
+                "f:2\n--------------------\n   1 |     FROM a\n   2 | >>> RUN b && \\\n   3 | >>>   c\n   4 |     RUN <<E\n\
+                 --------------------\n",
+            ),
+            (
+                "a heredoc",
+                "RUN <<E",
+                "x\nE\n",
+                "f:4\n--------------------\n   3 |       c\n   4 | >>> RUN <<E\n   5 | >>> x\n   6 | >>> E\n   7 |     \n\
+                 --------------------\n",
+            ),
+            ("a word", "FROM", "FROM", "f:1:1\n  1 | FROM a\n    | ^^^^\n"),
+            ("the rest of a line", "a", "a", "f:1:6\n  1 | FROM a\n    |      ^\n"),
+        ] {
+            assert_eq!(shown(start, end), want, "case {name}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_shown_with_what_is_around_it() {
+        let text = "FROM scratch\n\nENV a \\\n  b\nRUN x\nRUN y\nRUN z\n";
+        let several = "Dockerfile:3\n--------------------\n   2 |     \n   3 | >>> ENV a \\\n   4 | >>>   b\n   5 |     RUN x\n\
+                       --------------------";
+        assert_eq!(marked("Dockerfile", text, 3..=4), several);
+        let last = "x/Dockerfile:7\n--------------------\n   5 |     RUN x\n   6 |     RUN y\n   7 | >>> RUN z\n   8 |     \n\
+                    --------------------";
+        assert_eq!(marked("x/Dockerfile", text, 7..=7), last);
+    }
 
     #[test]
     fn what_is_read_is_whole_lines() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use shipway_distribution::{Event, LayerState, Progress, Pulled};
 use shipway_oci::Digest;
@@ -19,15 +20,17 @@ pub(crate) struct Arrivals {
     show: Show,
     image: String,
     direction: Direction,
+    began: Instant,
     /// Bytes of each layer: those that came, and all.
     bytes: Mutex<BTreeMap<Digest, (u64, u64)>>,
 }
 
 impl Arrivals {
     pub(super) fn new(show: Show, image: &str, direction: Direction) -> Self {
-        let arrivals = Self { show, image: image.to_owned(), direction, bytes: Mutex::default() };
+        let arrivals =
+            Self { show, image: image.to_owned(), direction, began: Instant::now(), bytes: Mutex::default() };
         match &*arrivals.show.0 {
-            Kind::Lines(lines) => lines.say(&format!("pulling {image}")),
+            Kind::Lines(lines) => lines.begin(arrivals.key(), &format!("pulling {image}")),
             Kind::Json(raw) => raw.begin(arrivals.key(), arrivals.name()),
             kind => kind.change(|board, now| board.start(arrivals.key(), arrivals.name(), now)),
         }
@@ -38,7 +41,8 @@ impl Arrivals {
     pub(crate) fn end<E: Display>(&self, pulled: &Result<Pulled, E>) {
         match (&*self.show.0, pulled) {
             (Kind::Lines(lines), Ok(pulled)) => {
-                lines.say(&format!("pulled {}@{}", self.image, pulled.digest));
+                let line = format!("pulled {}@{}", self.image, pulled.digest);
+                lines.end(&self.key(), &line, self.began.elapsed());
             }
             // The failure is told where it leads to.
             (Kind::Lines(_), Err(_)) => {}

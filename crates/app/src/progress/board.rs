@@ -204,7 +204,15 @@ impl Board {
     /// Ends a row. Only what a failed one printed is kept.
     pub(crate) fn finish(&mut self, key: &Key, status: Status, now: Duration) {
         if let Some(row) = self.row(key) {
-            row.took = now.saturating_sub(row.began);
+            let took = now.saturating_sub(row.began);
+            self.finish_after(key, status, took);
+        }
+    }
+
+    /// Like [`Board::finish`], of a row that says how long it took.
+    pub(crate) fn finish_after(&mut self, key: &Key, status: Status, took: Duration) {
+        if let Some(row) = self.row(key) {
+            row.took = took;
             row.status = status;
             row.output.flush();
             if status != Status::Failed {

@@ -27,9 +27,11 @@ fn apply(board: &mut Board, event: &Event<'_>, now: Duration) {
         Event::Missed { why, .. } if [NOT_BUILT_BEFORE, CACHE_NOT_USED].contains(why) => {}
         Event::Missed { step, why } => board.detail(&key(step), format!("({why})")),
         Event::Output { step, bytes } => board.output(&key(step), bytes),
-        Event::Done { step, .. } => board.finish(&key(step), Status::Done, now),
-        Event::Failed { step, cancelled: true, .. } => board.finish(&key(step), Status::Cancelled, now),
-        Event::Failed { step, .. } => board.finish(&key(step), Status::Failed, now),
+        Event::Done { step, elapsed, .. } => board.finish_after(&key(step), Status::Done, *elapsed),
+        Event::Failed { step, elapsed, cancelled, .. } => {
+            let status = if *cancelled { Status::Cancelled } else { Status::Failed };
+            board.finish_after(&key(step), status, *elapsed);
+        }
         Event::Hashing { .. } => board.aside = Some("hash layers"),
         Event::Written { image_id, .. } => board.remark(format!("writing image {image_id}")),
         Event::Listed { index } => board.remark(format!("exporting manifest list {index}")),

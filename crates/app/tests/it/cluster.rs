@@ -234,7 +234,7 @@ fn mistakes_of_up_are_told_before_anything_is_done() {
     drop(taken);
     town.machine.dockerfile("FROM scratch\nCOPY busybox /bin/sh\nRUN --network=none exit 7\n");
     let said = town.machine.refused(&["up"], 1);
-    assert!(said.contains("returned a non-zero code: 7"), "{said}");
+    assert!(said.contains("did not complete successfully: exit code: 7"), "{said}");
     let output = town.machine.shipway(&["cluster", "status"]);
     assert!(matches!(output.status.code(), Some(0 | 3)));
     assert_eq!(town.machine.ok(&["images", "-q"]).0, "");

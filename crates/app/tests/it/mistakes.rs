@@ -142,7 +142,7 @@ fn a_quiet_build_shows_what_a_failed_step_printed() {
     for style in [&["-q"][..], &["--progress", "quiet"], &["--progress", "none"]] {
         let text = place.refusal(&[&["build"], style, &["app"]].concat());
         let want = "------\n > [3/3] RUN --network=none echo before; exit 7:\nbefore\n------\n\
-                    error: The command '/bin/sh -c echo before; exit 7' returned a non-zero code: 7\n";
+                    error: process \"/bin/sh -c echo before; exit 7\" did not complete successfully: exit code: 7\n";
         assert!(text.starts_with(want), "{text}");
     }
 }
@@ -246,7 +246,8 @@ fn a_build_on_a_terminal_is_drawn_and_leaves_the_whole_story() {
         " => ERROR [3/3] RUN --network=none for i in 1 2 3",
         "\nline 1\n",
         "\nline 8\n------\n\u{1b}[J",
-        "returned a non-zero code: 3\nDockerfile:4:1\n",
+        "did not complete successfully: exit code: 3\nDockerfile:4\n",
+        "\n   4 | >>> RUN --network=none for i in 1 2 3",
     ] {
         assert!(last.contains(wanted), "{wanted:?} in {last:?}");
     }
@@ -301,7 +302,7 @@ fn what_is_odd_is_told_by_its_rule() {
     assert_eq!(output.status.code(), Some(1));
     let said = place.refusal(&["build", "app"]);
     assert!(
-        said.contains("warning: MaintainerDeprecated: ") && said.contains("unknown instruction `COPI`"),
+        said.contains("#1 WARN: MaintainerDeprecated: ") && said.contains("unknown instruction `COPI`"),
         "{said}"
     );
 
@@ -310,7 +311,7 @@ fn what_is_odd_is_told_by_its_rule() {
     let output = place.command(&["build", "-t", "odd", "app"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        output.status.success() && said.contains("warning: StageNameCasing: ") && said.contains("(line 1)\n"),
+        output.status.success() && said.contains("#1 WARN: StageNameCasing: ") && said.contains("(line 1)\n"),
         "{said}"
     );
     place.write("app/Dockerfile", "# check=error=true\nFROM scratch AS Big\nCOPY left /\n");

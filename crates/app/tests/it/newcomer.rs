@@ -97,7 +97,9 @@ fn mistakes_are_named_and_leave_nothing_behind() {
     let failed = machine.refused(&["build", "-t", "bad", "."], 1);
     assert!(failed.contains("before\n"), "{failed}");
     assert!(
-        failed.contains("The command '/bin/sh -c echo before; exit 7' returned a non-zero code: 7"),
+        failed.contains(
+            "process \"/bin/sh -c echo before; exit 7\" did not complete successfully: exit code: 7"
+        ),
         "{failed}"
     );
     file("FROM nowhere:1\n");

@@ -75,8 +75,9 @@ fn a_failure_is_told_in_the_documents_and_in_words() {
     machine.dockerfile("FROM box\nRUN exit 3\n");
     let (said, rest) = documents(&machine, &[]);
     let error = last(&said, "RUN exit 3")["error"].as_str().unwrap();
-    assert!(error.contains("returned a non-zero code: 3"), "{error}");
-    assert!(rest.starts_with("error: The command '/bin/sh -c exit 3' returned a non-zero code: 3"), "{rest}");
+    assert!(error.contains("did not complete successfully: exit code: 3"), "{error}");
+    let want = "error: process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3";
+    assert!(rest.starts_with(want), "{rest}");
 }
 
 #[test]
@@ -86,9 +87,75 @@ fn the_end_of_what_a_command_prints_is_shown_without_a_line_break_too() {
     }
     let machine = Machine::with_box();
     machine.dockerfile("FROM box\nRUN echo first; printf last\n");
-    for (style, want) in [("plain", "first\n#4 last\n"), ("legacy", "first\nlast\n")] {
+    for (style, want) in [("plain", "#4 T first\n#4 T last\n"), ("legacy", "first\nlast\n")] {
         let args = ["build", "--progress", style, "--no-cache", "--network", "none", "."];
         let (_, said) = machine.ok(&args);
+        let said = without_times(&said);
         assert!(said.contains(want), "{style}: {said}");
     }
+}
+
+/// Puts a letter in the place of times, `0.123` and `0.1s`, and of digests.
+fn without_times(text: &str) -> String {
+    let is_time = |word: &str| {
+        let number = word.strip_suffix('s').unwrap_or(word);
+        number.contains('.') && number.parse::<f64>().is_ok()
+    };
+    let word = |word: &str| match word {
+        time if is_time(time) => "T".to_owned(),
+        digest if digest.starts_with("sha256:") => "D".to_owned(),
+        other => other.to_owned(),
+    };
+    let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ") + "\n";
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn plain_lines_are_those_of_buildkit() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile(
+        "FROM box AS Early\nENV A=b\nRUN echo made > /made\nFROM box\nCOPY --from=early /made /\n",
+    );
+    let args = ["build", "--progress", "plain", "--network", "none", "-t", "web", "."];
+    machine.ok(&args);
+    let want = "#1 [internal] load build definition from Dockerfile\n#1 DONE T\n\n\
+                #2 [internal] load metadata for docker.io/library/box:latest\n#2 DONE T\n\
+                #1 WARN: StageNameCasing: ";
+    let said = without_times(&machine.ok(&args).1);
+    assert!(said.starts_with(want), "{said}");
+    for want in [
+        "[early 2/2] RUN echo made > /made\n#N CACHED\n\n",
+        "[stage-1 2/2] COPY --from=early /made /\n#N CACHED\n\n",
+        "exporting to image\n#N exporting layers done\n#N writing image D done\n\
+         #N naming to docker.io/library/web:latest done\n#N DONE T\n",
+    ] {
+        // Which stage begins first is chance.
+        let (name, rest) = want.split_once('\n').unwrap();
+        let head = said.lines().find(|line| line.ends_with(name)).unwrap_or_else(|| panic!("{name}: {said}"));
+        let number = head.split(' ').next().unwrap();
+        let block = format!("{number} {name}\n{}", rest.replace("#N", number));
+        assert!(said.contains(&block), "{block}: {said}");
+    }
+    assert!(!said.contains("ENV A"), "{said}");
+}
+
+#[test]
+fn a_failed_step_is_shown_again_with_all_of_its_lines() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM box\nRUN <<EOF\necho before\nexit 3\nEOF\nRUN true\n");
+    let said =
+        without_times(&machine.refused(&["build", "--progress", "plain", "--network", "none", "."], 1));
+    let error = r#"process "/bin/sh -c echo before\nexit 3\n" did not complete successfully: exit code: 3"#;
+    let want = format!(
+        "#4 T before\n#4 ERROR: {error}\n------\n > [2/3] RUN <<EOF (echo before...):\nT before\n------\n\
+         error: {error}\nDockerfile:2\n--------------------\n   1 |     FROM box\n   2 | >>> RUN <<EOF\n\
+         \x20  3 | >>> echo before\n   4 | >>> exit 3\n   5 | >>> EOF\n   6 |     RUN true\n--------------------\n"
+    );
+    assert!(said.ends_with(&want), "{said}\n{want}");
 }

@@ -131,9 +131,9 @@ fn a_shell_is_opened_where_a_step_has_failed() {
     let before = person.seen.clone();
     let order = [
         "\nout of it",
-        "error: The command",
-        "returned a non-zero code: 1",
-        "Dockerfile:5:1",
+        "error: process",
+        "did not complete successfully: exit code: 1",
+        "Dockerfile:5",
         "note: this is `/bin/sh`",
     ];
     let places: Vec<usize> = order
@@ -161,7 +161,8 @@ fn a_shell_is_opened_where_a_step_has_failed() {
     assert_eq!(build.wait().unwrap().code(), Some(1));
     let said = machine.refused(&["build", "--debug", "--network", "none", "."], 1);
     assert!(
-        said.contains("is no terminal, so --debug opens no shell") && said.contains("error: The command"),
+        said.contains("is no terminal, so --debug opens no shell")
+            && said.contains("error: process \"false\""),
         "{said}"
     );
     machine.assert_nothing_is_left();

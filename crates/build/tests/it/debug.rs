@@ -46,11 +46,11 @@ fn a_failed_command_is_shown_with_what_it_left_before_it_goes() {
     request.stop = Stop::new();
     let error = bench.builder().with_debugger(looker.clone()).build(&request).unwrap_err();
     assert!(matches!(error, BuildError::RunFailed { code: 3, .. }), "{error:?}");
-    let want = "[\"/bin/bash\"] /srv 7 traces; cache /c, bind /ctx, file /run/secrets/s; The command '/bin/bash -ec write \
-                left traces && exit 3' returned a non-zero code: 3";
+    let want = "[\"/bin/bash\"] /srv 7 traces; cache /c, bind /ctx, file /run/secrets/s; process \"/bin/bash -ec write \
+                left traces && exit 3\" did not complete successfully: exit code: 3";
     assert_eq!(*looker.seen.lock().unwrap(), [want]);
     let failures = bench.log.lines("FAILED ");
-    let own = failures.iter().filter(|line| line.contains("non-zero code: 3")).count();
+    let own = failures.iter().filter(|line| line.contains("exit code: 3")).count();
     assert_eq!(own, 1, "told once: {failures:?}");
     assert!(!request.stop.is_set(), "whoever asked for the build has not stopped it");
     bench.assert_nothing_left();

@@ -32,12 +32,10 @@ fn a_failing_command_names_its_step_line_and_code() {
     let bench = Bench::new();
     bench.debian();
     let text = fails(&bench, "FROM debian\nRUN say before && exit 127\n");
-    insta::assert_snapshot!(text, @r"
-    error: The command '/bin/sh -c say before && exit 127' returned a non-zero code: 127
-    Dockerfile:2:1
-      2 | RUN say before && exit 127
-        | ^^^^^^^^^^^^^^^^^^^^^^^^^^
-    ");
+    let want = "error: process \"/bin/sh -c say before && exit 127\" did not complete successfully: exit code: 127\n\
+                Dockerfile:2\n--------------------\n   1 |     FROM debian\n   2 | >>> RUN say before && exit 127\n\
+                \x20  3 |     \n--------------------\n";
+    assert_eq!(text, want);
     assert_eq!(bench.log.lines("OUTPUT"), ["before"]);
     let error = bench.build("FROM debian\nRUN exit 3\n").unwrap_err();
     let BuildError::RunFailed { step, code, .. } = error else { panic!("{error:?}") };

@@ -1,17 +1,12 @@
 //! `shipway build --check`. Compat: buildx, also that a warning is enough to fail.
 
 use serde_json::{Value, json};
-use shipway_build::{BuildRequest, Examined, Source, Span, Warning};
+use shipway_build::{BuildRequest, Examined, Warning};
 
 use super::call::{Question, document, filled, lines, location, text, with_outlook};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::ui::Ui;
-
-/// Lines shown around a finding of one line, and of several.
-const AROUND_ONE: usize = 4;
-const AROUND_SEVERAL: usize = 2;
-const RULER: &str = "--------------------";
 
 /// Shows what is odd about a Dockerfile, up to a mistake in it. Base images that are not here are not fetched for it; what depends on them
 /// is not looked at.
@@ -71,49 +66,9 @@ fn show(examined: &Examined, name: Option<String>, ui: &mut Ui) {
     sorted.sort_by_key(|warning| *lines(source, warning.span).start());
     for warning in sorted {
         ui.line(format!("\nWARNING: {} - {}\n{}", warning.rule.name(), warning.rule.url(), warning.message));
-        ui.line(excerpt(name, source, warning.span));
+        ui.line(shipway_dockerfile::marked(name, source.text(), lines(source, warning.span)));
     }
     if mistake.is_some() && !warnings.is_empty() {
         ui.line("");
-    }
-}
-
-/// Returns the lines around a place, its own marked. Compat: buildx, which shows as many as it does.
-fn excerpt(name: &str, source: &Source, place: Span) -> String {
-    let all: Vec<&str> = source.text().split('\n').collect();
-    let marked = lines(source, place);
-    let (mut first, mut last) = (*marked.start(), (*marked.end()).min(all.len()));
-    let mut text = format!("{name}:{first}\n{RULER}\n");
-    let wanted = if first == last { AROUND_ONE } else { AROUND_SEVERAL };
-    let mut shown = 0;
-    while shown < wanted {
-        shown += 1 + usize::from(first > 1) + usize::from(last < all.len());
-        first = (first - 1).max(1);
-        last = (last + 1).min(all.len());
-    }
-    for (index, line) in all.iter().enumerate().take(last).skip(first - 1) {
-        let number = index + 1;
-        let mark = if marked.contains(&number) { ">>>" } else { "   " };
-        text.push_str(&format!("{number:>4} | {mark} {line}\n"));
-    }
-    text.push_str(RULER);
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_shown_with_what_is_around_it() {
-        let text = "FROM scratch\n\nENV a \\\n  b\nRUN x\nRUN y\nRUN z\n";
-        let file = shipway_build::parse("Dockerfile".as_ref(), text.as_bytes()).unwrap();
-        let of = |number: usize| file.stages[0].instructions[number].span;
-        let several = "Dockerfile:3\n--------------------\n   2 |     \n   3 | >>> ENV a \\\n   4 | >>>   b\n   5 |     RUN x\n\
-                       --------------------";
-        assert_eq!(excerpt("Dockerfile", &file.source, of(0)), several);
-        let last = "x/Dockerfile:7\n--------------------\n   5 |     RUN x\n   6 |     RUN y\n   7 | >>> RUN z\n   8 |     \n\
-                    --------------------";
-        assert_eq!(excerpt("x/Dockerfile", &file.source, of(3)), last);
     }
 }
