@@ -88,8 +88,9 @@ impl Solver<'_> {
         if let Some(sbom) = sbom {
             statements.push(Statement::new(Statement::SPDX, sbom, &names, &image.digest));
         }
-        let mut image = Descriptor { platform: Some(self.request.platform()), ..image };
-        image.annotations.extend(self.request.descriptor_annotations.iter().cloned());
+        let platform = self.request.platform();
+        let mut image = Descriptor { platform: Some(platform.clone()), ..image };
+        image.annotations.extend(self.request.descriptor_annotations_for(&platform));
         let annotations = self.request.index_annotations.iter().cloned().collect();
         (!statements.is_empty()).then(|| Attested::new(image, &statements, annotations))
     }

@@ -63,7 +63,7 @@ pub(crate) fn export(
             .map(|layer| Descriptor::new(MediaType::OCI_LAYER, layer.diff_id.0, layer.size))
             .collect(),
     );
-    manifest.annotations.extend(solver.request.annotations.iter().cloned());
+    manifest.annotations.extend(solver.request.annotations_for(&solver.request.platform()));
     let manifest_bytes = serde_json::to_vec(&manifest).expect("a manifest is always JSON");
     let manifest = put(solver, &manifest_bytes).map_err(fail("write the image's manifest"))?;
     progress.event(&Event::Written { image_id, manifest });

@@ -37,6 +37,8 @@ pub struct BuildRequest {
     pub index_annotations: Vec<(String, String)>,
     /// `--annotation manifest-descriptor:…`: of what the index says of the manifest.
     pub descriptor_annotations: Vec<(String, String)>,
+    /// `--annotation manifest[PLATFORM]:…`: those that are for one of several platforms.
+    pub platform_annotations: Vec<PlatformAnnotation>,
     /// `--attest`: what is attested of the result. With something it is in an index.
     pub attest: Attest,
     /// Where the context was fetched from, if not from this machine.
@@ -85,6 +87,40 @@ impl BuildRequest {
     pub fn platform(&self) -> Platform {
         self.platforms.first().cloned().unwrap_or_else(Platform::host)
     }
+
+    /// Returns the annotations of the manifest for a platform.
+    pub(crate) fn annotations_for(&self, platform: &Platform) -> Vec<(String, String)> {
+        let own = self.platform_annotations.iter().filter(|own| !own.of_descriptor);
+        Self::with(&self.annotations, own, platform)
+    }
+
+    /// Returns the annotations of what the index says of the manifest for a platform.
+    pub(crate) fn descriptor_annotations_for(&self, platform: &Platform) -> Vec<(String, String)> {
+        let own = self.platform_annotations.iter().filter(|own| own.of_descriptor);
+        Self::with(&self.descriptor_annotations, own, platform)
+    }
+
+    fn with<'a>(
+        all: &[(String, String)],
+        own: impl Iterator<Item = &'a PlatformAnnotation>,
+        platform: &Platform,
+    ) -> Vec<(String, String)> {
+        let own = own.filter(|own| own.platform == *platform);
+        all.iter().cloned().chain(own.map(|own| (own.name.clone(), own.value.clone()))).collect()
+    }
+}
+
+/// An annotation that is for one platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlatformAnnotation {
+    /// The platform.
+    pub platform: Platform,
+    /// It is of what the index says of the manifest, and not of the manifest.
+    pub of_descriptor: bool,
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// What a named context is.

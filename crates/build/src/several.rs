@@ -111,7 +111,7 @@ impl Builder {
         }
         let mut image = Descriptor::new(MediaType::OCI_MANIFEST, built.manifest, built.manifest_size);
         image.platform = Some(platform.clone());
-        image.annotations.extend(request.descriptor_annotations.iter().cloned());
+        image.annotations.extend(request.descriptor_annotations_for(platform));
         Ok(Attested::new(image, &[], std::iter::empty().collect()))
     }
 }

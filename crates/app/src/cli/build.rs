@@ -105,7 +105,7 @@ pub(crate) struct BuildArgs {
     /// Add a label to the image
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub(crate) labels: Vec<String>,
-    /// Add an annotation to the image's manifest, or with `index:` or `manifest-descriptor:` before its name elsewhere
+    /// Add an annotation to the image's manifest (`manifest[PLATFORM]:` for one of several), or with `index:` or `manifest-descriptor:` before its name elsewhere
     #[arg(long = "annotation", value_name = "[TYPE:]NAME=VALUE")]
     pub(crate) annotations: Vec<String>,
     /// Attest something of the image, in an index with it: `type=provenance,mode=min|max` or `type=sbom` [default: nothing]
@@ -138,7 +138,7 @@ pub(crate) struct BuildArgs {
     /// An ssh agent for RUN --mount=type=ssh: `default`, `ID=SOCKET`, or `ID=KEYFILE[,KEYFILE]`
     #[arg(long = "ssh", value_name = "ID[=SOCKET|KEY]")]
     pub(crate) ssh: Vec<String>,
-    /// What to build for: `linux/arm64`, …, several with commas between; this machine by default. RUN steps for another one need an emulator (qemu-user-static)
+    /// What to build for: `linux/arm64`, …, several with commas between; DOCKER_DEFAULT_PLATFORM or this machine by default. RUN steps for another one need an emulator (qemu-user-static)
     #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
     pub(crate) platforms: Vec<String>,
     /// Build nothing, and show what the Dockerfile offers: `check`, `targets`, `outline`, each also with `,format=json`
@@ -155,7 +155,8 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     pub(crate) check: bool,
     /// Open a shell where a RUN step has failed, with its files, mounts and variables; needs a terminal
-    #[arg(long)]
+    // Compat: buildx, its letter.
+    #[arg(short = 'D', long)]
     pub(crate) debug: bool,
     /// Print only the image's id
     #[arg(short, long)]

@@ -149,15 +149,25 @@ fn answer(engine: &Engine, question: Question, request: &BuildRequest, ui: &mut 
     Ok(0)
 }
 
+/// Compat: docker, what a variable says holds where no flag says anything.
 fn platforms(args: &BuildArgs) -> Result<Vec<Platform>, Failure> {
+    let usual = std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default();
+    platforms_of(if args.platforms.is_empty() && !usual.is_empty() {
+        usual.split(',').collect()
+    } else {
+        args.platforms.iter().map(String::as_str).collect()
+    })
+}
+
+fn platforms_of(texts: Vec<&str>) -> Result<Vec<Platform>, Failure> {
     let host = Platform::host();
     let instead = format!("leave it out, or name one or several: --platform {host},linux/arm64");
     let mut platforms = Vec::new();
-    for text in &args.platforms {
+    for text in texts {
         let platform: Platform = match text.trim() {
             // Compat: buildx.
             local if local.eq_ignore_ascii_case("local") => host.clone(),
-            text => text.parse().map_err(|error| Failure::new(error, &instead))?,
+            text => text.to_ascii_lowercase().parse().map_err(|error| Failure::new(error, &instead))?,
         };
         if platform.os != host.os {
             return Err(Failure::new(format!("images for {} are not built here", platform.os), instead));
@@ -223,7 +233,7 @@ fn request(
     warn: &mut dyn FnMut(String),
 ) -> Result<BuildRequest, Failure> {
     let annotations = [args.annotations.as_slice(), annotations].concat();
-    let Annotations { manifest, index, descriptor } = Annotations::parse(&annotations)?;
+    let Annotations { manifest, index, descriptor, platform } = Annotations::parse(&annotations)?;
     if attest == Attest::default() && args.platforms.len() < 2 && !(index.is_empty() && descriptor.is_empty())
     {
         return Err(Failure::new(
@@ -245,6 +255,7 @@ fn request(
         annotations: manifest,
         index_annotations: index,
         descriptor_annotations: descriptor,
+        platform_annotations: platform,
         attest,
         hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
         limits: limits(args)?,
@@ -342,8 +353,6 @@ fn label(text: &str) -> Result<(String, String), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::*;
 
     #[test]
@@ -366,14 +375,12 @@ mod tests {
     #[test]
     fn platforms_are_there_once_and_local_is_this_one() {
         let host = Platform::host().to_string();
-        let of = |text: &str| {
-            let line =
-                crate::cli::Cli::try_parse_from(["shipway", "build", "--platform", text, "."]).unwrap();
-            let crate::cli::Verb::Build(args) = line.verb else { panic!("another verb") };
-            platforms(&args).map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        let of = |texts: &[&str]| {
+            let all = platforms_of(texts.to_vec());
+            all.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
         };
-        assert_eq!(of("local").unwrap(), host);
-        assert_eq!(of(&format!("{host},Local,linux/s390x")).unwrap(), format!("{host} linux/s390x"));
-        assert!(of("windows/amd64").unwrap_err().text().contains("windows"));
+        assert_eq!(of(&["local"]).unwrap(), host);
+        assert_eq!(of(&[&host, "Local", "LINUX/S390X"]).unwrap(), format!("{host} linux/s390x"));
+        assert!(of(&["windows/amd64"]).unwrap_err().text().contains("windows"));
     }
 }

@@ -54,3 +54,44 @@ fn a_script_for_docker_finds_its_flags() {
     }
     machine.refused(&["build", "--pull=maybe", "."], 125);
 }
+
+#[test]
+fn what_is_for_one_platform_is_said_of_it_alone() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM scratch\nCOPY page /\n");
+    let layout = machine.context().join("layout");
+    let read = |path: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs_err::read(layout.join(path)).unwrap()).unwrap()
+    };
+    let blob = |descriptor: &serde_json::Value| {
+        read(&format!("blobs/{}", descriptor["digest"].as_str().unwrap().replace(':', "/")))
+    };
+    machine.ok(&[
+        "build",
+        "-q",
+        "--platform=linux/amd64,linux/riscv64",
+        "--annotation=all=1",
+        "--annotation=manifest[linux/riscv64],manifest-descriptor[linux/RISCV64]:own=2",
+        "-o=type=oci,tar=false,dest=layout",
+        ".",
+    ]);
+    let listed = blob(&read("index.json")["manifests"][0])["manifests"].clone();
+    let [amd64, riscv64] = listed.as_array().unwrap().as_slice() else { panic!("{listed}") };
+    assert_eq!(riscv64["platform"]["architecture"], "riscv64");
+    assert_eq!(blob(amd64)["annotations"], serde_json::json!({"all": "1"}));
+    assert_eq!(blob(riscv64)["annotations"], serde_json::json!({"all": "1", "own": "2"}));
+    assert_eq!((amd64.get("annotations"), &riscv64["annotations"]["own"]), (None, &"2".into()));
+    // One alone is another case, and what the environment says is a platform too.
+    fs_err::remove_dir_all(&layout).unwrap();
+    let own = ["--annotation=manifest[linux/riscv64]:own=2", "--annotation=manifest[linux/s390x]:other=3"];
+    let args = [&["build", "-q"][..], &own, &["-o=type=oci,tar=false,dest=layout", "."]].concat();
+    let mut command = machine.command(&args);
+    let output = command.env("DOCKER_DEFAULT_PLATFORM", "linux/riscv64").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let manifest = blob(&read("index.json")["manifests"][0]);
+    assert_eq!(manifest["annotations"], serde_json::json!({"own": "2"}));
+    assert_eq!(blob(&manifest["config"])["architecture"], "riscv64");
+}

@@ -1,5 +1,8 @@
 //! `--annotation`
 
+use shipway_build::PlatformAnnotation;
+use shipway_oci::Platform;
+
 use crate::failure::Failure;
 
 /// What `--annotation` says, by what it is said of.
@@ -9,10 +12,12 @@ pub(super) struct Annotations {
     pub(super) index: Vec<(String, String)>,
     /// Of what the index says of the manifest.
     pub(super) descriptor: Vec<(String, String)>,
+    /// Of one or the other for one platform.
+    pub(super) platform: Vec<PlatformAnnotation>,
 }
 
 impl Annotations {
-    /// `[TYPE[,TYPE]:]NAME=value`. Compat: buildx.
+    /// `[TYPE[[PLATFORM]][,TYPE]:]NAME=value`. Compat: buildx.
     pub(super) fn parse(texts: &[String]) -> Result<Self, Failure> {
         let form = "write it as `--annotation NAME=VALUE`";
         let mut all = Self::default();
@@ -23,6 +28,12 @@ impl Annotations {
             let (types, name) = name.split_once(':').unwrap_or(("manifest", name));
             for kind in types.split(',') {
                 let said = (name.to_owned(), value.to_owned());
+                let (kind, platform) = with_platform(kind)
+                    .map_err(|why| Failure::new(format!("--annotation `{text}`: {why}"), PLATFORM_FORM))?;
+                if let Some(platform) = platform {
+                    all.platform.push(of_platform(text, kind, platform, said)?);
+                    continue;
+                }
                 match kind {
                     "index" => all.index.push(said),
                     "manifest-descriptor" => all.descriptor.push(said),
@@ -46,6 +57,33 @@ impl Annotations {
     }
 }
 
+const PLATFORM_FORM: &str = "write it as `--annotation manifest[linux/arm64]:NAME=VALUE`";
+
+/// Splits `TYPE[PLATFORM]`.
+fn with_platform(kind: &str) -> Result<(&str, Option<Platform>), String> {
+    let Some((kind, rest)) = kind.split_once('[') else { return Ok((kind, None)) };
+    let platform = rest.strip_suffix(']').ok_or("a bracket is not closed")?;
+    let platform = platform.to_ascii_lowercase().parse::<Platform>().map_err(|error| error.to_string())?;
+    Ok((kind, Some(platform)))
+}
+
+fn of_platform(
+    text: &str,
+    kind: &str,
+    platform: Platform,
+    (name, value): (String, String),
+) -> Result<PlatformAnnotation, Failure> {
+    let of_descriptor = match kind {
+        "manifest" => false,
+        "manifest-descriptor" => true,
+        other => {
+            let what = format!("--annotation `{text}`: there is no `{other}` for one platform");
+            return Err(Failure::new(what, PLATFORM_FORM));
+        }
+    };
+    Ok(PlatformAnnotation { platform, of_descriptor, name, value })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,9 +98,28 @@ mod tests {
             manifest: of(&[("a", "1"), ("b", "2"), ("e", "f:4")]),
             index: of(&[("b", "2")]),
             descriptor: of(&[("c:d", "3")]),
+            platform: Vec::new(),
         };
         assert_eq!(Annotations::parse(&texts).unwrap(), want);
-        for text in ["a", "index-descriptor:a=1", "org.x:e=4", "foo:x=y", "manifest,foo:x=y", ":x=y"] {
+        let own = ["manifest[linux/ARM64],manifest-descriptor[linux/arm64/v8]:a=1".to_owned()];
+        let want = [false, true].map(|of_descriptor| PlatformAnnotation {
+            platform: "linux/arm64".parse().unwrap(),
+            of_descriptor,
+            name: "a".to_owned(),
+            value: "1".to_owned(),
+        });
+        assert_eq!(Annotations::parse(&own).unwrap().platform, want);
+        for text in [
+            "a",
+            "index-descriptor:a=1",
+            "org.x:e=4",
+            "foo:x=y",
+            "manifest,foo:x=y",
+            ":x=y",
+            "index[linux/arm64]:x=y",
+            "manifest[vax]:x=y",
+            "manifest[linux/arm64:x=y",
+        ] {
             assert!(Annotations::parse(&[text.to_owned()]).unwrap_err().text().contains("hint: "), "{text}");
         }
     }

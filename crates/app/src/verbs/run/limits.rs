@@ -57,8 +57,8 @@ fn of_process(text: &str) -> Result<ProcessLimit, Failure> {
 /// Returns the size of `/dev/shm` that was typed.
 pub(crate) fn shm_size(text: Option<&str>) -> Result<Option<u64>, Failure> {
     let Some(text) = text else { return Ok(None) };
-    let bytes = units::bytes(text).filter(|bytes| *bytes > 0);
-    bytes.map(Some).ok_or_else(|| {
+    // Compat: docker, none is the usual one.
+    units::bytes(text).map(|bytes| Some(bytes).filter(|bytes| *bytes > 0)).ok_or_else(|| {
         Failure::new(
             format!("--shm-size `{text}` is no size"),
             "write it as bytes or with a unit: --shm-size 128m",
@@ -106,6 +106,14 @@ mod tests {
         {
             assert_eq!(thousandths(text).ok(), want, "case {text}");
         }
+    }
+
+    #[test]
+    fn no_shared_memory_is_the_usual_one() {
+        for (text, want) in [(None, Some(None)), (Some("0"), Some(None)), (Some("1m"), Some(Some(1 << 20)))] {
+            assert_eq!(shm_size(text).ok(), want, "case {text:?}");
+        }
+        assert!(shm_size(Some("x")).unwrap_err().text().contains("is no size"));
     }
 
     #[test]
