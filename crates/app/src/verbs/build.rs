@@ -11,6 +11,8 @@ mod delivery;
 mod fields;
 mod output;
 mod packing;
+mod pairs;
+mod platforms;
 mod secret;
 mod ssh;
 
@@ -22,7 +24,6 @@ use shipway_build::{
     Attest, BuildNetwork, BuildRequest, ContextSource, Debugger, NamedContext, ProcessLimit, Stop,
 };
 use shipway_linux::Cgroup;
-use shipway_oci::Platform;
 
 use crate::archive::LayoutImage;
 use crate::bases::{AcceptExpired, BaseWishes};
@@ -41,9 +42,6 @@ use crate::verbs::build::debug::Shell;
 use crate::verbs::build::delivery::{Arrived, Wishes};
 use crate::verbs::build::output::Outputs;
 use crate::verbs::run::{extra_host, limits};
-
-/// Spec: reproducible-builds.org, the time that files and images get at most.
-const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// Begins a named context that is an image of an OCI layout.
 const LAYOUT: &str = "oci-layout://";
@@ -71,8 +69,9 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let Outputs { all: outputs, annotations } = output::parse(&args.outputs, args.load)?;
     let caches = caches::parse(&args.cache_from, &args.cache_to)?;
     caches.warnings.iter().for_each(|warning| ui.note(warning));
-    let platforms = platforms(args)?;
+    let platforms = platforms::parse(args)?;
     let attest::Typed { attest, is_inline_only } = attest::parse(args)?;
+    forget_id(args.iidfile.as_deref())?;
     let stopping = Stopping::hold()?;
     let stop = stopping.build.clone();
     let prepared = contexts::prepare(engine, context, args.file.as_deref(), &stop);
@@ -98,13 +97,13 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
             &mut |warning| ui.note(warning),
         )?
     };
-    request.inline_cache = caches.inline() || wants_inline_cache(&request.build_args);
+    request.inline_cache = caches.inline() || pairs::wants_inline_cache(&request.build_args);
     if let Some(question) = question {
         return answer(engine, question, &request, ui);
     }
     output::fit(&outputs, &request)?;
     let mut wanted = Wishes::plan(&mut request.tags, args.push, outputs)?;
-    wanted.documents = output::Wish { is_inline_only, epoch: epoch(&request.build_args) };
+    wanted.documents = output::Wish { is_inline_only, epoch: pairs::epoch(&request.build_args) };
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
     let wishes = BaseWishes { bootstrap, newer: args.pull };
     let caches = caches.open(engine)?;
@@ -147,36 +146,6 @@ fn answer(engine: &Engine, question: Question, request: &BuildRequest, ui: &mut 
         What::Describe => call::describe(question.json, ui),
     }
     Ok(0)
-}
-
-/// Compat: docker, what a variable says holds where no flag says anything.
-fn platforms(args: &BuildArgs) -> Result<Vec<Platform>, Failure> {
-    let usual = std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default();
-    platforms_of(if args.platforms.is_empty() && !usual.is_empty() {
-        usual.split(',').collect()
-    } else {
-        args.platforms.iter().map(String::as_str).collect()
-    })
-}
-
-fn platforms_of(texts: Vec<&str>) -> Result<Vec<Platform>, Failure> {
-    let host = Platform::host();
-    let instead = format!("leave it out, or name one or several: --platform {host},linux/arm64");
-    let mut platforms = Vec::new();
-    for text in texts {
-        let platform: Platform = match text.trim() {
-            // Compat: buildx.
-            local if local.eq_ignore_ascii_case("local") => host.clone(),
-            text => text.to_ascii_lowercase().parse().map_err(|error| Failure::new(error, &instead))?,
-        };
-        if platform.os != host.os {
-            return Err(Failure::new(format!("images for {} are not built here", platform.os), instead));
-        }
-        if !platforms.contains(&platform) {
-            platforms.push(platform);
-        }
-    }
-    Ok(platforms)
 }
 
 /// Compat: docker, `-q` is `--progress quiet`, and goes with no other one.
@@ -245,10 +214,10 @@ fn request(
         context,
         dockerfile,
         tags: args.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
-        build_args: build_args(&args.build_args)?,
-        labels: args.labels.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
-        secrets: args.secrets.iter().map(|text| secret::load(text, warn)).collect::<Result<_, _>>()?,
-        agents: args.ssh.iter().map(|text| ssh::agent(text)).collect::<Result<_, _>>()?,
+        build_args: pairs::build_args(&args.build_args)?,
+        labels: args.labels.iter().map(|text| pairs::label(text)).collect::<Result<_, _>>()?,
+        secrets: last_of(args.secrets.iter().map(|text| secret::load(text, warn)), |secret| &secret.id)?,
+        agents: last_of(args.ssh.iter().map(|text| ssh::agent(text)), |(id, _)| id)?,
         target: args.target.clone(),
         no_cache: args.no_cache,
         no_cache_stages: args.no_cache_filter.clone(),
@@ -272,44 +241,28 @@ fn request(
     })
 }
 
-/// Splits `NAME=value`.
-fn pair<'a>(flag: &str, text: &'a str) -> Result<(&'a str, Option<&'a str>), Failure> {
-    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
-    if name.is_empty() {
-        let hint = format!("write it as --{flag} NAME=VALUE");
-        return Err(Failure::new(format!("--{flag} `{text}` has no name"), hint));
+/// Returns those that hold: of an id that is there twice the last one. Compat: buildx.
+fn last_of<T>(
+    all: impl Iterator<Item = Result<T, Failure>>,
+    id: impl Fn(&T) -> &String,
+) -> Result<Vec<T>, Failure> {
+    let mut last: Vec<T> = Vec::new();
+    for one in all {
+        let one = one?;
+        last.retain(|before| id(before) != id(&one));
+        last.push(one);
     }
-    Ok((name, value))
+    Ok(last)
 }
 
-/// `NAME=value`; a name alone takes the value that this process has, and is left out where it has none. Compat: docker.
-fn build_arg(text: &str) -> Result<Option<(String, String)>, Failure> {
-    Ok(match pair("build-arg", text)? {
-        (name, Some(value)) => Some((name.to_owned(), value.to_owned())),
-        (name, None) => std::env::var(name).ok().map(|value| (name.to_owned(), value)),
-    })
-}
-
-/// Compat: buildx, `SOURCE_DATE_EPOCH` of this process is one too, unless it is given.
-fn build_args(texts: &[String]) -> Result<Vec<(String, String)>, Failure> {
-    let given = texts.iter().filter_map(|text| build_arg(text).transpose());
-    let mut all = given.collect::<Result<Vec<_>, _>>()?;
-    if !all.iter().any(|(name, _)| name == SOURCE_DATE_EPOCH) {
-        all.extend(build_arg(SOURCE_DATE_EPOCH)?.filter(|(_, value)| !value.is_empty()));
+/// Removes what an earlier build has left: whoever reads it after a failure would take it for this one's. Compat: buildx.
+fn forget_id(file: Option<&Path>) -> Result<(), Failure> {
+    match file.map(fs_err::remove_file) {
+        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::new(error, "name another file: --iidfile FILE"))
+        }
+        _ => Ok(()),
     }
-    Ok(all)
-}
-
-/// Returns the time of what is written down, if one was given.
-fn epoch(build_args: &[(String, String)]) -> Option<u64> {
-    let last = build_args.iter().rev().find(|(name, _)| name == SOURCE_DATE_EPOCH);
-    last.and_then(|(_, value)| value.parse().ok())
-}
-
-/// Compat: BuildKit, this build argument is `--cache-to type=inline`.
-fn wants_inline_cache(build_args: &[(String, String)]) -> bool {
-    let last = build_args.iter().rev().find(|(name, _)| name == "BUILDKIT_INLINE_CACHE");
-    last.is_some_and(|(_, value)| units::truth(value) == Some(true))
 }
 
 /// `NAME:ADDRESS`
@@ -345,42 +298,29 @@ fn cgroup_parent(text: &str) -> Result<String, Failure> {
     Ok(name.to_owned())
 }
 
-/// `NAME=value`; a name alone is an empty label. Compat: docker.
-fn label(text: &str) -> Result<(String, String), Failure> {
-    let (name, value) = pair("label", text)?;
-    Ok((name.to_owned(), value.unwrap_or_default().to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_alone_are_read_as_docker_reads_them() {
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(build_arg("A=b=c").unwrap(), Some(pair("A", "b=c")));
-        assert_eq!(build_arg("NO_SUCH_VARIABLE_IS_SET").unwrap(), None);
-        assert_eq!(build_arg("CARGO_PKG_NAME").unwrap(), Some(pair("CARGO_PKG_NAME", "shipway-app")));
-        assert_eq!(label("CARGO_PKG_NAME").unwrap(), pair("CARGO_PKG_NAME", ""));
-        assert_eq!(label("a=b").unwrap(), pair("a", "b"));
-        for text in ["", "=", "=b"] {
-            let failures = [label(text).unwrap_err(), build_arg(text).unwrap_err()];
-            assert!(
-                failures.iter().all(|failure| failure.text().contains("has no name\nhint: ")),
-                "case {text}"
-            );
-        }
+    fn of_an_id_the_last_one_holds() {
+        let all = [("a", 1), ("b", 2), ("a", 3)].map(|(id, value)| Ok((id.to_owned(), value)));
+        let last = last_of(all.into_iter(), |(id, _)| id).unwrap();
+        assert_eq!(last, [("b".to_owned(), 2), ("a".to_owned(), 3)]);
+        let failing = [Ok((String::new(), 1)), Err(Failure::plain("no"))];
+        assert!(last_of(failing.into_iter(), |(id, _)| id).is_err());
     }
 
     #[test]
-    fn platforms_are_there_once_and_local_is_this_one() {
-        let host = Platform::host().to_string();
-        let of = |texts: &[&str]| {
-            let all = platforms_of(texts.to_vec());
-            all.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
-        };
-        assert_eq!(of(&["local"]).unwrap(), host);
-        assert_eq!(of(&[&host, "Local", "LINUX/S390X"]).unwrap(), format!("{host} linux/s390x"));
-        assert!(of(&["windows/amd64"]).unwrap_err().text().contains("windows"));
+    fn what_an_earlier_build_has_left_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("id");
+        fs_err::write(&file, "sha256:0").unwrap();
+        for _ in 0..2 {
+            forget_id(Some(&file)).unwrap();
+            assert!(!file.exists());
+        }
+        forget_id(None).unwrap();
+        assert!(forget_id(Some(dir.path())).is_err(), "a directory is no such file");
     }
 }
