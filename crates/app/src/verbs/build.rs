@@ -102,6 +102,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         return answer(engine, question, &request, ui);
     }
     output::fit(&outputs, &request)?;
+    output::check_places(&outputs)?;
     let mut wanted = Wishes::plan(&mut request.tags, args.push, outputs)?;
     wanted.documents = output::Wish { is_inline_only, epoch: pairs::epoch(&request.build_args) };
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));

@@ -76,6 +76,30 @@ impl Output {
     }
 }
 
+/// Refuses places that nothing can be written to, before anything is built for them. Compat: buildx.
+pub(super) fn check_places(outputs: &[Output]) -> Result<(), Failure> {
+    for output in outputs {
+        let (path, is_directory) = match output {
+            Output::Local(path, _) | Output::Layout(path, _) => (path, true),
+            Output::Tar(Place::File(path), _) | Output::Archive(Place::File(path), _) => (path, false),
+            _ => continue,
+        };
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let why = match fs_err::metadata(path) {
+            Ok(found) if is_directory && !found.is_dir() => "it is no directory",
+            Ok(found) if !is_directory && found.is_dir() => {
+                "it is a directory, and a file is wanted: dest=FILE"
+            }
+            Err(_) if !is_directory && parent.is_some_and(|parent| !parent.is_dir()) => {
+                "its directory is not there"
+            }
+            _ => continue,
+        };
+        return Err(Failure::new(format!("could not write `{}`: {why}", path.display()), FORM));
+    }
+    Ok(())
+}
+
 /// Writes a result, which has the form that is wanted, where it is wanted. Returns what an archive or a layout says of it.
 pub(super) fn write(
     engine: &Engine,
@@ -192,4 +216,39 @@ fn into(
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("could not write `{}`: {error}", path.display()), FORM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_looked_at_before_anything_is_built() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs_err::write(at("file"), "").unwrap();
+        fs_err::create_dir(at("directory")).unwrap();
+        let local = |name: &str| Output::Local(at(name), Split::default());
+        let tar = |name: &str| Output::Tar(Place::File(at(name)), Split::default());
+        for (name, output, want) in [
+            ("a directory that is there", local("directory"), None),
+            ("one to be made, with those above it", local("new/er"), None),
+            ("a file for a directory", local("file"), Some("it is no directory")),
+            ("a layout too", Output::Layout(at("file"), Form::default()), Some("it is no directory")),
+            ("a file to be replaced", tar("file"), None),
+            ("a new file", tar("directory/new"), None),
+            ("a directory for a file", tar("directory"), Some("it is a directory")),
+            ("a file nowhere", tar("new/x.tar"), Some("its directory is not there")),
+            ("a device", Output::Tar(Place::File("/dev/null".into()), Split::default()), None),
+            ("a name alone", Output::Tar(Place::File("x.tar".into()), Split::default()), None),
+            ("the standard output", Output::Tar(Place::Stdout, Split::default()), None),
+        ] {
+            let told = check_places(&[Output::Nothing, output]).err();
+            let told = told.map(|failure| failure.text()).unwrap_or_default();
+            match want {
+                Some(want) => assert!(told.contains(want) && told.contains("hint: "), "case {name}: {told}"),
+                None => assert_eq!(told, "", "case {name}"),
+            }
+        }
+    }
 }
