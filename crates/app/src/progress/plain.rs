@@ -11,6 +11,10 @@ use super::board::Key;
 
 /// How long the part that is told of may be silent until another one is told of.
 pub(super) const SILENCE: Duration = Duration::from_secs(5);
+/// How long one part is told of while others wait.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Lines that wait at most.
+const WAITING: usize = 1000;
 /// Lines of its output that are shown again of a part that failed.
 const AGAIN: usize = 10;
 
@@ -38,8 +42,9 @@ pub(super) struct Plain {
     parts: Vec<Part>,
     /// The part that is told of.
     current: Option<usize>,
-    /// When something was told of it.
+    /// When something was told of it, and since when nothing of others.
     told: Duration,
+    since: Duration,
     has_begun: bool,
     text: String,
 }
@@ -155,11 +160,14 @@ impl Plain {
     }
 
     fn is_free(&self, now: Duration) -> bool {
-        self.current.is_none() || now.saturating_sub(self.told) >= SILENCE
+        self.current.is_none()
+            || now.saturating_sub(self.told) >= SILENCE
+            || now.saturating_sub(self.since) >= LONGEST
     }
 
     fn look(&mut self, at: usize, now: Duration) {
-        if self.current == Some(at) || self.is_free(now) {
+        let is_much = self.parts[at].waiting.len() >= WAITING;
+        if self.current == Some(at) || is_much || self.is_free(now) {
             self.show(at, now);
         }
     }
@@ -174,6 +182,7 @@ impl Plain {
         let part = &mut self.parts[at];
         if self.current != Some(at) || !part.is_told {
             let before = self.current.filter(|before| *before != at);
+            self.since = now;
             let number = part.number;
             let head = format!("#{number} {}", part.name);
             part.is_told = true;
@@ -272,6 +281,24 @@ mod tests {
         assert_eq!(plain.take(), "#1 ...\n\n#2 b\n#2 0.010 x\n");
         plain.tick(SILENCE * 3);
         assert_eq!(plain.take(), "", "there is nothing to tell");
+    }
+
+    #[test]
+    fn who_talks_much_does_not_keep_others_waiting() {
+        let mut plain = begun(&["a", "b"]);
+        plain.output(&Key::Step(10), b"x\n", at(10));
+        let mut now = at(0);
+        while now < LONGEST {
+            plain.output(&Key::Step(0), b".\n", now);
+            assert!(!plain.take().contains("b\n"));
+            now += at(1000);
+        }
+        plain.output(&Key::Step(10), b"y\n", now);
+        assert_eq!(plain.take(), "#1 ...\n\n#2 b\n#2 0.010 x\n#2 10.000 y\n");
+        plain.output(&Key::Step(0), "z\n".repeat(WAITING - 1).as_bytes(), now);
+        assert_eq!(plain.take(), "");
+        plain.output(&Key::Step(0), b"z\n", now);
+        assert_eq!(plain.take().lines().count(), 3 + WAITING);
     }
 
     #[test]
