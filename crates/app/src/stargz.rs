@@ -96,7 +96,7 @@ fn length_of(store: &Store, blob: Digest) -> Result<u64, PackStargzError> {
     let blob = store.open_blob(&blob)?;
     let mut plain = Hashing::new(shipway_layers::decompress(Box::new(blob))?);
     io::copy(&mut plain, &mut io::sink())
-        .map_err(|source| LayerError::Input { place: "its end".to_owned(), source })?;
+        .map_err(|source| LayerError::Input { place: "at its end".to_owned(), source })?;
     Ok(plain.length())
 }
 

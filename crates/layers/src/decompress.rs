@@ -55,7 +55,7 @@ struct Bounds {
 const LIMITS: Bounds = Bounds { ratio: RATIO, xz_memory: XZ_MEMORY };
 
 fn open<'a>(mut input: Box<dyn Read + Send + 'a>, bounds: Bounds) -> Result<Plain<'a>, LayerError> {
-    let unread = |source| LayerError::Input { place: "its beginning".to_owned(), source };
+    let unread = |source| LayerError::Input { place: "at its beginning".to_owned(), source };
     let mut start = Vec::new();
     input.by_ref().take(6).read_to_end(&mut start).map_err(unread)?;
     let kind = match start.as_slice() {

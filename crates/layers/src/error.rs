@@ -56,22 +56,24 @@ pub enum LayerError {
         source: io::Error,
     },
     /// The archive cannot be a layer.
-    #[error("archive entry `{entry}`: {reason}")]
+    #[error("archive {place}: {reason}")]
     #[diagnostic(
         code(layers::archive),
-        help("the archive is damaged or hostile; get it again from a source that you trust")
+        help(
+            "see what `tar -tvf ARCHIVE` says of it; get it again from a source that you trust, or pack it anew: `tar -cf ARCHIVE -C DIR .`"
+        )
     )]
     Archive {
-        /// Name of the entry.
-        entry: String,
+        /// Where in it: "entry `NAME`", or "at byte 512".
+        place: String,
         /// What is wrong with it.
         reason: &'static str,
     },
     /// The archive could not be read.
-    #[error("could not read the archive at `{place}`")]
+    #[error("could not read the archive {place}")]
     #[diagnostic(code(layers::input), help("see that the archive is whole, and get it again if it is not"))]
     Input {
-        /// Where in it.
+        /// Where in it: "in entry `NAME`", or "at byte 512".
         place: String,
         /// Why.
         source: io::Error,

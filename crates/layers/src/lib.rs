@@ -44,5 +44,5 @@ pub use serialise::{SERIALISER_VERSION, serialise, serialise_each, serialise_wit
 pub use shipway_store::LayerId;
 pub use stargz::{Stargz, WriteStargzError, find_stargz_toc, write_stargz};
 pub use together::{Clash, find_clash, serialise_together};
-pub use unpack::{Budget, unpack, unpack_files};
+pub use unpack::{Added, Budget, OpenLink, unpack, unpack_added, unpack_files};
 pub use unpacked::{Layer, LayerStore, Snapshot, Unpacked};

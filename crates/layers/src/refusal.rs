@@ -26,8 +26,17 @@ impl Refusal {
     pub(crate) fn of(self, entry: &str) -> LayerError {
         match self {
             Self::Io(source) => LayerError::io("unpack", entry)(source),
-            Self::Input(source) => LayerError::Input { place: entry.to_owned(), source },
-            Self::Reason(reason) => LayerError::Archive { entry: entry.to_owned(), reason },
+            Self::Input(source) => LayerError::Input { place: format!("in entry `{entry}`"), source },
+            Self::Reason(reason) => LayerError::Archive { place: format!("entry `{entry}`"), reason },
+        }
+    }
+
+    /// Says where it was: `at byte 512`.
+    pub(crate) fn at(self, place: &str) -> LayerError {
+        match self {
+            Self::Io(source) => LayerError::io("unpack", "the archive")(source),
+            Self::Input(source) => LayerError::Input { place: place.to_owned(), source },
+            Self::Reason(reason) => LayerError::Archive { place: place.to_owned(), reason },
         }
     }
 }

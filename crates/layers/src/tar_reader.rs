@@ -1,7 +1,7 @@
 //! The one reader of tar archives: strict, so that nobody else can understand the same bytes as other files.
 //!
-//! Read: old (v7) headers, ustar, GNU long names and binary numbers, PAX records. Refused by name: sparse files, archives of
-//! several volumes, incremental dumps. Refused as malformed: wrong sums, numbers and records that are not exactly right, two
+//! Read: old (v7) headers, ustar, GNU long names and binary numbers, PAX records. Refused by name: archives of several volumes,
+//! incremental dumps, and in layers sparse files. Refused as malformed: wrong sums, numbers and records that are not exactly right, two
 //! headers that speak of the same thing, content where a kind of entry has none. Where a PAX record and the header differ, the
 //! record counts, as POSIX says.
 //!
@@ -10,11 +10,13 @@
 mod block;
 mod number;
 mod pax;
+mod sparse;
 
 use std::io::{self, BufRead, Write};
 
 use self::block::{BLOCK, Header};
 use self::pax::Pax;
+use self::sparse::{Map, MapText, SparseRecords};
 use crate::refusal::Refusal;
 
 /// Largest header with long names or PAX records. Compat: Go's archive/tar.
@@ -78,11 +80,21 @@ pub(crate) struct TarReader<'a> {
     position: u64,
     /// Headers for the whole archive that may still come.
     globals: u32,
+    /// Sparse files are taken, and what is said of the whole archive is passed over.
+    lenient: bool,
+    /// Which parts the content at hand has of its file.
+    sparse: Option<Map>,
 }
 
 impl<'a> TarReader<'a> {
     pub(crate) fn new(input: &'a mut dyn BufRead) -> Self {
-        Self { input, left: 0, padding: 0, position: 0, globals: GLOBAL_LIMIT }
+        let (lenient, sparse) = (false, None);
+        Self { input, left: 0, padding: 0, position: 0, globals: GLOBAL_LIMIT, lenient, sparse }
+    }
+
+    /// Reads files that are no layer. Compat: Docker, sparse files of PAX are read, and records for the whole archive mean nothing.
+    pub(crate) fn lenient(self, lenient: bool) -> Self {
+        Self { lenient, ..self }
     }
 
     /// Says where the reader is, for errors about what has no name yet.
@@ -132,11 +144,24 @@ impl<'a> TarReader<'a> {
 
     /// Writes the content of the entry that was returned last to `out`.
     pub(crate) fn copy_content(&mut self, out: &mut dyn Write) -> Result<(), Refusal> {
-        while self.left > 0 {
+        let Some(Map { size, parts }) = self.sparse.take() else { return self.copy(self.left, out) };
+        let mut at = 0;
+        for (offset, length) in parts {
+            write_zeros(offset - at, out)?;
+            self.copy(length, out)?;
+            at = offset + length;
+        }
+        write_zeros(size - at, out)
+    }
+
+    /// Writes the next bytes of the content to `out`.
+    fn copy(&mut self, mut wanted: u64, out: &mut dyn Write) -> Result<(), Refusal> {
+        while wanted > 0 {
             let buffer = fill(self.input)?;
-            let length = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let length = buffer.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
             out.write_all(&buffer[..length])?;
             self.consume(length);
+            wanted -= length as u64;
             self.left -= length as u64;
         }
         Ok(())
@@ -144,13 +169,18 @@ impl<'a> TarReader<'a> {
 
     /// Returns the entry of a header; `None` for one that means nothing.
     fn entry(&mut self, header: Header, pending: Pending) -> Result<Option<Entry>, Refusal> {
-        let pax = pending.pax.unwrap_or_default();
+        let mut pax = pending.pax.unwrap_or_default();
         let kind = kind_of(&header)?;
+        let mut sparse = pax.sparse.take();
+        if sparse.is_some() && !(self.lenient && kind == EntryKind::File) {
+            return Err(Refusal::Reason(pax::SPARSE));
+        }
         let size = pax.size.unwrap_or(header.size);
         if kind != EntryKind::File && size != 0 {
             return Err(Refusal::Reason("content behind an entry that has none"));
         }
-        let path = pax.path.or(pending.name).unwrap_or(header.path);
+        let real_name = sparse.as_mut().and_then(|sparse| sparse.name.take());
+        let path = real_name.or(pax.path).or(pending.name).unwrap_or(header.path);
         if path.is_empty() && kind == EntryKind::File && size == 0 {
             // Compat: Docker passes over it.
             return Ok(None);
@@ -175,8 +205,9 @@ impl<'a> TarReader<'a> {
             }
             _ => (0, 0),
         };
-        self.left = size;
-        self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
+        self.begin(size);
+        self.sparse = sparse.map(|records| self.map(records)).transpose()?;
+        let size = self.sparse.as_ref().map_or(size, |map| map.size);
         Ok(Some(Entry {
             kind,
             path,
@@ -191,6 +222,30 @@ impl<'a> TarReader<'a> {
         }))
     }
 
+    /// Begins with content of so many bytes.
+    fn begin(&mut self, size: u64) {
+        self.left = size;
+        self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
+    }
+
+    /// Returns the map of a sparse file, which may be what its content begins with.
+    fn map(&mut self, records: SparseRecords) -> Result<Map, Refusal> {
+        if !records.is_in_content().map_err(Refusal::Reason)? {
+            return records.map(None, self.left).map_err(Refusal::Reason);
+        }
+        let mut text = MapText::default();
+        loop {
+            let mut block = [0; BLOCK];
+            if text.length() as u64 > EXTENSION_LIMIT || self.left < BLOCK as u64 {
+                return Err(Refusal::Reason("a sparse file without a map of its parts"));
+            }
+            self.copy(BLOCK as u64, &mut block.as_mut_slice())?;
+            if let Some(numbers) = text.take(&block).map_err(Refusal::Reason)? {
+                return records.map(Some(numbers), self.left).map_err(Refusal::Reason);
+            }
+        }
+    }
+
     fn local(&mut self, header: &Header, pending: &mut Pending) -> Result<(), Refusal> {
         refuse_second(!pending.is_empty())?;
         let records = self.extension(header)?;
@@ -203,7 +258,8 @@ impl<'a> TarReader<'a> {
         refuse_second(!pending.is_empty())?;
         self.globals = self.globals.checked_sub(1).ok_or(Refusal::Reason("too many global headers"))?;
         let records = self.extension(header)?;
-        pax::refuse_global(&records).map_err(Refusal::Reason)
+        let look = if self.lenient { pax::pass_global } else { pax::refuse_global };
+        look(&records).map_err(Refusal::Reason)
     }
 
     fn long_name(&mut self, header: &Header) -> Result<Vec<u8>, Refusal> {
@@ -222,8 +278,7 @@ impl<'a> TarReader<'a> {
         if header.size > EXTENSION_LIMIT {
             return Err(Refusal::Reason("a header of more than a mebibyte"));
         }
-        self.left = header.size;
-        self.padding = (BLOCK as u64 - header.size % BLOCK as u64) % BLOCK as u64;
+        self.begin(header.size);
         let mut content = Vec::new();
         self.copy_content(&mut content)?;
         self.skip_content()?;
@@ -231,9 +286,9 @@ impl<'a> TarReader<'a> {
     }
 
     fn skip_content(&mut self) -> Result<(), Refusal> {
-        self.copy_content(&mut io::sink())?;
-        self.left = std::mem::take(&mut self.padding);
-        self.copy_content(&mut io::sink())
+        self.sparse = None;
+        self.left += std::mem::take(&mut self.padding);
+        self.copy(self.left, &mut io::sink())
     }
 
     /// Returns the next block, or `None` at the end of the archive.
@@ -271,6 +326,16 @@ impl<'a> TarReader<'a> {
         self.input.consume(length);
         self.position += length as u64;
     }
+}
+
+fn write_zeros(mut count: u64, out: &mut dyn Write) -> Result<(), Refusal> {
+    const ZEROS: [u8; 1 << 14] = [0; 1 << 14];
+    while count > 0 {
+        let length = ZEROS.len().min(usize::try_from(count).unwrap_or(usize::MAX));
+        out.write_all(&ZEROS[..length])?;
+        count -= length as u64;
+    }
+    Ok(())
 }
 
 /// Returns bytes that are there; none means that the archive was cut.

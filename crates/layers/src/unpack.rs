@@ -50,6 +50,41 @@ pub fn unpack(root: &Root, archive: &mut dyn Read, budget: Budget) -> Result<Vec
     })
 }
 
+/// What an archive that lands in files that are there leaves to do.
+#[derive(Debug)]
+pub struct Added {
+    /// Directories that it only implies, parents first.
+    pub implied: Vec<PathBuf>,
+    /// Hard links to what it does not have.
+    pub links: Vec<OpenLink>,
+}
+
+/// A hard link to something that the archive does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenLink {
+    /// Its name.
+    pub path: PathBuf,
+    /// What it is another name of.
+    pub target: PathBuf,
+    /// Owner and group that both get.
+    pub owner: (u32, u32),
+    /// And permission bits.
+    pub mode: u32,
+    /// And time.
+    pub mtime: (i64, u32),
+}
+
+/// Like [`unpack`], of an archive whose files are then laid over others. Compat: Docker's ADD: sparse files are taken, `a/../b` is `b`, records
+/// for the whole archive mean nothing, and hard links may be to files that are there.
+pub fn unpack_added(root: &Root, archive: &mut dyn Read, budget: Budget) -> Result<Added, LayerError> {
+    let mut archive = BufReader::with_capacity(BUFFER, archive);
+    let mut disk = Disk::new(root);
+    let unpacker = Unpacker { lenient: true, ..Unpacker::new(&mut disk, budget, Whiteouts::Refuse) };
+    let unpacked = unpacker.run(&mut archive)?;
+    let implied = unpacked.implied.into_iter().filter(|path| !path.as_os_str().is_empty());
+    Ok(Added { implied: implied.collect(), links: unpacked.links })
+}
+
 /// Like [`unpack`], of files that are no layer: a name that starts with `.wh.` is one as others.
 pub fn unpack_files(root: &Root, archive: &mut dyn Read, budget: Budget) -> Result<(), LayerError> {
     let mut archive = BufReader::with_capacity(BUFFER, archive);
@@ -61,8 +96,8 @@ pub fn unpack_files(root: &Root, archive: &mut dyn Read, budget: Budget) -> Resu
 pub(crate) struct Unpacked {
     /// Directories that were only implied, parents first; the root is empty.
     pub(crate) implied: Vec<PathBuf>,
-    /// Hard links to what must be in a lower layer: name and target.
-    pub(crate) links: Vec<(PathBuf, PathBuf)>,
+    /// Hard links to what must be in a lower layer.
+    pub(crate) links: Vec<OpenLink>,
     /// Directories that got whiteouts.
     pub(crate) hiding: Vec<PathBuf>,
     /// Nothing of lower layers is seen at all.
@@ -81,9 +116,11 @@ pub(crate) struct Unpacker<'a> {
     implied: BTreeSet<PathBuf>,
     /// Times of directories, set last: making an entry in one changes it.
     directories: BTreeMap<PathBuf, (i64, u32)>,
-    links: BTreeMap<PathBuf, PathBuf>,
+    links: BTreeMap<PathBuf, OpenLink>,
     hiding: BTreeSet<PathBuf>,
     empties_root: bool,
+    /// As an archive that is added to files, see [`unpack_added`].
+    lenient: bool,
 }
 
 impl<'a> Unpacker<'a> {
@@ -98,14 +135,15 @@ impl<'a> Unpacker<'a> {
             links: BTreeMap::new(),
             hiding: BTreeSet::new(),
             empties_root: false,
+            lenient: false,
         }
     }
 
     /// Unpacks everything up to the end mark.
     pub(crate) fn run(mut self, archive: &mut dyn BufRead) -> Result<Unpacked, LayerError> {
-        let mut archive = TarReader::new(archive);
+        let mut archive = TarReader::new(archive).lenient(self.lenient);
         loop {
-            let entry = archive.next().map_err(|refusal| refusal.of(&archive.place()))?;
+            let entry = archive.next().map_err(|refusal| refusal.at(&archive.place()))?;
             let Some(entry) = entry else { break };
             let taken = self.entry(&entry, &mut archive);
             taken.map_err(|refusal| refusal.of(&String::from_utf8_lossy(&entry.path)))?;
@@ -122,7 +160,7 @@ impl<'a> Unpacker<'a> {
         }
         Ok(Unpacked {
             implied: self.implied.into_iter().collect(),
-            links: self.links.into_iter().collect(),
+            links: self.links.into_values().collect(),
             hiding: self.hiding.into_iter().collect(),
             empties_root: self.empties_root,
             budget: self.budget,
@@ -142,7 +180,7 @@ impl<'a> Unpacker<'a> {
 
     fn entry(&mut self, entry: &Entry, archive: &mut TarReader<'_>) -> Result<(), Refusal> {
         self.budget.take_entry(entry.size)?;
-        let path = inner_path(&entry.path).ok_or(Refusal::Reason("the path leads out of the layer"))?;
+        let path = self.inner_path(&entry.path).ok_or(Refusal::Reason("the path leads out of the layer"))?;
         self.budget.check_path(&path)?;
         let Some(name) = path.file_name() else {
             return if entry.kind == EntryKind::Directory {
@@ -168,7 +206,7 @@ impl<'a> Unpacker<'a> {
                 let attributes = attributes(entry);
                 self.make(&path, |tree| tree.file(&path, archive, &attributes, entry.mtime))
             }
-            EntryKind::Link => self.link(&path, &entry.link),
+            EntryKind::Link => self.link(&path, entry),
             EntryKind::Symlink => {
                 let target = Path::new(std::ffi::OsStr::from_bytes(&entry.link));
                 self.node(&path, entry, Node::Symlink(target))
@@ -215,8 +253,8 @@ impl<'a> Unpacker<'a> {
         self.remember_directory(path, entry.mtime)
     }
 
-    fn link(&mut self, path: &Path, target: &[u8]) -> Result<(), Refusal> {
-        let target = inner_path(target).filter(|target| !target.as_os_str().is_empty());
+    fn link(&mut self, path: &Path, entry: &Entry) -> Result<(), Refusal> {
+        let target = self.inner_path(&entry.link).filter(|target| !target.as_os_str().is_empty());
         let target = target.ok_or(Refusal::Reason("a hard link that leads out of the layer"))?;
         let name = target.file_name().unwrap_or_default();
         let parent = self.follow(target.parent().unwrap_or(Path::new("")), Missing::Leave)?;
@@ -231,15 +269,17 @@ impl<'a> Unpacker<'a> {
         match self.tree.metadata(&target)?.filter(|found| !is_whiteout(found)) {
             Some(found) if found.is_directory() => Err(Refusal::Reason("a hard link to a directory")),
             Some(_) => self.make(path, |tree| Ok(tree.hard_link(&target, path)?)),
-            None if self.whiteouts == Whiteouts::Refuse => {
+            None if self.whiteouts == Whiteouts::Refuse && !self.lenient => {
                 Err(Refusal::Reason("a hard link to a file that is not in the same archive"))
             }
             None => {
-                let target = self.links.get(&target).cloned().unwrap_or(target);
+                let target = self.links.get(&target).map_or(target, |link| link.target.clone());
                 self.clear(path)?;
                 self.budget.take_path(path)?;
                 self.budget.take_path(&target)?;
-                self.links.insert(path.to_owned(), target);
+                let Entry { uid, gid, mode, mtime, .. } = *entry;
+                let link = OpenLink { path: path.to_owned(), target, owner: (uid, gid), mode, mtime };
+                self.links.insert(path.to_owned(), link);
                 Ok(())
             }
         }
@@ -286,6 +326,22 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
+    /// Returns a path without `.` and leading `/`, or `None` if it leads out. One of a layer has no `..`; else `a/../b` is `b`, whatever `a` is.
+    fn inner_path(&self, path: &[u8]) -> Option<PathBuf> {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        let mut clean = PathBuf::new();
+        for component in path.components() {
+            match component {
+                Component::Normal(part) => clean.push(part),
+                Component::CurDir | Component::RootDir => {}
+                // Above the root is the root.
+                Component::ParentDir if self.lenient && (clean.pop() || path.is_absolute()) => {}
+                Component::ParentDir | Component::Prefix(_) => return None,
+            }
+        }
+        Some(clean)
+    }
+
     /// Returns where the directory that is open is.
     fn parent_path(&self) -> PathBuf {
         self.parent.as_ref().map(|parent| parent.path.clone()).unwrap_or_default()
@@ -303,17 +359,4 @@ impl<'a> Unpacker<'a> {
 fn attributes(entry: &Entry) -> Attributes {
     let xattrs = entry.xattrs.iter().filter(|(name, _)| !is_of_overlay(name)).cloned().collect();
     Attributes { uid: entry.uid, gid: entry.gid, mode: entry.mode, xattrs }
-}
-
-/// Returns a path without `.` and leading `/`, or `None` if it has a `..`.
-fn inner_path(path: &[u8]) -> Option<PathBuf> {
-    let mut clean = PathBuf::new();
-    for component in Path::new(std::ffi::OsStr::from_bytes(path)).components() {
-        match component {
-            Component::Normal(part) => clean.push(part),
-            Component::CurDir | Component::RootDir => {}
-            Component::ParentDir | Component::Prefix(_) => return None,
-        }
-    }
-    Some(clean)
 }

@@ -276,7 +276,7 @@ impl Unpacked {
         diff_id: DiffId,
         size: u64,
     ) -> Result<Layer, LayerError> {
-        let links = unpacked.links.into_iter();
+        let links = unpacked.links.into_iter().map(|link| (link.path, link.target));
         let notes = LayerNotes {
             implied: unpacked.implied.into_iter().map(NotedPath).collect(),
             links: links.map(|(name, target)| (NotedPath(name), NotedPath(target))).collect(),
@@ -476,9 +476,9 @@ pub(crate) fn expect(wanted: Option<DiffId>, found: DiffId) -> Result<DiffId, La
 pub(crate) fn drain(archive: &mut dyn Read, limit: u64) -> Result<(), LayerError> {
     let mut rest = archive.take(limit.saturating_add(1));
     let read = io::copy(&mut rest, &mut io::sink());
-    let end = "the end of the archive";
-    if read.map_err(|source| Refusal::Input(source).of(end))? > limit {
-        return Err(Refusal::Reason("too many bytes").of(end));
+    let end = "behind its last entry";
+    if read.map_err(|source| Refusal::Input(source).at(end))? > limit {
+        return Err(Refusal::Reason("too many bytes").at(end));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::io::{BufReader, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
-use shipway_layers::{Budget, decompress_unbounded, unpack};
+use shipway_layers::{Added, Budget, decompress_unbounded, unpack_added};
 use shipway_linux::Root;
 
 use crate::Problem;
@@ -32,17 +32,20 @@ pub fn is_tar_header(header: &[u8]) -> bool {
     sum - own + 8 * u32::from(b' ') == wanted
 }
 
-/// Unpacks an archive into an empty directory.
+/// Unpacks an archive into an empty directory, and returns what is left to do where its files are laid.
 ///
 /// Directories that the archive only implies are dated `now`, a duration since 1970.
-pub(crate) fn unpack_archive(root: &Root, path: &Path, into: &Root, now: Duration) -> Result<(), Problem> {
+pub(crate) fn unpack_archive(root: &Root, path: &Path, into: &Root, now: Duration) -> Result<Added, Problem> {
     let wrong = |source| Problem::Layers { action: "unpack an archive", source };
     let file = root.open_file(path).map_err(Problem::io("read", path))?;
     let file = BufReader::with_capacity(1 << 16, file);
     let mut stream = decompress_unbounded(Box::new(file)).map_err(wrong)?;
-    let implied = unpack(into, &mut *stream, Budget::default()).map_err(wrong)?;
+    let added = unpack_added(into, &mut *stream, Budget::default()).map_err(wrong)?;
     let now = crate::time::parts(now);
-    implied.iter().try_for_each(|path| into.set_mtime(path, now).map_err(Problem::io("date", path)))
+    for path in &added.implied {
+        into.set_mtime(path, now).map_err(Problem::io("date", path))?;
+    }
+    Ok(added)
 }
 
 #[cfg(test)]

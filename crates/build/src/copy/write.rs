@@ -5,12 +5,13 @@
 //! /lib64), and a file and a directory can replace each other.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{FileTimes, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use shipway_layers::OpenLink;
 use shipway_linux::{EarlyFile, Kind, Metadata, Parents, Root, xattrs_of};
 
 use super::gather::{kept, kept_xattrs};
@@ -41,6 +42,8 @@ pub(crate) struct Writer<'a> {
     parents: Parents<'a>,
     /// The root is nothing, and what is written will lie on something else.
     pub(crate) apart: Option<Apart>,
+    /// What is written comes out of an archive: directories that this only implies stay as they are.
+    pub(crate) implied: Option<BTreeSet<PathBuf>>,
 }
 
 /// What a copy onto nothing notes of the directories that it makes on the way.
@@ -60,7 +63,7 @@ impl<'a> Writer<'a> {
         stop: &'a Stop,
     ) -> Self {
         let parents = Parents::new(root);
-        Self { root, owner, mode, stop, links: HashMap::new(), parents, apart: None }
+        Self { root, owner, mode, stop, links: HashMap::new(), parents, apart: None, implied: None }
     }
 
     /// Makes a directory and those above it; returns where it is with links followed, and whether anything was made.
@@ -191,16 +194,19 @@ impl<'a> Writer<'a> {
                 to = instead.join(to.strip_prefix(from).expect("it starts with it"));
             }
             if entry.metadata.is_directory()
-                && self
-                    .root
-                    .metadata(&to)
-                    .map_err(Problem::io("find", &to))?
-                    .is_some_and(|at| at.kind == Kind::Symlink)
-                && self.is_directory(&to)?
+                && let Some(there) = self.root.metadata(&to).map_err(Problem::io("find", &to))?
             {
-                let instead = resolve_in(self.root, &to).map_err(Problem::io("find", &to))?;
-                moved.push((to, instead));
-                continue;
+                let is_implied = self.implied.as_ref().map(|implied| implied.contains(&entry.path));
+                // Compat: Docker, a directory of an archive replaces a link.
+                let merges = is_implied != Some(false);
+                if merges && there.kind == Kind::Symlink && self.is_directory(&to)? {
+                    let instead = resolve_in(self.root, &to).map_err(Problem::io("find", &to))?;
+                    moved.push((to, instead));
+                    continue;
+                }
+                if is_implied == Some(true) && there.is_directory() {
+                    continue;
+                }
             }
             let from = if is_top { item.base.clone() } else { item.base.join(&entry.path) };
             self.entry(tree, &from, entry, &to)?;
@@ -212,6 +218,38 @@ impl<'a> Writer<'a> {
             self.root.set_mtime(directory, *mtime).map_err(Problem::io("date", directory))?;
         }
         Ok(())
+    }
+
+    /// Gives a file that is there another name, both below a destination.
+    pub(crate) fn link(&mut self, link: &OpenLink, destination: &str) -> Result<(), Problem> {
+        let OpenLink { path, target, mtime, .. } = link;
+        let missing = || {
+            let (path, target) = (path.display(), target.display());
+            Problem::invalid(format!(
+                "the archive has `{path}` as another name of `{target}`, which is neither in it nor below `{destination}`"
+            ))
+        };
+        let (top, _) = self.ensure_directory(Path::new(destination))?;
+        let resolve = |path: &Path| {
+            let parent = top.join(path.parent().unwrap_or(Path::new("")));
+            let parent = resolve_in(self.root, &parent).map_err(Problem::io("find", path))?;
+            Ok::<_, Problem>((parent.join(path.file_name().unwrap_or_default()), parent))
+        };
+        let (target, _) = resolve(target)?;
+        let there = self.root.metadata(&target).map_err(Problem::io("find", &target))?;
+        let there = there.filter(|there| !there.is_directory()).ok_or_else(missing)?;
+        let (to, parent) = resolve(path)?;
+        self.ensure_directory(&parent)?;
+        if to != target {
+            self.root.remove_all(&to).map_err(Problem::io("replace", &to))?;
+            self.root.hard_link(&target, &to).map_err(Problem::io("link", &to))?;
+        }
+        let (uid, gid) = self.owner.unwrap_or(link.owner);
+        self.root.set_owner(&to, uid, gid).map_err(Problem::io("own", &to))?;
+        if there.kind != Kind::Symlink {
+            self.root.set_mode(&to, link.mode).map_err(Problem::io("change", &to))?;
+        }
+        self.root.set_mtime(&to, *mtime).map_err(Problem::io("date", &to))
     }
 
     fn owner_of(&self, tree: &Tree<'_>, metadata: &Metadata) -> (u32, u32) {

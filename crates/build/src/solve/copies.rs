@@ -352,7 +352,7 @@ impl Solver<'_> {
             .prepare(&[])
             .map_err(|source| Problem::Layers { action: "prepare a place to unpack into", source })?;
         let root = Root::open(&scratch.upper).map_err(Problem::io("open", "a place to unpack into"))?;
-        unpack_archive(tree.root, &item.base, &root, now())?;
+        let added = unpack_archive(tree.root, &item.base, &root, now())?;
         let unpacked = Tree {
             root: &root,
             ignore: None,
@@ -363,9 +363,13 @@ impl Solver<'_> {
         let gather =
             Gather { tree: &unpacked, exclude: PatternList::default(), parents: false, stop: &self.stop };
         let mode = writer.mode.take();
+        writer.implied = Some(added.implied.into_iter().collect());
+        // First: a file of the archive may take the place of one that gets another name.
+        added.links.iter().try_for_each(|link| writer.link(link, &copy.destination))?;
         for item in gather.source("/")? {
             writer.item(&unpacked, &item, &copy.destination)?;
         }
+        writer.implied = None;
         writer.mode = mode;
         Ok(())
     }

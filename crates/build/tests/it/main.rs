@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
+mod archives;
 mod attest;
 mod cache;
 mod copy;

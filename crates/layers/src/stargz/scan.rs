@@ -42,15 +42,15 @@ impl Scan {
         let mut input = BufReader::with_capacity(1 << 18, tar);
         let mut archive = TarReader::new(&mut input);
         loop {
-            let refused = |refusal: Refusal, place: &str| WriteStargzError::Tar(refusal.of(place));
-            let entry = archive.next().map_err(|refusal| refused(refusal, &archive.place()))?;
+            let next = archive.next();
+            let entry = next.map_err(|refusal| WriteStargzError::Tar(refusal.at(&archive.place())))?;
             let Some(entry) = entry else { return Ok(scan) };
             if scan.entries.len() >= ENTRIES {
                 return Err(WriteStargzError::TooMany { most: ENTRIES });
             }
             let name = scan.add(&entry)?;
             let content = scan.content(&entry, &mut archive);
-            content.map_err(|refusal| refused(refusal, &name))?;
+            content.map_err(|refusal| WriteStargzError::Tar(refusal.of(&name)))?;
         }
     }
 

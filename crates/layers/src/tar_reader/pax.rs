@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use super::number::{decimal, time};
+use super::sparse::{SparseRecords, is_listed, is_sparse};
 
 /// Prefix of the keys of extended attributes.
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// Why a sparse file is not taken.
+/// Why a sparse file is not taken as one of a layer.
 pub(super) const SPARSE: &str = "a sparse file, which is not supported: pack it without --sparse";
 
 /// Longest name and value of an extended attribute that Linux knows, and what one file may have of them in all.
@@ -25,6 +26,8 @@ pub(super) struct Pax {
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<(i64, u32)>,
     pub(super) xattrs: Vec<(String, Vec<u8>)>,
+    /// The entry is a sparse file.
+    pub(super) sparse: Option<SparseRecords>,
 }
 
 impl Pax {
@@ -35,7 +38,7 @@ impl Pax {
         let mut all_xattrs = 0;
         for record in Records(bytes) {
             let (key, value) = record?;
-            if !seen.insert(key) {
+            if !seen.insert(key) && !is_listed(key) {
                 return Err("a PAX record that is there twice");
             }
             match key {
@@ -45,7 +48,7 @@ impl Pax {
                 b"uid" => pax.uid = Some(decimal(value).ok_or("a PAX owner that is not a number")?),
                 b"gid" => pax.gid = Some(decimal(value).ok_or("a PAX group that is not a number")?),
                 b"mtime" => pax.mtime = Some(time(value).ok_or("a PAX time that is not a number")?),
-                _ if is_sparse(key) => return Err(SPARSE),
+                _ if is_sparse(key) => pax.sparse.get_or_insert_default().take(key, value)?,
                 _ => {
                     let Some(name) = key.strip_prefix(XATTR) else { continue };
                     all_xattrs += name.len() + value.len();
@@ -72,11 +75,12 @@ pub(super) fn refuse_global(bytes: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn is_sparse(key: &[u8]) -> bool {
-    key.starts_with(b"GNU.sparse.") || key == b"SCHILY.realsize"
+/// Looks only whether records for the whole archive are well formed.
+pub(super) fn pass_global(bytes: &[u8]) -> Result<(), &'static str> {
+    Records(bytes).try_for_each(|record| record.map(drop))
 }
 
-fn name(value: &[u8]) -> Result<Vec<u8>, &'static str> {
+pub(super) fn name(value: &[u8]) -> Result<Vec<u8>, &'static str> {
     if value.is_empty() || value.contains(&0) {
         Err("a PAX name that is not one")
     } else {
@@ -191,7 +195,6 @@ mod tests {
         for (name, bytes) in cases {
             assert!(Pax::parse(bytes).is_err(), "case {name}");
         }
-        assert_eq!(Pax::parse(&record("GNU.sparse.major", "1")), Err(SPARSE));
     }
 
     #[test]

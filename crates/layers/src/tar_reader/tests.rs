@@ -60,10 +60,19 @@ fn read(parts: &[Vec<u8>]) -> Result<Vec<(Entry, Vec<u8>)>, String> {
     read_bytes(&bytes)
 }
 
+/// The same of files that are no layer.
+fn read_files(parts: &[Vec<u8>]) -> Result<Vec<(Entry, Vec<u8>)>, String> {
+    read_as(&[parts.concat(), vec![0; 2 * BLOCK]].concat(), true)
+}
+
 fn read_bytes(bytes: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, String> {
+    read_as(bytes, false)
+}
+
+fn read_as(bytes: &[u8], lenient: bool) -> Result<Vec<(Entry, Vec<u8>)>, String> {
     // Small pieces, so that blocks come in parts.
     let mut input = io::BufReader::with_capacity(100, bytes);
-    let mut reader = TarReader::new(&mut input);
+    let mut reader = TarReader::new(&mut input).lenient(lenient);
     let mut found = Vec::new();
     let text = |refusal| match refusal {
         Refusal::Reason(reason) => reason.to_owned(),
@@ -380,4 +389,97 @@ fn another_reader_finds_the_same_files_or_one_of_the_two_refuses() {
         same += 1;
     }
     assert!(same > 2000 && refused > 2000, "{same} the same, {refused} refused");
+}
+
+/// Records of lines `KEY=VALUE`.
+fn records(lines: &[&str]) -> Vec<u8> {
+    let record = |line: &&str| {
+        let rest = line.len() + 2;
+        let length = (1..5).map(|more| rest + more).find(|all| rest + all.to_string().len() == *all).unwrap();
+        format!("{length} {line}\n")
+    };
+    pax(lines.iter().map(record).collect::<String>().as_bytes())
+}
+
+#[test]
+fn sparse_files_are_whole_where_they_are_taken() {
+    let content = Raw::new(b'0', "GNUSparseFile.1/f", 3).with(b"abc");
+    let map = |text: &str| {
+        let mut map = text.as_bytes().to_vec();
+        map.resize(map.len().next_multiple_of(BLOCK), 0);
+        map
+    };
+    let in_content = |text: &str, content: &[u8]| {
+        let content = [map(text), content.to_vec()].concat();
+        Raw::new(b'0', "GNUSparseFile.1/f", content.len() as u64).with(&content)
+    };
+    let first = ["GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=f", "GNU.sparse.realsize=9"];
+    let many = (0..200).map(|number| format!("{number}\n0\n")).collect::<String>();
+    let whole = b"\0a\0\0bc\0\0\0";
+    let cases = [
+        (
+            "0.0",
+            vec![
+                records(&[
+                    "GNU.sparse.size=9",
+                    "GNU.sparse.numblocks=2",
+                    "GNU.sparse.offset=1",
+                    "GNU.sparse.numbytes=1",
+                    "GNU.sparse.offset=4",
+                    "GNU.sparse.numbytes=2",
+                    "path=f",
+                ]),
+                content.clone(),
+            ],
+        ),
+        (
+            "0.1",
+            vec![
+                records(&[
+                    "GNU.sparse.name=f",
+                    "GNU.sparse.size=9",
+                    "GNU.sparse.numblocks=2",
+                    "GNU.sparse.map=1,1,4,2",
+                ]),
+                content.clone(),
+            ],
+        ),
+        ("1.0", vec![records(&first), in_content("2\n1\n1\n4\n2\n", b"abc")]),
+    ];
+    for (case, parts) in &cases {
+        let parts = [parts.as_slice(), &[file()]].concat();
+        let found = read_files(&parts).unwrap_or_else(|error| panic!("case {case}: {error}"));
+        let [(sparse, content), (after, _)] = found.as_slice() else { panic!("case {case}: {found:?}") };
+        assert_eq!((sparse.path.as_slice(), sparse.size), (&b"f"[..], 9), "case {case}");
+        assert_eq!((content.as_slice(), after.path.as_slice()), (&whole[..], &b"f"[..]), "case {case}");
+        assert!(read(&parts).unwrap_err().contains("sparse"), "case {case}: taken as part of a layer");
+    }
+    let text = format!("201\n{many}300\n1\n");
+    let long = records(&[first[0], first[1], first[2], "GNU.sparse.realsize=400"]);
+    let found = read_files(&[long, in_content(&text, b"x")]).unwrap();
+    assert_eq!((found[0].1.len(), found[0].1[300]), (400, b'x'));
+    for (case, text) in [
+        ("overlapping", "2\n1\n2\n2\n1\n"),
+        ("beyond the end", "1\n7\n3\n"),
+        ("less content", "1\n0\n4\n"),
+        ("more content", "1\n0\n2\n"),
+        ("no end", "9\n0\n1\n"),
+        ("no number", "1\nx\n3\n"),
+        ("overflow", "1\n18446744073709551615\n3\n"),
+        ("count", "18446744073709551615\n"),
+        ("a line without an end", "1"),
+    ] {
+        let error = read_files(&[records(&first), in_content(text, b"abc")]).unwrap_err();
+        assert!(error.contains("sparse"), "case {case}: {error}");
+    }
+    let unknown = records(&["GNU.sparse.major=2", "GNU.sparse.minor=0", "GNU.sparse.size=3"]);
+    assert!(read_files(&[unknown, content]).unwrap_err().contains("not known"));
+}
+
+#[test]
+fn what_is_said_of_all_files_means_nothing_where_they_are_no_layer() {
+    let global = Raw::new(b'g', "g", 9).with(b"9 uid=77\n");
+    let found = read_files(&[global, file()]).unwrap();
+    assert_eq!((found.len(), found[0].0.uid), (1, 1));
+    assert!(read_files(&[Raw::new(b'g', "g", 9).with(b"8 uid=77\n"), file()]).is_err());
 }
