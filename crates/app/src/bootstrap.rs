@@ -81,6 +81,7 @@ impl StepRunner for Configure {
             network: BuildNetwork::None,
             insecure: false,
             host_ca: false,
+            hostname: None,
             hosts: Vec::new(),
             limits: Vec::new(),
             shm_size: None,

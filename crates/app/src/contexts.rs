@@ -38,11 +38,12 @@ pub(crate) struct Prepared {
     files: Option<Snapshot>,
 }
 
-/// Prepares what `PATH | URL | -` and `--file` name.
+/// Prepares what `PATH | URL | -` and `--file` name; a repository keeps its `.git` if that is wanted.
 pub(crate) fn prepare(
     engine: &Engine,
     context: &str,
     file: Option<&Path>,
+    keep_git_dir: bool,
     stop: &Stop,
 ) -> Result<Prepared, Failure> {
     let from_stdin = file == Some(Path::new("-"));
@@ -52,8 +53,11 @@ pub(crate) fn prepare(
             "write one of them to a file",
         ));
     }
-    let mut prepared =
-        if context == "-" { of_stdin(engine, file)? } else { of_address(engine, context, file, stop)? };
+    let mut prepared = if context == "-" {
+        of_stdin(engine, file)?
+    } else {
+        of_address(engine, context, (file, keep_git_dir), stop)?
+    };
     if from_stdin {
         prepared.text = Some(read_dockerfile(&mut std::io::stdin().lock())?);
         prepared.dockerfile = PathBuf::from(DOCKERFILE);
@@ -65,7 +69,7 @@ pub(crate) fn prepare(
 
 /// Prepares what a named context's directory or address names; it needs no Dockerfile.
 pub(crate) fn prepare_named(engine: &Engine, source: &str, stop: &Stop) -> Result<Prepared, Failure> {
-    let prepared = of_address(engine, source, None, stop)?;
+    let prepared = of_address(engine, source, (None, false), stop)?;
     if prepared.text.is_some() {
         return Err(Failure::new(
             format!("the context `{source}` is no archive"),
@@ -75,9 +79,20 @@ pub(crate) fn prepare_named(engine: &Engine, source: &str, stop: &Stop) -> Resul
     Ok(prepared)
 }
 
-fn of_address(engine: &Engine, address: &str, file: Option<&Path>, stop: &Stop) -> Result<Prepared, Failure> {
+fn of_address(
+    engine: &Engine,
+    address: &str,
+    (file, keep_git_dir): (Option<&Path>, bool),
+    stop: &Stop,
+) -> Result<Prepared, Failure> {
     match git::parse(address, git::Form::Context) {
-        Some(parsed) => of_repository(engine, parsed, file, stop),
+        Some(parsed) => {
+            let kept = |address: git::Address| git::Address {
+                keep_git_dir: address.keep_git_dir || keep_git_dir,
+                ..address
+            };
+            of_repository(engine, parsed.map(kept), file, stop)
+        }
         None if address.starts_with("http://") || address.starts_with("https://") => {
             of_archive(engine, address, file)
         }

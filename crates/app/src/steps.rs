@@ -149,13 +149,14 @@ impl ContainerSteps {
             }
             env.extend(host_ca::variables());
         }
+        let hostname = step.hostname.clone().unwrap_or_else(|| "buildkitsandbox".to_owned());
         let mut hosts =
-            "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+            format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (name, address) in &step.hosts {
             hosts.push_str(&format!("{address}\t{name}\n"));
         }
         Ok(ContainerSpec {
-            hostname: "buildkitsandbox".to_owned(),
+            hostname,
             keeps_hostname_file: true,
             args: step.args.clone(),
             env,

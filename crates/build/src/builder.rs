@@ -10,6 +10,7 @@ use shipway_oci::Reference;
 use shipway_store::Store;
 
 use crate::caches::Caches;
+use crate::frontend;
 use crate::lint::{extent_of, known_image, lint};
 use crate::plan::{Plan, PlannedImage, internal, plan, tell_loaded};
 use crate::seams::{NoInventory, Unreachable};
@@ -196,7 +197,9 @@ pub fn read_until_mistake(request: &BuildRequest) -> Result<(Dockerfile, Option<
         Some(text) => parse_until_mistake(&name, text),
         None => parse_until_mistake(&name, &load(&request.dockerfile)?),
     };
-    read.map(|(file, mistake)| (file, mistake.map(wrong))).map_err(wrong)
+    let (file, mistake) = read.map_err(wrong)?;
+    frontend::check(request, &file)?;
+    Ok((file, mistake.map(wrong)))
 }
 
 /// Reads and parses a Dockerfile that is in a file.

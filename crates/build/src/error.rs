@@ -132,6 +132,22 @@ pub enum BuildError {
         /// Their names.
         rules: String,
     },
+    /// Something else than the built-in reader of Dockerfiles is asked for.
+    #[error(
+        "{place} names the frontend `{name}`, and the only one here is that of Dockerfiles, which is built in"
+    )]
+    #[diagnostic(
+        code(build::frontend),
+        help("build with Docker what is no Dockerfile; if this is one, {remedy}")
+    )]
+    Frontend {
+        /// Its image.
+        name: String,
+        /// What names it.
+        place: &'static str,
+        /// How not to name it.
+        remedy: &'static str,
+    },
     /// Which rules hold cannot be read.
     #[error("what the Dockerfile or BUILDKIT_DOCKERFILE_CHECK says of its rules means nothing")]
     #[diagnostic(code(build::checks), help("write `# check=skip=RULE,RULE;error=true`, or leave it out"))]

@@ -22,6 +22,7 @@ mod context;
 mod copy;
 mod error;
 mod export;
+mod frontend;
 mod go_text;
 mod key;
 mod lint;

@@ -88,6 +88,15 @@ impl BuildRequest {
         self.platforms.first().cloned().unwrap_or_else(Platform::host)
     }
 
+    /// Returns the last value of a build argument, unless that is empty.
+    pub(crate) fn build_arg(&self, name: &str) -> Option<&str> {
+        let mut given = self.build_args.iter().rev();
+        given
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|text| !text.is_empty())
+    }
+
     /// Returns the annotations of the manifest for a platform.
     pub(crate) fn annotations_for(&self, platform: &Platform) -> Vec<(String, String)> {
         let own = self.platform_annotations.iter().filter(|own| !own.of_descriptor);

@@ -76,6 +76,8 @@ pub struct RunStep {
     pub insecure: bool,
     /// It trusts what the host trusts.
     pub host_ca: bool,
+    /// Its own name; what is usual if not said.
+    pub hostname: Option<String>,
     /// Names that it knows beside its own, and their addresses.
     pub hosts: Vec<(String, IpAddr)>,
     /// Limits of its processes.

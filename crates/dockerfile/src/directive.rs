@@ -6,7 +6,7 @@ use crate::source::Span;
 /// The directives of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directives {
-    /// `# syntax=`: the frontend that the author wants. It is not fetched; the built-in one is used.
+    /// `# syntax=`: the frontend that the author wants. It is not fetched.
     pub syntax: Option<String>,
     /// `# check=`: options of the lint.
     pub check: Option<String>,

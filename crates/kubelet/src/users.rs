@@ -36,8 +36,6 @@ fn pod_with(
 
 /// Returns the IDs of the images that containers of pods are of, running or ended.
 pub fn images_of_pods(containers: &Containers) -> Vec<Digest> {
-    let image_id = |container: Container| {
-        container.spec().ok()?.labels.get(IMAGE_ID_LABEL)?.parse().ok()
-    };
+    let image_id = |container: Container| container.spec().ok()?.labels.get(IMAGE_ID_LABEL)?.parse().ok();
     containers.list().unwrap_or_default().into_iter().filter_map(image_id).collect()
 }

@@ -74,7 +74,8 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     forget_id(args.iidfile.as_deref())?;
     let stopping = Stopping::hold()?;
     let stop = stopping.build.clone();
-    let prepared = contexts::prepare(engine, context, args.file.as_deref(), &stop);
+    let keeps_git = pairs::is_set(&pairs::build_args(&args.build_args)?, "BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+    let prepared = contexts::prepare(engine, context, args.file.as_deref(), keeps_git, &stop);
     let prepared = prepared.map_err(|failure| stopping.failed(failure))?;
     if let Some(file) = &prepared.unread {
         ui.note(format!("warning: `{context}` is a Dockerfile: --file {} is not read", file.display()));
@@ -97,7 +98,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
             &mut |warning| ui.note(warning),
         )?
     };
-    request.inline_cache = caches.inline() || pairs::wants_inline_cache(&request.build_args);
+    request.inline_cache = caches.inline() || pairs::is_set(&request.build_args, "BUILDKIT_INLINE_CACHE");
     if let Some(question) = question {
         return answer(engine, question, &request, ui);
     }

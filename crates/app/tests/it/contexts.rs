@@ -367,6 +367,15 @@ fn contexts_come_from_archives_and_repositories() {
         machine.ok(&["build", "-q", "--network", "none", "-t", "cloned", &context]);
         assert_eq!(cat(&machine, "cloned", "/ctx/file"), want, "{context}");
     }
+    // Its history comes if that is asked for.
+    for (kept, want) in [("1", "/ctx/.git/HEAD\n"), ("0", "")] {
+        let argument = format!("BUILDKIT_CONTEXT_KEEP_GIT_DIR={kept}");
+        let whole = format!("{url}.git");
+        let build = ["build", "-q", "--network", "none", "-t", "kept", "-f", "docker/Dockerfile"];
+        machine.ok(&[&build[..], &["--build-arg", &argument, &whole]].concat());
+        let find = ["run", "--rm", "--network", "none", "kept", "find /ctx -name HEAD -maxdepth 2"];
+        assert_eq!(machine.ok(&find).0, want, "{kept}");
+    }
     // What is a Dockerfile itself has no other one in it.
     fs_err::write(served.join("plain"), "FROM box\nRUN echo plain > /plain\n").unwrap();
     let plain = format!("http://{}/plain", server.address);

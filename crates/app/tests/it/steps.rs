@@ -82,6 +82,49 @@ fn what_is_asked_of_steps_and_of_the_result_is_heeded() {
 }
 
 #[test]
+fn build_arguments_that_are_for_the_builder_itself_are_heeded() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile(
+        "from box\nRUN --mount=type=cache,target=/c (hostname; grep -c sandbox.test /etc/hosts; ls /c) > /seen; \
+         touch /c/there\n",
+    );
+    let build = |arguments: &[&str]| {
+        let arguments: Vec<&str> = arguments.iter().flat_map(|text| ["--build-arg", text]).collect();
+        let build = ["build", "--network", "none", "-t", "told"];
+        let (_, said) = machine.ok(&[&build[..], &arguments, &["."]].concat());
+        assert!(!said.contains("were not used"), "{said}");
+        (cat(&machine, "told", "/seen"), said)
+    };
+    let (seen, said) = build(&[]);
+    assert_eq!(seen, "buildkitsandbox\n0\n");
+    assert!(said.contains("ConsistentInstructionCasing"), "{said}");
+    let name = "BUILDKIT_SANDBOX_HOSTNAME=sandbox.test";
+    let (seen, said) = build(&[name, "BUILDKIT_DOCKERFILE_CHECK=skip=all"]);
+    assert_eq!(seen, "sandbox.test\n1\nthere\n");
+    assert!(!said.contains("ConsistentInstructionCasing"), "{said}");
+    let (seen, _) = build(&[name, "BUILDKIT_CACHE_MOUNT_NS=mine"]);
+    assert_eq!(seen, "sandbox.test\n1\n");
+    // What says nothing changes nothing.
+    let (seen, said) =
+        build(&["BUILDKIT_SANDBOX_HOSTNAME=", "BUILDKIT_SYNTAX=mirror.test/docker/dockerfile:1"]);
+    assert_eq!(seen, "buildkitsandbox\n0\n");
+    assert!(said.contains("2 of 2 steps from the cache"), "{said}");
+
+    let argument = "BUILDKIT_SYNTAX=mirror.test/other:1 x";
+    let said = machine.refused(&["build", "--build-arg", argument, "."], 1);
+    assert!(
+        said.contains("names the frontend `mirror.test/other:1`") && said.contains("leave the build"),
+        "{said}"
+    );
+    machine.dockerfile("# syntax=mirror.test/other:1\nlanguage: another\n");
+    let said = machine.refused(&["build", "."], 1);
+    assert!(said.contains("`# syntax=` names the frontend `mirror.test/other:1`"), "{said}");
+}
+
+#[test]
 fn what_is_read_only_in_a_step_is_not_written() {
     if !can_run() {
         return;

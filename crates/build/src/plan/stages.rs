@@ -411,7 +411,7 @@ impl Planner<'_> {
     }
 
     fn unused_args(&self) -> Vec<String> {
-        const PREDEFINED: [&str; 12] = [
+        const PREDEFINED: [&str; 14] = [
             "HTTP_PROXY",
             "HTTPS_PROXY",
             "FTP_PROXY",
@@ -423,6 +423,8 @@ impl Planner<'_> {
             "BUILDKIT_MULTI_PLATFORM",
             "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
             "BUILDKIT_SANDBOX_HOSTNAME",
+            "BUILDKIT_DOCKERFILE_CHECK",
+            "BUILDKIT_CACHE_MOUNT_NS",
             "BUILDKIT_BUILD_NAME",
         ];
         let declared = |name: &str| {

@@ -24,6 +24,9 @@ use crate::{Event, Problem, ProcessLimit, Progress};
 const CONFINEMENT: &str = "1";
 /// The same for those that are not confined.
 const INSECURE: &str = "insecure";
+/// Build arguments for the name that commands are told to be on, and for whose caches theirs are. Compat: BuildKit.
+const HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+const CACHES_OF: &str = "BUILDKIT_CACHE_MOUNT_NS";
 
 /// The mounts of one command, ready to be made.
 pub(super) struct Mounts {
@@ -77,6 +80,9 @@ impl Solver<'_> {
                 MountKind::Cache => {
                     let mut id =
                         mount.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| target.clone());
+                    if let Some(of) = self.request.build_arg(CACHES_OF) {
+                        id = format!("{of}/{id}");
+                    }
                     let first = match (&mount.from, &mount.source) {
                         (Some(_), _) => {
                             let read = Mount { read_only: true, ..mount.clone() };
@@ -173,6 +179,9 @@ impl Solver<'_> {
         for ProcessLimit { name, soft, hard } in &request.limits {
             key.text(&format!("limit {name}"), &format!("{soft:?} {hard:?}"));
         }
+        if let Some(name) = request.build_arg(HOSTNAME) {
+            key.text("hostname", name);
+        }
         if let Some(bytes) = request.shm_size {
             key.text("/dev/shm", &bytes.to_string());
         }
@@ -254,6 +263,7 @@ impl Solver<'_> {
             network: run.network,
             insecure: run.insecure,
             host_ca: self.request.host_ca,
+            hostname: self.request.build_arg(HOSTNAME).map(str::to_owned),
             hosts: self.request.hosts.clone(),
             limits: self.request.limits.clone(),
             shm_size: self.request.shm_size,

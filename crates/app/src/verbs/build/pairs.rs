@@ -40,9 +40,9 @@ pub(super) fn epoch(build_args: &[(String, String)]) -> Option<u64> {
     last.and_then(|(_, value)| value.parse().ok())
 }
 
-/// Compat: BuildKit, this build argument is `--cache-to type=inline`.
-pub(super) fn wants_inline_cache(build_args: &[(String, String)]) -> bool {
-    let last = build_args.iter().rev().find(|(name, _)| name == "BUILDKIT_INLINE_CACHE");
+/// Returns whether a build argument is true that says something of the build itself. Compat: BuildKit.
+pub(super) fn is_set(build_args: &[(String, String)], name: &str) -> bool {
+    let last = build_args.iter().rev().find(|(known, _)| known == name);
     last.is_some_and(|(_, value)| units::truth(value) == Some(true))
 }
 
