@@ -4,6 +4,7 @@ mod crowd;
 mod draw;
 mod gather;
 mod hash;
+mod matching;
 mod mode;
 mod owner;
 mod resolve;

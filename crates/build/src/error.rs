@@ -295,9 +295,15 @@ pub enum Problem {
     #[diagnostic(code(build::expand))]
     Expand(ExpandError),
     /// A `--mount`.
-    #[error(transparent)]
+    #[error("{what}")]
     #[diagnostic(code(build::mount))]
-    Mount(ParseMountError),
+    Mount {
+        /// What is wrong with it.
+        what: ParseMountError,
+        /// What to write.
+        #[help]
+        hint: Option<String>,
+    },
     /// A value that the instruction cannot take.
     #[error("{what}")]
     #[diagnostic(code(build::invalid))]
@@ -347,6 +353,15 @@ pub enum Problem {
     LaterStage {
         /// Its name or number.
         name: String,
+    },
+    /// A number in `--from` that no stage has.
+    #[error("there is no stage `{number}`: the file has {count}, and the first is `0`")]
+    #[diagnostic(code(build::no_stage), help("name the stage: `FROM image AS name`, then `--from=name`"))]
+    NoStage {
+        /// The number.
+        number: usize,
+        /// How many there are.
+        count: usize,
     },
     /// The owner of `--chown` or USER is not in the image.
     #[error("`{name}` is not in the image's {file}")]
@@ -469,6 +484,11 @@ pub enum Problem {
 impl Problem {
     pub(crate) fn invalid(what: impl Into<String>) -> Self {
         Self::Invalid { what: what.into() }
+    }
+
+    pub(crate) fn mount(what: ParseMountError) -> Self {
+        let hint = what.hint();
+        Self::Mount { what, hint }
     }
 
     pub(crate) fn io<P: AsRef<Path> + ?Sized>(

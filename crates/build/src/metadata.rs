@@ -52,7 +52,8 @@ pub(crate) fn apply(
             state.cmd_set = true;
             state.image.config.args_escaped = true;
             let text = format!("CMD {}", quoted_list(&args));
-            state.image.config.cmd = Some(args);
+            // Compat: BuildKit, an empty one takes that of the base away.
+            state.image.config.cmd = Some(args).filter(|args| !args.is_empty());
             text
         }
         InstructionKind::Entrypoint(command) => {

@@ -13,6 +13,7 @@ mod imports;
 mod leaks;
 mod permits;
 mod runs;
+mod sent;
 mod steps;
 mod stubs;
 

@@ -122,7 +122,7 @@ impl Problem {
             Self::NoStages => Some("start it with FROM, for example `FROM debian:bookworm`".to_owned()),
             Self::TooManyStages { .. } => Some("split it into several Dockerfiles".to_owned()),
             Self::BeforeFrom { .. } => Some("only ARG may stand before FROM".to_owned()),
-            Self::Mount(error) => error.suggestion().map(|word| format!("did you mean {word}?")),
+            Self::Mount(error) => error.hint(),
             _ => None,
         }
     }

@@ -119,9 +119,16 @@ pub enum ParseMountError {
 }
 
 impl ParseMountError {
-    pub(crate) fn suggestion(&self) -> Option<&'static str> {
+    /// Returns what to write instead, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        let names = MountKind::ALL.map(MountKind::name);
         match self {
-            Self::UnknownKey { suggestion, .. } => *suggestion,
+            Self::UnknownKey { suggestion, .. } => suggestion.map(|near| format!("did you mean `{near}`?")),
+            Self::BadValue { key: "type", value } => Some(match suggest(value, names) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the types are {}", names.join(", ")),
+            }),
+            Self::BadValue { key: "sharing", .. } => Some("it is shared, private or locked".to_owned()),
             _ => None,
         }
     }

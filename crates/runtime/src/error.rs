@@ -100,6 +100,12 @@ impl StartFailure {
         format!("{did} `{}`: {why}", self.subject)
     }
 
+    /// Returns whether something is no directory where one is needed.
+    fn is_about_kinds(&self) -> bool {
+        let kind = io::Error::from_raw_os_error(self.errno).kind();
+        matches!(kind, io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
+    }
+
     fn hint(&self) -> &'static str {
         match self.stage {
             Stage::Execute => {
@@ -114,6 +120,9 @@ impl StartFailure {
                 "name capabilities as in `man 7 capabilities`, and only those that this user has"
             }
             Stage::WorkingDirectory => "choose another one: --workdir DIR",
+            Stage::Mounts if self.is_about_kinds() => {
+                "a directory is mounted on a directory, and a file on a file: choose another target"
+            }
             _ => "run as root on Linux 5.15 or newer; `dmesg` may say more",
         }
     }

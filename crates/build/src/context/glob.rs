@@ -146,7 +146,8 @@ impl Glob {
 }
 
 fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Token, BadPattern> {
-    let negated = matches!(chars.peek(), Some('^' | '!'));
+    // Compat: Go's filepath.Match, `!` is a character as others.
+    let negated = chars.peek() == Some(&'^');
     if negated {
         chars.next();
     }
@@ -183,6 +184,7 @@ mod tests {
             ("question mark", "a?", vec!["ab"], vec!["a", "a/", "abc"]),
             ("class", "[a-c]x", vec!["ax", "cx"], vec!["dx"]),
             ("negated class", "[^a]x", vec!["bx"], vec!["ax", "/x"]),
+            ("class with an exclamation mark", "[!a]x", vec!["!x", "ax"], vec!["bx"]),
             ("class with a bracket", "[]a]x", vec!["]x", "ax"], vec!["bx"]),
             ("escape", "\\*x", vec!["*x"], vec!["ax"]),
             ("any directories", "**/x", vec!["x", "a/x", "a/b/x"], vec!["ax", "x/a"]),

@@ -115,8 +115,12 @@ impl Ignore {
         for path in own.into_iter().chain([context.join(".dockerignore")]) {
             let bytes = match fs_err::read(&path) {
                 Ok(bytes) => bytes,
+                // Compat: BuildKit, a directory says nothing.
                 Err(error)
-                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
+                    ) =>
                 {
                     continue;
                 }
@@ -213,5 +217,9 @@ mod tests {
         fs_err::write(dir.path().join("Dockerfile.dev.dockerignore"), "b\n").unwrap();
         assert!(!load().list.matches_alone("a") && load().list.matches_alone("b"));
         assert_eq!(load().file.as_deref(), Some("Dockerfile.dev.dockerignore"));
+        fs_err::remove_file(dir.path().join("Dockerfile.dev.dockerignore")).unwrap();
+        fs_err::remove_file(dir.path().join(".dockerignore")).unwrap();
+        fs_err::create_dir(dir.path().join(".dockerignore")).unwrap();
+        assert!(load().file.is_none() && !load().list.matches_alone("a"));
     }
 }

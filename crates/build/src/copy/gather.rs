@@ -1,5 +1,6 @@
 //! From the words of COPY to a list of files with digests.
 
+use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -9,17 +10,24 @@ use shipway_oci::{Digest, Hasher};
 use super::resolve::resolve_by;
 use super::{Entry, Item, Kept, Tree, resolve_in};
 use crate::Problem;
-use crate::context::{Glob, PatternList, has_wildcards};
+use crate::context::{PatternList, has_wildcards};
 use crate::request::Stop;
 use crate::state::clean_path;
 
 /// Reads what COPY names.
-#[derive(Debug)]
 pub(crate) struct Gather<'a> {
     pub(crate) tree: &'a Tree<'a>,
     pub(crate) exclude: PatternList,
     pub(crate) parents: bool,
+    /// Of the build's context: whether other sources name something of a directory, which is sent then, also if it is empty.
+    pub(crate) sent: Option<&'a (dyn Fn(&str) -> bool + Sync)>,
     pub(crate) stop: &'a Stop,
+}
+
+impl fmt::Debug for Gather<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gather").field("tree", &self.tree).finish_non_exhaustive()
+    }
 }
 
 impl Gather<'_> {
@@ -33,11 +41,21 @@ impl Gather<'_> {
             let (base, pattern) = word.split_once("/./").unwrap_or(("", word));
             for top in self.matching(Path::new(""), &clean_path(base))? {
                 for found in self.matching(&top, &clean_path(pattern))? {
-                    items.extend(self.item(&found, Some(&top))?);
+                    match self.item(&found, Some(&top))? {
+                        // A link to nothing is a file as others, unless it is named itself.
+                        None if is_wild && self.leads_nowhere(&found)? => {
+                            items.push(self.link_itself(&found, &top)?);
+                        }
+                        item => items.extend(item),
+                    }
                 }
             }
         } else {
-            for found in self.matching(Path::new(""), &clean_path(word))? {
+            let matching = self.matching(Path::new(""), &clean_path(word))?;
+            if is_wild && !self.is_any_there(&matching)? && self.lacks_directory(&clean_path(word))? {
+                return Err(self.missing(word));
+            }
+            for found in matching {
                 match self.item(&found, None)? {
                     Some(item) => items.push(item),
                     None if is_wild && self.leads_nowhere(&found)? => {
@@ -53,68 +71,7 @@ impl Gather<'_> {
         Ok(items)
     }
 
-    /// Returns the paths below a directory that a word with wildcards may stand for; one without stands for itself.
-    fn matching(&self, top: &Path, path: &str) -> Result<Vec<PathBuf>, Problem> {
-        let path = path.trim_start_matches('/');
-        if !has_wildcards(path) {
-            // Nothing is added for nothing, not even a slash.
-            return Ok(vec![if path.is_empty() { top.to_owned() } else { top.join(unescape(path)) }]);
-        }
-        let mut found = vec![top.to_owned()];
-        for part in path.split('/') {
-            if !has_wildcards(part) {
-                let part = unescape(part);
-                found.iter_mut().for_each(|path| path.push(&part));
-                continue;
-            }
-            // Compat: here `**` is two stars of one directory, except with --parents.
-            let crosses = part == "**" && self.parents;
-            let glob = Glob::new(&part.replace("**", "*"))
-                .map_err(|_bad| Problem::invalid(format!("the pattern `{path}` is malformed")))?;
-            let mut next = Vec::new();
-            for directory in found {
-                if crosses {
-                    next.extend(self.directories_below(&directory)?);
-                    continue;
-                }
-                for name in self.names(&directory)? {
-                    if glob.matches(&name.to_string_lossy()) {
-                        next.push(directory.join(name));
-                    }
-                }
-            }
-            found = next;
-        }
-        Ok(found)
-    }
-
-    fn names(&self, directory: &Path) -> Result<Vec<std::ffi::OsString>, Problem> {
-        let Some(resolved) = self.real(directory)? else { return Ok(Vec::new()) };
-        match self.tree.root.metadata(&resolved).map_err(Problem::io("read", directory))? {
-            Some(found) if found.is_directory() => {
-                self.tree.root.names(&resolved).map_err(Problem::io("read", directory))
-            }
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    fn directories_below(&self, top: &Path) -> Result<Vec<PathBuf>, Problem> {
-        let mut all = vec![top.to_owned()];
-        let mut at = 0;
-        while let Some(directory) = all.get(at).cloned() {
-            for name in self.names(&directory)? {
-                let path = directory.join(name);
-                let metadata = self.tree.root.metadata(&path).map_err(Problem::io("read", &path))?;
-                if metadata.is_some_and(|found| found.is_directory()) {
-                    all.push(path);
-                }
-            }
-            at += 1;
-        }
-        Ok(all)
-    }
-
-    fn is_ignored(&self, path: &Path) -> bool {
+    pub(super) fn is_ignored(&self, path: &Path) -> bool {
         // The top itself is always in.
         let text = path.to_string_lossy();
         !text.is_empty() && self.tree.ignore.is_some_and(|ignore| ignore.list.matches_alone(&text))
@@ -122,7 +79,7 @@ impl Gather<'_> {
 
     /// Returns where a path leads; `None` if a link on the way is left out. Compat: BuildKit, patterns are for the places of files and of
     /// links, and not for the ways to them.
-    fn real(&self, path: &Path) -> Result<Option<PathBuf>, Problem> {
+    pub(super) fn real(&self, path: &Path) -> Result<Option<PathBuf>, Problem> {
         let mut is_way = true;
         let real = resolve_by(self.tree.root, path, |link| is_way &= !self.is_ignored(link));
         Ok(Some(real.map_err(Problem::io("read", path))?).filter(|_| is_way))
@@ -178,6 +135,17 @@ impl Gather<'_> {
         Ok(Some(Item { name, base, entries, kept }))
     }
 
+    /// Returns a link as it is, with its directories.
+    fn link_itself(&self, path: &Path, top: &Path) -> Result<Item, Problem> {
+        let parent = self.real(path.parent().unwrap_or(Path::new("")))?.unwrap_or_default();
+        let name = PathBuf::from(path.file_name().unwrap_or_default());
+        let base = parent.join(&name);
+        let metadata = self.tree.root.metadata(&base).map_err(Problem::io("read", path))?;
+        let metadata = metadata.ok_or_else(|| self.missing(&path.to_string_lossy()))?;
+        let entries = vec![self.entry(&base, PathBuf::new(), metadata, false)?];
+        Ok(Item { name, base, entries, kept: Some(self.kept(path, top)?) })
+    }
+
     /// Returns whether what a word names is there, and only its `--exclude` leaves it out.
     fn is_left_out(&self, word: &str) -> Result<bool, Problem> {
         let word = clean_path(&word.replacen("/./", "/", usize::from(self.parents)));
@@ -208,7 +176,7 @@ impl Gather<'_> {
         Ok(Kept { path: below, parents })
     }
 
-    fn takes_back_below(&self, directory: &Path) -> bool {
+    pub(super) fn takes_back_below(&self, directory: &Path) -> bool {
         self.tree.ignore.is_some_and(|ignore| ignore.list.may_take_back_below(&directory.to_string_lossy()))
     }
 
@@ -245,6 +213,8 @@ impl Gather<'_> {
                 (None, Some(file)) => format!("it exists, but {file} leaves it out"),
                 (None, None) => hint,
             };
+        } else if has_wildcards(path) {
+            hint = "nothing matches the pattern, and its directory is empty or not there".to_owned();
         } else if word.starts_with("../") || word.contains("/../") {
             hint =
                 "`..` does not lead out of the context; run the build in a directory further up".to_owned();
@@ -300,7 +270,7 @@ pub(super) fn with_xattrs(content: Digest, xattrs: &[(String, Vec<u8>)]) -> Dige
 }
 
 /// Removes escapes of a path without wildcards.
-fn unescape(path: &str) -> String {
+pub(super) fn unescape(path: &str) -> String {
     let mut out = String::new();
     let mut chars = path.chars();
     while let Some(c) = chars.next() {

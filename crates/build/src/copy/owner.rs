@@ -8,6 +8,8 @@ use shipway_linux::Root;
 use crate::Problem;
 
 const ROOT: &str = "root";
+/// The largest number.
+const NOBODY: &str = "4294967295";
 /// A larger passwd or group file is not read further.
 const MAX_FILE: u64 = 16 << 20;
 
@@ -17,6 +19,11 @@ const MAX_FILE: u64 = 16 << 20;
 /// say, also where there are none, and so is the group of `user:`.
 pub(crate) fn resolve_owner(root: &Root, text: &str) -> Result<(u32, u32), Problem> {
     let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    if [user, group.unwrap_or_default()].contains(&NOBODY) {
+        return Err(Problem::invalid(format!(
+            "--chown: `{NOBODY}` is nobody's number, it means \"leave it\" to the kernel"
+        )));
+    }
     let (uid, own_group) = match user.parse::<u32>() {
         Ok(uid) => (uid, uid),
         Err(_) if user.is_empty() || user == ROOT => (0, 0),
@@ -85,6 +92,9 @@ mod tests {
             ("no such group", "web:nosuch", None),
             ("broken line", "broken", None),
             ("negative", "-1", None),
+            ("the largest", "4294967294:4294967294", Some((u32::MAX - 1, u32::MAX - 1))),
+            ("what is nobody's", "4294967295", None),
+            ("what is no group's", "1:4294967295", None),
         ] {
             assert_eq!(resolve_owner(&root, text).ok(), want, "case {name}");
         }

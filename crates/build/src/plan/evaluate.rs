@@ -239,7 +239,7 @@ impl Evaluation {
             let expanded = planner.lexer.expand(value, &|name| self.state.scope.get(name).map(str::to_owned));
             expanded.map(|expanded| expanded.text)
         })
-        .map_err(Problem::Mount)?;
+        .map_err(Problem::mount)?;
         if mount.kind == MountKind::Secret && mount.target.is_none() && mount.env.is_none() {
             let id = mount
                 .id
@@ -341,11 +341,6 @@ impl Evaluation {
         if checksum.is_some() && (remotes != 1 || sources.len() != 1) {
             return Err(Problem::invalid("--checksum is for one source that is a URL"));
         }
-        if add.is_some_and(|options| options.keep_git_dir == Some(true))
-            && !sources.iter().any(|source| matches!(source, SourceWord::Remote { is_git: true, .. }))
-        {
-            return Err(Problem::invalid("--keep-git-dir is for sources that are git repositories"));
-        }
         let destination = self.state.absolute(&expand(&copy.destination)?);
         text.push_str(&format!(" {} # buildkit", expand(&copy.destination)?));
         let action = CopyAction {
@@ -376,7 +371,8 @@ fn reconstitute(run: &Run) -> (CommandLine, Option<(String, String)>) {
     if line.trim().starts_with("<<") && !line.trim().contains(char::is_whitespace) && run.heredocs.len() == 1
     {
         let text = first.text();
-        if text.starts_with("#!") {
+        // Compat: BuildKit, as it stands in the file: behind a tab it is no more than a comment.
+        if first.content.starts_with("#!") {
             return (CommandLine::Shell(text.clone()), Some((first.name.clone(), text)));
         }
         return (CommandLine::Shell(text), None);

@@ -332,6 +332,10 @@ impl Planner<'_> {
             return self.origin(name, number, span, platform);
         }
         if let Ok(index) = name.parse::<usize>() {
+            let count = self.file.stages.len();
+            if index >= count {
+                return Err(self.fail(Problem::NoStage { number: index, count }, span));
+            }
             if index >= number {
                 return later(self);
             }

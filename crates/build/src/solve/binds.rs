@@ -79,7 +79,7 @@ impl Solver<'_> {
 
     fn gather(&self, tree: &Tree<'_>, source: &str) -> Result<Vec<Item>, Problem> {
         let (exclude, stop) = (PatternList::default(), &self.stop);
-        let mut items = Gather { tree, exclude, parents: false, stop }.source(source)?;
+        let mut items = Gather { tree, exclude, parents: false, sent: None, stop }.source(source)?;
         hash_all(items.iter_mut().map(|item| (tree, item)), stop, now())?;
         Ok(items)
     }

@@ -211,7 +211,10 @@ impl Solver<'_> {
         let gather = |index: usize, path: &str, unpack: bool| {
             let tree = tree(index);
             let (exclude, parents) = (exclude.clone(), copy.parents && word(index).is_none());
-            let gather = Gather { tree, exclude, parents, stop: &self.stop };
+            let sent = |directory: &str| self.is_sent(directory, path);
+            let sent: Option<&(dyn Fn(&str) -> bool + Sync)> =
+                (copy.from.is_none() && word(index).is_none()).then_some(&sent);
+            let gather = Gather { tree, exclude, parents, sent, stop: &self.stop };
             gather.source(path).map(|items| Read::Items(items, tree, unpack))
         };
         let found = copy.sources.iter().enumerate().map(|(index, source)| match source {
@@ -360,8 +363,8 @@ impl Solver<'_> {
             keep_owner: true,
             place: "the archive".to_owned(),
         };
-        let gather =
-            Gather { tree: &unpacked, exclude: PatternList::default(), parents: false, stop: &self.stop };
+        let (exclude, stop) = (PatternList::default(), &self.stop);
+        let gather = Gather { tree: &unpacked, exclude, parents: false, sent: None, stop };
         let mode = writer.mode.take();
         writer.implied = Some(added.implied.into_iter().collect());
         // First: a file of the archive may take the place of one that gets another name.

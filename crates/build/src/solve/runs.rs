@@ -30,7 +30,8 @@ const CACHES_OF: &str = "BUILDKIT_CACHE_MOUNT_NS";
 
 /// The mounts of one command, ready to be made.
 pub(super) struct Mounts {
-    mounts: Vec<StepMount>,
+    /// Each with its place among all that the instruction names.
+    mounts: Vec<(usize, StepMount)>,
     /// What of them goes into the key.
     described: Vec<String>,
     /// Variables that hold secrets.
@@ -38,9 +39,11 @@ pub(super) struct Mounts {
     /// Ids of the secrets that the command gets.
     secrets: Vec<String>,
     /// Caches to take when the command really runs, and what new ones begin with.
-    caches: Vec<(String, Mount, Option<Bind>)>,
+    caches: Vec<(String, usize, Mount, Option<Bind>)>,
     /// What of contexts and stages to show when the command really runs.
-    binds: Vec<Bind>,
+    binds: Vec<(usize, Bind)>,
+    /// How many agents were named.
+    agents: usize,
     /// What belongs to the mounts; it goes with the step.
     held: Vec<Snapshot>,
 }
@@ -55,27 +58,29 @@ impl Solver<'_> {
             secrets: Vec::new(),
             caches: Vec::new(),
             binds: Vec::new(),
+            agents: 0,
             held: Vec::new(),
         };
         if let Some((name, text)) = &run.script {
             all.described.push(format!("script {name} {text}"));
             let content = text.clone().into_bytes();
             let source = MountSource::File { content, mode: 0o755, uid: 0, gid: 0 };
-            all.mounts.push(StepMount { target: format!("/dev/pipes/{name}"), source });
+            all.mounts.push((0, StepMount { target: format!("/dev/pipes/{name}"), source }));
         }
-        for (mount, origin) in &run.mounts {
+        for (place, (mount, origin)) in run.mounts.iter().enumerate() {
             let target = mount.target.clone().unwrap_or_default();
             match mount.kind {
                 MountKind::Bind => {
                     let (bind, described) = self.find_bind(mount, *origin, target)?;
                     all.described.push(described);
-                    all.binds.push(bind);
+                    all.binds.push((place, bind));
                 }
                 MountKind::Tmpfs => {
                     let Mount { size, read_only, .. } = *mount;
                     let how = if read_only { " read-only" } else { "" };
                     all.described.push(format!("tmpfs {target} {size:?}{how}"));
-                    all.mounts.push(StepMount { target, source: MountSource::Tmpfs { size, read_only } });
+                    let source = MountSource::Tmpfs { size, read_only };
+                    all.mounts.push((place, StepMount { target, source }));
                 }
                 MountKind::Cache => {
                     let mut id =
@@ -104,45 +109,51 @@ impl Solver<'_> {
                     }
                     all.described
                         .push(format!("cache {target} {id} {:?} {}", mount.sharing, mount.read_only));
-                    all.caches.push((id, mount.clone(), first.map(|(bind, _)| bind)));
+                    all.caches.push((id, place, mount.clone(), first.map(|(bind, _)| bind)));
                 }
-                MountKind::Secret => self.secret(mount, &mut all)?,
-                MountKind::Ssh => self.agent(mount, &mut all)?,
+                MountKind::Secret => self.secret((place, mount), &mut all)?,
+                MountKind::Ssh => self.agent((place, mount), &mut all)?,
             }
         }
         Ok(all)
     }
 
     /// Compat: BuildKit, where agents are found that name no target.
-    fn agent(&self, mount: &Mount, all: &mut Mounts) -> Result<(), Problem> {
+    fn agent(&self, (place, mount): (usize, &Mount), all: &mut Mounts) -> Result<(), Problem> {
         let id = agent_id(mount);
         let of = (mount.uid, mount.gid);
         all.described.push(format!("ssh {id} {:?} {:?} {of:?}", mount.target, mount.mode));
-        let Some((_, agent)) = self.request.agents.iter().find(|(known, _)| *known == id) else {
-            return if mount.required { Err(Problem::MissingAgent { id }) } else { Ok(()) };
-        };
-        let is_agent = |mount: &&StepMount| matches!(mount.source, MountSource::Agent { .. });
-        let number = all.mounts.iter().filter(is_agent).count();
+        let number = all.agents;
+        all.agents += 1;
         let target = mount.target.clone().unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{number}"));
+        // Also if there is none.
         if number == 0 {
             all.env.push(format!("SSH_AUTH_SOCK={target}"));
         }
+        let Some((_, agent)) = self.request.agents.iter().find(|(known, _)| *known == id) else {
+            return if mount.required { Err(Problem::MissingAgent { id }) } else { Ok(()) };
+        };
         let source = MountSource::Agent {
             agent: agent.clone(),
             mode: mount.mode.unwrap_or(0o600),
             uid: mount.uid.unwrap_or(0),
             gid: mount.gid.unwrap_or(0),
         };
-        all.mounts.push(StepMount { target, source });
+        all.mounts.push((place, StepMount { target, source }));
         Ok(())
     }
 
-    fn secret(&self, mount: &Mount, all: &mut Mounts) -> Result<(), Problem> {
+    fn secret(&self, (place, mount): (usize, &Mount), all: &mut Mounts) -> Result<(), Problem> {
         let id = secret_id(mount);
         let of = (mount.uid, mount.gid);
         all.described.push(format!("secret {id} {:?} {:?} {:?} {of:?}", mount.target, mount.env, mount.mode));
         let Some(secret) = self.request.secrets.iter().find(|secret| secret.id == id) else {
-            return if mount.required { Err(Problem::MissingSecret { id }) } else { Ok(()) };
+            if mount.required {
+                return Err(Problem::MissingSecret { id });
+            }
+            // Compat: BuildKit, its variable is empty.
+            all.env.extend(mount.env.iter().map(|name| format!("{name}=")));
+            return Ok(());
         };
         all.secrets.push(id);
         if let Some(name) = &mount.env {
@@ -155,7 +166,7 @@ impl Solver<'_> {
                 uid: mount.uid.unwrap_or(0),
                 gid: mount.gid.unwrap_or(0),
             };
-            all.mounts.push(StepMount { target: target.clone(), source });
+            all.mounts.push((place, StepMount { target: target.clone(), source }));
         }
         Ok(())
     }
@@ -198,7 +209,7 @@ impl Solver<'_> {
         caches.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         // A private one is no other mount's, and has no id to be found by.
         let mut held: Vec<(Option<String>, Held)> = Vec::new();
-        for (id, mount, first) in caches {
+        for (id, place, mount, first) in caches {
             let is_private = mount.sharing == Sharing::Private;
             // The same cache in two places is one to its command.
             let known = held.iter().find(|(known, _)| !is_private && known.as_ref() == Some(&id));
@@ -216,7 +227,7 @@ impl Solver<'_> {
             };
             let target = mount.target.clone().unwrap_or_default();
             let source = MountSource::Cache { directory, read_only: mount.read_only };
-            mounts.mounts.push(StepMount { target, source });
+            mounts.mounts.push((place, StepMount { target, source }));
         }
         Ok(held)
     }
@@ -230,15 +241,19 @@ impl Solver<'_> {
     ) -> Result<(), Problem> {
         let held = self.take_caches(step, &mut mounts)?;
         let binds = std::mem::take(&mut mounts.binds);
-        for bind in &binds {
+        for (place, bind) in &binds {
             let mount = self.make_bind(&step.info, bind, &mut mounts.held)?;
-            mounts.mounts.push(mount);
+            mounts.mounts.push((*place, mount));
         }
-        sort(&mut mounts.mounts);
+        let binds: Vec<Bind> = binds.into_iter().map(|(_, bind)| bind).collect();
+        // Compat: BuildKit, of two with one target the last is seen.
+        mounts.mounts.sort_by_key(|(place, _)| *place);
+        let mut step_mounts: Vec<StepMount> = mounts.mounts.into_iter().map(|(_, mount)| mount).collect();
+        sort(&mut step_mounts);
         let trust = HOST_CA_STUBS.iter().filter(|_| self.request.host_ca);
         let mut wanted: Vec<(PathBuf, StubKind)> =
             MOUNT_STUBS.iter().chain(trust).map(|(path, kind)| (PathBuf::from(path), *kind)).collect();
-        for mount in &mounts.mounts {
+        for mount in &step_mounts {
             wanted.push((PathBuf::from(&mount.target), stub_kind(&mount.source)));
         }
         let stubs = Stubs::make(snapshot, &wanted)?;
@@ -259,7 +274,7 @@ impl Solver<'_> {
             lowers: snapshot.lowers.clone(),
             upper: snapshot.upper.clone(),
             work: snapshot.work.clone(),
-            mounts: mounts.mounts,
+            mounts: step_mounts,
             network: run.network,
             insecure: run.insecure,
             host_ca: self.request.host_ca,

@@ -52,6 +52,7 @@ fn mistakes_point_at_their_instruction_and_say_what_to_do() {
     bench.file("package.json", "{}");
     bench.file("b.json", "{}");
     bench.file("out", "->/etc/hostname");
+    fs_err::create_dir(bench.dir.path().join("context/empty")).unwrap();
     for (name, text, want) in [
         (
             "missing source",
@@ -83,7 +84,30 @@ fn mistakes_point_at_their_instruction_and_say_what_to_do() {
             "stage `b` stands after",
         ),
         ("itself", "FROM debian AS a\nCOPY --from=a /x /", "stage `a` stands after"),
-        ("number too large", "FROM debian\nCOPY --from=5 /x /", "stage `5` stands after"),
+        ("number too large", "FROM debian\nCOPY --from=5 /x /", "there is no stage `5`: the file has 1"),
+        (
+            "number of a later stage",
+            "FROM debian AS x\nCOPY --from=1 /x /\nFROM debian\nFROM x",
+            "stage `1` stands after",
+        ),
+        (
+            "a wildcard in an empty directory",
+            "FROM debian\nCOPY b.json empty/* /x/",
+            "`empty/*` is not in the build context",
+        ),
+        (
+            "a wildcard in no directory of a stage",
+            "FROM debian AS a\nFROM debian\nCOPY --from=a /none/* /x/",
+            "`/none/*` is not in stage `a`",
+        ),
+        ("nobody's number", "FROM debian\nCOPY --chown=4294967295 b.json /x", "nobody's number"),
+        (
+            "mount of an unknown type",
+            "FROM debian\nRUN --mount=type=foo x",
+            "the types are bind, cache, tmpfs",
+        ),
+        ("mount of a type with a mistake", "FROM debian\nRUN --mount=type=cahce x", "did you mean `cache`?"),
+        ("mount with a wrong option", "FROM debian\nRUN --mount=taget=/x x", "did you mean `target`?"),
         (
             "missing in a stage",
             "FROM debian AS a\nFROM debian\nCOPY --from=a /nope /",

@@ -77,7 +77,7 @@ impl Log {
     }
 }
 
-/// Runs lines of `write PATH TEXT`, `remove PATH`, `say TEXT`, `exit CODE`, `env`, `mounts`, `meet N`, `hang`.
+/// Runs lines of `write PATH TEXT`, `remove PATH`, `say TEXT`, `exit CODE`, `env`, `mounts`, `meet N`, `hang`; `#` begins a comment.
 #[derive(Debug, Default)]
 pub(crate) struct FakeRunner {
     pub(crate) runs: AtomicUsize,
@@ -104,6 +104,7 @@ impl StepRunner for FakeRunner {
                 ["mounts"] => print(output, &describe(step)),
                 ["meet", count] => self.meet(count.parse().unwrap()),
                 ["hang"] => self.hang(step),
+                [comment, ..] if comment.starts_with('#') => {}
                 other => panic!("the fake runner does not know {other:?}"),
             }
         }

@@ -55,7 +55,8 @@ fn shared(parts: &Parts<'_>, flags: &Flags, heredocs: &[Heredoc]) -> Result<Copy
     let sources = words
         .into_iter()
         .map(|word| match Heredoc::parse_word(&word.text).filter(|_| !is_json) {
-            Some(start) => match heredocs.iter().find(|heredoc| heredoc.name == start.name) {
+            // Compat: BuildKit, of two with one name the last counts for both.
+            Some(start) => match heredocs.iter().rfind(|heredoc| heredoc.name == start.name) {
                 Some(heredoc) => Ok(CopySource::Heredoc(heredoc.clone())),
                 None => Err(Problem::UnterminatedHeredoc { name: start.name }.at(word.span)),
             },

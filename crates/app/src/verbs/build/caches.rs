@@ -186,12 +186,17 @@ impl<'a> Fields<'a> {
                 format!("--{} `{}`: `registry.insecure` is not there", self.flag, self.text),
                 "say it in registries.toml: [registry.\"HOST\"] plain-http = true",
             )),
-            Some((key, _)) => Err(self.refuse(&format!("`{key}` is not there yet"))),
+            Some((key, _)) => Err(self.refuse(&format!("`{key}` is unknown"))),
         }
     }
 
     fn no_type(&self, kind: &str) -> Failure {
-        self.refuse(&format!("type `{kind}` is not there yet"))
+        self.refuse(&packing::unknown(
+            "type",
+            kind,
+            &["registry", "local", "inline"],
+            &["gha", "s3", "azblob"],
+        ))
     }
 }
 
@@ -415,11 +420,12 @@ mod tests {
                 "",
                 "`registry.insecure` is not there\nhint: say it",
             ),
-            ("type=registry,ref=x,colour=red", "", "`colour` is not there yet\nhint: "),
+            ("type=registry,ref=x,colour=red", "", "`colour` is unknown\nhint: "),
+            ("type=registy,ref=x", "", "type `registy` is unknown: did you mean `registry`?\nhint: "),
             ("type=registry,ref=x,mode", "", "`mode` has no value\nhint: "),
             ("type=inline", "", "name the image that has the cache in it"),
             ("", "type=registry,ref=x,mode=most", "`mode` is min or max, not `most`"),
-            ("", "type=registry,ref=x,compression=xz", "compression `xz` is not there yet"),
+            ("", "type=registry,ref=x,compression=xz", "compression `xz` is unknown: there are gzip"),
             ("", "type=local,dest=x,compression=estargz,oci-mediatypes=false", "`estargz` goes with"),
             ("", "type=registry,ref=x,compression=zstd,oci-mediatypes=false", "`zstd` goes with"),
             ("", "type=registry,ref=x,ignore-error=maybe", "`ignore-error` is true or false, not `maybe`"),

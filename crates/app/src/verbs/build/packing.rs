@@ -1,6 +1,7 @@
 //! `compression`, `compression-level` and `force-compression`, as outputs and caches have them. Compat: BuildKit.
 
 use shipway_distribution::{Compression, Packing};
+use shipway_dockerfile::suggest;
 
 use crate::stargz::StargzWish;
 
@@ -24,7 +25,7 @@ impl Typed<'_> {
                 return Err("what is not compressed has no level".to_owned());
             }
             Some("uncompressed") => (Compression::None, 0..=0),
-            Some(other) => return Err(format!("compression `{other}` is not there yet")),
+            Some(other) => return Err(unknown("compression", other, &COMPRESSIONS, &[])),
         };
         let wrong = |text: &str| format!("a level is a number from 0 to {}, not `{text}`", levels.end());
         let number = |text: &str| text.parse().ok().filter(|level| levels.contains(level));
@@ -33,6 +34,20 @@ impl Typed<'_> {
             return Ok((Some(Packing::default()), Some(StargzWish { level, force: self.force })));
         }
         Ok((Some(Packing { compression, level, force: self.force, is_docker: false }), None))
+    }
+}
+
+const COMPRESSIONS: [&str; 4] = ["gzip", "zstd", "estargz", "uncompressed"];
+
+/// Says that a word is not there yet, if it is one of those that BuildKit knows beside ours, or which one was meant.
+pub(super) fn unknown(what: &str, word: &str, known: &[&str], missing: &[&str]) -> String {
+    let what = if what.is_empty() { String::new() } else { format!("{what} ") };
+    if missing.contains(&word) {
+        return format!("{what}`{word}` is not there yet");
+    }
+    match suggest(word, known.iter().copied()) {
+        Some(near) => format!("{what}`{word}` is unknown: did you mean `{near}`?"),
+        None => format!("{what}`{word}` is unknown: there are {}", known.join(", ")),
     }
 }
 
@@ -59,7 +74,13 @@ mod tests {
             (Some("estargz"), None, false, stargz(None, false)),
             (Some("estargz"), Some("9"), true, stargz(Some(9), true)),
             (Some("estargz"), Some("10"), false, Err("a level is a number from 0 to 9, not `10`")),
-            (Some("xz"), None, false, Err("compression `xz` is not there yet")),
+            (
+                Some("lz4"),
+                None,
+                false,
+                Err("compression `lz4` is unknown: there are gzip, zstd, estargz, uncompressed"),
+            ),
+            (Some("zst"), None, false, Err("compression `zst` is unknown: did you mean `zstd`?")),
         ] {
             let typed = Typed { compression, level, force };
             assert_eq!(typed.read(), want.map_err(str::to_owned), "case {typed:?}");

@@ -56,6 +56,26 @@ struct Fields<'a> {
     annotations: Vec<String>,
 }
 
+const TYPES: [&str; 7] = ["local", "tar", "oci", "docker", "image", "registry", "cacheonly"];
+const KEYS: [&str; 13] = [
+    "type",
+    "dest",
+    "name",
+    "push",
+    "push-by-digest",
+    "tar",
+    "compression",
+    "compression-level",
+    "force-compression",
+    "oci-mediatypes",
+    "platform-split",
+    "rewrite-timestamp",
+    "annotation.NAME",
+];
+/// What BuildKit has beside those.
+const MISSING: [&str; 4] =
+    ["attestation-prefix", "dangling-name-prefix", "oci-artifact", "registry.insecure"];
+
 impl<'a> Fields<'a> {
     fn parse(texts: &'a [Cow<'_, str>]) -> Result<Self, String> {
         let mut fields = Self::default();
@@ -100,7 +120,7 @@ impl<'a> Fields<'a> {
                 }
                 _ => match annotation(key) {
                     Some((level, name)) => fields.annotations.push(format!("{level}:{name}={value}")),
-                    None => return Err(format!("`{key}` is not there yet")),
+                    None => return Err(packing::unknown("", key, &KEYS, &MISSING)),
                 },
             }
         }
@@ -186,7 +206,7 @@ fn one(text: &str, annotations: &mut Vec<String>) -> Result<Output, String> {
         "registry" => Fields { push: true, ..fields }.image(form),
         "cacheonly" => Ok(Output::Nothing),
         "" => Err("it has no type".to_owned()),
-        other => Err(format!("type `{other}` is not there yet")),
+        other => Err(packing::unknown("type", other, &TYPES, &[])),
     }
 }
 
@@ -278,8 +298,9 @@ mod tests {
         for (text, want) in [
             ("dest=x", "it has no type"),
             ("type=local", "names no directory"),
-            ("type=estargz", "type `estargz` is not there yet"),
-            ("type=oci,dest=x,compression=xz", "compression `xz` is not there yet"),
+            ("type=estargz", "type `estargz` is unknown: there are local, tar, oci"),
+            ("type=dockr", "type `dockr` is unknown: did you mean `docker`?"),
+            ("type=oci,dest=x,compression=xz", "compression `xz` is unknown"),
             ("type=oci,dest=x,compression=estargz,oci-mediatypes=0", "goes with `oci-mediatypes=true` only"),
             ("type=image,compression=estargz", "add `push=true`"),
             ("type=image,compression=zstd", "add `push=true`"),
@@ -291,9 +312,10 @@ mod tests {
             ("type=tar,dest=x,platform-split=maybe", "is true or false"),
             ("type=image,push-by-digest=true,push=true", "goes with `push=true` and `name="),
             ("type=image,name=a.test/b:1,push-by-digest=true,push=true", "gives no tag"),
-            ("type=registry,name=a,push=true,forse", "`forse` is not there yet"),
-            ("type=image,colour=red", "`colour` is not there yet"),
-            ("type=image,annotation.=x", "`annotation.` is not there yet"),
+            ("type=registry,name=a,push=true,forse", "`forse` is unknown: there are "),
+            ("type=image,pusch=true", "`pusch` is unknown: did you mean `push`?"),
+            ("type=image,dangling-name-prefix=x", "`dangling-name-prefix` is not there yet"),
+            ("type=image,annotation.=x", "`annotation.` is unknown"),
             ("type=local,dest=x,compression=gzip", "are for images"),
         ] {
             let failure = parse(&[text.to_owned()], false).unwrap_err();

@@ -1,0 +1,76 @@
+//! What commands are given by `--mount` that is not there, or there twice; scripts; empty commands.
+
+use shipway_build::Secret;
+use shipway_testkit::{Need, require};
+
+use crate::harness::Bench;
+
+fn bench() -> Option<Bench> {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return None;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    Some(bench)
+}
+
+#[test]
+fn secrets_and_agents_that_were_not_given_leave_their_variables() {
+    let Some(bench) = bench() else { return };
+    let text = "FROM debian\nRUN --mount=type=secret,id=s,env=TOKEN --mount=type=ssh --mount=type=ssh,target=/a env && mounts\n";
+    bench.build(text).unwrap();
+    let said = bench.log.lines("OUTPUT").concat();
+    assert!(said.contains(" TOKEN= ") || said.contains(" TOKEN= SSH"), "{said}");
+    assert!(said.contains("SSH_AUTH_SOCK=/run/buildkit/ssh_agent.0 "), "{said}");
+    assert!(!said.contains("/a="), "{said}");
+}
+
+#[test]
+fn the_last_of_two_mounts_with_one_target_is_seen() {
+    let Some(bench) = bench() else { return };
+    bench.file("page", "x");
+    for (mounts, want) in [
+        ("--mount=target=/m --mount=type=tmpfs,target=/m", ["bind", "tmpfs"]),
+        ("--mount=type=tmpfs,target=/m --mount=target=/m", ["tmpfs", "bind"]),
+        ("--mount=target=/m --mount=type=cache,target=/m", ["bind", "cache"]),
+        ("--mount=type=secret,id=s,target=/m --mount=type=secret,id=t,target=/m", ["file one", "file two"]),
+    ] {
+        bench.log.clear();
+        let secret = |id: &str, content: &str| Secret { id: id.to_owned(), content: content.into() };
+        let mut request = bench.request(&format!("FROM debian\nRUN {mounts} mounts\n"));
+        request.secrets = vec![secret("s", "one"), secret("t", "two")];
+        bench.run(&request).unwrap();
+        let said = bench.log.lines("OUTPUT").concat();
+        let kinds: Vec<&str> = said.split(';').filter_map(|mount| mount.strip_prefix("/m=")).collect();
+        let found = kinds.iter().zip(want).all(|(kind, want)| kind.starts_with(want));
+        assert!(kinds.len() == 2 && found, "{mounts}: {said}");
+    }
+}
+
+#[test]
+fn scripts_are_such_from_their_first_byte_on() {
+    let Some(bench) = bench() else { return };
+    let built = bench.build("FROM debian\nRUN <<-EOF\n\t#!/bin/x\n\tmounts\n\tEOF\n").unwrap();
+    assert_eq!(bench.log.lines("OUTPUT"), [""], "no script is mounted");
+    let history = bench.config(&built).history.pop().unwrap();
+    assert_eq!(history.created_by.as_deref(), Some("RUN /bin/sh -c #!/bin/x\nmounts\n # buildkit"));
+}
+
+#[test]
+fn of_two_texts_with_one_name_the_last_counts() {
+    let Some(bench) = bench() else { return };
+    let built = bench.build("FROM debian\nCOPY <<x <<x <<y /d/\none\nx\ntwo\nx\nthree\ny\n").unwrap();
+    let listing = bench.listing(&built);
+    for line in ["d/x 644 0:0 two\n", "d/y 644 0:0 three\n"] {
+        assert!(listing.contains(&line.to_owned()), "{listing:?}");
+    }
+}
+
+#[test]
+fn an_empty_command_takes_that_of_the_base_away() {
+    let Some(bench) = bench() else { return };
+    let built =
+        bench.build("FROM debian\nENTRYPOINT [\"e\"]\nCMD [\"c\"]\nCMD [ ]\nENTRYPOINT [ ]\n").unwrap();
+    let config = bench.config(&built).config;
+    assert_eq!((config.cmd, config.entrypoint, config.args_escaped), (None, None, true));
+}
