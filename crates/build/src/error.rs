@@ -391,19 +391,16 @@ pub enum Problem {
         /// Its id.
         id: String,
     },
-    /// A command has left a secret in a file of the image.
-    #[error("the secret `{id}` is in `{path}`")]
-    #[diagnostic(
-        code(build::secret_in_layer),
-        help(
-            "everybody who has the image could read it: remove the file in the same RUN, or keep the secret out of it"
-        )
-    )]
+    /// A secret would be in the image.
+    #[error("the secret `{id}` is in {place}")]
+    #[diagnostic(code(build::secret_in_layer), help("everybody who has the image could read it: {remedy}"))]
     SecretInLayer {
         /// The secret's id.
         id: String,
-        /// The file.
-        path: String,
+        /// The file, or what else has it.
+        place: String,
+        /// What keeps it out.
+        remedy: &'static str,
     },
     /// The file system refused.
     #[error("cannot {action} `{path}`")]

@@ -41,7 +41,7 @@ use crate::{BuildError, BuildRequest, Builder, Built, Event, Problem};
 use permits::Permits;
 
 pub(crate) use imports::{Imports, Stacked, StageLayer};
-pub(crate) use leaks::star;
+pub(crate) use leaks::{check_text, covered, star};
 pub(crate) use runs::{agent_id, secret_id};
 pub(crate) use steps::StoredResult;
 

@@ -346,6 +346,14 @@ fn secrets_and_agents_reach_a_step_and_stay_out_of_the_image() {
         assert!(code == Some(1) && said.contains(want) && !said.contains("canary"), "case {name}: {said}");
     }
 
+    for (line, want) in [
+        ("COPY . /all/", "the secret `token` is in `token` of the build context"),
+        ("ENV T=canary-7f3a", "the secret `token` is in the text of ENV"),
+    ] {
+        let (code, said) = build(&format!("FROM box\n{line}\n"), &[]);
+        assert!(code == Some(1) && said.contains(want) && !said.contains("canary"), "{line}: {said}");
+    }
+
     let path = machine.dir.path().join("agent");
     let _agent = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let ask = "FROM box\nRUN --mount=type=ssh,mode=0666 ls -l $SSH_AUTH_SOCK\n";

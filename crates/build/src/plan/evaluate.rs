@@ -11,9 +11,10 @@ use super::{Action, CopyAction, Origin, PlannedStage, RunAction, SourceWord, Ste
 use crate::copy::ModeChange;
 use crate::metadata::{Surroundings, apply, with_shell};
 use crate::progress::{StepInfo, StepKind};
+use crate::solve::check_text;
 use crate::state::StageState;
 use crate::time::rfc3339;
-use crate::{BuildError, BuildNetwork, Problem};
+use crate::{BuildError, BuildNetwork, Problem, Secret};
 
 pub(super) struct Evaluation {
     number: usize,
@@ -132,12 +133,27 @@ impl Evaluation {
             global: &planner.global,
             epoch: epoch.as_deref(),
         };
+        let image = &self.state.image;
+        let known = (image.history.len(), image.config.on_build.len());
         let action = if apply(&mut self.state, &instruction.kind, &around)? {
             Action::Metadata
         } else {
             self.layer(planner, resolved)?
         };
+        self.refuse_secrets(known, &planner.request.secrets)?;
         Ok(Step { info, span: instruction.span, action })
+    }
+
+    /// Refuses secrets in what an instruction has added to the history and to the triggers, of which so many were there before.
+    fn refuse_secrets(&self, known: (usize, usize), secrets: &[Secret]) -> Result<(), Problem> {
+        let image = &self.state.image;
+        let history = image.history.iter().skip(known.0).filter_map(|made| made.created_by.as_deref());
+        for text in history {
+            let keyword = text.split(' ').next().unwrap_or_default();
+            check_text(text, &format!("the text of {keyword}"), secrets)?;
+        }
+        let mut triggers = image.config.on_build.iter().skip(known.1);
+        triggers.try_for_each(|text| check_text(text, "the text of ONBUILD", secrets))
     }
 
     /// Returns the instruction as progress shows it: keyword in upper case, known variables replaced.

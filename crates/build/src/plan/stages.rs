@@ -12,6 +12,7 @@ use shipway_oci::{Platform, Reference};
 use super::evaluate::Evaluation;
 use super::{Origin, Plan, PlannedContext, PlannedImage, PlannedStage};
 use crate::progress::{StepInfo, StepKind};
+use crate::solve::{check_text, covered, star};
 use crate::state::StageState;
 use crate::variables::{Variables, platform_variables};
 use crate::{
@@ -59,6 +60,11 @@ pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder)
     planner.steps.push(load);
     planner.global_args()?;
     planner.epoch = planner.source_date_epoch()?;
+    for (name, value) in &request.labels {
+        let what = format!("the label `{}`", star(name, &request.secrets));
+        check_text(&format!("{name}={value}"), &what, &request.secrets)
+            .map_err(|problem| planner.fail(problem, file.stages[target].span))?;
+    }
     if file.stages.len() > SHALLOW {
         let needed = planner.needed(target);
         (0..=target)
@@ -148,7 +154,12 @@ impl<'a> Planner<'a> {
 
 impl Planner<'_> {
     pub(super) fn fail(&self, problem: Problem, span: Span) -> BuildError {
-        problem.at(&self.file.source, span, "")
+        match problem {
+            Problem::SecretInLayer { .. } => {
+                problem.at(&covered(&self.file.source, &self.request.secrets), span, "")
+            }
+            problem => problem.at(&self.file.source, span, ""),
+        }
     }
 
     pub(super) fn global_args(&mut self) -> Result<(), BuildError> {

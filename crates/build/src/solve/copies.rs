@@ -8,6 +8,7 @@ use shipway_linux::{Metadata, Overlay, Root};
 use shipway_oci::Digest;
 
 use super::fetches::{Fetch, is_pinned};
+use super::leaks::{OF_COPY, check, check_digests, check_item, needles};
 use super::steps::{Applied, Left, Slot, mount};
 use super::{Outcome, Solver};
 use crate::context::PatternList;
@@ -233,6 +234,11 @@ impl Solver<'_> {
             Read::Inline(..) => None,
         });
         hash_all(items.flatten(), &self.stop, now())?;
+        for read in &found {
+            if let Read::Items(items, tree, _) = read {
+                check_digests(tree, items, &self.request.secrets)?;
+            }
+        }
         Ok(found)
     }
 
@@ -316,6 +322,7 @@ impl Solver<'_> {
             writer.apart = Some(Apart { missing: below.missing.clone(), implied: RefCell::default() });
         }
         refuse_many_files(copy, read, &writer)?;
+        let secrets = needles(self.request.secrets.iter());
         let implied = |writer: Writer<'_>| writer.apart.map(|apart| apart.implied.into_inner());
         if let [Read::Items(items, tree, _)] = read
             && let [item] = items.as_slice()
@@ -323,6 +330,7 @@ impl Solver<'_> {
             && self.builder.layers.draws()
             && let Some(filling) = writer.frame((tree, item), &copy.destination, &self.stop)?
         {
+            check_item((tree, item), &filling.top, &secrets)?;
             return Ok(Left::Drawn(implied(writer), Box::new(filling)));
         }
         for items in read {
@@ -339,6 +347,7 @@ impl Solver<'_> {
                 }
             }
         }
+        check(&snapshot.upper, &secrets, OF_COPY)?;
         Ok(implied(writer).map_or(Left::Changes, Left::Apart))
     }
 

@@ -1,10 +1,15 @@
-//! Secrets where they must not be: in what a command prints, and in the files that it leaves.
+//! Secrets where they must not be: in what a command prints, in the files that it leaves or that a copy brings, and in what instructions
+//! say.
 
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use shipway_linux::{Kind, Root};
 
+use shipway_dockerfile::Source;
+use shipway_oci::Digest;
+
+use crate::copy::{Item, Tree};
 use crate::{Problem, Secret};
 
 /// A shorter secret is found everywhere by chance.
@@ -13,8 +18,16 @@ const SHORTEST: usize = 8;
 const PIECE: usize = 1 << 20;
 const STARS: &[u8] = b"****";
 
+/// How a secret stays out of what a command leaves.
+pub(super) const OF_COMMAND: &str = "remove the file in the same RUN, or keep the secret out of it";
+/// And out of what is copied.
+pub(super) const OF_COPY: &str =
+    "leave the file out, by .dockerignore or --exclude, and give the secret to a RUN only";
+/// And out of what is said.
+const OF_TEXT: &str = "history and configuration keep such texts; give it to a RUN by --mount=type=secret";
+
 /// Returns what must not appear of secrets. Those that end with a line are not needed with it.
-pub(super) fn needles<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Vec<(&'a str, &'a [u8])> {
+pub(crate) fn needles<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Vec<(&'a str, &'a [u8])> {
     let mut needles: Vec<(&str, &[u8])> = secrets
         .map(|secret| (secret.id.as_str(), secret.content.trim_ascii()))
         .filter(|(_, bytes)| bytes.len() >= SHORTEST)
@@ -35,8 +48,95 @@ pub(crate) fn star(text: &str, secrets: &[Secret]) -> String {
     text
 }
 
-/// Looks for secrets in the files that a command has left, in their names, and in what links lead to.
-pub(super) fn check(upper: &Path, needles: &[(&str, &[u8])]) -> Result<(), Problem> {
+/// Returns a source with stars in the place of secrets; every other byte stays where it is.
+pub(crate) fn covered(source: &Source, secrets: &[Secret]) -> Source {
+    let mut text = source.text().to_owned();
+    for (_, bytes) in needles(secrets.iter()) {
+        if let Ok(secret) = std::str::from_utf8(bytes) {
+            text = text.replace(secret, &"*".repeat(secret.len()));
+        }
+    }
+    Source::new(source.name(), text)
+}
+
+/// Refuses a text that the image would keep.
+pub(crate) fn check_text(text: &str, what: &str, secrets: &[Secret]) -> Result<(), Problem> {
+    match within(text.as_bytes(), &needles(secrets.iter())) {
+        None => Ok(()),
+        Some(id) => {
+            Err(Problem::SecretInLayer { id: id.to_owned(), place: what.to_owned(), remedy: OF_TEXT })
+        }
+    }
+}
+
+/// Looks whether files that a copy has read are secrets themselves. Only digests are compared, so that it is also done where nothing is
+/// copied because the cache has it.
+pub(super) fn check_digests(tree: &Tree<'_>, items: &[Item], secrets: &[Secret]) -> Result<(), Problem> {
+    let long = secrets.iter().filter(|secret| secret.content.trim_ascii().len() >= SHORTEST);
+    let known: Vec<(&str, Digest)> = long
+        .flat_map(|secret| {
+            let forms = [secret.content.as_slice(), secret.content.trim_ascii()];
+            forms.map(|bytes| (secret.id.as_str(), Digest::of(bytes)))
+        })
+        .collect();
+    if known.is_empty() {
+        return Ok(());
+    }
+    for item in items {
+        for entry in &item.entries {
+            let Some((id, _)) = known.iter().find(|(_, digest)| entry.digest.as_ref() == Some(digest)) else {
+                continue;
+            };
+            let path = item.base.join(&entry.path);
+            // Nothing is added for nothing, not even a slash.
+            let path = if entry.path.as_os_str().is_empty() { &item.base } else { &path };
+            let place = format!("`{}` of {}", path.display(), tree.place);
+            return Err(Problem::SecretInLayer { id: (*id).to_owned(), place, remedy: OF_COPY });
+        }
+    }
+    Ok(())
+}
+
+/// Looks for secrets in the files that an item has, which go to `top`.
+pub(super) fn check_item(
+    (tree, item): (&Tree<'_>, &Item),
+    top: &Path,
+    needles: &[(&str, &[u8])],
+) -> Result<(), Problem> {
+    if needles.is_empty() {
+        return Ok(());
+    }
+    for entry in item.entries.iter().filter(|entry| !entry.path.as_os_str().is_empty()) {
+        let from = item.base.join(&entry.path);
+        let file = (tree.root, from.as_path(), entry.metadata.kind);
+        check_file(file, entry.link.as_deref(), &top.join(&entry.path), (needles, OF_COPY))?;
+    }
+    Ok(())
+}
+
+/// Looks for secrets in a file, in its name, and in what it leads to if it is a link; `place` is where it is in the image.
+fn check_file(
+    (root, path, kind): (&Root, &Path, Kind),
+    link: Option<&Path>,
+    place: &Path,
+    (needles, remedy): (&[(&str, &[u8])], &'static str),
+) -> Result<(), Problem> {
+    let name = place.file_name().unwrap_or_default();
+    let found = match (within(name.as_encoded_bytes(), needles), kind, link) {
+        (None, Kind::File, _) => find(root, path, needles).map_err(Problem::io("read", path))?,
+        (None, _, Some(link)) => within(link.as_os_str().as_encoded_bytes(), needles),
+        (found, ..) => found,
+    };
+    let Some(id) = found else { return Ok(()) };
+    // Its own name may be the secret.
+    let shown = format!("/{}", place.display());
+    let secrets = needles.iter().filter_map(|(_, bytes)| std::str::from_utf8(bytes).ok());
+    let shown = secrets.fold(shown, |shown, secret| shown.replace(secret, "****"));
+    Err(Problem::SecretInLayer { id: id.to_owned(), place: format!("`{shown}`"), remedy })
+}
+
+/// Looks for secrets in the files of a step, in their names, and in what links lead to.
+pub(super) fn check(upper: &Path, needles: &[(&str, &[u8])], remedy: &'static str) -> Result<(), Problem> {
     if needles.is_empty() {
         return Ok(());
     }
@@ -45,27 +145,14 @@ pub(super) fn check(upper: &Path, needles: &[(&str, &[u8])]) -> Result<(), Probl
     while let Some(directory) = todo.pop() {
         let at = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
         for (name, metadata) in root.entries(at).map_err(Problem::io("read", at))? {
-            let found = within(name.as_encoded_bytes(), needles);
             let path = directory.join(name);
-            let found = match metadata.kind {
-                _ if found.is_some() => found,
-                Kind::Directory => {
-                    todo.push(path);
-                    continue;
-                }
-                Kind::File => find(&root, &path, needles).map_err(Problem::io("read", &path))?,
-                Kind::Symlink => {
-                    let target = root.read_link(&path).map_err(Problem::io("read", &path))?;
-                    within(target.as_os_str().as_encoded_bytes(), needles)
-                }
+            let link = match metadata.kind {
+                Kind::Symlink => Some(root.read_link(&path).map_err(Problem::io("read", &path))?),
                 _ => None,
             };
-            if let Some(id) = found {
-                // Its own name may be the secret.
-                let shown = format!("/{}", path.display());
-                let secrets = needles.iter().filter_map(|(_, bytes)| std::str::from_utf8(bytes).ok());
-                let shown = secrets.fold(shown, |shown, secret| shown.replace(secret, "****"));
-                return Err(Problem::SecretInLayer { id: id.to_owned(), path: shown });
+            check_file((&root, &path, metadata.kind), link.as_deref(), &path, (needles, remedy))?;
+            if metadata.kind == Kind::Directory {
+                todo.push(path);
             }
         }
     }
@@ -170,10 +257,10 @@ mod tests {
         let secret = Secret { id: "key".to_owned(), content: b"secret-one\n".to_vec() };
         let short = Secret { id: "short".to_owned(), content: b"xxxx".to_vec() };
         let needles = needles([&secret, &short].into_iter());
-        check(dir.path(), &needles).unwrap();
+        check(dir.path(), &needles, OF_COMMAND).unwrap();
         bytes.extend(b"secret-one");
         fs_err::write(dir.path().join("deep/file"), &bytes).unwrap();
-        let problem = check(dir.path(), &needles).unwrap_err().to_string();
+        let problem = check(dir.path(), &needles, OF_COMMAND).unwrap_err().to_string();
         assert_eq!(problem, "the secret `key` is in `/deep/file`");
     }
 }

@@ -10,7 +10,7 @@ use shipway_linux::Root;
 
 use super::binds::Bind;
 use super::debug::Failed;
-use super::leaks::{Redact, check, needles};
+use super::leaks::{OF_COMMAND, Redact, check, needles};
 use super::stubs::Stubs;
 use super::{Outcome, Solver};
 use crate::caches::Held;
@@ -306,7 +306,7 @@ impl Solver<'_> {
         }
         stubs.remove()?;
         drop(held);
-        check(&snapshot.upper, &needles)
+        check(&snapshot.upper, &needles, OF_COMMAND)
     }
 }
 

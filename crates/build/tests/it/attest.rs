@@ -58,7 +58,7 @@ fn provenance_follows_the_stages_and_tells_no_secret() {
     bench.file("a", "a");
     let mut request = bench.request(&format!(
         "FROM debian AS tools\nRUN write /tool x\nFROM tools AS unused\nRUN write /unused x\n\
-         FROM debian\nARG PASSWORD\n# {SECRET}\nCOPY a /a\nCOPY --from=tools /tool /tool\n\
+         FROM debian\n# {SECRET}\nCOPY a /a\nCOPY --from=tools /tool /tool\n\
          RUN --mount=type=secret,id=one,required=true --mount=type=secret,target=/run/two --network=none say hi\n"
     ));
     request.secrets = vec![Secret { id: "one".to_owned(), content: format!("{SECRET}\n").into_bytes() }];

@@ -13,6 +13,7 @@ mod link;
 mod many_files;
 mod mounts;
 mod results;
+mod secrets;
 mod several;
 mod shared;
 mod solve;
