@@ -41,7 +41,7 @@ use crate::{BuildError, BuildRequest, Builder, Built, Event, Problem};
 use permits::Permits;
 
 pub(crate) use imports::{Imports, Stacked, StageLayer};
-pub(crate) use leaks::{check_text, covered, star};
+pub(crate) use leaks::{check_text, star, tell};
 pub(crate) use runs::{agent_id, secret_id};
 pub(crate) use steps::StoredResult;
 
@@ -323,7 +323,8 @@ impl<'a> Solver<'a> {
                 }
                 Err(Problem::Told(error)) => return Err(*error),
                 Err(problem) => {
-                    let error = problem.at(&self.plan.source, step.span, &step.info.name);
+                    let place = (&self.plan.source, step.span);
+                    let error = tell(problem, place, &self.request.secrets, &step.info.name);
                     let text = error.to_string();
                     let cancelled = matches!(error, BuildError::Cancelled);
                     self.builder.progress.event(&Event::Failed {

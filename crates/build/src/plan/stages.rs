@@ -12,7 +12,7 @@ use shipway_oci::{Platform, Reference};
 use super::evaluate::Evaluation;
 use super::{Origin, Plan, PlannedContext, PlannedImage, PlannedStage};
 use crate::progress::{StepInfo, StepKind};
-use crate::solve::{check_text, covered, star};
+use crate::solve::{check_text, star, tell};
 use crate::state::StageState;
 use crate::variables::{Variables, platform_variables};
 use crate::{
@@ -154,12 +154,7 @@ impl<'a> Planner<'a> {
 
 impl Planner<'_> {
     pub(super) fn fail(&self, problem: Problem, span: Span) -> BuildError {
-        match problem {
-            Problem::SecretInLayer { .. } => {
-                problem.at(&covered(&self.file.source, &self.request.secrets), span, "")
-            }
-            problem => problem.at(&self.file.source, span, ""),
-        }
+        tell(problem, (&self.file.source, span), &self.request.secrets, "")
     }
 
     pub(super) fn global_args(&mut self) -> Result<(), BuildError> {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use shipway_linux::{Kind, Root};
 
-use shipway_dockerfile::Source;
+use shipway_dockerfile::{Source, Span};
 use shipway_oci::Digest;
 
 use crate::copy::{Item, Tree};
-use crate::{Problem, Secret};
+use crate::{BuildError, Problem, Secret};
 
 /// A shorter secret is found everywhere by chance.
 const SHORTEST: usize = 8;
@@ -48,8 +48,22 @@ pub(crate) fn star(text: &str, secrets: &[Secret]) -> String {
     text
 }
 
+/// Returns a problem of an instruction as an error with its text; a secret in that is not shown.
+pub(crate) fn tell(
+    problem: Problem,
+    (source, span): (&Source, Span),
+    secrets: &[Secret],
+    step: &str,
+) -> BuildError {
+    if matches!(problem, Problem::SecretInLayer { .. }) {
+        problem.at(&covered(source, secrets), span, step)
+    } else {
+        problem.at(source, span, step)
+    }
+}
+
 /// Returns a source with stars in the place of secrets; every other byte stays where it is.
-pub(crate) fn covered(source: &Source, secrets: &[Secret]) -> Source {
+fn covered(source: &Source, secrets: &[Secret]) -> Source {
     let mut text = source.text().to_owned();
     for (_, bytes) in needles(secrets.iter()) {
         if let Ok(secret) = std::str::from_utf8(bytes) {

@@ -403,7 +403,7 @@ mod tests {
             ("local", "", "that is no name of an image"),
             ("", "inline", "that is no name of an image"),
             ("type=gha,token=x,url=y", "", "type `gha` is not there yet\nhint: "),
-            ("type=\"gha", "", "--cache-from `type=\"gha`: type `\"gha` is not there"),
+            ("type=\"gha", "", "--cache-from `type=\"gha`: type `\"gha` is unknown"),
             ("\"type=gha", "", "a quote is not closed"),
             ("type=s3,bucket=x", "", "type `s3` is not there yet\nhint: "),
             ("", "type=azblob,name=x", "type `azblob` is not there yet\nhint: "),
