@@ -257,9 +257,11 @@ fn last_of<T>(
     Ok(last)
 }
 
-/// Removes what an earlier build has left: whoever reads it after a failure would take it for this one's. Compat: buildx.
+/// Removes what an earlier build has left: whoever reads it after a failure would take it for this one's. Compat: buildx, which removes
+/// devices and pipes too.
 fn forget_id(file: Option<&Path>) -> Result<(), Failure> {
-    match file.map(fs_err::remove_file) {
+    let is_file = |path: &&Path| fs_err::symlink_metadata(path).is_ok_and(|found| found.is_file());
+    match file.filter(is_file).map(fs_err::remove_file) {
         Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Failure::new(error, "name another file: --iidfile FILE"))
         }
@@ -323,6 +325,9 @@ mod tests {
             assert!(!file.exists());
         }
         forget_id(None).unwrap();
-        assert!(forget_id(Some(dir.path())).is_err(), "a directory is no such file");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        forget_id(Some(&link)).unwrap();
+        assert!(link.is_symlink(), "what it leads to is written, and it stays");
     }
 }

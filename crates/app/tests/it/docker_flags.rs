@@ -45,6 +45,9 @@ fn a_script_for_docker_finds_its_flags() {
         let listed = machine.ok(&["images", "-q", "--filter=dangling=true"]).0;
         assert_eq!(listed.lines().count(), left, "case {load}: {listed}");
     }
+    // A pipe is written, and stays.
+    let id = machine.ok(&["build", "--progress=none", "--iidfile=/dev/stdout", "."]).0;
+    assert!(id.starts_with("sha256:") && id.len() == 71, "{id}");
     for (flag, want) in [
         ("--label==a", "--label `=a` has no name"),
         ("--build-arg==a", "--build-arg `=a` has no name"),

@@ -159,7 +159,16 @@ impl Wishes {
         args: &BuildArgs,
     ) -> Result<(), Failure> {
         let to_file = |file: &Path, text: String, flag: &str| {
-            shipway_store::atomic_write(file, text.as_bytes(), 0o644).map_err(|error| {
+            // A device or a pipe is written as it is.
+            let special = fs_err::metadata(file).is_ok_and(|found| !found.is_file() && !found.is_dir());
+            let written = match special {
+                true => fs_err::OpenOptions::new()
+                    .write(true)
+                    .open(file)
+                    .and_then(|mut pipe| std::io::Write::write_all(&mut pipe, text.as_bytes())),
+                false => shipway_store::atomic_write(file, text.as_bytes(), 0o644),
+            };
+            written.map_err(|error| {
                 let hint = format!("name another file: {flag} FILE");
                 Failure::new(format!("could not write `{}`: {error}", file.display()), hint)
             })
