@@ -44,8 +44,7 @@ impl Arrivals {
                 let line = format!("pulled {}@{}", self.image, pulled.digest);
                 lines.end(&self.key(), &line, self.began.elapsed());
             }
-            // The failure is told where it leads to.
-            (Kind::Lines(_), Err(_)) => {}
+            (Kind::Lines(lines), Err(error)) => lines.give_up(&self.key(), error),
             (Kind::Json(_), pulled) => {
                 self.end_raw(pulled.as_ref().err().map(ToString::to_string).as_deref());
             }

@@ -1,6 +1,7 @@
 //! A line per event, in BuildKit's plain form or the legacy one.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::Write as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -66,6 +67,13 @@ impl Lines {
                 all.plain.end(key, done(took), now);
             }),
             Self::Legacy(_) => self.say(line),
+        }
+    }
+
+    /// A part of the work that is no step ends badly. The failure itself is told where it leads to.
+    pub(crate) fn give_up(&self, key: &Key, error: &dyn Display) {
+        if let Self::Plain(numbered) = self {
+            numbered.change(|all, now| all.plain.end(key, format!("ERROR: {error}"), now));
         }
     }
 

@@ -159,3 +159,17 @@ fn a_failed_step_is_shown_again_with_all_of_its_lines() {
     );
     assert!(said.ends_with(&want), "{said}\n{want}");
 }
+
+#[test]
+fn an_image_that_does_not_come_ends_its_part() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM 127.0.0.1:1/none\n");
+    let said = machine.refused(&["build", "--progress", "plain", "."], 1);
+    let parts = "#2 ...\n\n#3 pulling 127.0.0.1:1/none:latest\n#3 ERROR: could not pull `127.0.0.1:1/none:latest`\n\n\
+                 #2 [internal] load metadata for 127.0.0.1:1/none:latest\n#2 ERROR: ";
+    assert!(said.contains(parts), "{said}");
+    assert_eq!(said.matches("\n > ").count(), 1, "the reason is shown once: {said}");
+}
