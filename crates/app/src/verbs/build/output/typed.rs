@@ -113,6 +113,10 @@ impl<'a> Fields<'a> {
                 "platform-split" => fields.split = if flag()? { Split::Always } else { Split::Never },
                 // As it is anyway; with SOURCE_DATE_EPOCH no file is younger than that.
                 "rewrite-timestamp" => is_so()?,
+                "registry.insecure" if flag()? => {
+                    return Err("which registries speak HTTP is said in registries.toml: [registry.\"HOST\"] plain-http = true".to_owned());
+                }
+                "registry.insecure" => {}
                 "unpack" | "store" | "name-canonical" => drop(flag()?),
                 _ if field.split_once('=').is_none() && was_named => {
                     fields.names.push(reference(field)?);
@@ -255,7 +259,7 @@ mod tests {
             ("type=docker", image(&[], None)),
             ("type=oci,tar=false,dest=x", Output::Layout("x".into(), as_it_is)),
             ("type=registry,name=a.test/b", image(&["a.test/b"], Some(sent))),
-            ("type=image,push=false", image(&[], None)),
+            ("type=image,push=false,registry.insecure=false", image(&[], None)),
             ("type=image,\"name=a.test/b,c\",Push=true", image(&["a.test/b", "c"], Some(sent))),
             ("type=image,name=a.test/b,c,push=true", image(&["a.test/b", "c"], Some(sent))),
             (
@@ -316,6 +320,7 @@ mod tests {
             ("type=image,pusch=true", "`pusch` is unknown: did you mean `push`?"),
             ("type=image,dangling-name-prefix=x", "`dangling-name-prefix` is not there yet"),
             ("type=image,annotation.=x", "`annotation.` is unknown"),
+            ("type=registry,registry.insecure=true", "is said in registries.toml"),
             ("type=local,dest=x,compression=gzip", "are for images"),
         ] {
             let failure = parse(&[text.to_owned()], false).unwrap_err();
