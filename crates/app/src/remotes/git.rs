@@ -124,6 +124,10 @@ pub(crate) fn fetch(
         (reference, _) => reference,
     };
     git(&["init", "-q"])?;
+    // Addresses of repositories within it may be relative to its own, which stays in `.git`, but without a password.
+    let origin =
+        if address.keep_git_dir { shipway_oci::without_credentials(remote) } else { remote.to_owned() };
+    git(&["remote", "add", "--", "origin", &origin])?;
     // Not every server gives a part of its history, and not every one a commit by its name; all branches and tags come then.
     let shallow = git(&["fetch", "-q", "--no-tags", "--depth", "1", "--", remote, wanted]);
     let named = shallow.or_else(|_| git(&["fetch", "-q", "--no-tags", "--", remote, wanted]));
@@ -158,9 +162,23 @@ pub(crate) fn fetch(
         ));
     }
     if address.submodules && into.join(".gitmodules").is_file() {
-        git(&["submodule", "-q", "update", "--init", "--recursive", "--depth", "1"])?;
+        let update = ["submodule", "-q", "update", "--init", "--recursive"];
+        // As above, not every server gives a part of its history.
+        match git(&[&update[..], &["--depth", "1"]].concat()) {
+            Err(stopped) if is_stopped() => return Err(stopped),
+            Err(_) => drop(git(&update)?),
+            Ok(_) => {}
+        }
     }
-    if !address.keep_git_dir {
+    if address.keep_git_dir {
+        git(&["reflog", "expire", "--all", "--expire=now"])?;
+        match fs_err::remove_file(into.join(".git/FETCH_HEAD")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(RemoteError::io("tidy `.git` of", into, &error));
+            }
+            _ => {}
+        }
+    } else {
         fs_err::remove_dir_all(into.join(".git"))
             .map_err(|error| RemoteError::io("remove `.git` of", into, &error))?;
     }

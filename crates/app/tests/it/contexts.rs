@@ -323,6 +323,44 @@ fn a_named_context_that_is_fetched_needs_no_dockerfile() {
     assert!(said.contains("is no archive"), "{said}");
 }
 
+#[test]
+fn repositories_within_repositories_come_too() {
+    if !can_run() || !require(&[Need::Git]) {
+        return;
+    }
+    let machine = Machine::with_box();
+    let (work, served) = publish_repository(&machine);
+    let git =
+        "git -c user.name=me -c user.email=me@test -c init.defaultBranch=main -c protocol.file.allow=always";
+    // Two deep, one by an address of its own and one by one that is relative.
+    let server = serve(&machine, &served);
+    let url = format!("http://{}", server.address);
+    let served_at = served.display();
+    let steps = [
+        format!("{git} clone -q {served_at}/app.git ../outer && cd ../outer"),
+        format!(
+            "{git} submodule -q add {served_at}/app.git relative && {git} submodule -q add {served_at}/app.git whole"
+        ),
+        format!("{git} config -f .gitmodules submodule.relative.url ../app.git"),
+        format!("{git} config -f .gitmodules submodule.whole.url {url}/app.git"),
+        format!("cd whole && {git} checkout -q v1 && cd .. && {git} add -A && {git} commit -qm outer"),
+        format!(
+            "git clone -q --bare . {served_at}/outer.git && git -C {served_at}/outer.git update-server-info"
+        ),
+    ];
+    run(&work, &steps.join(" && "));
+    machine.dockerfile(&format!(
+        "FROM box\nADD {url}/outer.git /all/\nADD --keep-git-dir http://me:word@{}/outer.git /kept/\nADD {url}/outer.git?submodules=false /none/\n",
+        server.address
+    ));
+    machine.ok(&["build", "-q", "--network", "none", "-t", "nested", "."]);
+    let seen = "cat /all/relative/docker/file /all/whole/docker/file /kept/whole/docker/file; ls /none/whole; \
+                grep url /kept/.git/config | head -1; grep -r word /kept/.git || true";
+    let seen = machine.ok(&["run", "--rm", "--network", "none", "nested", seen]).0;
+    assert_eq!(seen, format!("second\nfirst\nfirst\n\turl = {url}/outer.git\n"));
+    assert_eq!(machine.count("root/active"), 0);
+}
+
 /// Makes a repository with two commits, `v1` and `side`, of a directory `docker`, and publishes it and that directory as an archive. Returns
 /// where it is, and what is published.
 fn publish_repository(machine: &Machine) -> (PathBuf, PathBuf) {
