@@ -23,7 +23,7 @@ use crate::engine::Engine;
 use crate::host_ca;
 use crate::roots::Roots;
 use crate::steps::agent::Agent;
-use crate::steps::network::StepNetwork;
+use crate::steps::network::{Given, StepNetwork};
 
 /// How often a running step looks whether it should stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
@@ -65,11 +65,11 @@ impl StepRunner for ContainerSteps {
         // What a build that was killed has left is nobody's.
         let _claim = Claim::take(&self.roots, &id).map_err(SeamError::new)?;
         let scratch = Scratch::new(self.roots.state.join("steps").join(&id))?;
-        let network = self.network_of(step, output)?;
+        let Given { network, names, own } = self.network_of(step, output)?;
         // They go with the step.
         let mut agents = Vec::new();
         let spec = self.spec(id, step, (&scratch, &mut agents))?;
-        let spec = ContainerSpec { network: network.0, resolv_conf: network.1, ..spec };
+        let spec = ContainerSpec { network, resolv_conf: names, ..spec };
         let (mut reader, writer) = std::io::pipe().map_err(output_error)?;
         let stderr = writer.try_clone().map_err(output_error)?;
         let streams = StdIo::Streams { stdin: Stdio::null(), stdout: writer.into(), stderr: stderr.into() };
@@ -98,6 +98,7 @@ impl StepRunner for ContainerSteps {
         }
         let code = container.wait().map_err(SeamError::new)?;
         container.delete().map_err(SeamError::new)?;
+        drop(own);
         Ok(code)
     }
 }
@@ -113,15 +114,13 @@ impl ContainerSteps {
         Self { network: StepNetwork::new(roots.clone()), roots, containers }
     }
 
-    fn network_of(
-        &self,
-        step: &RunStep,
-        output: &mut dyn Write,
-    ) -> Result<(Network, Option<String>), SeamError> {
+    fn network_of(&self, step: &RunStep, output: &mut dyn Write) -> Result<Given, SeamError> {
         match step.network {
-            BuildNetwork::None => Ok((Network::None, network::host_names())),
-            BuildNetwork::Host => Ok((Network::Host, network::host_names())),
-            BuildNetwork::Default => self.network.of_step(&step.env, output).map_err(SeamError::new),
+            BuildNetwork::None => Ok(Given::plain(Network::None)),
+            BuildNetwork::Host => Ok(Given::plain(Network::Host)),
+            BuildNetwork::Default => {
+                self.network.of_step(&step.env, step.insecure, output).map_err(SeamError::new)
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! What RUN steps see of the network: a sandbox that all steps of a build share.
+//! What RUN steps see of the network: a sandbox that all steps of a build share, but for those that could change it.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -26,42 +26,66 @@ pub(crate) struct StepNetwork {
     said: AtomicBool,
 }
 
+/// The network of one step.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) network: Network,
+    /// Its `/etc/resolv.conf`.
+    pub(super) names: Option<String>,
+    /// A sandbox of its own, which goes with this value.
+    pub(super) own: Option<BuildSandbox>,
+}
+
+impl Given {
+    /// Makes one that is no sandbox of a build.
+    pub(super) fn plain(network: Network) -> Self {
+        Self { network, names: host_names(), own: None }
+    }
+}
+
 impl StepNetwork {
     /// Makes nothing yet.
     pub(crate) fn new(roots: Roots) -> Self {
         Self { roots, sandbox: Mutex::default(), said: AtomicBool::new(false) }
     }
 
-    /// Returns the network of a step with these variables, and its name servers.
+    /// Returns the network of a step with these variables; one that may change a network is `alone` in its own.
     ///
     /// What listens on this host's loopback device cannot be reached from a sandbox: a step that depends on it gets the
     /// host's network, and `output` says so once.
-    pub(crate) fn of_step(
+    pub(super) fn of_step(
         &self,
         env: &[String],
+        alone: bool,
         output: &mut dyn Write,
-    ) -> Result<(Network, Option<String>), SandboxError> {
+    ) -> Result<Given, SandboxError> {
         let names = shipway_network::resolv_conf();
         if let Some(why) = needs_host(&names, env) {
             if !self.said.swap(true, Ordering::Relaxed) {
                 // Nobody may be watching.
                 drop(writeln!(output, "note: {why}, so RUN steps share this host's network"));
             }
-            return Ok((Network::Host, host_names()));
+            return Ok(Given::plain(Network::Host));
+        }
+        let create = || BuildSandbox::create(&self.roots, COUNTER.fetch_add(1, Ordering::Relaxed));
+        let path = |made: &BuildSandbox| Network::Path(made.sandbox().netns.clone());
+        if alone {
+            let own = create()?;
+            return Ok(Given { network: path(&own), names: Some(names.text), own: Some(own) });
         }
         let mut sandbox = self.sandbox.lock().unwrap_or_else(PoisonError::into_inner);
         let made = match sandbox.take() {
             Some(made) => made,
-            None => BuildSandbox::create(&self.roots, COUNTER.fetch_add(1, Ordering::Relaxed))?,
+            None => create()?,
         };
-        let network = Network::Path(made.sandbox().netns.clone());
+        let network = path(&made);
         *sandbox = Some(made);
-        Ok((network, Some(names.text)))
+        Ok(Given { network, names: Some(names.text), own: None })
     }
 }
 
 /// Returns the name servers of this host, as it has them.
-pub(crate) fn host_names() -> Option<String> {
+fn host_names() -> Option<String> {
     fs_err::read_to_string("/etc/resolv.conf").ok()
 }
 

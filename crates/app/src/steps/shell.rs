@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use shipway_build::{RunStep, SeamError};
 use shipway_runtime::{Container, ContainerSpec, StdIo, TerminalSocket};
 
+use super::network::Given;
 use super::{COUNTER, ContainerSteps, OF_STEP, STOP_INTERVAL, Scratch, output_error};
 use crate::claim::Claim;
 use crate::terminal;
@@ -22,15 +23,11 @@ impl ContainerSteps {
         let id = format!("{OF_STEP}{}-{number}", std::process::id());
         let _claim = Claim::take(&self.roots, &id).map_err(SeamError::new)?;
         let scratch = Scratch::new(self.roots.state.join("steps").join(&id))?;
-        let network = self.network_of(step, ui.status())?;
+        let Given { network, names, own } = self.network_of(step, ui.status())?;
         let mut agents = Vec::new();
         let spec = self.spec(id, step, (&scratch, &mut agents))?;
-        let mut spec = ContainerSpec {
-            network: network.0,
-            resolv_conf: network.1,
-            terminal: Some(terminal::size()),
-            ..spec
-        };
+        let mut spec =
+            ContainerSpec { network, resolv_conf: names, terminal: Some(terminal::size()), ..spec };
         if !spec.env.iter().any(|variable| variable.starts_with("TERM=")) {
             let kind = std::env::var("TERM").ok().filter(|kind| !kind.is_empty());
             spec.env.push(format!("TERM={}", kind.as_deref().unwrap_or(USUAL)));
@@ -47,6 +44,7 @@ impl ContainerSteps {
         }
         let code = container.wait().map_err(SeamError::new);
         container.delete().map_err(SeamError::new)?;
+        drop(own);
         attached.map_err(output_error)?.map_err(SeamError::new)?;
         code
     }

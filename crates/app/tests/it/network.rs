@@ -47,6 +47,31 @@ fn a_container_has_an_address_a_name_and_a_way_to_others() {
 }
 
 #[test]
+fn a_step_that_may_change_its_network_has_one_of_its_own() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let (plain, insecure) = ("RUN", "RUN --security=insecure");
+    let see = "readlink /proc/self/ns/net; ip -4 addr show lo | grep -c 10.99.99.99 || true";
+    machine.dockerfile(&format!(
+        "FROM box\n{plain} ({see}) > /1\n{insecure} ip addr add 10.99.99.99/32 dev lo && ({see}) > /2\n\
+         {insecure} ({see}) > /3\n{plain} ({see}) > /4\n"
+    ));
+    let build = ["build", "--progress", "plain", "--allow", "security.insecure", "-t", "networks", "."];
+    let (_, said) = machine.ok(&build);
+    if said.contains("share this host's network") {
+        return;
+    }
+    let (seen, _) = machine.ok(&["run", "--rm", "--network", "none", "networks", "cat /1 /2 /3 /4"]);
+    let seen: Vec<&str> = seen.lines().collect();
+    let [one, none, two, some, three, none_either, four, nor_here] = seen[..] else { panic!("{seen:?}") };
+    assert!(one == four && two != one && three != one, "{seen:?}");
+    assert_eq!([none, some, none_either, nor_here], ["0", "1", "0", "0"]);
+    machine.assert_nothing_is_left();
+}
+
+#[test]
 fn published_ports_lead_to_the_container_and_are_shown() {
     if !can_run() {
         return;
