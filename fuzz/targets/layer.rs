@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use shipway_layers::{Budget, unpack};
+use shipway_layers::{Budget, unpack, unpack_added};
 use shipway_linux::Root;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -17,6 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
     std::fs::write(&sentinel, "as it was").unwrap();
     let opened = Root::open(&root).unwrap();
     let _ = unpack(&opened, &mut &*bytes, Budget::default());
+    let _ = unpack_added(&opened, &mut &*bytes, Budget { bytes: 1 << 24, ..Budget::default() });
     assert_eq!(std::fs::read(&sentinel).unwrap(), b"as it was");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
 });

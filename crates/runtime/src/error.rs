@@ -206,5 +206,7 @@ mod tests {
         assert_eq!(failure(Stage::Execute, 13).exit_code(), 126);
         assert_eq!(failure(Stage::Mounts, 2).exit_code(), 125);
         assert_eq!(failure(Stage::Execute, 2).to_string(), "could not run `x`: no such file or directory");
+        assert!(failure(Stage::Mounts, 20).hint().contains("choose another target"));
+        assert!(failure(Stage::Mounts, 1).hint().contains("run as root"));
     }
 }

@@ -230,7 +230,7 @@ fn results_go_where_they_are_wanted() {
     assert_eq!(machine.inspect("named:1")["Id"], id);
     for (output, want) in [
         ("type=registry", "there is no name to push"),
-        ("type=none", "type `none` is not there yet"),
+        ("type=none", "type `none` is unknown: there are local, tar"),
         ("/dev/null/x", "could not write `/dev/null/x`"),
     ] {
         let said = machine.refused(&["build", "--network", "none", "-o", output, "."], 1);

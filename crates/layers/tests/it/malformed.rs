@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use shipway_layers::{Budget, LayerError, LayerStore as _, Unpacked, unpack};
+use shipway_layers::{Budget, LayerError, LayerStore as _, Unpacked, unpack, unpack_added};
 use shipway_linux::{Overlay, Root};
 use shipway_oci::DiffId;
 use shipway_store::Store;
@@ -320,6 +320,45 @@ fn malformed_archives_change_nothing_outside_and_are_taken_or_refused_whole() {
     }
     assert!(taken * 5 > rounds && refused * 5 > rounds, "{taken} taken, {refused} refused");
     assert!(peak_memory() < MEMORY, "{} MiB", peak_memory() >> 20);
+}
+
+/// Those of ADD, which are read less strictly.
+#[test]
+fn malformed_archives_that_are_added_change_nothing_outside() {
+    if !require(&[Need::Root]) {
+        return;
+    }
+    let seed = std::env::var("SEED").map_or(0xadd, |text| text.parse().unwrap());
+    let rounds = rounds(300);
+    let host = Host::new(OPENS[0]);
+    let mut forge = Forge::new(seed, &host);
+    let (mut taken, mut refused) = (0, 0);
+    for round in 0..rounds {
+        let bytes = forge.archive();
+        let tree = tempfile::tempdir_in(host.dir.path().join("root")).unwrap();
+        let root = Root::open(tree.path()).unwrap();
+        match unpack_added(&root, &mut bytes.as_slice(), Budget::default()) {
+            Ok(added) => {
+                taken += 1;
+                let leads_out = |path: &Path| path.is_absolute() || path.iter().any(|name| name == "..");
+                let paths = added.links.iter().flat_map(|link| [&link.path, &link.target]);
+                assert!(!paths.chain(&added.implied).any(|path| leads_out(path)), "round {round}: {added:?}");
+            }
+            Err(_) => refused += 1,
+        }
+        host.assert_untouched(&format!("round {round}"));
+    }
+    assert!(taken * 5 > rounds && refused * 5 > rounds, "{taken} taken, {refused} refused");
+    // What is only announced costs nothing.
+    let mut bytes = Vec::new();
+    let records =
+        [record("GNU.sparse.size", b"1099511627776"), record("GNU.sparse.numblocks", b"0")].concat();
+    pax(&[records, record("GNU.sparse.map", b"")].concat(), &mut bytes);
+    Raw::new(b'0', "f", "").write(&mut bytes);
+    let tree = tempfile::tempdir().unwrap();
+    let root = Root::open(tree.path()).unwrap();
+    let error = unpack_added(&root, &mut bytes.as_slice(), Budget::default()).unwrap_err();
+    assert!(matches!(error, LayerError::Archive { reason: "too many bytes", .. }), "{error:?}");
 }
 
 /// Set in the test's own process in a user namespace.
