@@ -193,20 +193,8 @@ impl<'a> Writer<'a> {
             if let Some((from, instead)) = moved.iter().rev().find(|(from, _)| to.starts_with(from)) {
                 to = instead.join(to.strip_prefix(from).expect("it starts with it"));
             }
-            if entry.metadata.is_directory()
-                && let Some(there) = self.root.metadata(&to).map_err(Problem::io("find", &to))?
-            {
-                let is_implied = self.implied.as_ref().map(|implied| implied.contains(&entry.path));
-                // Compat: Docker, a directory of an archive replaces a link.
-                let merges = is_implied != Some(false);
-                if merges && there.kind == Kind::Symlink && self.is_directory(&to)? {
-                    let instead = resolve_in(self.root, &to).map_err(Problem::io("find", &to))?;
-                    moved.push((to, instead));
-                    continue;
-                }
-                if is_implied == Some(true) && there.is_directory() {
-                    continue;
-                }
+            if self.is_settled(entry, &to, &mut moved)? {
+                continue;
             }
             let from = if is_top { item.base.clone() } else { item.base.join(&entry.path) };
             self.entry(tree, &from, entry, &to)?;
@@ -216,6 +204,46 @@ impl<'a> Writer<'a> {
         }
         for (directory, mtime) in directories.iter().rev() {
             self.root.set_mtime(directory, *mtime).map_err(Problem::io("date", directory))?;
+        }
+        Ok(())
+    }
+
+    /// Deals with a directory that needs no writing: one that is a link to a directory there, and one that an archive only implies.
+    fn is_settled(
+        &self,
+        entry: &Entry,
+        to: &Path,
+        moved: &mut Vec<(PathBuf, PathBuf)>,
+    ) -> Result<bool, Problem> {
+        if !entry.metadata.is_directory() {
+            return Ok(false);
+        }
+        let is_implied = self.implied.as_ref().map(|implied| implied.contains(&entry.path));
+        match self.root.metadata(to).map_err(Problem::io("find", to))? {
+            // Compat: Docker, a directory of an archive replaces a link.
+            Some(there)
+                if there.kind == Kind::Symlink && is_implied != Some(false) && self.is_directory(to)? =>
+            {
+                let instead = resolve_in(self.root, to).map_err(Problem::io("find", to))?;
+                moved.push((to.to_owned(), instead));
+                Ok(true)
+            }
+            Some(there) => Ok(is_implied == Some(true) && there.is_directory()),
+            None if is_implied == Some(true) => self.imply(to).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Makes a directory that an archive only implies, and those above it. Compat: Docker, they are root's, also with `--chown`.
+    fn imply(&self, path: &Path) -> Result<(), Problem> {
+        let made = self.root.create_dir_all(path, 0o755).map_err(Problem::io("make", path))?;
+        for directory in made {
+            self.root.set_owner(&directory, 0, 0).map_err(Problem::io("own", &directory))?;
+            if let Some(apart) = &self.apart
+                && !apart.missing.as_ref().is_some_and(|missing| directory.starts_with(missing))
+            {
+                apart.implied.borrow_mut().push(directory);
+            }
         }
         Ok(())
     }
@@ -239,7 +267,7 @@ impl<'a> Writer<'a> {
         let there = self.root.metadata(&target).map_err(Problem::io("find", &target))?;
         let there = there.filter(|there| !there.is_directory()).ok_or_else(missing)?;
         let (to, parent) = resolve(path)?;
-        self.ensure_directory(&parent)?;
+        self.imply(&parent)?;
         if to != target {
             self.root.remove_all(&to).map_err(Problem::io("replace", &to))?;
             self.root.hard_link(&target, &to).map_err(Problem::io("link", &to))?;

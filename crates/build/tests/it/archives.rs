@@ -83,6 +83,18 @@ fn archives_lie_on_what_is_there_as_docker_lays_them() {
             with(&["there/work/f 600 7:8 f"]),
         ),
         (
+            "those that are new are root's",
+            vec![("new/f", 0o600, File("f"))],
+            "--chown=3:4 x.tar /out",
+            with(&["out/ 755 3:4", "out/new/ 755 0:0", "out/new/f 600 3:4 f"]),
+        ),
+        (
+            "in a linked copy, too",
+            vec![("there/work/f", 0o600, File("f")), ("there/new/f", 0o600, File("f"))],
+            "--link x.tar /",
+            with(&["there/new/ 755 0:0", "there/new/f 600 7:8 f", "there/work/f 600 7:8 f"]),
+        ),
+        (
             "links are gone through where a directory is only implied",
             vec![("way/f", 0o600, File("f"))],
             "x.tar /",
