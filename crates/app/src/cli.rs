@@ -4,6 +4,7 @@ mod build;
 mod builder;
 mod cluster;
 mod containers;
+mod groups;
 mod images;
 mod missing;
 mod registry;
@@ -52,10 +53,19 @@ pub(crate) struct Cli {
 /// Docker's; flags that have no effect are passed to `warn`.
 pub(crate) fn parse(arguments: Vec<OsString>, warn: &mut dyn FnMut(String)) -> Result<Cli, Failure> {
     let arguments = spelling::ours(arguments);
+    if let Some(help) = groups::help(&arguments) {
+        help.exit();
+    }
     let command = absent::add_to(Cli::command());
     let read = switches::with_values(command.clone()).try_get_matches_from(&arguments);
     let matches = read.map_err(|error| {
+        use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
         let error = switches::with_plain_help(command, &arguments, error);
+        // Compat: docker, a group that is named alone says what is in it.
+        if matches!(error.kind(), MissingSubcommand | DisplayHelpOnMissingArgumentOrSubcommand) {
+            let asked = arguments.iter().cloned().chain([OsString::from("--help")]);
+            Cli::command().try_get_matches_from(asked).err().unwrap_or(error).exit();
+        }
         match missing::explain(&error, &arguments) {
             Some(failure) => failure,
             None => error.exit(),

@@ -51,6 +51,11 @@ impl Failure {
         Self { code, ..self }
     }
 
+    /// Returns the same failure with another hint.
+    pub(crate) fn with_hint(self, hint: impl std::fmt::Display) -> Self {
+        Self { hint: Some(hint.to_string()), ..self }
+    }
+
     /// Says which of some directories has no space left, if that may be why.
     pub(crate) fn with_full_disk(mut self, dirs: &[&Path]) -> Self {
         if self.hint.is_some() && !self.full {

@@ -19,6 +19,7 @@ mod forwards;
 mod host_ca;
 mod image_build;
 mod listing;
+mod local_names;
 mod network;
 mod packages;
 mod part_file;

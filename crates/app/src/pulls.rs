@@ -19,6 +19,7 @@ use crate::cli::PullPolicy;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::local_names;
 use crate::tasks;
 use crate::transfers::{Direction, Transfers};
 use crate::ui::Ui;
@@ -154,7 +155,14 @@ pub(crate) fn find(engine: &Engine, name: &str, policy: PullPolicy, ui: &mut Ui)
         ui.note(format!("Unable to find image '{}' locally", reference.familiar()));
     }
     let progress = Transfers::on_stderr(Direction::Pull, Some(heading(&reference)));
-    let pulled = pull(engine, &reference, None, &progress)?;
+    let pulled = pull(engine, &reference, None, &progress).map_err(|failure| {
+        let failure = Failure::from(failure);
+        match (local_names::near(engine, name), failure.hint().map(str::to_owned)) {
+            (Some(near), Some(hint)) => failure.with_hint(format!("{near} {hint}")),
+            (Some(near), None) => failure.with_hint(near),
+            (None, _) => failure,
+        }
+    })?;
     ui.note(format!("Digest: {}", pulled.digest));
     ui.note(format!("Status: Downloaded newer image for {}", reference.familiar()));
     Ok(found(&pulled, Some(reference)))

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 /// Groups of docker's, and its words in them where ours differ.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("image", &["build", "import", "tag"]),
-    ("container", &["exec", "logs", "rm", "run", "stop"]),
+    ("image", &["build", "history", "import", "load", "pull", "push", "save", "tag"]),
+    ("container", &["exec", "kill", "logs", "rm", "run", "stop"]),
     ("builder", &["build"]),
     ("buildx", &["build", "b"]),
 ];
@@ -31,24 +31,31 @@ const WITH_VALUE: [&str; 2] = ["--root", "--state"];
 
 /// Returns whether a word is one of a group's.
 pub(crate) fn is_of_group(group: &str, word: &str) -> bool {
-    words_of(group).any(|known| known == word)
+    words_of(group).any(|(known, _)| known == word)
 }
 
-/// Returns docker's words in a group.
-fn words_of(group: &str) -> impl Iterator<Item = &'static str> {
-    let other = OTHER_WORDS.iter().filter(move |(other, ..)| *other == group).map(|(_, word, _)| *word);
-    let same =
-        GROUPS.iter().filter(move |(known, _)| *known == group).flat_map(|(_, words)| words.iter().copied());
-    same.chain(other)
+/// Returns docker's words in a group, and what they are here.
+pub(crate) fn words_of(group: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let other =
+        OTHER_WORDS.iter().filter(move |(other, ..)| *other == group).map(|(_, word, to)| (*word, *to));
+    let same = GROUPS.iter().filter(move |(known, _)| *known == group).flat_map(|(_, words)| words.iter());
+    same.map(|word| (*word, *word)).chain(other)
 }
 
-/// Returns the arguments in our spelling.
-pub(crate) fn ours(mut arguments: Vec<OsString>) -> Vec<OsString> {
+/// Returns where the verb is.
+pub(crate) fn place_of_verb(arguments: &[OsString]) -> usize {
     let text = |index: usize| arguments.get(index).and_then(|word| word.to_str());
     let mut verb = 1;
     while let Some(word) = text(verb).filter(|word| word.starts_with('-')) {
         verb += if WITH_VALUE.contains(&word) { 2 } else { 1 };
     }
+    verb
+}
+
+/// Returns the arguments in our spelling.
+pub(crate) fn ours(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let text = |index: usize| arguments.get(index).and_then(|word| word.to_str());
+    let verb = place_of_verb(&arguments);
     if text(verb) == Some("info") {
         arguments.insert(verb, OsString::from("system"));
         return arguments;
@@ -76,6 +83,7 @@ mod tests {
             ("shipway buildx build .", "shipway build ."),
             ("shipway image prune -f", "shipway system prune --only=images -f"),
             ("shipway run image ls", "shipway run image ls"),
+            ("shipway image history x", "shipway history x"),
             ("shipway image inspect x", "shipway inspect --type=image x"),
             ("shipway buildx du --verbose", "shipway builder du --verbose"),
             ("shipway builder build .", "shipway build ."),

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::listing::Listing;
 use crate::ui::Ui;
-use crate::{docker_config, spelling};
+use crate::{docker_config, local_names, spelling};
 use filter::Filters;
 use row::Row;
 
@@ -75,7 +75,7 @@ fn format(args: &ImagesArgs) -> Option<String> {
 }
 
 fn created(engine: &Engine, name: &str) -> Result<i64, Failure> {
-    let found = engine.store.resolve(name)?;
+    let found = local_names::resolve(engine, name)?;
     let config = engine.store.config(&found.image_id)?;
     Ok(config.created.as_deref().and_then(crate::clock::parse).unwrap_or(0))
 }

@@ -10,6 +10,7 @@ use shipway_store::StoreError;
 use crate::cli::{InspectArgs, InspectKind};
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::local_names;
 use crate::template::{Shape, Template};
 use crate::ui::Ui;
 
@@ -64,7 +65,7 @@ fn one(
             Err(error) => return Err(error.into()),
         }
     }
-    let found = engine.store.resolve(name)?;
+    let found = engine.store.resolve(name).map_err(|error| missing(engine, name, kind, error))?;
     let mut document = image::document(engine, &found)?;
     if with_attested {
         let (sbom, provenance) = image::attested(engine, &found);
@@ -72,6 +73,22 @@ fn one(
         document["Provenance"] = provenance;
     }
     Ok((document, &shapes::IMAGE))
+}
+
+/// Says that there is no such thing, and which one may be meant.
+fn missing(engine: &Engine, name: &str, kind: Option<InspectKind>, error: StoreError) -> Failure {
+    if kind.is_some() || !matches!(error, StoreError::NoImage(_)) {
+        return local_names::explain(engine, name, error);
+    }
+    let containers = engine.store.containers().unwrap_or_default();
+    let container = shipway_dockerfile::suggest(name, containers.iter().map(|row| row.name.as_str()));
+    let question = container.map(|near| format!("did you mean the container `{near}`?"));
+    let hint = local_names::near(engine, name).or(question);
+    // Compat: docker's words.
+    Failure::new(
+        format!("no such object: {name}"),
+        hint.unwrap_or_else(|| "`shipway images` and `shipway ps -a` list what there is".to_owned()),
+    )
 }
 
 /// Compat: docker indents by four.

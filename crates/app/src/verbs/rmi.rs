@@ -10,6 +10,7 @@ use crate::cli::RmiArgs;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::local_names;
 use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &RmiArgs, ui: &mut Ui) -> Result<u8, Failure> {
@@ -23,7 +24,7 @@ fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<(), Fail
             ui.note(Failure::from(error).message());
             return Ok(());
         }
-        found => found?,
+        found => found.map_err(|error| local_names::explain(engine, name, error))?,
     };
     let images: Vec<ImageRecord> =
         engine.store.images()?.into_iter().filter(|image| image.image_id == found.image_id).collect();

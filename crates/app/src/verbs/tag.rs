@@ -3,10 +3,11 @@
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::local_names;
 
 pub(crate) fn run(engine: &Engine, source: &str, target: &str) -> Result<u8, Failure> {
-    let name: shipway_oci::Reference = target.parse()?;
-    let found = engine.store.resolve(source)?;
+    let name = local_names::parse_new(target)?;
+    let found = local_names::resolve(engine, source)?;
     engine.store.tag_found(&name, &found, clock::now())?;
     Ok(0)
 }

@@ -4,6 +4,7 @@ use clap::CommandFactory as _;
 
 use crate::cli::Cli;
 use crate::failure::Failure;
+use crate::spelling;
 
 /// Verbs of docker's and of the design that are not there yet, and what to use meanwhile.
 const LATER: &[(&str, &str)] = &[
@@ -46,12 +47,11 @@ const LATER: &[(&str, &str)] = &[
 /// Refuses a word: by name if it is part of the design, else as a typing error.
 pub(crate) fn refuse(words: &[String]) -> Failure {
     let word = words.first().map_or("", String::as_str);
+    if let ("image" | "container" | "buildx", Some(inner)) = (word, words.get(1)) {
+        return refuse_in_group(word, inner);
+    }
     if let Some((_, instead)) = LATER.iter().find(|(verb, _)| *verb == word) {
-        let shown = words[1..].iter().take_while(|word| !word.starts_with('-')).take(1);
-        let group = matches!(word, "image" | "container" | "buildx");
-        let shown: Vec<&str> =
-            std::iter::once(word).chain(shown.map(String::as_str).filter(|_| group)).collect();
-        return Failure::new(format!("`shipway {}` is not there yet", shown.join(" ")), instead);
+        return Failure::new(format!("`shipway {word}` is not there yet"), instead);
     }
     let command = Cli::command();
     let verbs =
@@ -63,6 +63,41 @@ pub(crate) fn refuse(words: &[String]) -> Failure {
     Failure::new(format!("`{word}` is not a command of shipway"), hint)
 }
 
+/// Words of docker's group `buildx`, most of which are about other machines.
+const BUILDX: [&str; 11] = [
+    "bake",
+    "create",
+    "debug",
+    "dial-stdio",
+    "history",
+    "imagetools",
+    "inspect",
+    "install",
+    "ls",
+    "use",
+    "version",
+];
+
+fn refuse_in_group(group: &str, word: &str) -> Failure {
+    let later = LATER.iter().find(|(verb, _)| *verb == word).map(|(_, instead)| *instead);
+    let later = match group {
+        "container" => later,
+        "buildx" if BUILDX.contains(&word) => {
+            Some("`shipway build` builds, `shipway builder` looks at the cache")
+        }
+        _ => None,
+    };
+    if let Some(instead) = later {
+        return Failure::new(format!("`shipway {group} {word}` is not there yet"), instead);
+    }
+    let known: Vec<&str> = spelling::words_of(group).map(|(known, _)| known).collect();
+    let hint = match shipway_dockerfile::suggest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `shipway {group} {near}`?"),
+        None => format!("`shipway {group}` lists what there is"),
+    };
+    Failure::new(format!("`{word}` is not a command of `shipway {group}`"), hint)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +107,12 @@ mod tests {
         for (words, want) in [
             ("ship x", "`shipway ship` is not there yet\nhint: "),
             ("container diff", "`shipway container diff` is not there yet\nhint: "),
+            (
+                "image hsitory",
+                "`hsitory` is not a command of `shipway image`\nhint: did you mean `shipway image history`?",
+            ),
+            ("image frobnicate", "hint: `shipway image` lists what there is"),
+            ("buildx bake", "`shipway buildx bake` is not there yet"),
             ("network ls", "`shipway network` is not there yet\nhint: "),
             ("biuld .", "`biuld` is not a command of shipway\nhint: did you mean `shipway build`?"),
             ("psuh", "hint: did you mean `shipway push`?"),

@@ -22,6 +22,7 @@ mod listing;
 mod logs;
 mod machine;
 mod mistakes;
+mod names;
 mod network;
 mod newcomer;
 mod outputs;

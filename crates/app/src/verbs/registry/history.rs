@@ -8,6 +8,7 @@ use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::listing::Listing;
+use crate::local_names::resolve;
 use crate::ui::Ui;
 use crate::variants::image_for;
 
@@ -37,7 +38,7 @@ struct Row {
 pub(crate) fn run(engine: &Engine, args: &HistoryArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let columns = if args.human { COLUMNS } else { EXACT_COLUMNS };
     let listing = Listing::new(args.format.as_deref(), args.quiet.then_some("{{.ID}}"), columns, HEADS)?;
-    let found = engine.store.resolve(&args.name)?;
+    let found = resolve(engine, &args.name)?;
     let found = image_for(engine, &args.name, found, args.platform.as_ref())?;
     let config = engine.store.config(&found.image_id)?;
     let id = if args.no_trunc { found.image_id.to_string() } else { found.image_id.short() };

@@ -8,6 +8,7 @@ use super::without_tag;
 use crate::cli::PushArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::local_names;
 use crate::pulls::{self, Silent, Trees};
 use crate::transfers::{Direction, Transfers};
 use crate::ui::Ui;
@@ -47,7 +48,7 @@ fn all(engine: &Engine, name: &str) -> Result<Vec<Reference>, Failure> {
     let mut found: Vec<Reference> = names.filter(is_of_it).collect();
     found.sort_by(|one, other| one.tag().cmp(&other.tag()));
     if found.is_empty() {
-        return Err(not_here(&repository, StoreError::NoImage(repository.familiar())));
+        return Err(not_here(engine, &repository, StoreError::NoImage(repository.familiar())));
     }
     Ok(found)
 }
@@ -85,14 +86,18 @@ fn image(engine: &Engine, reference: &Reference) -> Result<Found, Failure> {
             format!("name a tag: `shipway tag {} {}:TAG`", reference.familiar(), reference.familiar_name()),
         ));
     }
-    engine.store.resolve(&reference.to_string()).map_err(|error| not_here(reference, error))
+    engine.store.resolve(&reference.to_string()).map_err(|error| not_here(engine, reference, error))
 }
 
-fn not_here(reference: &Reference, error: StoreError) -> Failure {
+fn not_here(engine: &Engine, reference: &Reference, error: StoreError) -> Failure {
+    let how = || format!("name one so: `shipway tag IMAGE {}`", reference.familiar());
     match error {
         StoreError::NoImage(_) => Failure::new(
             format!("no image here has the name `{}`", reference.familiar()),
-            format!("name one so: `shipway tag IMAGE {}`", reference.familiar()),
+            match local_names::near(engine, &reference.to_string()) {
+                Some(near) => format!("{near} Else {}", how()),
+                None => how(),
+            },
         ),
         other => other.into(),
     }

@@ -10,6 +10,7 @@ use crate::archive::{self, Saved, Wanted};
 use crate::cli::SaveArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::local_names::resolve;
 use crate::part_file;
 use crate::ui::Ui;
 use crate::variants::image_for;
@@ -46,7 +47,7 @@ pub(crate) fn run(engine: &Engine, args: &SaveArgs, ui: &mut Ui) -> Result<u8, F
 fn wanted(engine: &Engine, args: &SaveArgs) -> Result<Vec<Wanted>, Failure> {
     let mut images: Vec<Wanted> = Vec::new();
     for name in &args.names {
-        let mut found = image_for(engine, name, engine.store.resolve(name)?, args.platform.as_ref())?;
+        let mut found = image_for(engine, name, resolve(engine, name)?, args.platform.as_ref())?;
         if args.platform.is_some() {
             // Its index would be for all platforms.
             found.index = None;
