@@ -3,7 +3,6 @@
 //! A table for each verb. Its flags are added to the verb, hidden; whoever uses one is told what to do instead, or, where
 //! nothing changes for him, that it has no effect.
 
-mod containers;
 mod images;
 
 use clap::parser::ValueSource;
@@ -85,13 +84,8 @@ impl Flag {
 }
 
 /// The flags of each verb.
-const TABLES: &[(&str, &[Flag])] = &[
-    ("build", images::BUILD),
-    ("images", images::IMAGES),
-    ("import", images::IMPORT),
-    ("inspect", containers::INSPECT),
-    ("rmi", images::RMI),
-];
+const TABLES: &[(&str, &[Flag])] =
+    &[("build", images::BUILD), ("images", images::IMAGES), ("import", images::IMPORT), ("rmi", images::RMI)];
 
 /// Adds the flags to their verbs.
 pub(crate) fn add_to(command: Command) -> Command {

@@ -26,6 +26,12 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     Some(time.unix_timestamp())
 }
 
+/// Returns the nanoseconds since the epoch of an RFC 3339 text.
+pub(crate) fn parse_exact(text: &str) -> Option<i128> {
+    let time = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    Some(time.unix_timestamp_nanos())
+}
+
 /// Returns a time as docker prints it: `2026-01-02 15:04:05 +0000 UTC`.
 pub(crate) fn moment(seconds: i64) -> String {
     let time = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);

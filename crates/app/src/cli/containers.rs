@@ -174,24 +174,24 @@ pub(crate) struct PsArgs {
     /// Only ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Only what passes, such as `status=exited`, `name=web`, `label=KEY=VALUE` or `ancestor=IMAGE`; may be given several times
-    #[arg(short, long, value_name = "FILTER")]
+    /// Ids and commands in full
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Only some: id=, name=, label=KEY[=VALUE], status=, exited=CODE, ancestor=IMAGE, network=, publish=PORT, before=, since=
+    #[arg(short, long, value_name = "KEY=VALUE")]
     pub(crate) filter: Vec<String>,
     /// `table`, `table TEMPLATE`, `json`, or a Go template
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
-    /// Only so many, the newest, also stopped ones; -1 for no limit
-    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = -1, allow_hyphen_values = true, hide_default_value = true)]
-    pub(crate) last: i64,
-    /// Only the newest, also if it has stopped
+    /// The last so many that were made, whether they run or not
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) last: Option<usize>,
+    /// The last one that was made, whether it runs or not
     #[arg(short, long)]
     pub(crate) latest: bool,
-    /// Show what they have written
+    /// Also what each has written
     #[arg(short, long)]
     pub(crate) size: bool,
-    /// Ids and commands in full
-    #[arg(long)]
-    pub(crate) no_trunc: bool,
 }
 
 #[derive(Debug, Args)]

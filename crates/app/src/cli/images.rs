@@ -1,6 +1,7 @@
 //! What can be typed after the verbs of images.
 
 use clap::{Args, ValueEnum};
+use shipway_oci::Platform;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -59,6 +60,12 @@ pub(crate) struct InspectArgs {
     /// `json`, or a Go template
     #[arg(short, long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
+    /// Also what containers have written, and that with their images
+    #[arg(short, long)]
+    pub(crate) size: bool,
+    /// The image for this platform, if several are here, `os/architecture`
+    #[arg(long)]
+    pub(crate) platform: Option<Platform>,
     /// Only of this kind
     #[arg(long = "type", value_name = "KIND", value_enum)]
     pub(crate) kind: Option<InspectKind>,

@@ -11,6 +11,9 @@ use crate::failure::Failure;
 /// Compat: docker, exit code of a command line that it does not understand.
 const MISUSED: u8 = 125;
 
+/// Compat: docker, that of one that has too few names, or too many.
+const MISCOUNTED: u8 = 1;
+
 /// The flags that each verb does not have yet.
 const FLAGS: [(&str, &str); 7] = [
     (
@@ -142,6 +145,9 @@ mod tests {
             ("images a b", 1),
             ("logs", 1),
             ("ps x", 1),
+            ("images --nonsense", 125),
+            ("history --human=maybe web", 125),
+            ("save -o", 125),
             ("stop -t x web", 125),
             ("run --nonsense web", 125),
         ] {

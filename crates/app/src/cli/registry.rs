@@ -139,7 +139,7 @@ pub(crate) struct LoadArgs {
     /// The archive: tar, plain or compressed with gzip, zstd, xz or bzip2, or a directory with the same in it [default: the standard input]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
-    /// Print only the images' names
+    /// Nothing but what was loaded, which is all that is printed anyway
     #[arg(short, long)]
     pub(crate) quiet: bool,
     /// Only the images for this platform, `os/architecture`

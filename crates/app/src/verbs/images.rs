@@ -74,8 +74,8 @@ fn format(args: &ImagesArgs) -> Option<String> {
     })
 }
 
-fn created(engine: &Engine, name: &str) -> Result<i64, Failure> {
+fn created(engine: &Engine, name: &str) -> Result<i128, Failure> {
     let found = local_names::resolve(engine, name)?;
     let config = engine.store.config(&found.image_id)?;
-    Ok(config.created.as_deref().and_then(crate::clock::parse).unwrap_or(0))
+    Ok(config.created.as_deref().and_then(crate::clock::parse_exact).unwrap_or(0))
 }

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::local_names;
 use crate::template::{Shape, Template};
 use crate::ui::Ui;
+use crate::variants::image_for;
 
 /// Exit code for a template that cannot be understood. Compat: docker.
 const MISWRITTEN: u8 = 64;
@@ -29,7 +30,7 @@ pub(crate) fn run(engine: &Engine, args: &InspectArgs, ui: &mut Ui) -> Result<u8
     let mut shown = Vec::new();
     let mut failed = false;
     for name in &args.names {
-        let filled = one(engine, name, args.kind, with_attested).and_then(|(document, shape)| {
+        let filled = one(engine, name, args, with_attested).and_then(|(document, shape)| {
             match &template {
                 Some(template) => shown.push(template.fill_shaped(&document, shape)?),
                 None => found.push(document),
@@ -55,17 +56,25 @@ pub(crate) fn run(engine: &Engine, args: &InspectArgs, ui: &mut Ui) -> Result<u8
 fn one(
     engine: &Engine,
     name: &str,
-    kind: Option<InspectKind>,
+    args: &InspectArgs,
     with_attested: bool,
 ) -> Result<(Value, &'static Shape), Failure> {
-    if kind != Some(InspectKind::Image) {
+    let kind = args.kind;
+    if kind != Some(InspectKind::Image) && args.platform.is_none() {
         match engine.store.container(name) {
-            Ok(row) => return Ok((container::document(engine, &row)?, &shapes::CONTAINER)),
+            Ok(row) => {
+                let mut document = container::document(engine, &row)?;
+                if args.size {
+                    container::add_sizes(engine, &row, &mut document)?;
+                }
+                return Ok((document, &shapes::CONTAINER));
+            }
             Err(StoreError::NoContainer(_)) if kind.is_none() => {}
             Err(error) => return Err(error.into()),
         }
     }
     let found = engine.store.resolve(name).map_err(|error| missing(engine, name, kind, error))?;
+    let found = image_for(engine, name, found, args.platform.as_ref())?;
     let mut document = image::document(engine, &found)?;
     if with_attested {
         let (sbom, provenance) = image::attested(engine, &found);

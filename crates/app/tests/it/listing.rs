@@ -122,6 +122,12 @@ fn an_image_is_looked_into_by_template() {
     assert_eq!(machine.ok(&["inspect", "-f", "", "team/web:1"]).0, machine.ok(&["inspect", "team/web:1"]).0);
     let refused = machine.refused(&["inspect", "-f", "{{.Id", "web"], 64);
     assert!(refused.contains("a mistake at 1:1: `{{` without `}}`"), "{refused}");
+    let host =
+        format!("{}/{}", document[0]["Os"].as_str().unwrap(), document[0]["Architecture"].as_str().unwrap());
+    let of =
+        |platform: &str| machine.shipway(&["inspect", "--platform", platform, "-f", "{{.ID}}", "team/web:1"]);
+    assert_eq!(of(&host).stdout, format!("{id}\n").as_bytes());
+    assert_eq!((of("linux/mips64le").status.code(), of("linux/mips64le").stdout), (Some(1), b"\n".to_vec()));
     let half = machine.shipway(&["inspect", "-f", "{{slice .Id 0 7}}", "web", "nope"]);
     assert_eq!((half.status.code(), half.stdout.as_slice()), (Some(1), &b"sha256:\n"[..]));
     let refused = machine.refused(&["container", "inspect", "web"], 1);
@@ -205,41 +211,6 @@ fn what_nobody_uses_is_pruned_and_nothing_else() {
 }
 
 #[test]
-fn containers_are_listed_by_filter_and_template() {
-    if !can_run() {
-        return;
-    }
-    let machine = Machine::with_box();
-    machine.refused(&["run", "--name", "first", "-l", "team=a", "--network", "none", "box", "exit 3"], 3);
-    machine.ok(&["run", "--name", "second", "--network", "none", "box", "echo x > /file"]);
-    let third = machine.background(&["--network", "none", "--name", "third"], "exec sleep 600");
-    let names = |args: &[&str]| {
-        let (listed, _) = machine.ok(&[&["ps", "--format", "{{.Names}}"], args].concat());
-        listed.lines().collect::<Vec<_>>().join(" ")
-    };
-    assert_eq!(names(&[]), "third");
-    assert_eq!(names(&["-a"]), "third second first");
-    assert_eq!(names(&["-n", "2"]), "third second");
-    assert_eq!(names(&["-l"]), "third");
-    assert_eq!(names(&["-f", "status=exited"]), "second first");
-    assert_eq!(names(&["-f", "exited=3"]), "first");
-    assert_eq!(names(&["-af", "label=team=a"]), "first");
-    assert_eq!(names(&["-f", "ancestor=box"]), "third");
-    assert_eq!(names(&["-f", "since=first"]), "third second");
-    assert_eq!(machine.ok(&["ps", "-q", "-f", "name=thi"]).0.trim(), &third[..12]);
-    let (table, _) = machine.ok(&["ps", "-as"]);
-    assert!(table.lines().next().unwrap().ends_with("NAMES     SIZE"), "{table}");
-    assert!(
-        table.lines().all(|line| line.contains(" (virtual ") != line.contains("CONTAINER ID")),
-        "{table}"
-    );
-    let (json, _) = machine.ok(&["ps", "-a", "--format", "json", "-f", "name=first"]);
-    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((&document["State"], &document["Labels"]), (&"exited".into(), &"team=a".into()));
-    machine.ok(&["rm", "-f", &third]);
-}
-
-#[test]
 fn filters_say_what_is_pruned() {
     if !can_run() {
         return;
@@ -315,4 +286,59 @@ fn a_result_that_cannot_be_written_is_an_error_unless_nobody_reads_it() {
         let done = machine.inside(|| command.output().unwrap());
         assert_eq!((done.status.code(), done.stderr.as_slice()), (Some(0), &b""[..]), "{args:?}");
     }
+}
+
+#[test]
+fn containers_are_listed_by_filter_and_template() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM box\nLABEL a=b\n");
+    machine.ok(&["build", "-q", "-t", "above", "."]);
+    let run = ["run", "--network", "none", "--name"];
+    assert_eq!(machine.shipway(&[&run[..], &["one", "box", "exit 3"]].concat()).status.code(), Some(3));
+    machine.ok(&[&run[..], &["two", "-l", "team=web", "-l", "x=a,b", "above", "true"]].concat());
+    let id = machine.background(&["--network", "none", "--name", "three"], "exec sleep 600");
+    let names = |args: &[&str]| {
+        let all = machine.ok(&[&["ps", "--format", "{{.Names}}"], args].concat()).0;
+        all.lines().collect::<Vec<_>>().join(" ")
+    };
+    for (args, want) in [
+        (&[][..], "three"),
+        (&["-a"], "three two one"),
+        (&["-n", "2"], "three two"),
+        (&["-l"], "three"),
+        (&["-f", "status=exited"], "two one"),
+        (&["-f", "exited=3"], "one"),
+        (&["-a", "-f", "name=^t"], "three two"),
+        (&["-a", "-f", "label=team=web"], "two"),
+        (&["-a", "-f", "label=team", "-f", "label=no"], ""),
+        (&["-a", "-f", "ancestor=above"], "two"),
+        (&["-a", "-f", "ancestor=box", "-f", "before=three"], "two one"),
+        (&["-a", "-f", "since=one", "-f", "network=none"], "three two"),
+        (&["-a", "-f", &format!("id={}", &id[..8])], "three"),
+    ] {
+        assert_eq!(names(args), want, "{args:?}");
+    }
+    let shown = |format: &str| machine.ok(&["ps", "-a", "-f", "name=two", "--format", format]).0;
+    assert_eq!(
+        shown("{{.Label \"x\"}}|{{.Label \"no\"}}|{{.State}}|{{.Labels}}"),
+        "a,b||exited|a=b,team=web,x=a,b\n"
+    );
+    let (sizes, _) = machine.ok(&["inspect", "-s", "-f", "{{.SizeRw}} {{lt .SizeRw .SizeRootFs}}", "two"]);
+    assert_eq!(sizes, "0 true\n");
+    assert!(shown("table {{.ID}}\t{{.Size}}").starts_with("CONTAINER ID   SIZE\n"));
+    let json: serde_json::Value = serde_json::from_str(&shown("json")).unwrap();
+    assert!(json["Command"] == "\"/bin/sh -c true\"" && json.get("Label").is_none(), "{json}");
+    for (args, want) in [
+        (["-f", "status=gone"], "there is no such state"),
+        (["-f", "colour=red"], "there is no filter `colour`"),
+        (["--format", "{{.Nmaes}}"], "did you mean `.Names`?"),
+    ] {
+        let said = machine.refused(&[&["ps", "-a"], &args[..]].concat(), 1);
+        assert!(said.contains(want), "{args:?}: {said}");
+    }
+    machine.ok(&["rm", "-f", "one", "two", "three"]);
+    machine.assert_nothing_is_left();
 }

@@ -185,7 +185,7 @@ fn images_travel_in_files() {
     machine.ok(&["save", "-o", "boxes.tar", "box", "other/box:2"]);
     machine.ok(&["rmi", "box", "other/box:2"]);
     assert_eq!(machine.ok(&["images", "-aq"]).0, "");
-    let (loaded, _) = machine.ok(&["load", "-i", "boxes.tar"]);
+    let (loaded, _) = machine.ok(&["load", "-q", "-i", "boxes.tar"]);
     assert_eq!(loaded, "Loaded image: box:latest\nLoaded image: other/box:2\n");
     assert_eq!(machine.inspect("other/box:2")["Id"], id);
     assert_eq!(machine.script(&["--network", "none"], "echo hi"), "hi\n");

@@ -9,9 +9,9 @@ use crate::{clock, since, units};
 pub(super) struct Filters {
     dangling: Option<bool>,
     labels: Vec<(String, Option<String>)>,
-    before: Option<i64>,
-    since: Option<i64>,
     /// Nanoseconds since the epoch.
+    before: Option<i128>,
+    since: Option<i128>,
     until: Option<i128>,
     /// One of them is enough.
     references: Vec<String>,
@@ -22,7 +22,7 @@ impl Filters {
     pub(super) fn parse(
         filters: &[String],
         name: Option<&str>,
-        created: impl Fn(&str) -> Result<i64, Failure>,
+        created: impl Fn(&str) -> Result<i128, Failure>,
     ) -> Result<Self, Failure> {
         let mut found = Self { references: name.map(str::to_owned).into_iter().collect(), ..Self::default() };
         for filter in filters {
@@ -67,7 +67,7 @@ impl Filters {
             && self.labels.iter().all(has)
             && self.before.is_none_or(|before| row.created < before)
             && self.since.is_none_or(|since| row.created > since)
-            && self.until.is_none_or(|until| i128::from(row.created) * 1_000_000_000 < until)
+            && self.until.is_none_or(|until| row.created < until)
             && (self.references.is_empty() || self.references.iter().any(|pattern| names(row, pattern)))
     }
 }

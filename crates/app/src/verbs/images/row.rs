@@ -7,14 +7,15 @@ use shipway_store::ImageRecord;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::units::SECOND;
 
 /// What is known of it.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) image: ImageRecord,
     pub(super) config: ImageConfig,
-    /// Seconds since the epoch.
-    pub(super) created: i64,
+    /// Nanoseconds since the epoch.
+    pub(super) created: i128,
     size: u64,
     /// What the repository of the name calls it.
     digests: Vec<Digest>,
@@ -23,7 +24,8 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn find(engine: &Engine, image: ImageRecord) -> Result<Self, Failure> {
         let config = engine.store.config(&image.image_id)?;
-        let created = config.created.as_deref().and_then(clock::parse).unwrap_or(image.named);
+        let named = i128::from(image.named) * SECOND;
+        let created = config.created.as_deref().and_then(clock::parse_exact).unwrap_or(named);
         let known = engine.store.digests(&image.image_id)?.into_iter();
         let repository = image.name.as_ref().map(Reference::name);
         let digests = known
@@ -44,11 +46,12 @@ impl Row {
     /// Compat: docker 28.
     fn value(&self, whole: bool, digest: Option<&Digest>) -> Value {
         let id = self.image.image_id;
+        let created = i64::try_from(self.created.div_euclid(SECOND)).unwrap_or_default();
         let name = self.image.name.as_ref();
         json!({
             "Containers": "N/A",
-            "CreatedAt": clock::moment(self.created),
-            "CreatedSince": format!("{} ago", clock::ago(clock::now() - self.created)),
+            "CreatedAt": clock::moment(created),
+            "CreatedSince": format!("{} ago", clock::ago(clock::now() - created)),
             "Digest": digest.map_or_else(|| "<none>".to_owned(), Digest::to_string),
             "ID": if whole { id.to_string() } else { id.short() },
             "Repository": name.map_or_else(|| "<none>".to_owned(), Reference::familiar_name),

@@ -6,6 +6,7 @@ use shipway_runtime::{ContainerState, Mount, MountKind, PortMapping, ProcessLimi
 use shipway_store::ContainerRow;
 
 use crate::clock;
+use crate::disk::tree;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::network;
@@ -59,6 +60,14 @@ pub(super) fn document(engine: &Engine, row: &ContainerRow) -> Result<Value, Fai
         },
         "NetworkSettings": settings(&recorded, sandbox.as_ref(), ports),
     }))
+}
+
+/// Adds what a container has written, and that with its image.
+pub(super) fn add_sizes(engine: &Engine, row: &ContainerRow, document: &mut Value) -> Result<(), Failure> {
+    let own = row.snapshot.as_ref().map_or(0, |id| tree(&engine.store.snapshot_path(id).join("upper")).1);
+    document["SizeRw"] = own.into();
+    document["SizeRootFs"] = (own + engine.store.image_size(&row.image_id)?).into();
+    Ok(())
 }
 
 fn state_of(state: Option<&ContainerState>) -> Value {

@@ -1,199 +1,175 @@
-//! `--filter` of `ps`. Compat: docker; of several for the same thing one is enough, but of labels all hold.
+//! Which containers are listed. Compat: docker, values of one key are alternatives, but for labels.
+
+use std::collections::HashMap;
+
+use shipway_oci::{Digest, ImageConfig};
 
 use super::row::Row;
+use crate::engine::Engine;
 use crate::failure::Failure;
-use shipway_runtime::MountKind;
+use crate::local_names;
 
-const THERE: &str =
-    "there are ancestor, before, exited, id, label, name, network, publish, since, status and volume";
+const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
 /// What all listed containers have.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
     ids: Vec<String>,
     names: Vec<String>,
-    images: Vec<String>,
-    networks: Vec<String>,
-    statuses: Vec<String>,
-    volumes: Vec<String>,
-    codes: Vec<i32>,
-    ports: Vec<u16>,
     labels: Vec<(String, Option<String>)>,
-    /// Made before, and after, the one at a place in the list.
+    states: Vec<String>,
+    exited: Vec<i32>,
+    /// Images, and what is built on them.
+    ancestors: Vec<(Digest, ImageConfig)>,
+    /// The images of containers, if ancestors are asked for.
+    images: HashMap<Digest, ImageConfig>,
+    networks: Vec<String>,
+    ports: Vec<u16>,
+    /// Places in the list, which begins with the newest.
     before: Option<usize>,
     since: Option<usize>,
+    order: Vec<String>,
 }
 
 impl Filters {
-    /// Reads what was typed; `rows` are the containers that it may speak of.
-    pub(super) fn parse(texts: &[String], rows: &[Row]) -> Result<Self, Failure> {
+    /// Reads `--filter`.
+    pub(super) fn parse(engine: &Engine, filters: &[String]) -> Result<Self, Failure> {
         let mut found = Self::default();
-        for text in texts {
-            let refuse = |what: String| Failure::new(what, THERE);
-            let (key, value) =
-                text.split_once('=').ok_or_else(|| refuse(format!("filter `{text}` is no KEY=VALUE")))?;
-            let own = value.to_owned();
-            match key {
-                "id" => found.ids.push(own),
-                "name" => found.names.push(own.trim_start_matches('/').to_owned()),
-                "ancestor" => found.images.push(own),
-                "network" => found.networks.push(own),
-                "volume" => found.volumes.push(own),
-                "status" => found.statuses.push(status(value)?),
-                "exited" => {
-                    let code = value.parse().map_err(|_none| refuse(format!("`{value}` is no exit code")))?;
-                    found.codes.push(code);
-                }
-                "publish" => {
-                    let port = value.split('/').next().and_then(|port| port.parse().ok());
-                    found.ports.push(port.ok_or_else(|| refuse(format!("`{value}` is no port")))?);
-                }
-                "label" => found.labels.push(match value.split_once('=') {
-                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                    None => (own, None),
-                }),
-                "before" => found.before = Some(place(value, rows)?),
-                "since" => found.since = Some(place(value, rows)?),
-                _ => return Err(refuse(format!("there is no filter `{key}`"))),
-            }
+        if filters.is_empty() {
+            return Ok(found);
+        }
+        found.order = engine.store.containers()?.into_iter().map(|row| row.id).collect();
+        for filter in filters {
+            let (key, value) = filter.split_once('=').ok_or_else(|| {
+                Failure::new(format!("filter `{filter}` is no KEY=VALUE"), "write it like `status=exited`")
+            })?;
+            found.add(engine, key, value)?;
         }
         Ok(found)
     }
 
-    /// Returns whether they ask for what only containers have that have stopped, or may have.
-    pub(super) fn ask_for_state(&self) -> bool {
-        !self.statuses.is_empty() || !self.codes.is_empty() || self.before.is_some() || self.since.is_some()
+    fn add(&mut self, engine: &Engine, key: &str, value: &str) -> Result<(), Failure> {
+        let wrong = |what: &str, hint: &str| Failure::new(format!("filter `{key}={value}`: {what}"), hint);
+        let place = |order: &[String]| -> Result<usize, Failure> {
+            let row = engine.store.container(value)?;
+            Ok(order.iter().position(|id| *id == row.id).unwrap_or(usize::MAX))
+        };
+        match key {
+            "id" => self.ids.push(value.to_owned()),
+            "name" => self.names.push(value.to_owned()),
+            "label" => self.labels.push(match value.split_once('=') {
+                Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                None => (value.to_owned(), None),
+            }),
+            "status" if STATES.contains(&value) => self.states.push(value.to_owned()),
+            "status" => {
+                return Err(wrong("there is no such state", &format!("there are {}", STATES.join(", "))));
+            }
+            "exited" => {
+                let code =
+                    value.parse().map_err(|_error| wrong("it is a number", "write it like `exited=0`"))?;
+                self.exited.push(code);
+            }
+            "ancestor" => {
+                let image = local_names::resolve(engine, value)?.image_id;
+                self.ancestors.push((image, engine.store.config(&image)?));
+                for row in engine.store.containers()? {
+                    let config = engine.store.config(&row.image_id).unwrap_or_default();
+                    self.images.insert(row.image_id, config);
+                }
+            }
+            "network" => self.networks.push(value.to_owned()),
+            "publish" => {
+                let port = value.split('/').next().and_then(|port| port.parse().ok());
+                self.ports.push(port.ok_or_else(|| wrong("it is a port", "write it like `publish=8080`"))?);
+            }
+            "before" => self.before = Some(place(&self.order)?),
+            "since" => self.since = Some(place(&self.order)?),
+            _ => {
+                return Err(Failure::new(
+                    format!("there is no filter `{key}`"),
+                    "there are id, name, label, status, exited, ancestor, network, publish, before and since",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether containers that do not run are asked for. Compat: docker.
+    pub(super) fn is_about_state(&self) -> bool {
+        !self.states.is_empty() || !self.exited.is_empty()
     }
 
     /// Returns whether a container is listed.
-    pub(super) fn accept(&self, container: &Row) -> bool {
-        let row = &container.row;
-        let state = container.state.as_ref();
-        let has_label = |(key, value): &(String, Option<String>)| {
-            let found = container.labels.get(key);
+    pub(super) fn accept(&self, row: &Row) -> bool {
+        let labels = row.labels();
+        let has = |(key, value): &(String, Option<String>)| {
+            let found = labels.get(key.as_str());
             found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
         };
-        let has_volume = |wanted: &String| {
-            container.mounts.iter().any(|mount| {
-                let is_source =
-                    matches!(&mount.kind, MountKind::Bind(source) if source.to_str() == Some(wanted));
-                is_source || mount.target.to_str() == Some(wanted)
+        let place = || self.order.iter().position(|id| *id == row.row.id).unwrap_or(usize::MAX);
+        let code = row.state.as_ref().filter(|_| row.status() == "exited").and_then(|state| state.exit_code);
+        any(&self.ids, |id| row.row.id.starts_with(id.as_str()))
+            && any(&self.names, |name| is_called(&row.row.name, name))
+            && self.labels.iter().all(has)
+            && any(&self.states, |state| state == row.status())
+            && any(&self.exited, |wanted| code == Some(*wanted))
+            && (self.ancestors.is_empty() || self.is_descendant(row))
+            && any(&self.networks, |network| network == row.network())
+            && any(&self.ports, |port| {
+                row.state.iter().flat_map(|state| &state.ports).any(|mapping| mapping.host_port == *port)
             })
-        };
-        one_of(&self.ids, |id| row.id.starts_with(id))
-            && one_of(&self.names, |name| row.name.contains(name.as_str()))
-            && one_of(&self.images, |image| is_of(container, image))
-            && one_of(&self.networks, |network| container.network == *network)
-            && one_of(&self.statuses, |status| container.status() == status)
-            && one_of(&self.volumes, has_volume)
-            && one_of(&self.codes, |code| {
-                !container.is_running() && state.and_then(|state| state.exit_code) == Some(*code)
-            })
-            && one_of(&self.ports, |port| container.ports().iter().any(|mapping| mapping.host_port == *port))
-            && self.labels.iter().all(has_label)
-            && self.before.is_none_or(|place| container.place > place)
-            && self.since.is_none_or(|place| container.place < place)
+            && self.before.is_none_or(|before| place() > before)
+            && self.since.is_none_or(|since| place() < since)
+    }
+
+    fn is_descendant(&self, row: &Row) -> bool {
+        let own = self.images.get(&row.row.image_id);
+        self.ancestors.iter().any(|(id, ancestor)| {
+            let stands_on = |own: &ImageConfig| {
+                own.history.len() > ancestor.history.len()
+                    && own.history.starts_with(&ancestor.history)
+                    && own.rootfs.diff_ids.starts_with(&ancestor.rootfs.diff_ids)
+            };
+            *id == row.row.image_id || own.is_some_and(stands_on)
+        })
     }
 }
 
-fn one_of<T>(wanted: &[T], has: impl FnMut(&T) -> bool) -> bool {
-    wanted.is_empty() || wanted.iter().any(has)
+fn any<T>(wanted: &[T], fits: impl Fn(&T) -> bool) -> bool {
+    wanted.is_empty() || wanted.iter().any(fits)
 }
 
-/// Returns whether a container is of an image, by its name with or without the tag, or by the beginning of its id.
-fn is_of(container: &Row, image: &str) -> bool {
-    let row = &container.row;
-    let id = row.image_id.to_string();
-    let hex = row.image_id.hex();
-    let without_tag = row.image.rsplit_once(':').map_or(row.image.as_str(), |(name, _)| name);
-    let latest = format!("{}:latest", row.image);
-    [row.image.as_str(), without_tag, latest.as_str()].contains(&image)
-        || (image.len() >= 4 && (id.starts_with(image) || hex.starts_with(image)))
-}
-
-fn status(text: &str) -> Result<String, Failure> {
-    const KNOWN: [&str; 7] = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
-    if KNOWN.contains(&text) {
-        return Ok(text.to_owned());
+/// Whether a name has a text in it; `^` and `$` hold it to the beginning and the end. Compat: docker, but for other patterns.
+fn is_called(name: &str, wanted: &str) -> bool {
+    let (start, text) = wanted.strip_prefix('^').map_or((false, wanted), |text| (true, text));
+    let (end, text) = text.strip_suffix('$').map_or((false, text), |text| (true, text));
+    let text = text.strip_prefix('/').unwrap_or(text);
+    match (start, end) {
+        (true, true) => name == text,
+        (true, false) => name.starts_with(text),
+        (false, true) => name.ends_with(text),
+        (false, false) => name.contains(text),
     }
-    Err(Failure::new(
-        format!("`{text}` is no state of a container"),
-        format!("there are {}", KNOWN.join(", ")),
-    ))
-}
-
-/// Returns where the container stands that is named by its name or the beginning of its id.
-fn place(name: &str, rows: &[Row]) -> Result<usize, Failure> {
-    let found = rows.iter().find(|row| row.row.name == name).or_else(|| {
-        let mut fitting = rows.iter().filter(|row| !name.is_empty() && row.row.id.starts_with(name));
-        fitting.next().filter(|_| fitting.next().is_none())
-    });
-    let row = found.ok_or_else(|| {
-        Failure::new(format!("no such container: {name}"), "see `shipway ps -a` for those that there are")
-    })?;
-    Ok(row.place)
 }
 
 #[cfg(test)]
 mod tests {
-    use shipway_oci::Digest;
-    use shipway_runtime::ContainerState;
-    use shipway_store::ContainerRow;
-
     use super::*;
 
-    fn row(name: &str, place: usize) -> Row {
-        let row = ContainerRow {
-            id: Digest::of(name.as_bytes()).hex(),
-            name: name.to_owned(),
-            image_id: Digest::of(b"image"),
-            image: "web:1".to_owned(),
-            created: 7,
-            snapshot: None,
-            document: r#"{"Labels":{"team":"a"},"NetworkMode":"none"}"#.to_owned(),
-        };
-        Row::of(place, row, None::<ContainerState>, Vec::new())
-    }
-
     #[test]
-    fn filters_let_through_what_has_one_of_each_kind() {
-        let (one, two) = (row("one", 1), row("two", 0));
-        let id = one.row.id.clone();
-        for (texts, want) in [
-            (vec![], (true, true)),
-            (vec!["name=on"], (true, false)),
-            (vec!["name=/one", "name=two"], (true, true)),
-            (vec![&format!("id={}", &id[..12])], (true, false)),
-            (vec!["ancestor=web"], (true, true)),
-            (vec!["ancestor=web:2"], (false, false)),
-            (vec!["label=team"], (true, true)),
-            (vec!["label=team=a", "label=other"], (false, false)),
-            (vec!["network=none"], (true, true)),
-            (vec!["status=running"], (false, false)),
-            (vec!["status=dead", "name=two"], (false, true)),
-            (vec!["exited=0"], (false, false)),
-            (vec!["before=two"], (true, false)),
-            (vec!["since=one"], (false, true)),
+    fn names_are_found_by_their_parts() {
+        for (wanted, want) in [
+            ("box", true),
+            ("ox-1", true),
+            ("^box-1$", true),
+            ("^/box-1$", true),
+            ("^ox", false),
+            ("box$", false),
+            ("-1$", true),
+            ("", true),
         ] {
-            let texts: Vec<String> = texts.into_iter().map(str::to_owned).collect();
-            let rows = [row("one", 1), row("two", 0)];
-            let filters = Filters::parse(&texts, &rows).unwrap();
-            assert_eq!((filters.accept(&one), filters.accept(&two)), want, "{texts:?}");
-        }
-    }
-
-    #[test]
-    fn filters_that_there_are_not_are_refused() {
-        for (text, want) in [
-            ("name", "no KEY=VALUE"),
-            ("size=3", "there is no filter `size`"),
-            ("exited=x", "no exit code"),
-            ("status=ended", "no state of a container"),
-            ("before=nobody", "no such container: nobody"),
-            ("publish=http", "no port"),
-        ] {
-            let failure = Filters::parse(&[text.to_owned()], &[]).unwrap_err();
-            assert!(failure.text().contains(want) && failure.text().contains("hint: "), "{}", failure.text());
+            assert_eq!(is_called("box-1", wanted), want, "{wanted}");
         }
     }
 }

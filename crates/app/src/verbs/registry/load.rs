@@ -14,7 +14,7 @@ pub(crate) fn run(engine: &Engine, args: &LoadArgs, ui: &mut Ui) -> Result<u8, F
     let mut input: Box<dyn Read + Send> = match &args.input {
         Some(path) if path.is_dir() => {
             let loaded = archive::load_directory(engine, path, args.platform.as_ref());
-            return tell(loaded?, args, ui);
+            return Ok(tell(loaded?, ui));
         }
         Some(path) => {
             let file = fs_err::File::open(path)
@@ -26,17 +26,15 @@ pub(crate) fn run(engine: &Engine, args: &LoadArgs, ui: &mut Ui) -> Result<u8, F
         }
         None => Box::new(io::stdin()),
     };
-    tell(archive::load(engine, &mut *input, args.platform.as_ref())?, args, ui)
+    Ok(tell(archive::load(engine, &mut *input, args.platform.as_ref())?, ui))
 }
 
-fn tell(loaded: Vec<Loaded>, args: &LoadArgs, ui: &mut Ui) -> Result<u8, Failure> {
+fn tell(loaded: Vec<Loaded>, ui: &mut Ui) -> u8 {
     for loaded in loaded {
         match loaded {
-            Loaded::Named(name) if args.quiet => ui.line(name.familiar()),
             Loaded::Named(name) => ui.line(format!("Loaded image: {}", name.familiar())),
-            Loaded::Unnamed(id) if args.quiet => ui.line(id),
             Loaded::Unnamed(id) => ui.line(format!("Loaded image ID: {id}")),
         }
     }
-    Ok(0)
+    0
 }
