@@ -8,6 +8,9 @@ use super::value::{Fields, Value};
 /// Templates and blocks in each other while a template is filled in: one that calls itself ends here, long before the stack does.
 const DEPTH: usize = 400;
 
+/// How much text one template, or one value in it, has at most.
+const LONGEST: usize = 64 << 20;
+
 /// Why a template cannot be filled in, and where.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -76,6 +79,10 @@ impl<'t, 'a> Run<'t, 'a> {
                     let value = self.pipe(pipe, dot)?;
                     if pipe.variables.is_empty() {
                         self.out.push_str(&super::print::shown(&value));
+                    }
+                    if self.out.len() > LONGEST {
+                        let at = pipe.commands[0].operands[0].at;
+                        return Err(wrong(at, "there is too much text"));
                     }
                     Flow::On
                 }
@@ -254,7 +261,10 @@ impl<'t, 'a> Run<'t, 'a> {
         if self.for_heads && functions::LEAVE_HEADS.contains(&name) {
             return Ok(arguments.into_iter().next().unwrap_or(Value::Missing));
         }
-        functions::apply(name, &arguments).map_err(|what| wrong(at, what))
+        match functions::apply(name, &arguments).map_err(|what| wrong(at, what))? {
+            Value::Text(text) if text.len() > LONGEST => Err(wrong(at, "there is too much text")),
+            value => Ok(value),
+        }
     }
 
     fn operands(&mut self, operands: &'t [Operand], dot: &Value<'a>) -> Result<Vec<Value<'a>>, Fault> {

@@ -180,6 +180,8 @@ fn mistakes_in_templates_are_told_with_their_place() {
         ("{{template .Tag}}", "`template` wants a name in quotes"),
         ("{{if true}}{{define \"a\"}}{{end}}{{end}}", "`define` cannot stand in a block"),
         ("{{define \"a\"}}{{template \"a\"}}{{end}}{{template \"a\"}}", "are in each other more than"),
+        ("{{$x := printf \"%999999s\" .Tag}}{{range 1000000000}}{{$x}}{{end}}", "there is too much text"),
+        ("{{$x := .Tag}}{{range 100}}{{$x = print $x $x}}{{end}}", "there is too much text"),
         ("{{}}", "is empty"),
         ("{{.Tag | }}", "misses a value"),
         ("{{\"open}}", "a text is not closed"),
