@@ -34,6 +34,41 @@ fn what_is_on_this_host_is_seen_in_the_container() {
 }
 
 #[test]
+fn what_a_container_was_given_is_told_of_it() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let context = machine.context().display().to_string();
+    let volume = format!("{context}:/data:ro");
+    let flags = ["--network", "none", "--name", "told", "-v", &volume, "--tmpfs", "/fast", "-c", "512"];
+    let more = ["--add-host", "db:10.0.0.1", "--security-opt", "no-new-privileges", "-i"];
+    machine.ok(&[&["run"], &flags[..], &more, &["box", "true"]].concat());
+    for (format, want) in [
+        (
+            "{{range .Mounts}}{{.Type}} {{.Source}} {{.Destination}} {{.RW}}{{end}}",
+            format!("bind {context} /data false"),
+        ),
+        ("{{.HostConfig.Tmpfs}} {{.HostConfig.CpuShares}}", "map[/fast:] 512".to_owned()),
+        (
+            "{{.HostConfig.ExtraHosts}} {{.HostConfig.SecurityOpt}}",
+            "[db:10.0.0.1] [no-new-privileges]".to_owned(),
+        ),
+        (
+            "{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.Privileged}} {{.RestartCount}}",
+            "no false 0".to_owned(),
+        ),
+        ("{{.Config.OpenStdin}} {{.Config.Tty}} {{.Config.Volumes}}", "true false map[]".to_owned()),
+        ("{{.State.Health}} {{.HostConfig.Dns}} {{.HostConfig.Init}}", "<nil> [] <nil>".to_owned()),
+        ("{{with .NetworkSettings.Ports}}some{{else}}none{{end}}", "none".to_owned()),
+    ] {
+        assert_eq!(machine.ok(&["inspect", "-f", format, "told"]).0, want + "\n", "{format}");
+    }
+    machine.ok(&["rm", "told"]);
+    machine.assert_nothing_is_left();
+}
+
+#[test]
 fn variables_come_from_files_and_the_command_line() {
     if !can_run() {
         return;

@@ -33,6 +33,9 @@ pub(super) fn document(engine: &Engine, row: &ContainerRow) -> Result<Value, Fai
         "Image": row.image_id,
         "LogPath": container.as_ref().map(shipway_runtime::Container::log_path).filter(|path| path.exists()),
         "Name": format!("/{}", row.name),
+        "RestartCount": 0,
+        "Driver": "overlay2",
+        "Platform": "linux",
         "HostConfig": {
             "NetworkMode": recorded["NetworkMode"],
             "PortBindings": bindings(wanted),
@@ -45,12 +48,21 @@ pub(super) fn document(engine: &Engine, row: &ContainerRow) -> Result<Value, Fai
             "CapDrop": spec.as_ref().map(|spec| spec.cap_drop.clone()),
             "ShmSize": spec.as_ref().map(|spec| spec.shm_size.unwrap_or(SHM_SIZE)),
             "Ulimits": spec.as_ref().map(|spec| ulimits(&spec.limits)),
+            "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+            "Privileged": spec.as_ref().is_some_and(|spec| spec.privileged),
+            "PublishAllPorts": recorded["PublishAllPorts"],
+            "ExtraHosts": recorded["ExtraHosts"],
+            "Dns": recorded["Dns"],
+            "SecurityOpt": recorded["SecurityOpt"],
+            "Tmpfs": spec.as_ref().map(|spec| in_memory(&spec.mounts)),
+            "CpuShares": spec.as_ref().and_then(|spec| spec.resources.cpu_shares).unwrap_or(0),
             "ReadonlyRootfs": spec.as_ref().is_some_and(|spec| spec.rootfs.read_only),
         },
         "Config": {
             "Hostname": spec.as_ref().map(|spec| spec.hostname.as_str()),
             "User": spec.as_ref().map(|spec| spec.user.as_str()),
             "Tty": recorded["Tty"],
+            "OpenStdin": recorded["OpenStdin"],
             "Labels": recorded["Labels"],
             "StopSignal": recorded["StopSignal"],
             "Env": recorded["Env"],
@@ -58,6 +70,7 @@ pub(super) fn document(engine: &Engine, row: &ContainerRow) -> Result<Value, Fai
             "Image": row.image,
             "WorkingDir": spec.as_ref().map(|spec| spec.cwd.as_str()),
         },
+        "Mounts": spec.as_ref().map(|spec| mounted(&spec.mounts)),
         "NetworkSettings": settings(&recorded, sandbox.as_ref(), ports),
     }))
 }
@@ -127,6 +140,28 @@ fn binds(mounts: &[Mount]) -> Vec<String> {
             let end = if mount.read_only { ":ro" } else { "" };
             Some(format!("{}:{}{end}", source.display(), mount.target.display()))
         }
+        MountKind::Tmpfs | MountKind::Detached { .. } => None,
+    };
+    mounts.iter().filter_map(one).collect()
+}
+
+/// `{"/run": "size=1024"}`
+fn in_memory(mounts: &[Mount]) -> Map<String, Value> {
+    let one = |mount: &Mount| {
+        let size = mount.size.map(|size| format!("size={size}")).unwrap_or_default();
+        let is_one = matches!(mount.kind, MountKind::Tmpfs);
+        is_one.then(|| (mount.target.display().to_string(), Value::from(size)))
+    };
+    mounts.iter().filter_map(one).collect()
+}
+
+/// Compat: docker, what is mounted by a name or a path.
+fn mounted(mounts: &[Mount]) -> Vec<Value> {
+    let one = |mount: &Mount| match &mount.kind {
+        MountKind::Bind(source) => Some(json!({
+            "Type": "bind", "Source": source, "Destination": mount.target,
+            "Mode": if mount.read_only { "ro" } else { "" }, "RW": !mount.read_only, "Propagation": "rprivate",
+        })),
         MountKind::Tmpfs | MountKind::Detached { .. } => None,
     };
     mounts.iter().filter_map(one).collect()

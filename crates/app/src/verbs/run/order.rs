@@ -107,6 +107,11 @@ pub(super) fn document(args: &RunArgs, spec: &ContainerSpec, image: &ContainerCo
         "AutoRemove": args.rm,
         "NetworkMode": args.network.name(),
         "Detached": args.detach,
+        "OpenStdin": args.interactive,
+        "ExtraHosts": args.add_host,
+        "Dns": args.dns,
+        "SecurityOpt": args.security_opt,
+        "PublishAllPorts": args.publish_all,
     })
 }
 
