@@ -28,7 +28,7 @@ pub(crate) use cluster::{ClusterVerb, DownArgs, StatusFormat, UpArgs};
 pub(crate) use containers::{
     ExecArgs, KillArgs, LimitArgs, LogsArgs, NetworkKind, PsArgs, PullPolicy, RmArgs, RunArgs, StopArgs,
 };
-pub(crate) use images::{ImagesArgs, InspectArgs, InspectKind, ListFormat, RmiArgs};
+pub(crate) use images::{ImagesArgs, InspectArgs, InspectKind, RmiArgs};
 pub(crate) use registry::{
     HistoryArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryVerb, SaveArgs,
 };
@@ -202,11 +202,11 @@ pub(crate) enum Verb {
     /// Print the version
     #[command(after_help = "Examples:
   shipway version
-  shipway version --format json")]
+  shipway version --format '{{.Client.Version}}'")]
     Version {
-        /// `table` or `json`
-        #[arg(short, long, default_value = "table")]
-        format: ListFormat,
+        /// `table`, `json`, or a Go template
+        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+        format: String,
     },
     /// Print a shell's completion script
     #[command(after_help = "Examples:

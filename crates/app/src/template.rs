@@ -29,6 +29,9 @@ use value::{Fields, Value};
 
 pub(crate) use shape::Shape;
 
+/// Exit code for a template that cannot be understood, of verbs that show one thing. Compat: docker.
+pub(crate) const MISWRITTEN: u8 = 64;
+
 /// A template that was understood.
 #[derive(Debug)]
 pub(crate) struct Template {

@@ -41,7 +41,7 @@ const NOT_STARTED: u8 = 125;
 pub(crate) fn run(cli: Cli, ui: &mut Ui) -> Result<u8, Failure> {
     match cli.verb {
         Verb::Completion { shell } => return completion::run(shell, ui),
-        Verb::Version { format } => return Ok(version::run(format, ui)),
+        Verb::Version { format } => return version::run(&format, ui),
         Verb::Other(words) => return Err(unknown::refuse(&words)),
         _ => {}
     }

@@ -33,14 +33,6 @@ pub(crate) struct ImagesArgs {
     pub(crate) format: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ListFormat {
-    /// Columns for people
-    Table,
-    /// One JSON document per line
-    Json,
-}
-
 /// What can be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum InspectKind {

@@ -11,12 +11,9 @@ use crate::cli::{InspectArgs, InspectKind};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::local_names;
-use crate::template::{Shape, Template};
+use crate::template::{MISWRITTEN, Shape, Template};
 use crate::ui::Ui;
 use crate::variants::image_for;
-
-/// Exit code for a template that cannot be understood. Compat: docker.
-const MISWRITTEN: u8 = 64;
 
 pub(crate) fn run(engine: &Engine, args: &InspectArgs, ui: &mut Ui) -> Result<u8, Failure> {
     // Compat: docker, an empty format is none.

@@ -146,6 +146,10 @@ fn the_machine_and_the_disk_are_looked_at_without_changing_them() {
         "{{.Images}} {{.Cluster}} {{.Overlay}} {{len .Warnings}} {{.Network}}",
     ]);
     assert_eq!(info, "2 stopped true 0 <no value>\n");
+    machine.refused(&["info", "--format", "{{"], 64);
+    let (version, _) = machine.ok(&["version", "--format", "{{.Client.Version}} {{.Server.Os}}"]);
+    assert!(version.ends_with(" linux\n"), "{version}");
+    machine.refused(&["version", "--format", "{{"], 64);
     let (df, _) = machine.ok(&["system", "df"]);
     assert!(
         df.starts_with(

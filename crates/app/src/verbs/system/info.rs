@@ -11,11 +11,12 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::network;
 use crate::requirements::{self, Facts};
-use crate::template::Template;
+use crate::template::{MISWRITTEN, Template};
 use crate::ui::Ui;
 
 pub(super) fn run(engine: &Engine, format: Option<&str>, ui: &mut Ui) -> Result<u8, Failure> {
-    let template = format.filter(|format| *format != "json").map(Template::new).transpose()?;
+    let template = format.filter(|format| *format != "json").map(Template::new).transpose();
+    let template = template.map_err(|error| Failure::from(error).with_code(MISWRITTEN))?;
     let facts = Facts::find(&engine.roots);
     let document = json!({
         "Version": env!("CARGO_PKG_VERSION"),
