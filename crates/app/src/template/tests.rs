@@ -217,6 +217,7 @@ fn what_is_known_and_unset_is_empty() {
         ("Labels", &Shape::Map(&Shape::Text)),
         ("Health", &Shape::Maybe(&Shape::Fields(&[("Status", &Shape::Text)]))),
         ("State", &Shape::Fields(&[("Pid", &Shape::Number), ("Running", &Shape::Truth)])),
+        ("NanoCpus", &Shape::Number),
     ]);
     let document = json!({ "Id": "x", "Cmd": null, "More": { "a": 1 } });
     for (source, want) in [
@@ -226,6 +227,7 @@ fn what_is_known_and_unset_is_empty() {
         ("{{if .Health}}a{{else}}b{{end}}{{range .Cmd}}c{{else}}d{{end}}", "bd"),
         ("{{.More.a}} {{json .}}", r#"1 {"Id":"x","Cmd":null,"More":{"a":1}}"#),
         ("{{.Health.Status}}", "the template asks for `.Health.Status` at 1:3, which is not there"),
+        ("{{.NanoCPUs}} {{.NanoCpus}}", "0 0"),
         ("{{.Usr}}", "the template asks for `.Usr` at 1:3, which is not there"),
     ] {
         let filled = Template::new(source).and_then(|template| template.fill_shaped(&document, &SHAPE));

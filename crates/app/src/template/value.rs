@@ -11,6 +11,18 @@ use super::shape::Shape;
 /// What a row of a list looks labels up in.
 const LOOKUP: &str = "Label";
 
+/// Fields that Go's types call by another name than documents do. Compat: docker, both can be asked for.
+const GO_NAMES: [(&str, &str); 8] = [
+    ("ID", "Id"),
+    ("DNS", "Dns"),
+    ("DNSOptions", "DnsOptions"),
+    ("DNSSearch", "DnsSearch"),
+    ("NanoCPUs", "NanoCpus"),
+    ("CPUShares", "CpuShares"),
+    ("CPUPeriod", "CpuPeriod"),
+    ("CPUQuota", "CpuQuota"),
+];
+
 static NOTHING: LazyLock<Map<String, Json>> = LazyLock::new(Map::new);
 
 /// A value of the document, or one that a template made.
@@ -141,9 +153,10 @@ impl<'a> Fields<'a> {
             (Some(Json::Object(json)), Shape::Row) if name == LOOKUP => Some(Value::Lookup(json)),
             (Some(json), _) => Some(Value::of(json, shape.unwrap_or(&Shape::Any))),
             (None, Shape::Map(_)) => Some(Value::Missing),
-            // Compat: Go, the field of a document's `Id` is called `ID`.
-            (None, _) if name == "ID" => self.json.get("Id").map(|json| Value::of(json, &Shape::Any)),
-            (None, _) => shape.map(Value::unset),
+            (None, _) => shape.map(Value::unset).or_else(|| {
+                let (_, own) = GO_NAMES.iter().find(|(other, _)| *other == name)?;
+                self.get(own)
+            }),
         }
     }
 
