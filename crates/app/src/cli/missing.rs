@@ -11,9 +11,6 @@ use crate::failure::Failure;
 /// Compat: docker, exit code of a command line that it does not understand.
 const MISUSED: u8 = 125;
 
-/// Compat: docker, that of one that has too few names, or too many.
-const MISCOUNTED: u8 = 1;
-
 /// The flags that each verb does not have yet.
 const FLAGS: [(&str, &str); 7] = [
     (
