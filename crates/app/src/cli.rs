@@ -56,11 +56,11 @@ pub(crate) fn parse(arguments: Vec<OsString>, warn: &mut dyn FnMut(String)) -> R
     if let Some(help) = groups::help(&arguments) {
         help.exit();
     }
-    let command = absent::add_to(Cli::command());
-    let read = switches::with_values(command.clone()).try_get_matches_from(&arguments);
+    let command = || absent::add_to(Cli::command());
+    let read = switches::with_values(command()).try_get_matches_from(&arguments);
     let matches = read.map_err(|error| {
         use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
-        let error = switches::with_plain_help(command, &arguments, error);
+        let error = switches::with_plain_help(command(), &arguments, error);
         // Compat: docker, a group that is named alone says what is in it.
         if matches!(error.kind(), MissingSubcommand | DisplayHelpOnMissingArgumentOrSubcommand) {
             let asked = arguments.iter().cloned().chain([OsString::from("--help")]);
