@@ -18,6 +18,8 @@ mod failure;
 mod forwards;
 mod host_ca;
 mod image_build;
+mod in_use;
+mod label_filter;
 mod listing;
 mod local_names;
 mod network;

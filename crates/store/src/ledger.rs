@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use shipway_oci::Digest;
 
 use crate::gc::Needed;
-use crate::{LayerId, LayerRow, Store, StoreError};
+use crate::{LayerRow, Store, StoreError};
 
 /// Who has a layer or a blob. Without any, [`Store::gc`] removes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,10 +112,11 @@ impl Store {
             let sql = "SELECT chain, layer FROM fixups WHERE layer IS NOT NULL";
             connection.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         })?;
-        let known: HashMap<String, Holders> =
-            layers.iter().map(|(row, holders)| (row.id.to_string(), *holders)).collect();
+        let places: HashMap<String, usize> =
+            layers.iter().enumerate().map(|(place, (row, _))| (row.id.to_string(), place)).collect();
         for (chain, layer) in fixups {
-            let mut of_chain = chain.split(',').map(|id| known.get(id).copied().unwrap_or_default());
+            let mut of_chain =
+                chain.split(',').map(|id| places.get(id).map(|place| layers[*place].1).unwrap_or_default());
             let first = of_chain.next().unwrap_or_default();
             let holders = of_chain.fold(first, |one, other| Holders {
                 image: one.image && other.image,
@@ -123,9 +124,8 @@ impl Store {
                 registry: one.registry && other.registry,
                 step: one.step && other.step,
             });
-            let id = LayerId::from_database(layer);
-            if let Some((_, own)) = layers.iter_mut().find(|(row, _)| row.id == id) {
-                *own = own.with(holders);
+            if let Some(place) = places.get(&layer) {
+                layers[*place].1 = layers[*place].1.with(holders);
             }
         }
         Ok(())

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use shipway_kubelet::pod_of_image;
-use shipway_oci::{DiffId, Digest};
+use shipway_oci::DiffId;
 use shipway_store::ImageRecord;
 
 use super::UNUSED;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::in_use;
 
 /// Removes those that lost their names longest ago while what is only theirs takes more than `budget` bytes; one that a container or
 /// a pod uses, or that lost its name lately, stays. Returns the bytes of those that stay.
@@ -18,12 +18,8 @@ pub(super) fn keep(engine: &Engine, budget: u64) -> Result<u64, Failure> {
     if images.iter().all(|image| image.name.is_some()) {
         return Ok(0);
     }
-    let used: HashSet<Digest> = engine.store.containers()?.into_iter().map(|row| row.image_id).collect();
-    let stays = |image: &ImageRecord| {
-        image.name.is_some()
-            || used.contains(&image.image_id)
-            || pod_of_image(&engine.containers, &image.image_id).is_some()
-    };
+    let used = in_use::images(engine)?;
+    let stays = |image: &ImageRecord| image.name.is_some() || used.contains(&image.image_id);
     // A layer counts for the newest image that has it, and for none where one that stays does.
     let (stay, unnamed): (Vec<ImageRecord>, Vec<ImageRecord>) = images.into_iter().partition(stays);
     let mut counted: HashSet<DiffId> = HashSet::new();

@@ -74,7 +74,8 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     forget_id(args.iidfile.as_deref())?;
     let stopping = Stopping::hold()?;
     let stop = stopping.build.clone();
-    let keeps_git = pairs::is_set(&pairs::build_args(&args.build_args)?, "BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+    let build_args = pairs::build_args(&args.build_args)?;
+    let keeps_git = pairs::is_set(&build_args, "BUILDKIT_CONTEXT_KEEP_GIT_DIR");
     let prepared = contexts::prepare(engine, context, args.file.as_deref(), keeps_git, &stop);
     let prepared = prepared.map_err(|failure| stopping.failed(failure))?;
     if let Some(file) = &prepared.unread {
@@ -87,6 +88,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let mut request = BuildRequest {
         stop,
         platforms,
+        build_args,
         dockerfile_text: prepared.text.clone(),
         contexts: named.iter().map(|(context, _files)| context.clone()).collect(),
         origin: prepared.origin.clone(),
@@ -216,7 +218,6 @@ fn request(
         context,
         dockerfile,
         tags: args.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
-        build_args: pairs::build_args(&args.build_args)?,
         labels: args.labels.iter().map(|text| pairs::label(text)).collect::<Result<_, _>>()?,
         secrets: last_of(args.secrets.iter().map(|text| secret::load(text, warn)), |secret| &secret.id)?,
         agents: last_of(args.ssh.iter().map(|text| ssh::agent(text)), |(id, _)| id)?,

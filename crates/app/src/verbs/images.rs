@@ -14,6 +14,8 @@ use crate::{docker_config, local_names, spelling};
 use filter::Filters;
 use row::Row;
 
+pub(in crate::verbs) use row::created;
+
 /// Heads of a table's columns, by the field that a template shows.
 const HEADS: &[(&str, &str)] = &[
     ("Repository", "REPOSITORY"),
@@ -43,7 +45,7 @@ pub(crate) fn run(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<u8,
     for image in engine.store.images()? {
         rows.push(Row::find(engine, image)?);
     }
-    let filters = Filters::parse(&args.filter, args.name.as_deref(), |name| created(engine, name))?;
+    let filters = Filters::parse(&args.filter, args.name.as_deref(), |name| created_of(engine, name))?;
     rows.retain(|row| filters.accept(row));
     // Compat: docker, the newest first.
     rows.sort_by_key(|row| std::cmp::Reverse(row.created));
@@ -74,8 +76,8 @@ fn format(args: &ImagesArgs) -> Option<String> {
     })
 }
 
-fn created(engine: &Engine, name: &str) -> Result<i128, Failure> {
+fn created_of(engine: &Engine, name: &str) -> Result<i128, Failure> {
     let found = local_names::resolve(engine, name)?;
     let config = engine.store.config(&found.image_id)?;
-    Ok(config.created.as_deref().and_then(crate::clock::parse_exact).unwrap_or(0))
+    Ok(created(&config, 0))
 }

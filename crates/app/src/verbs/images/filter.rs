@@ -2,13 +2,14 @@
 
 use super::row::Row;
 use crate::failure::Failure;
+use crate::label_filter::LabelFilter;
 use crate::{clock, since, units};
 
 /// What all listed images have.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
     dangling: Option<bool>,
-    labels: Vec<(String, Option<String>)>,
+    labels: Vec<LabelFilter>,
     /// Nanoseconds since the epoch.
     before: Option<i128>,
     since: Option<i128>,
@@ -31,13 +32,7 @@ impl Filters {
             })?;
             match key {
                 "dangling" => found.dangling = Some(truth(value)?),
-                "label" => {
-                    let (key, value) = match value.split_once('=') {
-                        Some((key, value)) => (key, Some(value.to_owned())),
-                        None => (value, None),
-                    };
-                    found.labels.push((key.to_owned(), value));
-                }
+                "label" => found.labels.push(LabelFilter::parse(value)),
                 "before" => found.before = Some(created(value)?),
                 "since" => found.since = Some(created(value)?),
                 "reference" => found.references.push(value.to_owned()),
@@ -59,12 +54,9 @@ impl Filters {
     /// Returns whether an image is listed.
     pub(super) fn accept(&self, row: &Row) -> bool {
         let labels = &row.config.config.labels;
-        let has = |(key, value): &(String, Option<String>)| {
-            let found = labels.get(key);
-            found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
-        };
+        let value_of = |key: &str| labels.get(key).map(String::as_str);
         self.dangling.is_none_or(|dangling| dangling == row.image.name.is_none())
-            && self.labels.iter().all(has)
+            && self.labels.iter().all(|label| label.accept(value_of))
             && self.before.is_none_or(|before| row.created < before)
             && self.since.is_none_or(|since| row.created > since)
             && self.until.is_none_or(|until| row.created < until)

@@ -9,6 +9,12 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::units::SECOND;
 
+/// Returns when an image was made, in nanoseconds since the epoch; where it does not say that, when it got its name.
+pub(in crate::verbs) fn created(config: &ImageConfig, named: i64) -> i128 {
+    let said = config.created.as_deref().and_then(clock::parse_exact);
+    said.unwrap_or(i128::from(named) * SECOND)
+}
+
 /// What is known of it.
 #[derive(Debug)]
 pub(super) struct Row {
@@ -24,8 +30,7 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn find(engine: &Engine, image: ImageRecord) -> Result<Self, Failure> {
         let config = engine.store.config(&image.image_id)?;
-        let named = i128::from(image.named) * SECOND;
-        let created = config.created.as_deref().and_then(clock::parse_exact).unwrap_or(named);
+        let created = created(&config, image.named);
         let known = engine.store.digests(&image.image_id)?.into_iter();
         let repository = image.name.as_ref().map(Reference::name);
         let digests = known

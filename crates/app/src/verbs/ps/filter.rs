@@ -7,6 +7,7 @@ use shipway_oci::{Digest, ImageConfig};
 use super::row::Row;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::label_filter::LabelFilter;
 use crate::local_names;
 
 const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
@@ -16,7 +17,7 @@ const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removi
 pub(super) struct Filters {
     ids: Vec<String>,
     names: Vec<String>,
-    labels: Vec<(String, Option<String>)>,
+    labels: Vec<LabelFilter>,
     states: Vec<String>,
     exited: Vec<i32>,
     /// Images, and what is built on them.
@@ -57,10 +58,7 @@ impl Filters {
         match key {
             "id" => self.ids.push(value.to_owned()),
             "name" => self.names.push(value.to_owned()),
-            "label" => self.labels.push(match value.split_once('=') {
-                Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                None => (value.to_owned(), None),
-            }),
+            "label" => self.labels.push(LabelFilter::parse(value)),
             "status" if STATES.contains(&value) => self.states.push(value.to_owned()),
             "status" => {
                 return Err(wrong("there is no such state", &format!("there are {}", STATES.join(", "))));
@@ -103,15 +101,12 @@ impl Filters {
     /// Returns whether a container is listed.
     pub(super) fn accept(&self, row: &Row) -> bool {
         let labels = row.labels();
-        let has = |(key, value): &(String, Option<String>)| {
-            let found = labels.get(key.as_str());
-            found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
-        };
+        let value_of = |key: &str| labels.get(key).copied();
         let place = || self.order.iter().position(|id| *id == row.row.id).unwrap_or(usize::MAX);
         let code = row.state.as_ref().filter(|_| row.status() == "exited").and_then(|state| state.exit_code);
         any(&self.ids, |id| row.row.id.starts_with(id.as_str()))
             && any(&self.names, |name| is_called(&row.row.name, name))
-            && self.labels.iter().all(has)
+            && self.labels.iter().all(|label| label.accept(value_of))
             && any(&self.states, |state| state == row.status())
             && any(&self.exited, |wanted| code == Some(*wanted))
             && (self.ancestors.is_empty() || self.is_descendant(row))

@@ -5,7 +5,6 @@ mod filter;
 use std::collections::{BTreeMap, HashSet};
 
 use shipway_build::Caches;
-use shipway_kubelet::pod_of_image;
 use shipway_oci::Digest;
 use shipway_runtime::Status;
 use shipway_store::Removal;
@@ -17,15 +16,18 @@ use crate::clock;
 use crate::disk::tree;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::in_use;
 use crate::network;
 use crate::sweep::sweep;
 use crate::ui::Ui;
+use crate::units::SECOND;
+use crate::verbs::images::created;
 use crate::verbs::{builder, confirm, rm};
 
 use filter::Filters;
 
 pub(super) fn run(engine: &Engine, args: &PruneArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let filters = Filters::parse(&args.filter, clock::now())?;
+    let filters = Filters::parse(&args.filter, clock::nanoseconds())?;
     if args.volumes && filters.until.is_some() {
         return Err(Failure::new(
             "the filter `until` is not for volumes",
@@ -88,7 +90,7 @@ fn containers(engine: &Engine, filters: &Filters, ui: &mut Ui) -> Result<u64, Fa
         // One without a state may be another state root's, or is being started.
         if !state.is_ok_and(|state| state.status == Status::Exited)
             || Claim::is_held(&engine.roots, &network::name_of(&row.id))
-            || !filters.accept(row.created, &labels_of(&row.document))
+            || !filters.accept(i128::from(row.created) * SECOND, &labels_of(&row.document))
         {
             continue;
         }
@@ -112,7 +114,7 @@ fn labels_of(document: &str) -> BTreeMap<String, String> {
 
 fn images(engine: &Engine, all: bool, filters: &Filters, ui: &mut Ui) -> Result<(), Failure> {
     let images = engine.store.images()?;
-    let used: HashSet<Digest> = engine.store.containers()?.into_iter().map(|row| row.image_id).collect();
+    let used = in_use::images(engine)?;
     let named: HashSet<Digest> =
         images.iter().filter(|image| image.name.is_some()).map(|image| image.image_id).collect();
     let mut seen = HashSet::new();
@@ -120,11 +122,11 @@ fn images(engine: &Engine, all: bool, filters: &Filters, ui: &mut Ui) -> Result<
     for image in images.iter().filter(|image| seen.insert(image.image_id)) {
         let id = image.image_id;
         let is_kept = !all && named.contains(&id);
-        if is_kept || used.contains(&id) || pod_of_image(&engine.containers, &id).is_some() {
+        if is_kept || used.contains(&id) {
             continue;
         }
         let config = engine.store.config(&id)?;
-        let made = config.created.as_deref().and_then(clock::parse).unwrap_or(image.named);
+        let made = created(&config, image.named);
         if !filters.accept(made, &config.config.labels) {
             continue;
         }
@@ -158,9 +160,10 @@ fn cache(engine: &Engine, all: bool, ui: &mut Ui) -> Result<u64, Failure> {
     }
 }
 
-/// Removes what no build has used since a time, in seconds since the epoch. Returns its bytes, but not those of layers, which are the
+/// Removes what no build has used since a time, in nanoseconds since the epoch. Returns its bytes, but not those of layers, which are the
 /// collection's to tell.
-fn old_cache(engine: &Engine, all: bool, until: i64, ui: &mut Ui) -> Result<u64, Failure> {
+fn old_cache(engine: &Engine, all: bool, until: i128, ui: &mut Ui) -> Result<u64, Failure> {
+    let until = i64::try_from(until / SECOND).unwrap_or(i64::MAX);
     let gone = builder::remove_older(engine, all, until)?;
     let lines: Vec<String> = gone.iter().map(|(id, _)| id.clone()).collect();
     list("Deleted build cache objects:", &lines, ui);

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use shipway_kubelet::images_of_pods;
 use shipway_oci::Digest;
 use shipway_store::{Holders, Ledger};
 
@@ -12,6 +11,7 @@ use crate::clock;
 use crate::disk::tree;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::in_use;
 
 /// Each layer and blob counts once, for the first of these that has it.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(super) struct Holdings {
 
 impl Holdings {
     pub(super) fn find(engine: &Engine) -> Result<Self, Failure> {
-        let used = used_images(engine)?;
+        let used = in_use::images(engine)?;
         let ledger = engine.store.ledger(&used, clock::now())?;
         let ids: HashSet<Digest> = engine.store.images()?.into_iter().map(|image| image.image_id).collect();
         let mut holdings = Self::default();
@@ -76,13 +76,6 @@ impl Share {
         self.bytes += bytes;
         self.reclaimable += if is_reclaimable { bytes } else { 0 };
     }
-}
-
-/// Returns the images that containers or pods are of.
-pub(super) fn used_images(engine: &Engine) -> Result<HashSet<Digest>, Failure> {
-    let mut used: HashSet<Digest> = engine.store.containers()?.into_iter().map(|row| row.image_id).collect();
-    used.extend(images_of_pods(&engine.containers));
-    Ok(used)
 }
 
 #[cfg(test)]

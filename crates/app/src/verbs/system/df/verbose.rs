@@ -6,15 +6,17 @@ use serde_json::{Value, json};
 use shipway_oci::{DiffId, Digest, Reference};
 use shipway_store::ImageRecord;
 
-use super::holdings::used_images;
 use crate::budget;
 use crate::clock;
 use crate::disk::tree;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::in_use;
 use crate::listing::Listing;
 use crate::ui::Ui;
+use crate::units::SECOND;
 use crate::verbs::builder;
+use crate::verbs::images::created;
 
 const IMAGES: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}";
 const IMAGE_HEADS: &[(&str, &str)] = &[
@@ -77,7 +79,7 @@ fn images(engine: &Engine) -> Result<Vec<Value>, Failure> {
         }
         sizes.insert(image.image_id, own);
     }
-    let used = used_images(engine)?;
+    let used = in_use::images(engine)?;
     let mut containers: HashMap<Digest, usize> = HashMap::new();
     for row in engine.store.containers()? {
         *containers.entry(row.image_id).or_default() += 1;
@@ -94,7 +96,7 @@ fn images(engine: &Engine) -> Result<Vec<Value>, Failure> {
             "Repository": name.map_or_else(|| "<none>".to_owned(), Reference::familiar_name),
             "Tag": name.and_then(Reference::tag).unwrap_or("<none>"),
             "ID": image.image_id.short(),
-            "CreatedSince": format!("{} ago", clock::ago(clock::now() - created(engine, image))),
+            "CreatedSince": age(engine, image),
             "Size": clock::precise_size(size),
             "SharedSize": clock::precise_size(size - unique),
             "UniqueSize": clock::precise_size(unique),
@@ -104,9 +106,11 @@ fn images(engine: &Engine) -> Result<Vec<Value>, Failure> {
     Ok(records.iter().map(value).collect())
 }
 
-fn created(engine: &Engine, image: &ImageRecord) -> i64 {
-    let config = engine.store.config(&image.image_id).ok();
-    config.and_then(|config| config.created.as_deref().and_then(clock::parse)).unwrap_or(image.named)
+fn age(engine: &Engine, image: &ImageRecord) -> String {
+    // One whose config is lost is as old as its name; `fsck` tells of it.
+    let config = engine.store.config(&image.image_id).unwrap_or_default();
+    let seconds = i64::try_from(created(&config, image.named) / SECOND).unwrap_or(0);
+    format!("{} ago", clock::ago(clock::now() - seconds))
 }
 
 fn containers(engine: &Engine) -> Result<Vec<Value>, Failure> {

@@ -2,29 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use crate::clock;
 use crate::failure::Failure;
-use crate::units;
+use crate::label_filter::LabelFilter;
+use crate::since;
 
 const THERE: &str = "there are `until=24h`, `label=KEY`, `label=KEY=VALUE` and `label!=KEY`";
 
 /// What is removed.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
-    /// Made before, seconds since the epoch.
-    pub(super) until: Option<i64>,
-    labels: Vec<Label>,
-}
-
-#[derive(Debug, PartialEq)]
-struct Label {
-    is_wanted: bool,
-    key: String,
-    value: Option<String>,
+    /// Made before, nanoseconds since the epoch.
+    pub(super) until: Option<i128>,
+    /// What is to have it, and what is not.
+    labels: Vec<(LabelFilter, bool)>,
 }
 
 impl Filters {
-    pub(super) fn parse(texts: &[String], now: i64) -> Result<Self, Failure> {
+    pub(super) fn parse(texts: &[String], now: i128) -> Result<Self, Failure> {
         let mut found = Self::default();
         for text in texts {
             let refuse = |what: String| Failure::new(what, THERE);
@@ -34,19 +28,13 @@ impl Filters {
                 "until" if found.until.is_some() => {
                     return Err(refuse("there are two filters `until`".to_owned()));
                 }
-                "until" => {
-                    let until = moment(value, now);
-                    found.until = Some(until.ok_or_else(|| refuse(format!("`{value}` is no time")))?);
-                }
+                "until" => found.until = Some(since::parse(value, now)?),
                 "label" | "label!" => {
-                    let (name, value) = match value.split_once('=') {
-                        Some((name, value)) => (name, Some(value.to_owned())),
-                        None => (value, None),
-                    };
-                    if name.is_empty() {
+                    let label = LabelFilter::parse(value);
+                    if label.is_empty() {
                         return Err(refuse(format!("filter `{text}` names no label")));
                     }
-                    found.labels.push(Label { is_wanted: key == "label", key: name.to_owned(), value });
+                    found.labels.push((label, key == "label"));
                 }
                 _ => return Err(refuse(format!("there is no filter `{key}`"))),
             }
@@ -59,55 +47,21 @@ impl Filters {
         !self.labels.is_empty()
     }
 
-    /// Returns whether something goes that was made at a time, in seconds since the epoch.
-    pub(super) fn accept(&self, made: i64, labels: &BTreeMap<String, String>) -> bool {
-        let passes = |label: &Label| {
-            let has = labels
-                .get(&label.key)
-                .is_some_and(|found| label.value.as_ref().is_none_or(|value| value == found));
-            has == label.is_wanted
-        };
-        self.until.is_none_or(|until| made < until) && self.labels.iter().all(passes)
+    /// Returns whether something goes that was made at a time, in nanoseconds since the epoch.
+    pub(super) fn accept(&self, made: i128, labels: &BTreeMap<String, String>) -> bool {
+        let value_of = |key: &str| labels.get(key).map(String::as_str);
+        self.until.is_none_or(|until| made < until)
+            && self.labels.iter().all(|(label, is_wanted)| label.accept(value_of) == *is_wanted)
     }
-}
-
-/// Reads a time that was typed, or how long ago it was. Compat: docker, without a zone it is UTC.
-pub(super) fn moment(text: &str, now: i64) -> Option<i64> {
-    if let Some(ago) = units::duration(text) {
-        return now.checked_sub(i64::try_from(ago / units::SECOND).ok()?);
-    }
-    let seconds = text.split_once('.').map_or(text, |(whole, _)| whole);
-    if let Ok(seconds) = seconds.parse() {
-        return Some(seconds);
-    }
-    let tails = ["", "Z", ":00Z", ":00:00Z", "T00:00:00Z"];
-    tails.iter().find_map(|tail| clock::parse(&format!("{text}{tail}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::SECOND;
 
     fn parse(texts: &[&str]) -> Result<Filters, Failure> {
-        Filters::parse(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(), 100_000)
-    }
-
-    #[test]
-    fn times_are_read_as_docker_does() {
-        for (text, want) in [
-            ("1h", Some(96_400)),
-            ("90s", Some(99_910)),
-            ("1700000000", Some(1_700_000_000)),
-            ("1700000000.5", Some(1_700_000_000)),
-            ("2026-01-02T03:04:05Z", Some(1_767_323_045)),
-            ("2026-01-02T03:04:05+01:00", Some(1_767_319_445)),
-            ("2026-01-02T03:04", Some(1_767_323_040)),
-            ("2026-01-02", Some(1_767_312_000)),
-            ("yesterday", None),
-            ("", None),
-        ] {
-            assert_eq!(moment(text, 100_000), want, "{text}");
-        }
+        Filters::parse(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(), 100_000 * SECOND)
     }
 
     #[test]
@@ -125,7 +79,7 @@ mod tests {
             (&["label=a", "label=b"], false),
             (&["label=a", "until=1h"], false),
         ] {
-            assert_eq!(parse(texts).unwrap().accept(98_000, &labels), want, "{texts:?}");
+            assert_eq!(parse(texts).unwrap().accept(98_000 * SECOND, &labels), want, "{texts:?}");
         }
     }
 
