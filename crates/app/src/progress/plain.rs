@@ -18,12 +18,11 @@ const WAITING: usize = 1000;
 /// Lines of its output that are shown again of a part that failed.
 const AGAIN: usize = 10;
 
-/// One part of the work.
+/// One part of the work. Its number is its place among all, from 1.
 #[derive(Debug)]
 struct Part {
     key: Key,
     name: String,
-    number: usize,
     began: Duration,
     /// Lines that were not told yet.
     waiting: Vec<String>,
@@ -57,13 +56,10 @@ impl Plain {
 
     /// A part begins, or begins again.
     pub(super) fn begin(&mut self, key: Key, name: String, now: Duration) {
-        let number = self.parts.len() + 1;
-        let known = self.parts.iter().position(|part| part.key == key);
-        let number = known.map_or(number, |at| self.parts[at].number);
+        let known = self.find(&key);
         let part = Part {
             key,
             name,
-            number,
             began: now,
             waiting: Vec::new(),
             is_told: false,
@@ -94,7 +90,7 @@ impl Plain {
     /// Tells something that is a part's, without telling more of that part. What is over is not begun again for it.
     pub(super) fn aside(&mut self, key: &Key, line: &str) {
         match self.find(key) {
-            Some(at) => self.say(&format!("#{} {line}", self.parts[at].number)),
+            Some(at) => self.say(&format!("#{} {line}", at + 1)),
             None => self.say(line),
         }
     }
@@ -154,9 +150,8 @@ impl Plain {
         self.current = None;
     }
 
-    /// The newest one: a key can come again.
     fn find(&self, key: &Key) -> Option<usize> {
-        self.parts.iter().rposition(|part| part.key == *key)
+        self.parts.iter().position(|part| part.key == *key)
     }
 
     fn is_free(&self, now: Duration) -> bool {
@@ -183,12 +178,10 @@ impl Plain {
         if self.current != Some(at) || !part.is_told {
             let before = self.current.filter(|before| *before != at);
             self.since = now;
-            let number = part.number;
-            let head = format!("#{number} {}", part.name);
+            let head = format!("#{} {}", at + 1, part.name);
             part.is_told = true;
             if let Some(before) = before {
-                let number = self.parts[before].number;
-                self.say(&format!("#{number} ..."));
+                self.say(&format!("#{} ...", before + 1));
             }
             // Before the first one there is nothing to part it from.
             if std::mem::replace(&mut self.has_begun, true) {
@@ -196,9 +189,8 @@ impl Plain {
             }
             self.say(&head);
         }
-        let part = &mut self.parts[at];
-        for line in part.waiting.drain(..) {
-            writeln!(self.text, "#{} {line}", part.number).expect("writing to a string cannot fail");
+        for line in self.parts[at].waiting.drain(..) {
+            writeln!(self.text, "#{} {line}", at + 1).expect("writing to a string cannot fail");
         }
         self.current = Some(at);
         self.told = now;
