@@ -1,7 +1,9 @@
 //! `shipway rmi`
 
+use std::collections::HashSet;
+
 use shipway_kubelet::{pod_of_image, running_pod_of_image};
-use shipway_oci::{DiffId, Digest, Reference, chain_id};
+use shipway_oci::{ChainId, DiffId, Digest, Reference, chain_id};
 use shipway_runtime::Status;
 use shipway_store::{Found, ImageRecord, Removal, RepositoryDigest, StoreError};
 
@@ -14,15 +16,40 @@ use crate::local_names;
 use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &RmiArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    each(&args.names, ui, |name, ui| one(engine, name, args.force, ui))
+    let mut told = Vec::new();
+    let code = each(&args.names, ui, |name, ui| {
+        told.extend(one(engine, name, args.force, ui)?);
+        Ok(())
+    })?;
+    // One collection for all of them; only then it is known which layers are gone.
+    engine.store.gc(clock::now())?;
+    let mut chains = HashSet::new();
+    for line in told {
+        match line {
+            Told::Line(line) => ui.line(line),
+            Told::Layers(layers) => {
+                for chain in gone(engine, &layers)?.into_iter().filter(|chain| chains.insert(*chain)) {
+                    ui.line(format!("Deleted: {chain}"));
+                }
+            }
+        }
+    }
+    Ok(code)
 }
 
-fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<(), Failure> {
+/// What is told of a removal.
+enum Told {
+    Line(String),
+    /// The layers of an image that is gone, as far as they are too.
+    Layers(Vec<DiffId>),
+}
+
+fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<Vec<Told>, Failure> {
     let found = match engine.store.resolve(name) {
         // Compat: docker, who insists that something is not there is content.
         Err(error @ StoreError::NoImage(_)) if force => {
             ui.note(Failure::from(error).message());
-            return Ok(());
+            return Ok(Vec::new());
         }
         found => found.map_err(|error| local_names::explain(engine, name, error))?,
     };
@@ -51,24 +78,26 @@ fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<(), Fail
         Some(name) if !(force && names <= 1) => engine.store.untag(name)?,
         _ => engine.store.remove_image(found.image_id)?,
     };
-    engine.store.gc(clock::now())?;
+    let mut told = Vec::new();
     let mut left: Vec<Reference> = images.into_iter().filter_map(|image| image.name).collect();
     for removal in removed {
         match removal {
             Removal::Untagged(name) => {
                 left.retain(|other| *other != name);
-                ui.line(format!("Untagged: {}", name.familiar()));
-                lost_digests(&name, &left, &known).for_each(|digest| {
-                    ui.line(format!("Untagged: {}@{digest}", name.familiar_name()));
-                });
+                told.push(Told::Line(format!("Untagged: {}", name.familiar())));
+                let digests = lost_digests(&name, &left, &known);
+                told.extend(
+                    digests.map(|digest| Told::Line(format!("Untagged: {}@{digest}", name.familiar_name()))),
+                );
             }
             Removal::Deleted(id) => {
-                ui.line(format!("Deleted: {id}"));
-                gone(engine, layers.as_deref().unwrap_or_default(), ui)?;
+                told.push(Told::Line(format!("Deleted: {id}")));
+                // Of an image whose config cannot be read nothing more is known.
+                told.extend(layers.as_ref().ok().cloned().map(Told::Layers));
             }
         }
     }
-    Ok(())
+    Ok(told)
 }
 
 /// Returns what a repository calls the image, if that was the last name there. Compat: docker.
@@ -85,16 +114,15 @@ fn lost_digests<'a>(
         .map(|known| &known.digest)
 }
 
-/// Tells which layers went with an image, the top one first. Compat: docker, by their chain IDs.
-fn gone(engine: &Engine, layers: &[DiffId], ui: &mut Ui) -> Result<(), Failure> {
+/// Returns the chain IDs of those of an image's layers that are gone, the top one first. Compat: docker tells of them by these.
+fn gone(engine: &Engine, layers: &[DiffId]) -> Result<Vec<ChainId>, Failure> {
+    let mut found = Vec::new();
     for end in (1..=layers.len()).rev() {
-        if engine.store.layer_of(layers[end - 1])?.is_none()
-            && let Some(chain) = chain_id(&layers[..end])
-        {
-            ui.line(format!("Deleted: {chain}"));
+        if engine.store.layer_of(layers[end - 1])?.is_none() {
+            found.extend(chain_id(&layers[..end]));
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 fn of_pod(found: &Found, pod: &str) -> Failure {

@@ -215,6 +215,28 @@ fn what_nobody_uses_is_pruned_and_nothing_else() {
 }
 
 #[test]
+fn what_several_images_had_together_goes_and_is_told_once() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM box\nLABEL a=b\n");
+    machine.ok(&["build", "-q", "-t", "above", "."]);
+    // What the cache has stays.
+    machine.ok(&["builder", "prune", "-af"]);
+    let ids = ["box", "above"].map(|name| machine.inspect(name)["Id"].as_str().unwrap().to_owned());
+    let layers = machine.inspect("box")["RootFS"]["Layers"].as_array().unwrap().clone();
+    let (told, _) = machine.ok(&["rmi", "box", "above"]);
+    let lines: Vec<&str> = told.lines().collect();
+    let [of_box, above] = ids.each_ref().map(|id| format!("Deleted: {id}"));
+    assert_eq!(lines[..2], ["Untagged: box:latest", &of_box]);
+    // The lowest one's chain is itself.
+    assert_eq!(lines[1 + layers.len()], format!("Deleted: {}", layers[0].as_str().unwrap()));
+    assert_eq!(lines[2 + layers.len()..], ["Untagged: above:latest", &above]);
+    assert_eq!(machine.count("root/layers"), 0);
+}
+
+#[test]
 fn filters_say_what_is_pruned() {
     if !can_run() {
         return;
