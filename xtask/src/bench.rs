@@ -9,6 +9,7 @@
 //! network namespace of its own too.
 
 mod apps;
+mod bare;
 mod bootstrap;
 mod build;
 mod builders;

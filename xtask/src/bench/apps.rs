@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::bare;
 use super::docker::{Docker, Network};
 use super::inputs::{Scratch, copy_example};
 use super::program::{self, Side, in_turn};
@@ -59,17 +60,20 @@ fn measure(app: App, scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
     let shipway = Shipway::new(&our_place)?;
     shipway.ok(&["bootstrap", BASE])?;
     let docker = Docker::start(&their_place, Network::Untouched, &mut table)?;
+    let base = scratch.path("base.tar");
+    shipway.export(BASE, &base)?;
     if let Some(docker) = &docker {
-        let archive = scratch.path("base.tar");
-        shipway.export(BASE, &archive)?;
-        docker.import(&archive, BASE)?;
-        fs_err::remove_file(archive)?;
+        docker.import(&base, BASE)?;
     }
 
     let sides = Sides { app, shipway: &shipway, ours, docker: docker.as_ref(), theirs };
     // No build pays for what another one has left to the disk.
     let settle = |_run| program::output(&mut Command::new("sync")).map(drop);
-    let first = in_turn(&mut sides.builds(true, settle), 0, runs)?;
+    let mut builds = sides.builds(true, settle);
+    let alone = |run| settle(run).and_then(|()| bare::time(&sides.theirs, &base, &scratch.path("bare")));
+    builds.push(Side { name: "its commands alone (a limit)".to_owned(), run: Box::new(alone) });
+    let first = in_turn(&mut builds, 0, runs)?;
+    drop(builds);
     table.row("first build (`--no-cache`), base image present", first);
     let again = in_turn(&mut sides.builds(false, |_run| Ok(())), 1, runs * QUICK)?;
     table.row("build again, nothing changed", again);
@@ -77,7 +81,8 @@ fn measure(app: App, scratch: &Scratch, runs: usize) -> anyhow::Result<Table> {
     table.row(&format!("build again, `{}` changed", app.source), changed);
     table.note(format!(
         "Each side has a file system in a loop file; both have the same base image and trust the host's certificate authorities. A first build \
-         downloads from the distribution and {}, each side for itself.",
+         downloads from the distribution and {}, each side for itself. \
+         The limit is the RUN instructions one after another by chroot(8) on a tmpfs, with nothing of a builder.",
         app.index
     ));
     up(&sides, &mut table, runs)?;
