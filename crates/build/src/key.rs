@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use shipway_oci::{Digest, Hasher};
 
 /// Changes when keys of older versions must not match any more.
-const VERSION: &str = "shipway-build-1";
+const VERSION: &str = "shipway-build-2";
 /// Longer values are kept as digests only: the inputs are for people.
 const SHOWN: usize = 4096;
 

@@ -23,7 +23,9 @@ pub const INLINE_CACHE: &str = "moby.buildkit.cache.v0";
 pub struct StepRecord {
     /// Where it is found.
     pub key: Digest,
-    /// What later steps build on, whichever key it was found under.
+    /// The last of its keys, which knows all that it read; those before it are shortcuts.
+    pub last: Digest,
+    /// What later steps build on, whichever key it was found under: the files that it left.
     pub state: Digest,
     /// When it was done, RFC 3339.
     pub created: String,
@@ -88,6 +90,9 @@ struct Shown {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Step {
+    /// Caches of older versions have none, and are not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<Digest>,
     state: Digest,
     created: String,
     #[serde(default, rename = "diffID", skip_serializing_if = "Option::is_none")]
@@ -127,10 +132,10 @@ impl StepRecord {
 
 impl FoundRecord {
     fn known(self) -> Option<StepRecord> {
-        let Step { state, created, diff_id } = self.step?;
+        let Step { last, state, created, diff_id } = self.step?;
+        let (key, last) = (self.digest.parse().ok()?, last?);
         // It goes into configs of images.
-        let key = self.digest.parse().ok()?;
-        is_rfc3339(&created).then_some(StepRecord { key, state, created, diff_id })
+        is_rfc3339(&created).then_some(StepRecord { key, last, state, created, diff_id })
     }
 }
 
@@ -141,7 +146,7 @@ impl Records {
             Some(place) => *place,
             None => self.push(Recorded { key: parent, parent: None, step: None, chain: Vec::new() }),
         };
-        for key in keys.iter().chain([&step.state]) {
+        for key in keys.iter().chain([&step.last]) {
             if !self.places.contains_key(key) {
                 let step = StepRecord { key: *key, ..step.clone() };
                 self.push(Recorded {
@@ -152,6 +157,9 @@ impl Records {
                 });
             }
         }
+        // Where the last of its keys is, what builds on it begins.
+        let place = self.places[&step.last];
+        self.places.entry(step.state).or_insert(place);
     }
 
     /// Adds the steps of another build.
@@ -162,9 +170,12 @@ impl Records {
                 Some(place) => *place,
                 None => {
                     let parent = recorded.parent.map(|parent| places[parent]);
-                    self.push(Recorded { parent, ..recorded })
+                    self.push(Recorded { parent, ..recorded.clone() })
                 }
             };
+            if let Some(step) = recorded.step {
+                self.places.entry(step.state).or_insert(place);
+            }
             places.push(place);
         }
     }
@@ -219,6 +230,7 @@ impl Records {
                 inputs: recorded.parent.map(|link| vec![Link { link }]).into_iter().collect(),
                 results: shown.into_iter().collect(),
                 step: recorded.step.as_ref().map(|step| Step {
+                    last: Some(step.last),
                     state: step.state,
                     created: step.created.clone(),
                     diff_id: step.diff_id,
@@ -241,9 +253,9 @@ mod tests {
     }
 
     fn step(state: &str, layer: Option<&str>) -> StepRecord {
-        let (key, state) = (digest(state), digest(state));
+        let (key, last, state) = (digest(state), digest(state), digest(&format!("files of {state}")));
         let diff_id = layer.map(|layer| DiffId(digest(layer)));
-        StepRecord { key, state, created: "2026-01-02T03:04:05.6Z".to_owned(), diff_id }
+        StepRecord { key, last, state, created: "2026-01-02T03:04:05.6Z".to_owned(), diff_id }
     }
 
     /// Two steps on a base, one of which has a shortcut, and one that made no layer.
@@ -251,8 +263,13 @@ mod tests {
         let mut records = Records::default();
         let chain = [DiffId(digest("l1")), DiffId(digest("l2"))];
         records.add(digest("base"), &[digest("one")], &step("one", Some("l1")), &chain[..1]);
-        records.add(digest("one"), &[], &step("two", None), &chain[..1]);
-        records.add(digest("two"), &[digest("short"), digest("three")], &step("three", Some("l2")), &chain);
+        records.add(digest("files of one"), &[], &step("two", None), &chain[..1]);
+        records.add(
+            digest("files of two"),
+            &[digest("short"), digest("three")],
+            &step("three", Some("l2")),
+            &chain,
+        );
         // Another stage on top of the first.
         records.add(digest("base"), &[digest("one")], &step("one", Some("l1")), &chain[..1]);
         records
@@ -268,7 +285,7 @@ mod tests {
         let chain = [DiffId(digest("l1")), DiffId(digest("l9"))];
         other.add(digest("else"), &[], &step("first", None), &[]);
         other.add(digest("base"), &[digest("one")], &step("one", Some("l1")), &chain[..1]);
-        other.add(digest("one"), &[], &step("nine", Some("l9")), &chain);
+        other.add(digest("files of one"), &[], &step("nine", Some("l9")), &chain);
         merged.merge(other);
         assert_eq!(merged.steps.len(), before + 3);
         let parent = |state: &str| {

@@ -36,7 +36,7 @@ use crate::key::KeyBuilder;
 use crate::plan::{Action, Origin, Plan, PlannedStage};
 use crate::progress::{StepInfo, StepKind};
 use crate::request::Stop;
-use crate::time::now;
+use crate::time::{now, now_seconds};
 use crate::{BuildError, BuildRequest, Builder, Built, Event, Problem};
 use permits::Permits;
 
@@ -71,6 +71,8 @@ pub(crate) struct Made {
     pub(crate) parent: Digest,
     /// Under what it is found.
     pub(crate) keys: Vec<Digest>,
+    /// The last of its keys, which knows all that it read.
+    pub(crate) last: Digest,
     /// Identifies the files after it.
     pub(crate) state: Digest,
 }
@@ -99,6 +101,8 @@ pub(crate) struct Solver<'a> {
     is_debugged: AtomicBool,
     /// Cache rows of this build by their layer: an equal layer may replace one.
     rows: Mutex<HashMap<LayerId, Vec<CachedStep>>>,
+    /// Keys of the steps that were done or found.
+    used: Mutex<Vec<Digest>>,
     /// A layer that a cache should have cannot be had.
     lacks_layer: AtomicBool,
     /// Layers whose diff IDs are known.
@@ -135,6 +139,7 @@ impl<'a> Solver<'a> {
             counts: Mutex::default(),
             is_debugged: AtomicBool::new(false),
             rows: Mutex::default(),
+            used: Mutex::default(),
             lacks_layer: AtomicBool::new(false),
             hashed: Mutex::default(),
         }
@@ -162,6 +167,15 @@ impl<'a> Solver<'a> {
 
     /// Does everything and names the image.
     pub(crate) fn run(&self) -> Result<Built, BuildError> {
+        let built = self.do_stages();
+        // All at one time: of those that were used last together, what was made last goes first.
+        if let Err(error) = self.builder.store.cache_used(&lock(&self.used), now_seconds()) {
+            tracing::debug!(%error, "could not record which steps were used");
+        }
+        built
+    }
+
+    fn do_stages(&self) -> Result<Built, BuildError> {
         let (to_hash, hashing) = channel::<(LayerId, StepInfo)>();
         let (written, writes) = channel::<u64>();
         std::thread::scope(|scope| {

@@ -86,24 +86,25 @@ impl Store {
         })
     }
 
-    /// Returns the layers that steps have made, those that were used longest ago first.
+    /// Returns the layers that steps have made, those that were used longest ago first; of those that one build used, those that were
+    /// made last, which are of no use without the others.
     pub fn cached_layers(&self) -> Result<Vec<LayerRow>, StoreError> {
         self.read("list cached layers", |connection| {
             let sql = format!(
                 "SELECT {COLUMNS} FROM layers JOIN
-                 (SELECT layer, max(used) AS used FROM steps GROUP BY layer) ON layer = id ORDER BY used, id"
+                 (SELECT layer, max(used) AS used FROM steps GROUP BY layer) ON layer = id ORDER BY used, id DESC"
             );
             connection.prepare_cached(&sql)?.query_map([], row_of)?.collect()
         })
     }
 
-    /// Returns the layers that steps have made, each with the step that was used last, those that were used longest ago first.
+    /// Returns the layers that steps have made, each with the step that was used last, in the order of [`Store::cached_layers`].
     pub fn cache_list(&self) -> Result<Vec<CachedLayer>, StoreError> {
         self.read("list cached layers", |connection| {
             // Of several steps of a layer SQLite takes the one that has the maximum.
             let sql = format!(
                 "SELECT {COLUMNS}, key, position, inputs, result, max(used) AS newest FROM layers
-                 JOIN steps ON layer = id GROUP BY id ORDER BY newest, id"
+                 JOIN steps ON layer = id GROUP BY id ORDER BY newest, id DESC"
             );
             let cached = |row: &rusqlite::Row<'_>| {
                 let layer = row_of(row)?;
@@ -163,12 +164,15 @@ impl Store {
         })
     }
 
-    /// Notes that a step was used at `now`, seconds since the epoch.
-    pub fn cache_used(&self, key: &Digest, now: i64) -> Result<(), StoreError> {
-        self.write_lazily("mark a build step", |transaction| {
-            transaction
-                .execute("UPDATE steps SET used = ?2 WHERE key = ?1", params![key.to_string(), now])
-                .map(drop)
+    /// Notes that steps were used together at `now`, seconds since the epoch.
+    pub fn cache_used(&self, keys: &[Digest], now: i64) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.write_lazily("mark build steps", |transaction| {
+            let mut statement =
+                transaction.prepare_cached("UPDATE steps SET used = ?2 WHERE key = ?1 AND used < ?2")?;
+            keys.iter().try_for_each(|key| statement.execute(params![key.to_string(), now]).map(drop))
         })
     }
 }

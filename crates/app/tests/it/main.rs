@@ -7,6 +7,7 @@ mod bucket;
 mod budget;
 mod builder;
 mod cluster;
+mod consistent;
 mod contexts;
 mod disks;
 mod docker_flags;

@@ -30,8 +30,8 @@ impl Solver<'_> {
             for made in &outcome.made {
                 let diff_id = made.layer.as_ref().map(|layer| self.diff_id_of(layer)).transpose()?;
                 chain.extend(diff_id);
-                let (state, created) = (made.state, made.created.clone());
-                let step = StepRecord { key: state, state, created, diff_id };
+                let (last, state, created) = (made.last, made.state, made.created.clone());
+                let step = StepRecord { key: last, last, state, created, diff_id };
                 records.add(made.parent, &made.keys, &step, &chain);
             }
         }

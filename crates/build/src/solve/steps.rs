@@ -55,8 +55,10 @@ pub(super) struct Applied {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredResult {
     pub(crate) created: String,
-    /// The last of the step's keys: what later steps build on, whichever key was found.
-    key: Digest,
+    /// The last of the step's keys, whichever was found.
+    last: Digest,
+    /// What later steps build on: it identifies the files that the step left.
+    state: Digest,
 }
 
 impl Solver<'_> {
@@ -118,7 +120,11 @@ impl Solver<'_> {
 
     /// Names this Dockerfile in this context, so that its steps explain each other's misses.
     fn position(&self) -> String {
-        let text = format!("{}\n{}", self.request.context.display(), self.request.dockerfile.display());
+        // As `.` the context of another project would look the same.
+        let whole =
+            |path: &std::path::Path| std::path::absolute(path).unwrap_or_else(|_unnamed| path.to_owned());
+        let (context, dockerfile) = (whole(&self.request.context), whole(&self.request.dockerfile));
+        let text = format!("{}\n{}", context.display(), dockerfile.display());
         shipway_oci::Digest::of(text.as_bytes()).short()
     }
 
@@ -177,10 +183,28 @@ impl Solver<'_> {
             Some(epoch) => rfc3339(epoch, 0),
             None => rfc3339_of(now()),
         };
-        let result = StoredResult { created, key: last.digest };
+        let state = self.state_of(last, layer.as_ref())?;
+        let result = StoredResult { created, last: last.digest, state };
         self.remember(slot, keys, &result, layer.as_ref())?;
         advance(outcome, slot, keys, result, layer.clone().map(StageLayer::Here));
         Ok(Applied { cached: false, layer })
+    }
+
+    /// Returns what identifies the files that a step has left: it was done under this key, and made this layer. A step that is done once
+    /// more may leave others, and what was made on the former does not fit on them. Where times do not count, equal bytes are equal files.
+    fn state_of(&self, key: &Key, layer: Option<&LayerId>) -> Result<Digest, Problem> {
+        let Some(layer) = layer else { return Ok(key.digest) };
+        let made = match self.plan.epoch {
+            None => layer.to_string(),
+            Some(_) => self
+                .hashed(layer)
+                .map_err(|source| Problem::Layers { action: "hash a step's changes", source })?
+                .diff_id
+                .to_string(),
+        };
+        let mut state = KeyBuilder::new("made");
+        state.text("key", &key.digest.to_string()).text("layer", &made);
+        Ok(state.finish().digest)
     }
 
     /// Looks for a step under its keys; a later one also becomes known under those before it.
@@ -203,6 +227,7 @@ impl Solver<'_> {
                 }
                 lock(&self.rows).entry(layer.clone()).or_default().push(row.clone());
             }
+            lock(&self.used).push(key.digest);
             if index > 0 {
                 self.remember(slot, &keys[..index], &result, row.layer.as_ref())?;
             }
@@ -225,7 +250,7 @@ impl Solver<'_> {
             Some((index, step))
         });
         let Some((index, step)) = found else { return Ok(None) };
-        let result = StoredResult { created: step.created.clone(), key: step.state };
+        let result = StoredResult { created: step.created.clone(), last: step.last, state: step.state };
         let layer = match step.diff_id {
             None => None,
             Some(diff_id) => match self.builder.store.layer_of(diff_id).map_err(fail)? {
@@ -277,6 +302,7 @@ impl Solver<'_> {
     ) -> Result<(), Problem> {
         for row in rows(slot, keys, result, layer) {
             self.put(&row).map_err(|source| Problem::Store { action: "record a step", source })?;
+            lock(&self.used).push(row.key);
             if let Some(layer) = layer {
                 lock(&self.rows).entry(layer.clone()).or_default().push(row);
             }
@@ -313,7 +339,7 @@ impl Solver<'_> {
 fn rows(slot: &Slot<'_>, keys: &[Key], result: &StoredResult, layer: Option<&LayerId>) -> Vec<CachedStep> {
     let row = |key: &Key| {
         // Only the last key's inputs explain a miss; those before it are shortcuts.
-        let shortcut = if key.digest == result.key { "" } else { "#" };
+        let shortcut = if key.digest == result.last { "" } else { "#" };
         CachedStep {
             key: key.digest,
             position: format!("{}{shortcut}", slot.position),
@@ -338,10 +364,10 @@ fn advance(
         // Its own key does not know what it lies on; what comes after it must.
         true => {
             let mut key = KeyBuilder::new("linked");
-            key.text("parent", &parent.to_string()).text("layer", &result.key.to_string());
+            key.text("parent", &parent.to_string()).text("layer", &result.state.to_string());
             key.finish().digest
         }
-        false => result.key,
+        false => result.state,
     };
     outcome.layers.extend(layer.clone().map(|layer| Stacked { layer, linked: slot.link }));
     outcome.made.push(Made {
@@ -350,7 +376,8 @@ fn advance(
         layer,
         parent,
         keys: keys.iter().map(|key| key.digest).collect(),
-        state: result.key,
+        last: result.last,
+        state: result.state,
     });
 }
 

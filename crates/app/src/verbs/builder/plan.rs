@@ -26,7 +26,8 @@ pub(super) fn plan(records: &[Record], wish: &Wish, free: u64, now: i64) -> Vec<
     let own = |record: &Record| if record.is_shared { 0 } else { record.bytes };
     let mut total: u64 = records.iter().map(own).sum();
     let Some(kept) = kept(total, wish, free) else { return going };
-    going.sort_by_key(|record| record.used);
+    // Of those that one build used, what was made last first: it is of no use without the others.
+    going.sort_by(|one, other| (one.used, &other.id).cmp(&(other.used, &one.id)));
     let mut over = 0;
     for record in &going {
         if total <= kept {
