@@ -1,8 +1,9 @@
 //! Images from registries, wired to the store, to layers and to whoever waits.
 
+use std::collections::HashMap;
 use std::error::Error as _;
 use std::io::{self, Read, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use miette::Diagnostic;
 use shipway_distribution::{
@@ -10,7 +11,7 @@ use shipway_distribution::{
     SeamError, Settings, SettingsError, credentials_in,
 };
 use shipway_kubelet::ImagePuller;
-use shipway_layers::{LayerError, LayerStore as _, Unpacked};
+use shipway_layers::{Layer, LayerError, LayerStore as _, Unpacked};
 use shipway_oci::{DiffId, ParseReferenceError, Platform, Reference};
 use shipway_registry::Archives;
 use shipway_store::{Found, Store, StoreError};
@@ -219,18 +220,22 @@ impl Progress for Silent {
 pub(crate) struct Trees {
     store: Store,
     layers: Unpacked,
+    /// Those that were taken in, and are to be found only when their archives are.
+    unseen: Mutex<HashMap<DiffId, Layer>>,
 }
 
 impl Trees {
     pub(crate) fn of(engine: &Engine) -> Self {
-        Self { store: engine.store.clone(), layers: engine.layers.clone() }
+        Self { store: engine.store.clone(), layers: engine.layers.clone(), unseen: Mutex::default() }
     }
 }
 
 impl Trees {
-    /// Takes the tar of a layer.
+    /// Takes the tar of a layer, which nobody finds before it is published.
     pub(crate) fn take(&self, tar: &mut dyn Read, diff_id: DiffId) -> Result<(), LayerError> {
-        self.layers.import(tar, Some(diff_id)).map(drop)
+        let layer = self.layers.import_unseen(tar, Some(diff_id))?;
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).insert(diff_id, layer);
+        Ok(())
     }
 }
 
@@ -242,6 +247,11 @@ impl LayerSink for Trees {
     fn import(&self, blob: &mut (dyn Read + Send), diff_id: DiffId) -> Result<(), SeamError> {
         let taken = shipway_layers::decompress_ahead(blob, |tar| self.take(tar, diff_id));
         taken.flatten().map_err(seam)
+    }
+
+    fn publish(&self, diff_id: DiffId) -> Result<(), SeamError> {
+        let layer = self.unseen.lock().unwrap_or_else(PoisonError::into_inner).remove(&diff_id);
+        layer.map_or(Ok(()), |layer| self.layers.publish(&layer).map(drop).map_err(seam))
     }
 
     fn finish(&self, diff_ids: &[DiffId]) -> Result<(), SeamError> {

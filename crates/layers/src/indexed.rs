@@ -18,7 +18,7 @@ use crate::earlier::Earlier;
 use crate::serialise::{OPAQUE, serialise_as};
 use crate::tidy::tidy;
 use crate::unpack::{BUFFER, Budget, Sketch, Target as _, Unpacked as Notes, Unpacker, Whiteouts};
-use crate::unpacked::{drain, expect, imply, noted_root};
+use crate::unpacked::{LayerStore as _, drain, expect, imply, noted_root};
 use crate::{Drawing, Layer, LayerError, Snapshot, Unpacked};
 
 /// What the index is called in the directory of a layer.
@@ -102,7 +102,7 @@ impl Unpacked {
         let Taken { diff_id, size, notes: drawn } =
             take_drawn(&made.upper, snapshot, (&tree, &notes), (drawing, earlier))?;
         if drawn.is_none() {
-            return self.unpack_taken(&made.upper, diff_id).map(|layer| layer.id);
+            return Ok(self.publish(&self.unpack_taken(&made.upper, diff_id)?)?.id);
         }
         let id = self.adopt_as(LayerId::unique_indexed(crate::unpacked::now()), &made.upper)?;
         self.record(&LayerRow { id: id.clone(), diff_id: None, size, notes })?;

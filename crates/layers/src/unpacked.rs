@@ -86,7 +86,16 @@ impl Drop for Snapshot {
 /// answer for the same tree always; `prepare` makes a state that nobody else sees. Calls block.
 pub trait LayerStore: Debug + Send + Sync {
     /// Takes in an uncompressed layer tar, whose diff ID must be `wanted` if given.
-    fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError>;
+    fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
+        self.publish(&self.import_unseen(tar, wanted)?)
+    }
+
+    /// Does the same, but nobody finds the layer by its diff ID before [`LayerStore::publish`]: an archive of others' making cannot be
+    /// made again of its tree, so it has to be here first.
+    fn import_unseen(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError>;
+
+    /// Lets a layer be found by its diff ID; an equal one may stand for it.
+    fn publish(&self, layer: &Layer) -> Result<Layer, LayerError>;
 
     /// Starts a writable state on top of layers, base first.
     fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError>;
@@ -268,7 +277,7 @@ impl Unpacked {
         self.record_import(id, unpacked, found, size)
     }
 
-    /// Records a layer that was taken in.
+    /// Records a layer that was taken in, without its diff ID.
     pub(crate) fn record_import(
         &self,
         id: LayerId,
@@ -285,19 +294,23 @@ impl Unpacked {
             ..LayerNotes::default()
         };
         self.record(&LayerRow { id: id.clone(), diff_id: None, size, notes })?;
-        let id =
-            self.store.record_diff_id(&id, diff_id).map_err(|source| LayerError::Record { id, source })?;
         Ok(Layer { id, diff_id, size })
     }
 }
 
 impl LayerStore for Unpacked {
-    fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
+    fn import_unseen(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
         if self.archives && self.draws() {
             self.import_indexed(tar, wanted)
         } else {
             self.import_unpacked(tar, wanted)
         }
+    }
+
+    fn publish(&self, layer: &Layer) -> Result<Layer, LayerError> {
+        let named = self.store.record_diff_id(&layer.id, layer.diff_id);
+        let id = named.map_err(|source| LayerError::Record { id: layer.id.clone(), source })?;
+        Ok(Layer { id, ..layer.clone() })
     }
 
     fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError> {

@@ -248,6 +248,6 @@ impl<'a> Files<'a> {
             };
             store.record_packed(diff_id, &packed)?;
         }
-        Ok(())
+        trees.publish(diff_id).map_err(|error| Failure::of_boxed(&*error))
     }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use shipway_build::{CacheContent, CacheExport, CacheMode, CacheSource, CacheTarget, SeamError};
 use shipway_distribution::{
-    Departure, Document, Pull, Push, Registries, fetch_blob, fetch_manifest, pull_layers, push_artifact,
-    read_document,
+    Departure, Document, LayerSink as _, Pull, Push, Registries, fetch_blob, fetch_manifest, pull_layers,
+    push_artifact, read_document,
 };
 use shipway_layers::LayerId;
 use shipway_oci::{Descriptor, DiffId, Reference};
@@ -49,7 +49,9 @@ impl RegistrySource {
         ingest.commit(Some(blob.digest)).map_err(SeamError::new)?;
         let file = self.store.open_blob(&blob.digest).map_err(SeamError::new)?;
         let plain = shipway_layers::decompress(Box::new(file)).map_err(SeamError::new)?;
-        self.trees.take(&mut *stargz::made(blob, plain), diff_id).map_err(SeamError::new)
+        self.trees.take(&mut *stargz::made(blob, plain), diff_id).map_err(SeamError::new)?;
+        // Its bytes can be made again of its tree.
+        self.trees.publish(diff_id).map_err(|error| CacheError::seam(error.to_string(), "build again"))
     }
 }
 

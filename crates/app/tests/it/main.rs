@@ -16,6 +16,7 @@ mod examples;
 mod flags;
 mod fsck;
 mod hostile;
+mod interrupted;
 mod kept_layers;
 mod layers;
 mod ledger;

@@ -116,7 +116,7 @@ impl<'a> Layers<'a> {
         failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(kept, Err)
     }
 
-    /// Names the archives of the layers that are complete.
+    /// Names the archives of the layers that are complete, and then these: a layer without its archive could not be pushed or saved.
     fn keep(&self) -> Result<(), RegistryError> {
         let store = self.deps.store;
         let complete = std::mem::take(&mut *self.complete.lock().unwrap_or_else(PoisonError::into_inner));
@@ -126,9 +126,17 @@ impl<'a> Layers<'a> {
             records.push((packed, diff_id));
         }
         store.commit_all(ingests).map_err(RegistryError::store)?;
-        let records: Vec<(DiffId, &Packed)> =
+        let of_layers: Vec<(DiffId, &Packed)> =
             records.iter().map(|(packed, diff_id)| (*diff_id, packed)).collect();
-        store.record_all_packed(&records).map_err(RegistryError::store)
+        store.record_all_packed(&of_layers).map_err(RegistryError::store)?;
+        records.iter().try_for_each(|(packed, diff_id)| {
+            let failed = |source| RegistryError::Layer {
+                operation: "keep",
+                digest: packed.digest,
+                source: Cause(source),
+            };
+            self.deps.sink.publish(*diff_id).map_err(failed)
+        })
     }
 
     fn take(&self) -> Option<&'a (Descriptor, DiffId)> {

@@ -83,6 +83,10 @@ impl LayerSink for Trees {
         Ok(())
     }
 
+    fn publish(&self, _diff_id: DiffId) -> Result<(), SeamError> {
+        Ok(())
+    }
+
     fn finish(&self, _diff_ids: &[DiffId]) -> Result<(), SeamError> {
         Ok(())
     }

@@ -1,0 +1,145 @@
+//! Pulls that have not ended, or never will: what they have brought by then is neither damage nor in anybody's way.
+
+use std::io::Write as _;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::json;
+use shipway_testkit::registry::{TestRegistry, digest_of};
+
+use crate::machine::{Machine, can_run};
+
+/// Longest wait for something that happens soon.
+const SOON: Duration = Duration::from_secs(60);
+
+/// What holds the last layer back until it is opened.
+#[derive(Debug, Default)]
+struct Gate {
+    is_open: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn open(&self) {
+        *self.is_open.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self) {
+        let is_open = self.is_open.lock().unwrap();
+        drop(self.changed.wait_timeout_while(is_open, SOON, |is_open| !*is_open).unwrap());
+    }
+}
+
+/// A registry with the image `app:1`, the last layer of which stands behind the gate.
+struct Slow {
+    registry: TestRegistry,
+    gate: Arc<Gate>,
+}
+
+/// Returns an archive as GNU tar writes it: it ends with more zeros than it needs, and so cannot be made again of its files.
+fn archive(name: &str) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(4);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, name, &b"text"[..]).unwrap();
+    let mut bytes = archive.into_inner().unwrap();
+    bytes.resize(10_240, 0);
+    bytes
+}
+
+fn packed(tar: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(tar).unwrap();
+    gzip.finish().unwrap()
+}
+
+impl Slow {
+    fn start(machine: &Machine) -> Self {
+        let tars = ["first", "second", "last"].map(archive);
+        let layers = tars.each_ref().map(|tar| packed(tar));
+        let (gate, last) = (Arc::new(Gate::default()), digest_of(&layers[2]));
+        let held = Arc::clone(&gate);
+        let registry = machine.inside(|| {
+            TestRegistry::with_fault(move |asked, _| {
+                if asked.is("GET", &last) {
+                    held.wait();
+                }
+                None
+            })
+        });
+        let diff_ids: Vec<String> = tars.iter().map(|tar| digest_of(tar)).collect();
+        let config = json!({ "architecture": std::env::consts::ARCH.replace("x86_64", "amd64").replace("aarch64", "arm64"),
+            "os": "linux", "config": {}, "rootfs": { "type": "layers", "diff_ids": diff_ids } });
+        let config = config.to_string().into_bytes();
+        let described = |kind: &str, bytes: &[u8]| {
+            let digest = registry.add_blob("app", bytes);
+            json!({ "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest, "size": bytes.len() })
+        };
+        let layers: Vec<_> = layers.iter().map(|layer| described("layer.v1.tar+gzip", layer)).collect();
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = json!({ "schemaVersion": 2, "mediaType": kind,
+            "config": described("config.v1+json", &config), "layers": layers });
+        registry.add_manifest("app", "1", kind, manifest.to_string().as_bytes());
+        Self { registry, gate }
+    }
+
+    /// Starts a pull and returns it when all layers are here but the last.
+    fn pull(&self, machine: &Machine) -> Child {
+        let name = self.registry.name("app:1");
+        let mut command = machine.command(&["pull", "-q", &name]);
+        let child = machine.spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+        let begun = Instant::now();
+        while machine.count("root/layers") < 2 {
+            assert!(begun.elapsed() < SOON, "the first layers do not come");
+            std::thread::yield_now();
+        }
+        child
+    }
+
+    fn assert_whole(&self, machine: &Machine) {
+        let name = self.registry.name("app:1");
+        machine.ok(&["system", "fsck"]);
+        machine.ok(&["save", "-o", "app.tar", &name]);
+    }
+}
+
+#[test]
+fn what_a_pull_is_about_to_keep_is_not_called_damaged_and_stays() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::new();
+    let slow = Slow::start(&machine);
+    let mut child = slow.pull(&machine);
+    machine.ok(&["system", "fsck"]);
+    let (printed, _) = machine.ok(&["system", "fsck", "--repair"]);
+    assert_eq!(printed, "");
+    machine.ok(&["system", "prune", "-af"]);
+    slow.gate.open();
+    assert!(child.wait().unwrap().success());
+    slow.assert_whole(&machine);
+}
+
+#[test]
+fn a_pull_that_was_killed_is_made_good_by_the_next_one() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::new();
+    let slow = Slow::start(&machine);
+    let mut child = slow.pull(&machine);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    machine.ok(&["system", "fsck"]);
+    slow.gate.open();
+    machine.ok(&["pull", "-q", &slow.registry.name("app:1")]);
+    slow.assert_whole(&machine);
+    // What the first one left goes.
+    machine.ok(&["system", "prune", "-f"]);
+    assert_eq!(machine.count("root/layers"), 3);
+}
