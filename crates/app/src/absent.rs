@@ -154,7 +154,7 @@ mod tests {
             ("build --builder= .", Ok(0)),
             ("build --builder x .", Err("`shipway build --builder` is not there yet\nhint: ")),
             ("images --tree", Err("`shipway images --tree` is not there yet\nhint: ")),
-            ("rmi --platform linux/arm64 x", Err("`shipway rmi --platform` is not there yet\nhint: ")),
+            ("rmi --no-prune x", Ok(1)),
             ("build --nonsense .", Err("unexpected argument '--nonsense'")),
         ] {
             match (outcome(line), want) {

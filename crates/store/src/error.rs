@@ -173,6 +173,19 @@ pub enum StoreError {
         /// Why it is not.
         source: serde_json::Error,
     },
+    /// Something is under way that relies on what is here.
+    #[error(
+        "something is being built, pulled, pushed or saved: an image for one of several platforms stays until then"
+    )]
+    #[diagnostic(code(store::busy), help("wait until that has ended, then type it again"))]
+    Busy,
+    /// A repository of the own registry has the manifest.
+    #[error("a repository of `shipway registry serve` has the manifest {0} too")]
+    #[diagnostic(
+        code(store::hosted),
+        help("delete it there first: `curl -X DELETE http://REGISTRY/v2/REPOSITORY/manifests/{0}`")
+    )]
+    Hosted(Digest),
     /// No image has that name or id.
     #[error("no such image: {0}")]
     #[diagnostic(code(store::image), help("`shipway images` lists what there is"))]

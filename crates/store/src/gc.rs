@@ -234,7 +234,7 @@ impl Store {
     }
 
     /// Returns the images of an index that are here.
-    fn whole_images(&self, index: &Index) -> Vec<Found> {
+    pub(crate) fn whole_images(&self, index: &Index) -> Vec<Found> {
         let images = index.manifests.iter().filter(|listed| !is_attestation(listed));
         images.filter_map(|listed| self.whole_image(&listed.digest)).collect()
     }
@@ -295,7 +295,7 @@ fn keep_fixups(connection: &Connection, kept: &mut HashSet<String>) -> rusqlite:
     Ok(())
 }
 
-fn remove(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
     let metadata = fs_err::symlink_metadata(path).map_err(StoreError::io("examine", path))?;
     let removed = if metadata.is_dir() { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) };
     removed.map_err(StoreError::io("remove", path))

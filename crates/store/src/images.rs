@@ -39,7 +39,7 @@ pub enum Removal {
 }
 
 /// Prefix of rows that stand for images without a name.
-const UNNAMED: &str = "<none>@";
+pub(crate) const UNNAMED: &str = "<none>@";
 
 impl Store {
     /// Gives the image with `manifest` a name; an image that had it before loses it. `now` is seconds since the epoch.

@@ -28,6 +28,7 @@ mod names;
 mod proof;
 mod registries;
 mod reserve;
+mod variants;
 
 pub use atomic::{atomic_write, unique_name};
 pub use blobs::Ingest;
@@ -46,3 +47,4 @@ pub use names::Found;
 pub use proof::MOUNT_PROOF;
 pub use registries::{Packed, RepositoryDigest};
 pub use shipway_linux::read_cached_at;
+pub use variants::Renaming;

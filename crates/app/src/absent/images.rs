@@ -36,7 +36,5 @@ pub(super) const IMPORT: &[Flag] = &[
 ];
 
 /// `docker rmi`.
-pub(super) const RMI: &[Flag] = &[
-    Flag::switch("no-prune", "").ignored("images have no parents without a name here"),
-    Flag::value("platform", "leave it out: a name goes with the images for all platforms"),
-];
+pub(super) const RMI: &[Flag] =
+    &[Flag::switch("no-prune", "").ignored("images have no parents without a name here")];

@@ -69,6 +69,7 @@ pub(crate) struct InspectArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   shipway rmi web:1.0                               take one name away; the last one removes the image
+  shipway rmi --platform linux/arm64 web             of several images that the name stands for
   shipway rmi $(shipway images -q -f dangling=true)  images that lost their name")]
 pub(crate) struct RmiArgs {
     /// Names, ids or digests
@@ -77,4 +78,7 @@ pub(crate) struct RmiArgs {
     /// Also when a stopped container uses it, and with all its names
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Only the images for these platforms, if several are here, `os/architecture`
+    #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
+    pub(crate) platforms: Vec<String>,
 }

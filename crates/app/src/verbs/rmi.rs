@@ -1,5 +1,7 @@
 //! `shipway rmi`
 
+mod platforms;
+
 use std::collections::HashSet;
 
 use shipway_kubelet::{pod_of_image, running_pod_of_image};
@@ -17,9 +19,13 @@ use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &RmiArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let mut told = Vec::new();
+    let wanted = platforms::parse(&args.platforms)?;
     let code = each(&args.names, ui, |name, ui| {
-        told.extend(one(engine, name, args.force, ui)?);
-        Ok(())
+        if wanted.is_empty() {
+            told.extend(one(engine, name, args.force, ui)?);
+            return Ok(());
+        }
+        platforms::run(engine, name, (&wanted, args.force), &mut told, ui)
     })?;
     // One collection for all of them; only then it is known which layers are gone.
     engine.store.gc(clock::now())?;
@@ -45,26 +51,14 @@ enum Told {
 }
 
 fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<Vec<Told>, Failure> {
-    let found = match engine.store.resolve(name) {
-        // Compat: docker, who insists that something is not there is content.
-        Err(error @ StoreError::NoImage(_)) if force => {
-            ui.note(Failure::from(error).message());
-            return Ok(Vec::new());
-        }
-        found => found.map_err(|error| local_names::explain(engine, name, error))?,
-    };
+    let Some(found) = find(engine, name, force, ui)? else { return Ok(Vec::new()) };
     let images: Vec<ImageRecord> =
         engine.store.images()?.into_iter().filter(|image| image.image_id == found.image_id).collect();
     let found = meant(name, found, &images)?;
     let names = images.len();
     let last = names <= 1 || found.name.is_none();
-    if last && force {
-        refuse_running(engine, &found)?;
-    } else if last {
-        engine.store.refuse_image_in_use(&found.image_id)?;
-        if let Some(pod) = pod_of_image(&engine.containers, &found.image_id) {
-            return Err(of_pod(&found, &pod));
-        }
+    if last {
+        refuse_used(engine, &found, force)?;
     }
     if found.name.is_none() && names > 1 && !force {
         return Err(Failure::new(
@@ -98,6 +92,29 @@ fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<Vec<Told
         }
     }
     Ok(told)
+}
+
+/// Returns the image of a name. Compat: docker, who insists that something is not there is content.
+fn find(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<Option<Found>, Failure> {
+    match engine.store.resolve(name) {
+        Err(error @ StoreError::NoImage(_)) if force => {
+            ui.note(Failure::from(error).message());
+            Ok(None)
+        }
+        found => found.map(Some).map_err(|error| local_names::explain(engine, name, error)),
+    }
+}
+
+/// Nothing takes the image of a container, and nothing at all that of one that runs.
+fn refuse_used(engine: &Engine, found: &Found, force: bool) -> Result<(), Failure> {
+    if force {
+        return refuse_running(engine, found);
+    }
+    engine.store.refuse_image_in_use(&found.image_id)?;
+    match pod_of_image(&engine.containers, &found.image_id) {
+        Some(pod) => Err(of_pod(found, &pod)),
+        None => Ok(()),
+    }
 }
 
 /// Returns what a repository calls the image, if that was the last name there. Compat: docker.

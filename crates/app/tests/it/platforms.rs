@@ -176,6 +176,72 @@ fn a_name_stands_for_images_for_several_platforms() {
 }
 
 #[test]
+fn one_platform_of_a_name_is_removed_and_the_others_stay() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let host = platform_of(&machine, "box");
+    let both = format!("{host},{OTHER}");
+    let here = |name: &str, platform: &str| {
+        machine.shipway(&["inspect", "--platform", platform, name]).status.success()
+    };
+    machine.dockerfile("FROM scratch\nARG TARGETARCH\nCOPY passwd /$TARGETARCH\nENV FOR=$TARGETARCH\n");
+    let build = || drop(machine.ok(&["build", "-q", "--no-cache", "--platform", &both, "-t", "web", "."]));
+    build();
+    machine.ok(&["builder", "prune", "-af"]);
+    let rmi = |args: &[&str]| machine.ok(&[&["rmi"], args].concat());
+
+    // What is not there, and what is no platform.
+    let said = machine.refused(&["rmi", "--platform", &format!("{OTHER},linux/s390x"), "web"], 1);
+    assert!(said.contains(&format!("is here for {host}, {OTHER}, not for linux/s390x")), "{said}");
+    assert!(here("web", OTHER), "all of them or none");
+    assert_eq!(rmi(&["-f", "--platform", "linux/s390x", "web"]).0, "");
+    assert!(machine.refused(&["rmi", "--platform", "a/b/c/d", "web"], 1).contains("not a platform"));
+    // Names that share it are not changed unasked.
+    machine.ok(&["tag", "web", "web2"]);
+    let said = machine.refused(&["rmi", "--platform", OTHER, "web"], 1);
+    assert!(
+        said.contains("`web2:latest` would lose its image") && said.contains("shipway rmi -f --platform"),
+        "{said}"
+    );
+    let id = machine.inspect("web")["Id"].as_str().unwrap().to_owned();
+    let (out, notes) = rmi(&["-f", "--platform", OTHER, "web"]);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 2, "the image and its layer: {out}");
+    assert!(lines.iter().all(|line| line.starts_with("Deleted: sha256:")), "{out}");
+    assert!(notes.contains("`web` cannot be pushed while its image"), "{notes}");
+    for name in ["web", "web2"] {
+        assert!(here(name, &host) && !here(name, OTHER), "{name}");
+        assert_eq!(machine.inspect(name)["Id"], id.as_str());
+    }
+    machine.ok(&["system", "fsck"]);
+    let registry = machine.inside(TestRegistry::start);
+    let remote = registry.name("web:1");
+    machine.ok(&["tag", "web", &remote]);
+    assert!(machine.refused(&["push", &remote], 1).contains("hint: build it again for all platforms"));
+    // The one that is left goes with its name.
+    let out = rmi(&["--platform", &host, "web2"]).0;
+    assert_eq!(out, "Untagged: web2:latest\n");
+    rmi(&[&remote]);
+    assert!(rmi(&["--platform", &host, "web"]).0.starts_with("Untagged: web:latest\nDeleted: "));
+
+    // Of this machine's own the name becomes the other one.
+    build();
+    let (_, notes) = rmi(&["--platform", &host, "web"]);
+    assert!(
+        notes.contains(&format!("`web:latest` is now the image for {OTHER}, which is not this machine's")),
+        "{notes}"
+    );
+    assert_eq!(platform_of(&machine, "web"), OTHER);
+    assert!(!here("web", &host));
+    build();
+    assert!(here("web", &host) && here("web", OTHER), "a build brings it back");
+    rmi(&["--platform", OTHER, "--platform", &host, "web"]);
+    assert!(machine.refused(&["inspect", "web"], 1).contains("web"));
+}
+
+#[test]
 fn each_platform_takes_its_own_image_of_a_layout() {
     if !can_run() {
         return;
@@ -324,4 +390,11 @@ fn a_base_for_another_machine_comes_beside_the_one_for_this_and_is_found_again()
     build(&["--platform", OTHER]);
     assert_eq!(platform_of(&machine, "made"), OTHER);
     assert_eq!(registry.asked().len(), asked, "both are here");
+
+    // What a build brought beside the name goes by the name and its platform.
+    machine.ok(&["rmi", "made"]);
+    let (out, _) = machine.ok(&["rmi", "--platform", OTHER, &base]);
+    assert!(out.contains(&format!("Untagged: {}@sha256:", base.trim_end_matches(":1"))), "{out}");
+    assert_eq!(platform_of(&machine, &base), host);
+    assert!(machine.refused(&["rmi", "--platform", OTHER, &base], 1).contains(&format!("not for {OTHER}")));
 }
