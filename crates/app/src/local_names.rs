@@ -35,14 +35,18 @@ pub(crate) fn parse_new(text: &str) -> Result<Reference, Failure> {
             format!("give it a tag: `{}:TAG`", reference.familiar_name()),
         ));
     }
-    // Compat: docker, such a name would hide an image's id.
-    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if is_id(text) {
         return Err(Failure::new(
             format!("`{text}` looks like the id of an image: it cannot be a name"),
             "choose a name that people can read",
         ));
     }
     Ok(reference)
+}
+
+/// Returns whether a name would hide an image's id. Compat: docker.
+pub(crate) fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Returns a question about what may be meant by a name that is not here.

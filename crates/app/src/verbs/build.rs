@@ -32,6 +32,7 @@ use crate::contexts::{self, Prepared};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::image_build::{self, Beside};
+use crate::local_names;
 use crate::progress::{End, Show};
 use crate::tasks::Stopping;
 use crate::ui::Ui;
@@ -217,7 +218,7 @@ fn request(
     Ok(BuildRequest {
         context,
         dockerfile,
-        tags: args.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?,
+        tags: args.tags.iter().map(|tag| local_names::parse_new(tag)).collect::<Result<_, _>>()?,
         labels: args.labels.iter().map(|text| pairs::label(text)).collect::<Result<_, _>>()?,
         secrets: last_of(args.secrets.iter().map(|text| secret::load(text, warn)), |secret| &secret.id)?,
         agents: last_of(args.ssh.iter().map(|text| ssh::agent(text)), |(id, _)| id)?,

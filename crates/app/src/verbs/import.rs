@@ -13,10 +13,11 @@ use crate::cli::ImportArgs;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::local_names;
 use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &ImportArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let name: Option<Reference> = args.name.as_deref().map(str::parse).transpose()?;
+    let name: Option<Reference> = args.name.as_deref().map(local_names::parse_new).transpose()?;
     let mut archive: Box<dyn Read + Send> = match args.file.as_str() {
         "-" => Box::new(std::io::stdin()),
         file => Box::new(fs_err::File::open(file).map_err(|error| {

@@ -98,3 +98,22 @@ fn what_is_for_one_platform_is_said_of_it_alone() {
     assert_eq!(manifest["annotations"], serde_json::json!({"own": "2"}));
     assert_eq!(blob(&manifest["config"])["architecture"], "riscv64");
 }
+
+#[test]
+fn no_new_image_is_called_as_if_it_were_an_id() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM scratch\nCOPY passwd /passwd\n");
+    let id = "a".repeat(64);
+    let output = format!("type=image,name={id}");
+    for args in [&["-t", &id][..], &["-o", &output]] {
+        let said = machine.refused(&[&["build", "-q"], args, &["."]].concat(), 1);
+        assert!(said.contains("looks like the id of an image"), "{said}");
+    }
+    let digest = format!("web@sha256:{id}");
+    assert!(machine.refused(&["build", "-t", &digest, "."], 1).contains("hint: give it a tag: `web:TAG`"));
+    assert!(machine.refused(&["import", "/dev/null", &id], 1).contains("looks like the id"));
+    machine.ok(&["build", "-q", "-t", &format!("{id}:1"), "."]);
+}

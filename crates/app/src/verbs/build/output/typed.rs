@@ -9,6 +9,7 @@ use shipway_oci::Reference;
 
 use super::{FORM, Form, Output, Place, Split};
 use crate::failure::Failure;
+use crate::local_names;
 use crate::units;
 use crate::verbs::build::{fields, packing};
 
@@ -92,8 +93,10 @@ impl<'a> Fields<'a> {
                 true => Ok(()),
                 false => Err(format!("`{key}=false` is not there yet")),
             };
-            let reference =
-                |text: &str| text.parse().map_err(|error| format!("`{text}` is no name: {error}"));
+            let reference = |text: &str| match text.parse() {
+                Ok(_id) if local_names::is_id(text) => Err(format!("`{text}` looks like the id of an image")),
+                parsed => parsed.map_err(|error| format!("`{text}` is no name: {error}")),
+            };
             match key {
                 "type" => fields.kind = value,
                 "dest" => fields.dest = Some(value),
