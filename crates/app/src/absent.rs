@@ -20,6 +20,8 @@ pub(crate) struct Flag {
     takes_value: bool,
     /// Values that ask for nothing but what there is.
     fine: &'static [&'static str],
+    /// Whether its value is a number.
+    is_number: bool,
     then: Then,
 }
 
@@ -35,12 +37,12 @@ enum Then {
 impl Flag {
     /// A flag with a value; `hint` says what to do instead.
     const fn value(long: &'static str, hint: &'static str) -> Self {
-        Self { long, short: None, takes_value: true, fine: &[], then: Then::Refuse(hint) }
+        Self { long, short: None, takes_value: true, fine: &[], is_number: false, then: Then::Refuse(hint) }
     }
 
     /// A flag without a value; `hint` says what to do instead.
     const fn switch(long: &'static str, hint: &'static str) -> Self {
-        Self { long, short: None, takes_value: false, fine: &[], then: Then::Refuse(hint) }
+        Self { long, short: None, takes_value: false, fine: &[], is_number: false, then: Then::Refuse(hint) }
     }
 
     const fn with_short(self, short: char) -> Self {
@@ -50,6 +52,11 @@ impl Flag {
     /// Some values ask for nothing but what there is.
     const fn that_may_be(self, fine: &'static [&'static str]) -> Self {
         Self { fine, ..self }
+    }
+
+    /// What is no number is refused. Compat: docker.
+    const fn of_numbers(self) -> Self {
+        Self { is_number: true, ..self }
     }
 
     /// It changes nothing, and `why`.
@@ -100,6 +107,13 @@ pub(crate) fn check(matches: &ArgMatches) -> Result<Vec<String>, Failure> {
     let flags = TABLES.iter().find(|(known, _)| *known == verb).map_or(&[][..], |(_, flags)| flags);
     let mut warnings = Vec::new();
     for flag in flags.iter().filter(|flag| flag.is_used(matches)) {
+        let mut values = matches.get_many::<String>(&flag.id()).into_iter().flatten();
+        if let Some(value) = values.find(|value| flag.is_number && value.parse::<i64>().is_err()) {
+            return Err(Failure::of_flag(
+                format!("--{} `{value}` is no number", flag.long),
+                "leave it out: it has no effect",
+            ));
+        }
         match flag.then {
             Then::Refuse(hint) => {
                 let failure =
@@ -152,6 +166,8 @@ mod tests {
             ("build --security-opt seccomp=unconfined .", Ok(1)),
             ("build --builder default .", Ok(0)),
             ("build --builder= .", Ok(0)),
+            ("build -c 512 --cpu-period 1000 .", Ok(2)),
+            ("build -c many .", Err("--cpu-shares `many` is no number\nhint: leave it out")),
             ("build --builder x .", Err("`shipway build --builder` is not there yet\nhint: ")),
             ("images --tree", Err("`shipway images --tree` is not there yet\nhint: ")),
             ("rmi --no-prune x", Ok(1)),

@@ -15,6 +15,9 @@ const FEW: u64 = 1000;
 /// A command in a container may have met with a full disk where we did not.
 const NEXT_TO_NOTHING: u64 = 4 << 20;
 
+/// Exit code of a command line that cannot be understood. Compat: docker.
+pub(crate) const MISUSED: u8 = 125;
+
 /// A command failed; everything that the user is told about it.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -34,6 +37,11 @@ impl Failure {
     /// Makes a failure of our own words and a hint.
     pub(crate) fn new(message: impl std::fmt::Display, hint: impl std::fmt::Display) -> Self {
         Self { hint: Some(hint.to_string()), ..Self::plain(format!("error: {message}")) }
+    }
+
+    /// Makes a failure of a flag's value that Docker refuses as it reads the command line.
+    pub(crate) fn of_flag(message: impl std::fmt::Display, hint: impl std::fmt::Display) -> Self {
+        Self::new(message, hint).with_code(MISUSED)
     }
 
     /// Makes a failure whose text is complete as it is.

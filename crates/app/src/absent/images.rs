@@ -9,9 +9,9 @@ const OLD_BUILDER: &str = "only docker's classic builder used it";
 pub(super) const BUILD: &[Flag] = &[
     Flag::value("builder", "there is one builder, `default`; leave it out").that_may_be(&["default", ""]),
     Flag::switch("compress", "").ignored("the context is read in place"),
-    Flag::value("cpu-period", "").ignored(OLD_BUILDER),
-    Flag::value("cpu-quota", "").ignored(OLD_BUILDER),
-    Flag::value("cpu-shares", "").with_short('c').ignored(OLD_BUILDER),
+    Flag::value("cpu-period", "").of_numbers().ignored(OLD_BUILDER),
+    Flag::value("cpu-quota", "").of_numbers().ignored(OLD_BUILDER),
+    Flag::value("cpu-shares", "").with_short('c').of_numbers().ignored(OLD_BUILDER),
     Flag::value("cpuset-cpus", "").ignored(OLD_BUILDER),
     Flag::value("cpuset-mems", "").ignored(OLD_BUILDER),
     Flag::switch("disable-content-trust", "").ignored("signatures are not looked at"),

@@ -6,10 +6,7 @@ use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::Cli;
-use crate::failure::Failure;
-
-/// Compat: docker, exit code of a command line that it does not understand.
-const MISUSED: u8 = 125;
+use crate::failure::{Failure, MISUSED};
 
 /// The flags that each verb does not have yet.
 const FLAGS: [(&str, &str); 7] = [
@@ -36,21 +33,25 @@ const FLAGS: [(&str, &str); 7] = [
 ];
 
 /// Verbs of Docker's beside those.
-const OTHERS: [&str; 14] = [
-    "build", "history", "images", "import", "inspect", "load", "login", "logout", "pull", "push", "rmi",
-    "save", "tag", "version",
+const OTHERS: [&str; 16] = [
+    "build", "builder", "history", "images", "import", "inspect", "load", "login", "logout", "pull", "push",
+    "rmi", "save", "system", "tag", "version",
 ];
+
+/// Flags whose values Docker does not look at as it reads the command line.
+const TEXTS: [&str; 4] = ["--network", "--platform", "--progress", "--type"];
 
 /// Returns what to say about a command line of one of Docker's verbs that could not be read; `None` where it asked for help, or
 /// the verb is another.
 pub(super) fn explain(error: &clap::Error, arguments: &[OsString]) -> Option<Failure> {
     let command = Cli::command();
     let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
-    let typed = words.find(|word| command.find_subcommand(word).is_some())?;
+    let typed = words.find(|word| command.find_subcommand(word).is_some());
     if !error.use_stderr() {
         return None;
     }
-    let plain = || Failure::plain(error.to_string().trim_end()).with_code(code(error));
+    let plain = || Failure::plain(error.to_string().trim_end()).with_code(code(typed, error));
+    let Some(typed) = typed else { return Some(plain()) };
     if OTHERS.contains(&typed) {
         return Some(plain());
     }
@@ -65,14 +66,20 @@ pub(super) fn explain(error: &clap::Error, arguments: &[OsString]) -> Option<Fai
 }
 
 /// Compat: docker, words that are too many or too few are one thing, flags that it does not know another.
-fn code(error: &clap::Error) -> u8 {
-    let is_word = || match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(word)) => !word.starts_with('-'),
-        _ => false,
+fn code(verb: Option<&str>, error: &clap::Error) -> u8 {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let argument = text(ContextKind::InvalidArg).split(' ').next().unwrap_or_default();
+    let is_read_later = || {
+        let has_value = !text(ContextKind::InvalidValue).is_empty();
+        has_value && verb != Some("run") && TEXTS.contains(&argument)
     };
     match error.kind() {
-        ErrorKind::MissingRequiredArgument => 1,
-        ErrorKind::UnknownArgument if is_word() => 1,
+        ErrorKind::MissingRequiredArgument | ErrorKind::InvalidSubcommand => 1,
+        ErrorKind::UnknownArgument if !argument.is_empty() && !argument.starts_with('-') => 1,
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation if is_read_later() => 1,
         _ => MISUSED,
     }
 }
@@ -147,6 +154,19 @@ mod tests {
             ("save -o", 125),
             ("stop -t x web", 125),
             ("run --nonsense web", 125),
+            ("run --network nope web", 125),
+            ("--nonsense", 125),
+            ("system --nonsense", 125),
+            ("system df --format", 125),
+            ("system df x", 1),
+            ("system prune --nonsense", 125),
+            ("system prune --only=images --nonsense", 125),
+            ("builder prune --nonsense", 125),
+            ("builder prune x", 1),
+            ("builder du --nonsense", 125),
+            ("build --progress nope .", 1),
+            ("pull --platform bogus web", 1),
+            ("inspect --type nope web", 1),
         ] {
             let words: Vec<OsString> =
                 std::iter::once("shipway").chain(line.split(' ')).map(OsString::from).collect();

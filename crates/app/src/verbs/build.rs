@@ -64,6 +64,8 @@ fn usage(words: &[String]) -> Failure {
 }
 
 pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    // Compat: docker, what flags cannot have is told before all else.
+    limits(args).and_then(|_limits| limits::shm_size(args.shm_size.as_deref()))?;
     let [context] = args.context.as_slice() else { return Err(usage(&args.context)) };
     let style = style(args)?;
     let question = if args.check { Some(Question::default()) } else { call::parse(&args.call)? };

@@ -3,7 +3,7 @@
 use clap::CommandFactory as _;
 
 use crate::cli::Cli;
-use crate::failure::Failure;
+use crate::failure::{Failure, MISUSED};
 use crate::spelling;
 
 /// Verbs of docker's and of the design that are not there yet, and what to use meanwhile.
@@ -95,7 +95,8 @@ fn refuse_in_group(group: &str, word: &str) -> Failure {
         Some(near) => format!("did you mean `shipway {group} {near}`?"),
         None => format!("`shipway {group}` lists what there is"),
     };
-    Failure::new(format!("`{word}` is not a command of `shipway {group}`"), hint)
+    let failure = Failure::new(format!("`{word}` is not a command of `shipway {group}`"), hint);
+    if word.starts_with('-') { failure.with_code(MISUSED) } else { failure }
 }
 
 #[cfg(test)]

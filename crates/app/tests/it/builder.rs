@@ -86,7 +86,7 @@ fn the_build_cache_is_made_smaller_as_it_was_asked_for() {
     }
     assert!(
         machine
-            .refused(&["builder", "prune", "-f", "--keep-storage", "much"], 1)
+            .refused(&["builder", "prune", "-f", "--keep-storage", "much"], 125)
             .contains("`much` is no size")
     );
 

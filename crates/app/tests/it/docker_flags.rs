@@ -117,3 +117,33 @@ fn no_new_image_is_called_as_if_it_were_an_id() {
     assert!(machine.refused(&["import", "/dev/null", &id], 1).contains("looks like the id"));
     machine.ok(&["build", "-q", "-t", &format!("{id}:1"), "."]);
 }
+
+#[test]
+fn flags_with_values_that_docker_refuses_end_with_its_code() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    for (args, code) in [
+        (&["build", "--ulimit", "x", "."][..], 125),
+        (&["build", "--ulimit", "nofile=2:1"], 125),
+        (&["build", "--shm-size", "x", "."], 125),
+        (&["build", "-c", "many", "."], 125),
+        (&["build", "--add-host", "x", "."], 1),
+        (&["build", "--network", "nope", "."], 1),
+        (&["system", "prune", "--filter", "x"], 125),
+        (&["image", "prune", "--filter", "x"], 125),
+        (&["image", "prune", "--nonsense"], 125),
+        (&["image", "--nonsense"], 125),
+        (&["builder", "prune", "--filter", "x"], 125),
+        (&["builder", "prune", "--filter", "x=y", "-f"], 1),
+        (&["builder", "prune", "--max-used-space", "x"], 125),
+        (&["images", "-f", "x"], 125),
+        (&["ps", "-f", "x"], 125),
+        (&["run", "--shm-size", "x", "box"], 125),
+        (&["--nonsense"], 125),
+    ] {
+        let said = machine.refused(args, code);
+        assert!(said.contains("error: "), "{args:?}: {said}");
+    }
+}

@@ -57,15 +57,15 @@ fn what_is_asked_of_steps_and_of_the_result_is_heeded() {
     // Only the stage that is named is done again.
     assert!(build(&[]).contains("5 of 5 steps from the cache"));
     assert!(build(&["--no-cache-filter", "one"]).contains("4 of 5 steps from the cache"));
-    for (flags, want) in [
-        (["--ulimit", "nofile"], "it has no value"),
-        (["--ulimit", "x=1"], "is nothing that can be limited"),
-        (["--ulimit", "nofile=2:1"], "is above the hard one"),
-        (["--shm-size", "x"], "is no size"),
-        (["--add-host", "x"], "is no host and address"),
-        (["--annotation", "x"], "has no value"),
+    for (flags, (code, want)) in [
+        (["--ulimit", "nofile"], (125, "it has no value")),
+        (["--ulimit", "x=1"], (125, "is nothing that can be limited")),
+        (["--ulimit", "nofile=2:1"], (125, "is above the hard one")),
+        (["--shm-size", "x"], (125, "is no size")),
+        (["--add-host", "x"], (1, "is no host and address")),
+        (["--annotation", "x"], (1, "has no value")),
     ] {
-        let said = machine.refused(&["build", flags[0], flags[1], "."], 1);
+        let said = machine.refused(&["build", flags[0], flags[1], "."], code);
         assert!(said.contains(want), "{flags:?}: {said}");
     }
     let limits = "ulimit -n; df -m /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2";

@@ -47,6 +47,10 @@ impl Filters {
                 "mutable" => found.tests.push(Test::Mutable(truth(text, value)?)),
                 "immutable" => found.tests.push(Test::Mutable(!truth(text, value)?)),
                 "parents" => return Err(Failure::new("filter `parents` is not there yet", THERE)),
+                // Compat: docker, it is no KEY=VALUE either.
+                _ if *text == key => {
+                    return Err(Failure::of_flag(format!("there is no filter `{key}`"), THERE));
+                }
                 _ => return Err(Failure::new(format!("there is no filter `{key}`"), THERE)),
             }
         }

@@ -68,7 +68,7 @@ pub(in crate::verbs) fn remove_older(
 fn size(flag: &str, text: Option<&str>) -> Result<u64, Failure> {
     let Some(text) = text else { return Ok(0) };
     units::bytes(text).ok_or_else(|| {
-        Failure::new(
+        Failure::of_flag(
             format!("--{flag} `{text}` is no size"),
             format!("write a number of bytes, or with k, m or g behind it: --{flag} 10g"),
         )

@@ -28,7 +28,10 @@ impl Filters {
         let mut found = Self { references: name.map(str::to_owned).into_iter().collect(), ..Self::default() };
         for filter in filters {
             let (key, value) = filter.split_once('=').ok_or_else(|| {
-                Failure::new(format!("filter `{filter}` is no KEY=VALUE"), "write it like `dangling=true`")
+                Failure::of_flag(
+                    format!("filter `{filter}` is no KEY=VALUE"),
+                    "write it like `dangling=true`",
+                )
             })?;
             match key {
                 "dangling" => found.dangling = Some(truth(value)?),

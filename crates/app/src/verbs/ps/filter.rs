@@ -42,7 +42,10 @@ impl Filters {
         found.order = engine.store.containers()?.into_iter().map(|row| row.id).collect();
         for filter in filters {
             let (key, value) = filter.split_once('=').ok_or_else(|| {
-                Failure::new(format!("filter `{filter}` is no KEY=VALUE"), "write it like `status=exited`")
+                Failure::of_flag(
+                    format!("filter `{filter}` is no KEY=VALUE"),
+                    "write it like `status=exited`",
+                )
             })?;
             found.add(engine, key, value)?;
         }

@@ -33,7 +33,7 @@ pub(crate) fn of_processes(texts: &[String]) -> Result<Vec<ProcessLimit>, Failur
 
 fn of_process(text: &str) -> Result<ProcessLimit, Failure> {
     let refused = |why: &str| {
-        Failure::new(
+        Failure::of_flag(
             format!("--ulimit `{text}`: {why}"),
             "write it as NAME=SOFT[:HARD]: --ulimit nofile=1024:4096",
         )
@@ -59,7 +59,7 @@ pub(crate) fn shm_size(text: Option<&str>) -> Result<Option<u64>, Failure> {
     let Some(text) = text else { return Ok(None) };
     // Compat: docker, none is the usual one.
     units::bytes(text).map(|bytes| Some(bytes).filter(|bytes| *bytes > 0)).ok_or_else(|| {
-        Failure::new(
+        Failure::of_flag(
             format!("--shm-size `{text}` is no size"),
             "write it as bytes or with a unit: --shm-size 128m",
         )

@@ -22,8 +22,9 @@ impl Filters {
         let mut found = Self::default();
         for text in texts {
             let refuse = |what: String| Failure::new(what, THERE);
-            let (key, value) =
-                text.split_once('=').ok_or_else(|| refuse(format!("filter `{text}` is no KEY=VALUE")))?;
+            let (key, value) = text
+                .split_once('=')
+                .ok_or_else(|| Failure::of_flag(format!("filter `{text}` is no KEY=VALUE"), THERE))?;
             match key {
                 "until" if found.until.is_some() => {
                     return Err(refuse("there are two filters `until`".to_owned()));
