@@ -26,7 +26,7 @@ pub(crate) use mode::ModeChange;
 pub(crate) use owner::resolve_owner;
 pub(crate) use resolve::resolve_in;
 pub use unpack::is_tar_header;
-pub(crate) use unpack::{is_archive, unpack_archive};
+pub(crate) use unpack::{UNPACKING, is_archive, unpack_archive};
 pub(crate) use write::{Apart, Writer};
 
 /// Something that is copied from: the context, or the file system of a stage or image.

@@ -9,6 +9,10 @@ use shipway_linux::Root;
 
 use crate::Problem;
 
+/// An input of steps that unpack archives. Its value changes with what comes of an archive, so that what older versions made of it is not
+/// taken from the cache.
+pub(crate) const UNPACKING: (&str, &str) = ("how archives are unpacked", "2");
+
 /// Returns whether a file is a tar archive, compressed or not. What is none is copied by ADD as it is.
 pub(crate) fn is_archive(root: &Root, path: &Path) -> Result<bool, Problem> {
     let file = root.open_file(path).map_err(Problem::io("read", path))?;

@@ -13,8 +13,8 @@ use super::steps::{Applied, Left, Slot, mount};
 use super::{Outcome, Solver};
 use crate::context::PatternList;
 use crate::copy::{
-    Apart, Gather, Item, Tree, Writer, can_draw, digest_of, hash_all, is_archive, resolve_in, resolve_owner,
-    unpack_archive,
+    Apart, Gather, Item, Tree, UNPACKING, Writer, can_draw, digest_of, hash_all, is_archive, resolve_in,
+    resolve_owner, unpack_archive,
 };
 use crate::key::{Key, KeyBuilder};
 use crate::plan::{Below, CopyAction, Origin, SourceWord};
@@ -234,9 +234,10 @@ impl Solver<'_> {
             Read::Inline(..) => None,
         });
         hash_all(items.flatten(), &self.stop, now())?;
-        for read in &found {
-            if let Read::Items(items, tree, _) = read {
+        for read in &mut found {
+            if let Read::Items(items, tree, unpack) = read {
                 check_digests(tree, items, &self.request.secrets)?;
+                *unpack = *unpack && has_archive(tree, items)?;
             }
         }
         Ok(found)
@@ -276,13 +277,17 @@ impl Solver<'_> {
             key.text("new below", &missing.to_string_lossy());
         }
         if copy.unpack_remote {
-            key.text("--unpack of what is fetched", "true");
+            // Where nothing is fetched, nobody knows whether it is an archive.
+            key.text("--unpack of what is fetched", "true").text(UNPACKING.0, UNPACKING.1);
         }
         key
     }
 
     fn content_key(&self, copy: &CopyAction, read: &[Read<'_>], outcome: &Outcome) -> Key {
         let mut key = self.copy_key(copy, outcome);
+        if !copy.unpack_remote && read.iter().any(|items| matches!(items, Read::Items(_, _, true))) {
+            key.text(UNPACKING.0, UNPACKING.1);
+        }
         let (mut named, mut all) = (0, Vec::new());
         for items in read {
             let Read::Items(items, tree, _) = items else { continue };
@@ -385,6 +390,15 @@ impl Solver<'_> {
         writer.mode = mode;
         Ok(())
     }
+}
+
+fn has_archive(tree: &Tree<'_>, items: &[Item]) -> Result<bool, Problem> {
+    for item in items {
+        if is_archive_among(tree, item)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Returns whether an item is an archive that is unpacked.

@@ -317,3 +317,38 @@ fn an_equal_layer_made_twice_is_hashed_once_only() {
     let third = bench.run(&request).unwrap();
     assert_eq!((third.cached_steps, third.image_id), (2, first.image_id));
 }
+
+#[test]
+fn a_step_that_unpacks_an_archive_knows_how_that_is_done() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    bench.file("x", "no archive");
+    bench.file("y", "1");
+    let text = "FROM debian\nADD x /u/\n";
+    bench.build(text).unwrap();
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(1);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, "f", &b"f"[..]).unwrap();
+    fs_err::write(bench.dir.path().join("context/x"), archive.into_inner().unwrap()).unwrap();
+    bench.log.clear();
+    bench.build(text).unwrap();
+    // Of what older versions unpacked nothing in the key says how.
+    assert_eq!(bench.log.lines("MISSED"), ["[2/2] ADD x /u/: how archives are unpacked is new, x changed"]);
+    assert_eq!(bench.build(text).unwrap().cached_steps, 2);
+
+    // What unpacks nothing does not depend on it.
+    for text in
+        ["FROM debian\nADD y /u/\n", "FROM debian\nCOPY x /u/\n", "FROM debian\nADD --unpack=false x /u/\n"]
+    {
+        bench.build(text).unwrap();
+        let inputs: Vec<String> =
+            bench.store.cache_list().unwrap().into_iter().map(|cached| cached.step.inputs).collect();
+        let unpacking = inputs.iter().filter(|inputs| inputs.contains("how archives are unpacked")).count();
+        assert_eq!(unpacking, 1, "{text}: {inputs:?}");
+    }
+}
