@@ -7,11 +7,10 @@ use ureq::config::AutoHeaderValue;
 use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver};
-use ureq::unversioned::transport::{
-    ConnectProxyConnector, Connector as _, NextTimeout, RustlsConnector, TcpConnector,
-};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, NextTimeout, RustlsConnector};
 
 use crate::absolute::AbsoluteForm;
+use crate::connect::Tcp;
 use crate::proxy::Proxy;
 use crate::resolve::Resolver;
 use crate::stop::Attached;
@@ -40,15 +39,12 @@ struct Secure {
 
 impl Agents {
     pub(crate) fn new(config: Config, resolver: Resolver) -> Self {
-        let plain_direct = Agent::with_parts(
-            base(&config).build(),
-            ().chain(TcpConnector::default()),
-            Names(resolver.clone()),
-        );
+        let tcp = || Tcp(config.stop.clone());
+        let plain_direct = Agent::with_parts(base(&config).build(), ().chain(tcp()), Names(resolver.clone()));
         let plain_proxied = config.proxies.http().filter(|proxy| !proxy.tls).map(|proxy| {
             Agent::with_parts(
                 base(&config).build(),
-                ().chain(TcpConnector::default()).chain(AbsoluteForm),
+                ().chain(tcp()).chain(AbsoluteForm),
                 AlwaysProxy { resolver: resolver.clone(), host: proxy.host.clone(), port: proxy.port },
             )
         });
@@ -90,7 +86,7 @@ impl Agents {
             let config = base(&self.config).tls_config(tls.clone()).proxy(proxy.and_then(to_ureq)).build();
             let connector =
                 ().chain(ConnectProxyConnector::default())
-                    .chain(TcpConnector::default())
+                    .chain(Tcp(self.config.stop.clone()))
                     .chain(RustlsConnector::default());
             Agent::with_parts(config, connector, Names(self.resolver.clone()))
         };

@@ -18,6 +18,7 @@ mod agents;
 mod body;
 mod client;
 mod config;
+mod connect;
 mod date;
 mod error;
 mod message;

@@ -6,6 +6,7 @@
 
 mod caps;
 mod cgroup;
+mod connect;
 mod descriptors;
 mod device_filter;
 mod early;
@@ -38,6 +39,7 @@ mod terminal;
 
 pub use caps::Capabilities;
 pub use cgroup::{Cgroup, Limits};
+pub use connect::connect_tcp;
 pub use descriptors::{receive_descriptor, send_descriptor};
 pub use early::EarlyFile;
 pub use fresh::{Attributes, set_modified};

@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("erofs", &[]),
     ("store", &["oci", "linux"]),
     ("layers", &["oci", "store", "linux", "erofs"]),
-    ("fetch", &[]),
+    ("fetch", &["linux"]),
     ("distribution", &["oci", "store", "fetch"]),
     ("registry", &["oci", "store"]),
     ("bootstrap", &["oci", "store", "layers", "fetch"]),

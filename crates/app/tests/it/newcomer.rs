@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::machine::{Machine, can_run};
 
@@ -118,6 +119,36 @@ fn mistakes_are_named_and_leave_nothing_behind() {
         (left("root/active"), left("root/tmp"), left("state/containers"), left("state/steps")),
         (0, 0, 0, 0)
     );
+}
+
+#[test]
+fn ctrl_c_ends_a_build_that_waits_for_a_connection() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::new();
+    // It takes no connection any more.
+    let (listener, _waiting) = machine.inside(|| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let one = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+        let waiting: Vec<std::net::TcpStream> = std::iter::from_fn(one).collect();
+        (listener, waiting)
+    });
+    let base = format!("{}/base:1", listener.local_addr().unwrap());
+    fs_err::write(machine.context().join("Dockerfile"), format!("FROM {base}\n")).unwrap();
+    let mut build =
+        machine.spawn(machine.command(&["build", "--progress", "plain", "."]).stderr(Stdio::piped()));
+    let mut progress = BufReader::new(build.stderr.take().unwrap()).lines();
+    assert!(progress.any(|line| line.unwrap().contains("load metadata for")), "it asks the registry");
+    // It is on its way, and nobody answers.
+    assert!(build.try_wait().unwrap().is_none());
+    let pidfd = shipway_linux::open_pidfd(i32::try_from(build.id()).unwrap()).unwrap();
+    let began = std::time::Instant::now();
+    shipway_linux::signal_pidfd(pidfd, 2).unwrap();
+    let said: Vec<String> = progress.map(Result::unwrap).collect();
+    assert_eq!(build.wait().unwrap().code(), Some(130), "{said:?}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}: {said:?}", began.elapsed());
 }
 
 #[test]

@@ -221,3 +221,42 @@ fn a_stop_ends_waiting_for_a_server_that_says_nothing() {
     let error = waiting.join().unwrap();
     assert!(matches!(error, FetchError::Stopped { .. }), "{error}");
 }
+
+/// Returns a server that takes no connection any more, and what has to be held for that.
+fn full() -> (String, (std::net::TcpListener, Vec<std::net::TcpStream>)) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let short = Duration::from_millis(200);
+    let one = || std::net::TcpStream::connect_timeout(&address, short).ok();
+    let waiting = std::iter::from_fn(one).collect();
+    (format!("http://{address}/f"), (listener, waiting))
+}
+
+#[test]
+fn a_stop_ends_waiting_for_a_connection() {
+    let (url, _open) = full();
+    let config = Config { connect_timeout: Duration::from_secs(3600), ..Config::default() };
+    let client = Client::new(config);
+    let stop = client.config().stop.clone();
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || ended.send(client.bytes(&Request::get(&url, 100)).unwrap_err()).unwrap());
+    let quiet = end.recv_timeout(Duration::from_millis(300));
+    assert!(quiet.is_err(), "it waits: {quiet:?}");
+    let began = std::time::Instant::now();
+    stop.stop();
+    let error = end.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(matches!(error, FetchError::Stopped { .. }), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_server_that_takes_no_connection_is_given_up() {
+    let (url, _open) = full();
+    let config = Config {
+        connect_timeout: Duration::from_millis(100),
+        retry: Retry { attempts: 1, ..Retry::default() },
+        ..Config::default()
+    };
+    let error = Client::new(config).bytes(&Request::get(&url, 1)).unwrap_err();
+    assert!(matches!(error, FetchError::Unreachable { .. }), "{error:?}");
+}
