@@ -11,6 +11,7 @@ mod exports;
 mod fetches;
 mod imports;
 mod leaks;
+mod opening;
 mod permits;
 mod runs;
 mod sent;
@@ -38,7 +39,9 @@ use crate::progress::{StepInfo, StepKind};
 use crate::request::Stop;
 use crate::time::{now, now_seconds};
 use crate::{BuildError, BuildRequest, Builder, Built, Event, Problem};
+use opening::Opening;
 use permits::Permits;
+use steps::Turn;
 
 pub(crate) use imports::{Imports, Stacked, StageLayer};
 pub(crate) use leaks::{check_text, star, tell};
@@ -103,6 +106,8 @@ pub(crate) struct Solver<'a> {
     rows: Mutex<HashMap<LayerId, Vec<CachedStep>>>,
     /// Keys of the steps that were done or found.
     used: Mutex<Vec<Digest>>,
+    /// Whether an earlier build has used a base image, by the state after it.
+    bases: Mutex<HashMap<Digest, bool>>,
     /// A layer that a cache should have cannot be had.
     lacks_layer: AtomicBool,
     /// Layers whose diff IDs are known.
@@ -140,6 +145,7 @@ impl<'a> Solver<'a> {
             is_debugged: AtomicBool::new(false),
             rows: Mutex::default(),
             used: Mutex::default(),
+            bases: Mutex::default(),
             lacks_layer: AtomicBool::new(false),
             hashed: Mutex::default(),
         }
@@ -289,12 +295,10 @@ impl<'a> Solver<'a> {
             counts.steps += 1;
             counts.cached += 1;
         }
-        self.builder.progress.event(&Event::Started { step: base });
-        self.builder.progress.event(&Event::Done {
-            step: base,
-            elapsed: Duration::ZERO,
-            key: Some(outcome.key),
-        });
+        let opening = Opening::new(base, outcome.key);
+        if base.kind != StepKind::Base {
+            self.begin_stage(&opening);
+        }
         for (index, step) in stage.steps.iter().enumerate() {
             if self.stop.is_set() {
                 return Err(BuildError::Cancelled);
@@ -305,14 +309,17 @@ impl<'a> Solver<'a> {
             }
             let (start, waited) = (Instant::now(), Cell::default());
             let elapsed = || start.elapsed().saturating_sub(waited.get());
-            self.builder.progress.event(&Event::Started { step: &step.info });
             if matches!(step.action, Action::Metadata) {
-                let key = Some(outcome.key);
-                self.builder.progress.event(&Event::Done { step: &step.info, elapsed: elapsed(), key });
+                self.begin_step((&opening, outcome.key), &step.info);
                 continue;
             }
+            self.begin_stage(&opening);
+            self.begin_step((&opening, outcome.key), &step.info);
             let position = format!("{}/{index}", stage.name);
-            match self.layer_step(stage, step, (&position, &waited), &mut outcome) {
+            let turn = Turn { position, waited: &waited, opening: &opening };
+            let applied = self.layer_step(stage, step, &turn, &mut outcome);
+            self.tell_of_base(&opening, false);
+            match applied {
                 Ok(applied) => {
                     let mut counts = lock(&self.counts);
                     counts.steps += 1;
@@ -351,6 +358,8 @@ impl<'a> Solver<'a> {
                 }
             }
         }
+        self.begin_stage(&opening);
+        self.tell_of_base(&opening, true);
         Ok(outcome)
     }
 

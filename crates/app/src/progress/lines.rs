@@ -274,6 +274,10 @@ impl Classic {
         }
         match event {
             Event::Started { step } => numbered(step).into_iter().for_each(say),
+            // Compat: docker, an image is no result.
+            Event::Cached { step, key } if step.legacy.is_some() && step.kind == StepKind::Base => {
+                say(format!(" ---> {}", key.short()));
+            }
             Event::Cached { step, key } if step.legacy.is_some() => {
                 say(format!(" ---> Using cache\n ---> {}", key.short()));
             }

@@ -11,6 +11,7 @@ use shipway_oci::Digest;
 use shipway_store::{CachedStep, StoreError};
 
 use super::imports::{Stacked, StageLayer};
+use super::opening::Opening;
 use super::{Made, Outcome, Solver, lock};
 use crate::copy::{Filling, Writer, resolve_in, resolve_owner};
 use crate::key::{Input, Key, KeyBuilder, explain};
@@ -29,8 +30,18 @@ pub(super) struct Slot<'s> {
     pub(super) anew: bool,
     /// Its layer is made on nothing, and lies on whatever is there.
     pub(super) link: bool,
+    turn: &'s Turn<'s>,
+}
+
+/// When a step is done.
+#[derive(Debug)]
+pub(super) struct Turn<'s> {
+    /// Among the steps of its build.
+    pub(super) position: String,
     /// How long it waited until it might work.
-    waited: &'s Cell<Duration>,
+    pub(super) waited: &'s Cell<Duration>,
+    /// What is told before it.
+    pub(super) opening: &'s Opening<'s>,
 }
 
 /// What the work of a step came to.
@@ -62,19 +73,18 @@ pub(crate) struct StoredResult {
 }
 
 impl Solver<'_> {
-    pub(super) fn layer_step(
+    pub(super) fn layer_step<'s>(
         &self,
         stage: &PlannedStage,
-        step: &Step,
-        (position, waited): (&str, &Cell<Duration>),
+        step: &'s Step,
+        turn: &'s Turn<'s>,
         outcome: &mut Outcome,
     ) -> Result<Applied, Problem> {
-        let position = format!("{}/{position}", self.position());
+        let position = format!("{}/{}", self.position(), turn.position);
         let anew = self.request.no_cache
             || self.request.no_cache_stages.iter().any(|name| name.eq_ignore_ascii_case(&stage.name));
         let link = matches!(&step.action, Action::Copy(copy, _) if copy.link);
-        let slot =
-            |at: &usize| Slot { step, position: position.clone(), history_at: *at, anew, link, waited };
+        let slot = |at: &usize| Slot { step, position: position.clone(), history_at: *at, anew, link, turn };
         match &step.action {
             Action::Metadata => Ok(Applied { cached: true, layer: None }),
             Action::Run(run, at) => {
@@ -145,10 +155,11 @@ impl Solver<'_> {
             true => Vec::new(),
             false => self.layers_of(&slot.step.info, &outcome.layers)?,
         };
+        self.tell_of_base(slot.turn.opening, true);
         self.explain(slot, last)?;
         let asked = Instant::now();
         let _permit = self.permits.take();
-        slot.waited.set(slot.waited.get() + asked.elapsed());
+        slot.turn.waited.set(slot.turn.waited.get() + asked.elapsed());
         if self.stop.is_set() {
             return Err(Problem::Cancelled);
         }

@@ -272,7 +272,8 @@ fn copies_between_stages_hit_when_the_stage_was_made_again_with_the_same_files()
     };
     bench.build(&text("1")).unwrap();
     let second = bench.build(&text("2")).unwrap();
-    assert_eq!(bench.log.lines("CACHED"), ["[stage-1 2/2] COPY --from=a /out /in/"]);
+    let cached = ["[a 1/2] FROM docker.io/library/debian:latest", "[stage-1 2/2] COPY --from=a /out /in/"];
+    assert_eq!(bench.log.lines("CACHED"), cached);
     assert!(bench.listing(&second).contains(&"in/x 644 0:0 1".to_owned()));
 }
 
@@ -292,7 +293,8 @@ fn steps_after_a_copy_between_stages_hit_too_and_misses_there_are_explained() {
     let second = bench.build(&text("1", "1")).unwrap();
     assert_eq!((second.cached_steps, second.image_id), (second.steps, first.image_id));
     bench.build(&text("2", "1")).unwrap();
-    assert_eq!(bench.log.lines("CACHED").len(), 2);
+    let cached = bench.log.lines("CACHED");
+    assert_eq!(cached.iter().filter(|line| line.contains("stage-1")).count(), 2, "{cached:?}");
     bench.build(&text("2", "2")).unwrap();
     let missed = bench.log.lines("MISSED");
     assert!(
@@ -351,4 +353,52 @@ fn a_step_that_unpacks_an_archive_knows_how_that_is_done() {
         let unpacking = inputs.iter().filter(|inputs| inputs.contains("how archives are unpacked")).count();
         assert_eq!(unpacking, 1, "{text}: {inputs:?}");
     }
+}
+
+#[test]
+fn a_base_image_is_cached_where_a_step_on_it_is_done_and_a_build_has_used_it_before() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    bench.file("a", "1");
+    bench.file("b", "1");
+    let text = "FROM debian\nENV A=b\nCOPY a /\nCOPY b /\n";
+    let of_base = || -> Vec<String> {
+        let lines = bench.log.lines("").into_iter();
+        lines.filter(|line| line.contains("] FROM") && !line.starts_with("STARTED")).collect()
+    };
+    let done = ["DONE [1/3] FROM docker.io/library/debian:latest"];
+    let cached = ["CACHED [1/3] FROM docker.io/library/debian:latest"];
+    for (name, file, want) in [
+        ("the first build", None, done),
+        ("all is cached", None, done),
+        ("the step on it is cached", Some("b"), done),
+        ("the step on it is done", Some("a"), cached),
+    ] {
+        if let Some(file) = file {
+            bench.file(file, name);
+        }
+        bench.log.clear();
+        bench.build(text).unwrap();
+        assert_eq!(of_base(), want, "case {name}");
+    }
+    bench.log.clear();
+    bench.run(&BuildRequest { no_cache: true, ..bench.request(text) }).unwrap();
+    assert_eq!(of_base(), cached, "without the cache it is still here");
+    bench.log.clear();
+    bench.build("FROM debian\nLABEL a=b\n").unwrap();
+    assert_eq!(of_base(), ["CACHED [1/1] FROM docker.io/library/debian:latest"], "it is what was wanted");
+    // What follows it is told after it.
+    bench.log.clear();
+    bench.build("FROM debian\nENV A=c\nCOPY --from=debian /etc /x\n").unwrap();
+    let told: Vec<String> = bench
+        .log
+        .lines("")
+        .into_iter()
+        .filter(|line| line.contains("FROM") || line.contains("ENV") || line.contains("COPY"))
+        .collect();
+    let heads: Vec<&str> = told.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(heads, ["STARTED", "CACHED", "STARTED", "DONE", "STARTED", "MISSED", "DONE"], "{told:?}");
 }
