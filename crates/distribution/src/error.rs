@@ -252,7 +252,7 @@ pub enum RegistryError {
     #[diagnostic(
         code(registry::incomplete),
         help(
-            "build it again for all platforms, then push it; or name the one that is here: `shipway tag ID NAME`"
+            "build it again for all platforms, then push it; or push one that is here: `shipway push --platform OS/ARCH NAME`"
         )
     )]
     Incomplete {

@@ -70,6 +70,9 @@ pub(crate) struct PushArgs {
     /// Print only the image's name
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Only the image for this platform, without the index that it is in, `os/architecture`
+    #[arg(long)]
+    pub(crate) platform: Option<Platform>,
     /// All tags that the repository has here
     #[arg(short, long)]
     pub(crate) all_tags: bool,

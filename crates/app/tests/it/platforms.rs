@@ -210,7 +210,7 @@ fn one_platform_of_a_name_is_removed_and_the_others_stay() {
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 2, "the image and its layer: {out}");
     assert!(lines.iter().all(|line| line.starts_with("Deleted: sha256:")), "{out}");
-    assert!(notes.contains("`web` cannot be pushed while its image"), "{notes}");
+    assert!(notes.contains("`web` cannot be pushed as a whole without its image"), "{notes}");
     for name in ["web", "web2"] {
         assert!(here(name, &host) && !here(name, OTHER), "{name}");
         assert_eq!(machine.inspect(name)["Id"], id.as_str());
@@ -219,7 +219,14 @@ fn one_platform_of_a_name_is_removed_and_the_others_stay() {
     let registry = machine.inside(TestRegistry::start);
     let remote = registry.name("web:1");
     machine.ok(&["tag", "web", &remote]);
-    assert!(machine.refused(&["push", &remote], 1).contains("hint: build it again for all platforms"));
+    assert!(
+        machine.refused(&["push", &remote], 1).contains("or push one that is here: `shipway push --platform")
+    );
+    let said = machine.refused(&["push", "--platform", OTHER, &remote], 1);
+    assert!(said.contains(&format!("is here for {host}, not for {OTHER}")), "{said}");
+    machine.ok(&["push", "-q", "--platform", &host, &remote]);
+    let (kind, _) = registry.contents().manifests["web/manifests/1"].clone();
+    assert_eq!(kind, "application/vnd.oci.image.manifest.v1+json", "the image alone");
     // The one that is left goes with its name.
     let out = rmi(&["--platform", &host, "web2"]).0;
     assert_eq!(out, "Untagged: web2:latest\n");

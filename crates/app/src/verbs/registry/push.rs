@@ -1,7 +1,7 @@
 //! `shipway push`
 
 use shipway_distribution::{Departure, Progress, Push, Pushed};
-use shipway_oci::Reference;
+use shipway_oci::{Platform, Reference};
 use shipway_store::{Found, StoreError};
 
 use super::without_tag;
@@ -12,12 +12,14 @@ use crate::local_names;
 use crate::pulls::{self, Silent, Trees};
 use crate::transfers::{Direction, Transfers};
 use crate::ui::Ui;
+use crate::variants::image_for;
 
 /// Compat: docker's words, all on the standard output.
 pub(crate) fn run(engine: &Engine, args: &PushArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let references = if args.all_tags { all(engine, &args.name)? } else { vec![args.name.parse()?] };
+    let platform = args.platform.as_ref();
     // What cannot be pushed is refused before anything is said.
-    references.iter().try_for_each(|reference| image(engine, reference).map(drop))?;
+    references.iter().try_for_each(|reference| image(engine, reference, platform).map(drop))?;
     if !args.quiet {
         let last = args.name.rsplit('/').next().unwrap_or_default();
         if !args.all_tags && !last.contains(':') {
@@ -29,7 +31,7 @@ pub(crate) fn run(engine: &Engine, args: &PushArgs, ui: &mut Ui) -> Result<u8, F
     for reference in &references {
         let shown = (!args.quiet).then(|| Transfers::on_stdout(Direction::Push, None));
         let progress: &dyn Progress = shown.as_ref().map_or(&Silent, |shown| shown);
-        let pushed = push(engine, reference, progress)?;
+        let pushed = push(engine, (reference, platform), progress)?;
         if args.quiet {
             ui.line(reference);
         } else {
@@ -53,15 +55,15 @@ fn all(engine: &Engine, name: &str) -> Result<Vec<Reference>, Failure> {
     Ok(found)
 }
 
-/// Pushes the image that has a name.
-pub(crate) fn push(
+/// Pushes the image that has a name, or of those that it stands for the one for a platform.
+fn push(
     engine: &Engine,
-    reference: &Reference,
+    (reference, platform): (&Reference, Option<&Platform>),
     progress: &dyn Progress,
 ) -> Result<Pushed, Failure> {
     // What is sent must not be collected on the way.
     let _lease = engine.store.lease()?;
-    let found = image(engine, reference)?;
+    let found = image(engine, reference, platform)?;
     send(engine, (reference, &found), Departure::default(), progress)
 }
 
@@ -78,15 +80,18 @@ pub(crate) fn send(
     Ok(shipway_distribution::push(deps, reference, image)?)
 }
 
-/// Returns the image that has a name with a tag.
-fn image(engine: &Engine, reference: &Reference) -> Result<Found, Failure> {
+/// Returns the image that has a name with a tag. The index of one for a platform would be for all.
+fn image(engine: &Engine, reference: &Reference, platform: Option<&Platform>) -> Result<Found, Failure> {
     if reference.tag().is_none() || reference.digest().is_some() {
         return Err(Failure::new(
             format!("cannot push `{}`: a digest cannot be chosen", reference.familiar()),
             format!("name a tag: `shipway tag {} {}:TAG`", reference.familiar(), reference.familiar_name()),
         ));
     }
-    engine.store.resolve(&reference.to_string()).map_err(|error| not_here(engine, reference, error))
+    let name = reference.to_string();
+    let found = engine.store.resolve(&name).map_err(|error| not_here(engine, reference, error))?;
+    let found = image_for(engine, &reference.familiar(), found, platform)?;
+    Ok(if platform.is_some() { Found { index: None, ..found } } else { found })
 }
 
 fn not_here(engine: &Engine, reference: &Reference, error: StoreError) -> Failure {

@@ -170,8 +170,9 @@ impl Leaving<'_> {
         }
         if self.found.index.is_some() {
             ui.note(format!(
-                "`{}` cannot be pushed while its image for {} is not here: build or pull it again",
-                self.name, self.platform
+                "`{}` cannot be pushed as a whole without its image for {}: build it again for all platforms, or push another one \
+                 alone: `shipway push --platform OS/ARCH {}`",
+                self.name, self.platform, self.name
             ));
         }
     }
