@@ -49,7 +49,7 @@ pub(crate) fn run(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<u8, Fa
     terminal::check_input(args.tty && !args.detach, args.interactive)?;
     let forwarder = if args.detach { None } else { Some(Forwarder::hold()?) };
     sweep(engine);
-    let started = start(engine, args, ui).map_err(|failure| {
+    let started = start(engine, args, forwarder.as_ref(), ui).map_err(|failure| {
         let code = failure.code().max(DAEMON);
         failure.with_code(code)
     })?;
@@ -100,10 +100,19 @@ fn end(container: &Container) {
     }
 }
 
-fn start(engine: &Engine, args: &RunArgs, ui: &mut Ui) -> Result<Started, Failure> {
+fn start(
+    engine: &Engine,
+    args: &RunArgs,
+    forwarder: Option<&Forwarder>,
+    ui: &mut Ui,
+) -> Result<Started, Failure> {
     order::check(args)?;
     let publish = published(args, ui)?;
-    let found = pulls::find(engine, &args.image, args.pull, ui)?;
+    let mut find = || pulls::find(engine, &args.image, args.pull, ui);
+    let found = match forwarder {
+        Some(forwarder) => forwarder.ending(find),
+        None => find(),
+    }?;
     let config = engine.store.config(&found.image_id)?;
     let layers = engine.layers.resolve(&config.rootfs.diff_ids)?;
     let mut snapshot = engine.layers.prepare(&layers)?;

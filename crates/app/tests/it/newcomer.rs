@@ -122,7 +122,7 @@ fn mistakes_are_named_and_leave_nothing_behind() {
 }
 
 #[test]
-fn ctrl_c_ends_a_build_that_waits_for_a_connection() {
+fn ctrl_c_ends_what_waits_for_a_connection() {
     if !can_run() {
         return;
     }
@@ -137,18 +137,21 @@ fn ctrl_c_ends_a_build_that_waits_for_a_connection() {
     });
     let base = format!("{}/base:1", listener.local_addr().unwrap());
     fs_err::write(machine.context().join("Dockerfile"), format!("FROM {base}\n")).unwrap();
-    let mut build =
-        machine.spawn(machine.command(&["build", "--progress", "plain", "."]).stderr(Stdio::piped()));
-    let mut progress = BufReader::new(build.stderr.take().unwrap()).lines();
-    assert!(progress.any(|line| line.unwrap().contains("load metadata for")), "it asks the registry");
-    // It is on its way, and nobody answers.
-    assert!(build.try_wait().unwrap().is_none());
-    let pidfd = shipway_linux::open_pidfd(i32::try_from(build.id()).unwrap()).unwrap();
-    let began = std::time::Instant::now();
-    shipway_linux::signal_pidfd(pidfd, 2).unwrap();
-    let said: Vec<String> = progress.map(Result::unwrap).collect();
-    assert_eq!(build.wait().unwrap().code(), Some(130), "{said:?}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}: {said:?}", began.elapsed());
+    for (args, begun) in [
+        (&["build", "--progress", "plain", "."][..], "load metadata for"),
+        (&["run", "--rm", &base, "true"], "Unable to find image"),
+    ] {
+        let mut waits = machine.spawn(machine.command(args).stderr(Stdio::piped()));
+        let mut progress = BufReader::new(waits.stderr.take().unwrap()).lines();
+        assert!(progress.any(|line| line.unwrap().contains(begun)), "{args:?}");
+        assert!(waits.try_wait().unwrap().is_none(), "{args:?}: nobody answers");
+        let pidfd = shipway_linux::open_pidfd(i32::try_from(waits.id()).unwrap()).unwrap();
+        let began = std::time::Instant::now();
+        shipway_linux::signal_pidfd(pidfd, 2).unwrap();
+        let said: Vec<String> = progress.map(Result::unwrap).collect();
+        assert_eq!(waits.wait().unwrap().code(), Some(130), "{args:?}: {said:?}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}: {said:?}", began.elapsed());
+    }
 }
 
 #[test]
