@@ -69,7 +69,9 @@ impl Store {
             let index = image.index.map(|digest| digest.to_string());
             transaction.execute(insert, params![name, id, image.manifest.to_string(), index, now])?;
             transaction.execute("DELETE FROM images WHERE name = ?1", [format!("{UNNAMED}{id}")])?;
-            for (old_id, old_manifest, old_index) in before {
+            // What is in the same index is not lost with the name.
+            let lost = before.into_iter().filter(|(.., old)| old.is_none() || *old != index);
+            for (old_id, old_manifest, old_index) in lost {
                 let others = "SELECT count(*) FROM images WHERE image_id = ?1";
                 if transaction.query_row(others, [&old_id], |row| row.get::<_, i64>(0))? == 0 {
                     let name = format!("{UNNAMED}{old_id}");

@@ -121,6 +121,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_moves_within_its_index_leaves_no_image_without_a_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let ((one, first), (other, second)) = (image(&store, "amd64"), image(&store, "arm64"));
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [first, second]});
+        let index = store.put_blob(index.to_string().as_bytes()).unwrap();
+        let name: Reference = "web".parse().unwrap();
+        for (image, index, rows) in [(&one, Some(index), 1), (&other, Some(index), 1), (&one, None, 2)] {
+            store.tag_found(&name, &Found { index, ..image.clone() }, 1).unwrap();
+            assert_eq!(store.images().unwrap().len(), rows, "{index:?}");
+        }
+    }
+
+    #[test]
     fn an_image_without_a_name_becomes_the_other_one() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();

@@ -99,7 +99,8 @@ impl Leaving<'_> {
     fn refuse_shared(&self, rows: &[ImageRecord]) -> Result<(), Failure> {
         let loses = |row: &&ImageRecord| {
             let index = row.index.filter(|_| !self.is_own(row) && !self.is_digest_of_own(row));
-            index.is_some_and(|index| self.engine.store.index_lists(&index, &self.image.manifest))
+            row.name.is_some()
+                && index.is_some_and(|index| self.engine.store.index_lists(&index, &self.image.manifest))
         };
         let Some(other) = rows.iter().find(loses) else { return Ok(()) };
         Err(Failure::new(
