@@ -13,7 +13,7 @@ use crate::absolute::AbsoluteForm;
 use crate::connect::Tcp;
 use crate::proxy::Proxy;
 use crate::resolve::Resolver;
-use crate::stop::Attached;
+use crate::stop::{Attached, Stop};
 use crate::target::Target;
 use crate::{Config, TrustError};
 
@@ -40,12 +40,21 @@ struct Secure {
 impl Agents {
     pub(crate) fn new(config: Config, resolver: Resolver) -> Self {
         let tcp = || Tcp(config.stop.clone());
-        let plain_direct = Agent::with_parts(base(&config).build(), ().chain(tcp()), Names(resolver.clone()));
+        let plain_direct = Agent::with_parts(
+            base(&config).build(),
+            ().chain(tcp()),
+            Names(resolver.clone(), config.stop.clone()),
+        );
         let plain_proxied = config.proxies.http().filter(|proxy| !proxy.tls).map(|proxy| {
             Agent::with_parts(
                 base(&config).build(),
                 ().chain(tcp()).chain(AbsoluteForm),
-                AlwaysProxy { resolver: resolver.clone(), host: proxy.host.clone(), port: proxy.port },
+                AlwaysProxy {
+                    resolver: resolver.clone(),
+                    stop: config.stop.clone(),
+                    host: proxy.host.clone(),
+                    port: proxy.port,
+                },
             )
         });
         let stop = config.stop.attach([Some(&plain_direct), plain_proxied.as_ref()].into_iter().flatten());
@@ -88,7 +97,7 @@ impl Agents {
                 ().chain(ConnectProxyConnector::default())
                     .chain(Tcp(self.config.stop.clone()))
                     .chain(RustlsConnector::default());
-            Agent::with_parts(config, connector, Names(self.resolver.clone()))
+            Agent::with_parts(config, connector, Names(self.resolver.clone(), self.config.stop.clone()))
         };
         let proxies = &self.config.proxies;
         let direct = agent(None);
@@ -140,7 +149,7 @@ fn to_ureq(proxy: &Proxy) -> Option<ureq::Proxy> {
 
 /// Our resolver in ureq's clothes.
 #[derive(Debug)]
-struct Names(Resolver);
+struct Names(Resolver, Stop);
 
 impl UreqResolver for Names {
     fn resolve(
@@ -151,7 +160,7 @@ impl UreqResolver for Names {
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let host = uri.host().unwrap_or_default();
         let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-        resolve(&self.0, host, uri.port_u16().unwrap_or(default), timeout, self.empty())
+        resolve((&self.0, &self.1), host, uri.port_u16().unwrap_or(default), timeout, self.empty())
     }
 }
 
@@ -159,6 +168,7 @@ impl UreqResolver for Names {
 #[derive(Debug)]
 struct AlwaysProxy {
     resolver: Resolver,
+    stop: Stop,
     host: String,
     port: u16,
 }
@@ -170,12 +180,12 @@ impl UreqResolver for AlwaysProxy {
         _config: &ureq::config::Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        resolve(&self.resolver, &self.host, self.port, timeout, self.empty())
+        resolve((&self.resolver, &self.stop), &self.host, self.port, timeout, self.empty())
     }
 }
 
 fn resolve(
-    resolver: &Resolver,
+    (resolver, stop): (&Resolver, &Stop),
     host: &str,
     port: u16,
     timeout: NextTimeout,
@@ -183,7 +193,8 @@ fn resolve(
 ) -> Result<ResolvedSocketAddrs, ureq::Error> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let within = timeout.not_zero().map(|left| *left);
-    let found = resolver.resolve(host, within).map_err(|error| ureq::Error::Other(Box::new(error)))?;
+    let found =
+        resolver.resolve_until(host, within, stop).map_err(|error| ureq::Error::Other(Box::new(error)))?;
     for address in found.into_iter().take(16) {
         out.push((address, port).into());
     }

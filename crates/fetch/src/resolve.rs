@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use miette::Diagnostic;
 
+use crate::Stop;
 use cache::Cache;
 use server_list::ServerList;
 
@@ -90,11 +91,21 @@ impl Resolver {
 
     /// Returns the addresses of `host`, IPv4 first, at least one.
     pub fn resolve(&self, host: &str, within: Option<Duration>) -> Result<Vec<IpAddr>, ResolveError> {
+        self.resolve_until(host, within, &Stop::default())
+    }
+
+    /// Returns the addresses of `host` as [`Resolver::resolve`] does; a stop ends waiting for name servers.
+    pub(crate) fn resolve_until(
+        &self,
+        host: &str,
+        within: Option<Duration>,
+        stop: &Stop,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
         if let Ok(address) = host.parse() {
             return Ok(vec![address]);
         }
         let deadline = within.and_then(|within| Instant::now().checked_add(within));
-        self.0.cache.get_or_insert(host, || self.look_up(host, deadline))
+        self.0.cache.get_or_insert(host, || self.look_up(host, deadline, stop))
     }
 
     /// Returns what is known of `host` without asking anybody.
@@ -106,6 +117,7 @@ impl Resolver {
         &self,
         host: &str,
         deadline: Option<Instant>,
+        stop: &Stop,
     ) -> Result<(Vec<IpAddr>, Duration), ResolveError> {
         /// How long an entry of a file, which may be edited, is believed.
         const FILE_LIFETIME: Duration = Duration::from_secs(5);
@@ -118,7 +130,7 @@ impl Resolver {
             return Ok((found, FILE_LIFETIME));
         }
         let servers = ServerList::parse(&fs_err::read_to_string(&self.0.resolv_conf).unwrap_or_default());
-        lookup::resolve(host, &servers, deadline)
+        lookup::resolve(host, &servers, deadline, stop)
     }
 }
 

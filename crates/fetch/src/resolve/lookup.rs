@@ -9,10 +9,14 @@ use std::time::{Duration, Instant};
 use super::ResolveError;
 use super::message::{Answer, Kind, decode, encode};
 use super::server_list::ServerList;
+use crate::Stop;
 
 /// Bounds of how long an answer is kept.
 const SHORTEST: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(600);
+
+/// How often is looked whether an answer is still wanted.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What is known after asking one server for one name.
 enum Outcome {
@@ -26,6 +30,7 @@ pub(super) fn resolve(
     host: &str,
     list: &ServerList,
     deadline: Option<Instant>,
+    stop: &Stop,
 ) -> Result<(Vec<IpAddr>, Duration), ResolveError> {
     let mut last = io::Error::from(io::ErrorKind::TimedOut);
     let mut denied_by = None;
@@ -37,9 +42,10 @@ pub(super) fn resolve(
         let mut answered = false;
         'attempts: for _attempt in 0..list.attempts {
             for server in &list.servers {
-                let Some(timeout) = time_left(list.timeout, deadline) else { break 'attempts };
+                let left = time_left(list.timeout, deadline).filter(|_| !stop.is_stopped());
+                let Some(timeout) = left else { break 'attempts };
                 asked += 1;
-                match ask(*server, &name, timeout) {
+                match ask(*server, &name, timeout, stop) {
                     Ok(Outcome::Found(found, lifetime)) => return Ok((found, lifetime)),
                     Ok(Outcome::Nothing) => {
                         denied_by = Some(server.ip());
@@ -70,7 +76,7 @@ fn time_left(timeout: Duration, deadline: Option<Instant>) -> Option<Duration> {
 
 /// Asks one server for both families over one socket. IPv4 is what counts: a server that never answers for
 /// IPv6 does not make the name unknown.
-fn ask(server: SocketAddr, name: &str, timeout: Duration) -> io::Result<Outcome> {
+fn ask(server: SocketAddr, name: &str, timeout: Duration, stop: &Stop) -> io::Result<Outcome> {
     let until = Instant::now() + timeout;
     let local: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -98,7 +104,10 @@ fn ask(server: SocketAddr, name: &str, timeout: Duration) -> io::Result<Outcome>
             }
             continue;
         }
-        socket.set_read_timeout(Some(left))?;
+        if stop.is_stopped() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        socket.set_read_timeout(Some(left.min(LOOK)))?;
         let length = match socket.recv(&mut buffer) {
             Ok(length) => length,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {

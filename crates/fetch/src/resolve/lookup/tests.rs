@@ -34,7 +34,7 @@ fn both_families_are_found_ipv4_first() {
         let address = if asks_for_v4(question) { "192.0.2.1" } else { "2001:db8::1" };
         Some(answer(question, 0x8180, &[address.parse().unwrap()]))
     });
-    let (found, lifetime) = resolve("a.test", &list(vec![server]), None).unwrap();
+    let (found, lifetime) = resolve("a.test", &list(vec![server]), None, &Stop::default()).unwrap();
     assert_eq!(found, ["192.0.2.1".parse::<IpAddr>().unwrap(), "2001:db8::1".parse().unwrap()]);
     assert_eq!(lifetime, Duration::from_secs(60));
     thread.join().unwrap();
@@ -47,7 +47,7 @@ fn a_dropped_question_is_asked_again() {
         seen += 1;
         (seen > 2 && asks_for_v4(question)).then(|| answer(question, 0x8180, &["192.0.2.1".parse().unwrap()]))
     });
-    let (found, _) = resolve("a.test", &list(vec![server]), None).unwrap();
+    let (found, _) = resolve("a.test", &list(vec![server]), None, &Stop::default()).unwrap();
     assert_eq!(found, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
     thread.join().unwrap();
 }
@@ -62,7 +62,7 @@ fn the_second_server_is_asked_when_the_first_fails() {
             answer(question, 0x8180, &[])
         })
     });
-    let (found, _) = resolve("a.test", &list(vec![broken, good]), None).unwrap();
+    let (found, _) = resolve("a.test", &list(vec![broken, good]), None, &Stop::default()).unwrap();
     assert_eq!(found, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
     first.join().unwrap();
     second.join().unwrap();
@@ -71,11 +71,11 @@ fn the_second_server_is_asked_when_the_first_fails() {
 #[test]
 fn an_unknown_name_is_told_apart_from_silence() {
     let (server, thread) = serve(|question| Some(answer(question, 0x8183, &[])));
-    let error = resolve("a.test", &list(vec![server]), None).unwrap_err();
+    let error = resolve("a.test", &list(vec![server]), None, &Stop::default()).unwrap_err();
     assert!(matches!(error, ResolveError::NotFound { .. }) && !error.is_temporary(), "{error:?}");
     thread.join().unwrap();
     let (silent, thread) = serve(|_question| None);
-    let error = resolve("a.test", &list(vec![silent]), None).unwrap_err();
+    let error = resolve("a.test", &list(vec![silent]), None, &Stop::default()).unwrap_err();
     assert!(matches!(error, ResolveError::NoAnswer { .. }) && error.is_temporary(), "{error:?}");
     thread.join().unwrap();
 }
@@ -104,8 +104,21 @@ fn a_long_answer_comes_over_tcp() {
         stream.write_all(&u16::try_from(reply.len()).unwrap().to_be_bytes()).unwrap();
         stream.write_all(&reply).unwrap();
     });
-    let (found, _) = resolve("a.test", &list(vec![server]), None).unwrap();
+    let (found, _) = resolve("a.test", &list(vec![server]), None, &Stop::default()).unwrap();
     assert_eq!(found.len(), 100);
     datagrams.join().unwrap();
     streams.join().unwrap();
+}
+
+#[test]
+fn a_stop_ends_waiting_for_an_answer() {
+    let (silent, thread) = serve(|_question| None);
+    let patient = ServerList { timeout: Duration::from_secs(3600), ..list(vec![silent]) };
+    let stop = Stop::default();
+    let stopping = stop.clone();
+    let waiting = std::thread::spawn(move || resolve("a.test", &patient, None, &stopping).unwrap_err());
+    // It has asked, and nobody will ever answer.
+    thread.join().unwrap();
+    stop.stop();
+    assert!(matches!(waiting.join().unwrap(), ResolveError::NoAnswer { .. }));
 }
