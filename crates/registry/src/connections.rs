@@ -88,8 +88,9 @@ impl Connections {
         Connection { connections: self.clone(), number, slot }
     }
 
-    /// Waits until there have been connections, and then for some time none.
-    pub(crate) async fn quiet(&self, time: Duration) {
+    /// Waits until there have been connections, and then for some time none, or until there have been some for so long and
+    /// something is asked on one of them.
+    pub(crate) async fn quiet(&self, time: Duration, at_most: Duration) {
         let mut have_been = false;
         loop {
             // Before the look: what changes after it is heard.
@@ -101,7 +102,11 @@ impl Connections {
                     }
                 }
                 0 => opened.await,
-                _ => ended.await,
+                _ => {
+                    if timeout(at_most, ended).await.is_err() && self.is_busy() {
+                        return;
+                    }
+                }
             }
             have_been = true;
         }
@@ -110,6 +115,10 @@ impl Connections {
     /// Returns how many there are.
     pub(crate) fn count(&self) -> usize {
         self.lock().slots.len()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.lock().slots.values().any(|slot| slot.busy.load(Ordering::Relaxed) > 0)
     }
 
     fn end_the_idlest(&self) {
@@ -165,7 +174,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_quiet_after_the_last_has_gone() {
         let connections = Connections::new(2);
-        let mut quiet = std::pin::pin!(connections.quiet(Duration::from_millis(1)));
+        let mut quiet = std::pin::pin!(connections.quiet(Duration::from_millis(1), Duration::MAX));
         assert!(quiet.as_mut().now_or_never().is_none(), "nobody was there yet");
         let (one, two) = (connections.open(), connections.open());
         assert!(quiet.as_mut().now_or_never().is_none());
@@ -174,6 +183,18 @@ mod tests {
         drop(two);
         quiet.await;
         assert_eq!(connections.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn it_is_told_that_somebody_stays_busy() {
+        let connections = Connections::new(2);
+        let soon = Duration::from_millis(1);
+        let one = connections.open();
+        let mut quiet = std::pin::pin!(connections.quiet(soon, soon));
+        assert!(timeout(soon * 20, quiet.as_mut()).await.is_err(), "it is open, and nobody asks anything");
+        let _busy = one.busy();
+        quiet.await;
+        assert_eq!(connections.count(), 1);
     }
 
     #[tokio::test]

@@ -53,9 +53,9 @@ impl Registry {
         TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
     }
 
-    /// Waits until there have been connections, and then for some time none.
-    pub async fn quiet(&self, time: Duration) {
-        self.inner.connections.quiet(time).await;
+    /// Waits until there have been connections, and then for some time none, or until there have been some for so long.
+    pub async fn quiet(&self, time: Duration, at_most: Duration) {
+        self.inner.connections.quiet(time, at_most).await;
     }
 
     /// Serves connections until `stop`; those that are busy then may finish what they do, for some seconds.

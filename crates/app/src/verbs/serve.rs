@@ -22,6 +22,8 @@ use crate::ui::Ui;
 const COLLECTION: Duration = Duration::from_secs(600);
 /// After so long without a connection nobody is there.
 const QUIET: Duration = Duration::from_millis(200);
+/// While somebody is there, what was needed so long ago may not be needed now.
+const BUSY: Duration = Duration::from_millis(100);
 /// Files and connections that may be open.
 const FILES: u64 = 16_384;
 
@@ -74,9 +76,9 @@ fn serve(engine: &Engine, args: &ServeArgs, ui: &mut Ui) -> Result<u8, Failure> 
     })
 }
 
-/// Needs little memory while nobody asks.
+/// Needs little memory while nobody asks, and while somebody does only what that takes.
 async fn rest(registry: &Registry, stop: CancellationToken) {
-    while stop.run_until_cancelled(registry.quiet(QUIET)).await.is_some() {
+    while stop.run_until_cancelled(registry.quiet(QUIET, BUSY)).await.is_some() {
         forget_code();
     }
 }
