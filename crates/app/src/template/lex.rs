@@ -257,11 +257,17 @@ fn number(text: &str) -> Option<Word> {
     if !whole.starts_with(|char: char| char.is_ascii_alphanumeric() || char == '.') {
         return None;
     }
-    if let Ok(number) = i64::from_str_radix(whole, base) {
-        return Some(Word::Whole(i128::from(number) * sign));
+    if let Some(number) = i128::from_str_radix(whole, base).ok().map(|number| number * sign)
+        && i64::try_from(number).is_ok()
+    {
+        return Some(Word::Whole(number));
     }
     let is_real = base == 10 && whole.starts_with(|char: char| char.is_ascii_digit() || char == '.');
     let real: f64 = whole.parse().ok().filter(|_| is_real && whole.contains(['.', 'e']))?;
+    // Compat: Go, a number that is too large is none.
+    if !real.is_finite() {
+        return None;
+    }
     Some(Word::Real(if sign < 0 { -real } else { real }))
 }
 
@@ -284,6 +290,9 @@ mod tests {
             ("1x", None),
             ("--1", None),
             ("infinity", None),
+            ("1e400", None),
+            ("-9223372036854775808", Some(Word::Whole(i128::from(i64::MIN)))),
+            ("9223372036854775808", None),
             ("99999999999999999999", None),
         ] {
             assert_eq!(number(text), want, "{text}");

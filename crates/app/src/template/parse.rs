@@ -207,10 +207,16 @@ impl Parser {
         };
         (self.variables, self.ranges) = (variables, ranges);
         self.level -= 1;
-        // Compat: Go, what is empty does not replace what is there.
-        let is_empty = body.iter().all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()));
-        if !is_empty || !self.tree.defined.contains_key(&name) {
-            self.tree.defined.insert(name, body);
+        // Compat: Go, only what is empty is replaced, and nothing by what is empty.
+        match self.tree.defined.get(&name) {
+            Some(before) if !is_empty(before) => {
+                if !is_empty(&body) {
+                    return Err(Mistake::at(at, format!("the template `{name}` is defined twice")));
+                }
+            }
+            _ => {
+                self.tree.defined.insert(name, body);
+            }
         }
         Ok(())
     }
@@ -227,6 +233,11 @@ impl Parser {
     fn pipe(&mut self, context: &str) -> Result<Pipe, Mistake> {
         super::pipe::read(self, context, &Word::Close)
     }
+}
+
+/// Whether a template is nothing but space.
+fn is_empty(nodes: &[Node]) -> bool {
+    nodes.iter().all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
 }
 
 fn unended(context: &str, at: usize) -> Mistake {

@@ -274,7 +274,7 @@ impl<'t, 'a> Run<'t, 'a> {
     fn operand(&mut self, operand: &'t Operand, dot: &Value<'a>) -> Result<Value<'a>, Fault> {
         let value = match &operand.term {
             Term::Dot => dot.clone(),
-            Term::Nil => Value::Missing,
+            Term::Nil => Value::Null,
             Term::Truth(truth) => Value::Truth(*truth),
             Term::Whole(number) => Value::Whole(*number),
             Term::Real(number) => Value::Real(*number),

@@ -83,7 +83,15 @@ fn templates_are_defined_and_called() {
         ("{{define \"row\"}}<{{.}}>{{end}}{{range .Cmd}}{{template \"row\" .}}{{end}}", "<sh><-c>"),
         ("{{block \"b\" .Tag}}[{{.}}]{{end}}{{template \"b\" 2}}", "[1][2]"),
         ("{{define \"a\"}}{{$}}{{end}}{{template \"a\"}}", "<no value>"),
-        ("{{define \"a\"}}1{{end}}{{define \"a\"}}2{{end}}{{template \"a\"}}", "2"),
+        ("{{define \"a\"}} {{end}}{{define \"a\"}}2{{end}}{{define \"a\"}}\n{{end}}{{template \"a\"}}", "2"),
+        (
+            "{{define \"a\"}}1{{end}}x{{define \"a\"}}2{{end}}",
+            "the template has a mistake at 1:24: the template `a` is defined twice",
+        ),
+        (
+            "{{block \"a\" 1}}1{{end}}{{define \"a\"}}2{{end}}",
+            "the template has a mistake at 1:24: the template `a` is defined twice",
+        ),
         (
             "{{define \"n\"}}{{if .}}{{len .}}{{template \"n\" (slice . 1)}}{{end}}{{end}}{{template \"n\" .Cmd}}",
             "21",
@@ -182,6 +190,8 @@ fn mistakes_in_templates_are_told_with_their_place() {
         ("{{define \"a\"}}{{template \"a\"}}{{end}}{{template \"a\"}}", "are in each other more than"),
         ("{{$x := printf \"%999999s\" .Tag}}{{range 1000000000}}{{$x}}{{end}}", "there is too much text"),
         ("{{$x := .Tag}}{{range 100}}{{$x = print $x $x}}{{end}}", "there is too much text"),
+        ("{{1e400}}", "`1e400` is no number"),
+        ("{{(and nil).Env}}", "asks for `.Env` at 1:3"),
         ("{{}}", "is empty"),
         ("{{.Tag | }}", "misses a value"),
         ("{{\"open}}", "a text is not closed"),
