@@ -4,10 +4,12 @@
 //! that Docker adds. Nothing of a template ends the program: what is wrong is an error with its place, and what calls itself for ever is
 //! stopped. Compat: docker's `--format`, Go's text/template.
 
+mod budget;
 mod compare;
 mod escape;
 mod functions;
 mod lex;
+mod number;
 mod parse;
 mod pipe;
 mod print;
@@ -17,6 +19,7 @@ mod run;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tree;
 mod value;
 mod verb;

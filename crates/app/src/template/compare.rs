@@ -20,7 +20,7 @@ fn equal(first: &Value<'_>, second: &Value<'_>) -> Result<bool, String> {
         (Value::Whole(first), Value::Whole(second)) => Ok(first == second),
         #[expect(clippy::float_cmp, reason = "equal is what a template asks for")]
         (Value::Real(first), Value::Real(second)) => Ok(first == second),
-        (Value::Text(first), Value::Text(second)) => Ok(first == second),
+        (Value::Text(first), Value::Text(second)) => Ok(**first == **second),
         _ if first.is_nothing() || second.is_nothing() => Ok(first.is_nothing() && second.is_nothing()),
         _ => Err(different(first, second)),
     }
@@ -31,7 +31,7 @@ pub(super) fn order(first: &Value<'_>, second: &Value<'_>) -> Result<Option<Orde
     match (first, second) {
         (Value::Whole(first), Value::Whole(second)) => Ok(Some(first.cmp(second))),
         (Value::Real(first), Value::Real(second)) => Ok(first.partial_cmp(second)),
-        (Value::Text(first), Value::Text(second)) => Ok(Some(first.cmp(second))),
+        (Value::Text(first), Value::Text(second)) => Ok(Some((**first).cmp(second))),
         _ => Err(different(first, second)),
     }
 }

@@ -2,8 +2,12 @@
 
 use std::cmp::Ordering;
 
+use super::budget::{Budget, PART, Writer};
 use super::value::Value;
 use super::{compare, escape, print, printf};
+
+/// Compat: Go, nobody wants more spaces.
+const WIDEST: usize = 1_000_000;
 
 /// All functions.
 pub(super) const NAMES: [&str; 27] = [
@@ -16,14 +20,18 @@ pub(super) const NAMES: [&str; 27] = [
 pub(super) const LEAVE_HEADS: [&str; 7] = ["join", "json", "lower", "split", "title", "truncate", "upper"];
 
 /// Returns what a function gives; `and` and `or` look at no more than they must, elsewhere.
-pub(super) fn apply<'a>(function: &str, arguments: &[Value<'a>]) -> Result<Value<'a>, String> {
+pub(super) fn apply<'a>(
+    function: &str,
+    arguments: &[Value<'a>],
+    budget: &Budget,
+) -> Result<Value<'a>, String> {
     match function {
         "eq" | "ne" | "lt" | "le" | "gt" | "ge" => compared(function, arguments).map(Value::Truth),
         "index" => match arguments {
             [value, keys @ ..] => indexed(value, keys),
             [] => Err("`index` wants a list or a map, and what to look for".to_owned()),
         },
-        "slice" => sliced(arguments),
+        "slice" => sliced(arguments, budget),
         "len" => match arguments {
             [value] => length(value),
             _ => Err(count(function, "one value", arguments)),
@@ -36,28 +44,52 @@ pub(super) fn apply<'a>(function: &str, arguments: &[Value<'a>]) -> Result<Value
             [value, ..] => Err(format!("`call` wants a function, not {}", value.kind())),
             [] => Err("`call` wants a function".to_owned()),
         },
-        "print" => Ok(Value::text(print::joined(arguments))),
-        "println" => Ok(Value::text(print::line(arguments))),
-        "printf" => match arguments {
-            [Value::Text(format), values @ ..] => printf::printf(format, values).map(Value::text),
-            _ => Err("`printf` wants a text, and what goes into it".to_owned()),
-        },
-        "html" => Ok(Value::text(escape::html(&shown(arguments)))),
-        "js" => Ok(Value::text(escape::js(&shown(arguments)))),
-        "urlquery" => Ok(Value::text(escape::query(&shown(arguments)))),
-        _ => dockers(function, arguments),
+        "printf" if !matches!(arguments, [Value::Text(_), ..]) => {
+            Err("`printf` wants a text, and what goes into it".to_owned())
+        }
+        "print" | "println" | "printf" | "html" | "js" | "urlquery" => {
+            let name = quoted(function);
+            written(function, budget, |out| match (function, arguments) {
+                ("print", _) => print::joined(arguments, out),
+                ("println", _) => print::line(arguments, out),
+                ("printf", [Value::Text(format), values @ ..]) => printf::printf(format, values, out),
+                ("html", _) => escape::html(&shown(&name, arguments, budget)?, out),
+                ("js", _) => escape::js(&shown(&name, arguments, budget)?, out),
+                _ => escape::query(&shown(&name, arguments, budget)?, out),
+            })
+        }
+        _ => dockers(function, arguments, budget),
     }
 }
 
+/// Returns a text that a function writes.
+fn written<'a>(
+    function: &str,
+    budget: &Budget,
+    write: impl FnOnce(&mut Writer<'_>) -> Result<(), String>,
+) -> Result<Value<'a>, String> {
+    let name = quoted(function);
+    let mut out = Writer::new(String::new(), &name, budget);
+    write(&mut out)?;
+    Ok(Value::text(out.into_text()))
+}
+
+/// Returns what errors call a function.
+fn quoted(function: &str) -> String {
+    format!("`{function}`")
+}
+
 /// Returns values side by side as they are shown.
-fn shown(values: &[Value<'_>]) -> String {
+fn shown(name: &str, values: &[Value<'_>], budget: &Budget) -> Result<String, String> {
     let mut values = values.to_vec();
     for value in &mut values {
         if matches!(value, Value::Missing | Value::Null) {
-            *value = Value::text(print::shown(value));
+            *value = Value::text("<no value>");
         }
     }
-    print::joined(&values)
+    let mut out = Writer::new(String::new(), name, budget);
+    print::joined(&values, &mut out)?;
+    Ok(out.into_text())
 }
 
 fn count(function: &str, wants: &str, arguments: &[Value<'_>]) -> String {
@@ -129,7 +161,7 @@ fn out_of_range(place: impl std::fmt::Display, length: usize) -> String {
     format!("there is no place {place}: the length is {length}")
 }
 
-fn sliced<'a>(arguments: &[Value<'a>]) -> Result<Value<'a>, String> {
+fn sliced<'a>(arguments: &[Value<'a>], budget: &Budget) -> Result<Value<'a>, String> {
     let (value, places) = match arguments {
         [value, places @ ..] if places.len() <= 3 => (value, places),
         _ => return Err("`slice` wants a list or a text, and at most three places".to_owned()),
@@ -146,6 +178,8 @@ fn sliced<'a>(arguments: &[Value<'a>]) -> Result<Value<'a>, String> {
     if start > end || places.get(2).is_some_and(|last| end > *last) {
         return Err(format!("`slice` ends at {end}, before it begins, or behind its end"));
     }
+    let part = if matches!(value, Value::List(_)) { PART } else { 1 };
+    budget.make("`slice`", part * (end - start))?;
     Ok(match value {
         Value::List(values) => Value::list(values[start..end].iter().cloned()),
         Value::Text(text) => Value::text(String::from_utf8_lossy(&text.as_bytes()[start..end])),
@@ -164,11 +198,7 @@ fn length<'a>(value: &Value<'_>) -> Result<Value<'a>, String> {
 }
 
 /// What Docker adds.
-fn dockers<'a>(function: &str, arguments: &[Value<'a>]) -> Result<Value<'a>, String> {
-    let text = |value: &Value<'a>| match value {
-        Value::Text(text) => Ok(text.to_string()),
-        other => Err(format!("`{function}` wants a text, not {}", other.kind())),
-    };
+fn dockers<'a>(function: &str, arguments: &[Value<'a>], budget: &Budget) -> Result<Value<'a>, String> {
     let number = |value: &Value<'a>| match value {
         Value::Whole(number) => {
             usize::try_from(*number).map_err(|_error| format!("`{function}` wants no negative number"))
@@ -176,32 +206,40 @@ fn dockers<'a>(function: &str, arguments: &[Value<'a>]) -> Result<Value<'a>, Str
         other => Err(format!("`{function}` wants a whole number, not {}", other.kind())),
     };
     match (function, arguments) {
-        ("json", [value]) => Ok(Value::text(value.to_json().to_string())),
-        ("join", [value, separator]) => join(value, &text(separator)?),
-        ("split", [value, separator]) => {
-            let (value, separator) = (text(value)?, text(separator)?);
-            if separator.is_empty() {
-                return Ok(Value::list(value.chars().map(Value::text)));
-            }
-            Ok(Value::list(value.split(&separator).map(Value::text)))
+        ("json", [value]) => written(function, budget, |out| {
+            serde_json::to_writer(out, &value.to_json()).map_err(|error| error.to_string())
+        }),
+        ("join", [value, separator]) => {
+            let separator = text(function, separator)?;
+            written(function, budget, |out| join(value, separator, budget, out))
         }
-        ("lower", [value]) => Ok(Value::text(text(value)?.to_lowercase())),
-        ("upper", [value]) => Ok(Value::text(text(value)?.to_uppercase())),
-        ("title", [value]) => Ok(Value::text(title(&text(value)?))),
+        ("split", [value, separator]) => split(text(function, value)?, text(function, separator)?, budget),
+        ("lower" | "upper" | "title", [value]) => {
+            let value = text(function, value)?;
+            written(function, budget, |out| match function {
+                "lower" => out.push(&value.to_lowercase()),
+                "upper" => out.push(&value.to_uppercase()),
+                _ => title(value, out),
+            })
+        }
         ("pad", [value, before, after]) => {
-            let (value, before, after) = (text(value)?, number(before)?, number(after)?);
-            if before.max(after) > print::WIDEST {
-                return Err(format!("`pad` wants at most {} spaces", print::WIDEST));
+            let (value, before, after) = (text(function, value)?, number(before)?, number(after)?);
+            if before.max(after) > WIDEST {
+                return Err(format!("`pad` wants at most {WIDEST} spaces"));
             }
             if value.is_empty() {
-                return Ok(Value::text(value));
+                return Ok(Value::text(""));
             }
-            Ok(Value::text(format!("{}{value}{}", " ".repeat(before), " ".repeat(after))))
+            written(function, budget, |out| {
+                out.push(value)?;
+                out.fill(0, " ", before)?;
+                out.fill(out.text().len(), " ", after)
+            })
         }
         ("truncate", [value, length]) => {
-            let (value, length) = (text(value)?, number(length)?);
+            let (value, length) = (text(function, value)?, number(length)?);
             let kept = &value.as_bytes()[..length.min(value.len())];
-            Ok(Value::text(String::from_utf8_lossy(kept)))
+            written(function, budget, |out| out.push(&String::from_utf8_lossy(kept)))
         }
         ("pad", _) => Err(count(function, "three values", arguments)),
         ("join" | "split" | "truncate", _) => Err(count(function, "two values", arguments)),
@@ -209,33 +247,58 @@ fn dockers<'a>(function: &str, arguments: &[Value<'a>]) -> Result<Value<'a>, Str
     }
 }
 
-fn join<'a>(value: &Value<'a>, separator: &str) -> Result<Value<'a>, String> {
-    let texts: Vec<String> = match value {
-        Value::Missing | Value::Null => Vec::new(),
-        Value::List(values) => values.iter().map(print::nested).collect(),
-        Value::Fields(fields) => {
-            let mut texts: Vec<String> =
-                fields.sorted().iter().map(|(_, value)| print::nested(value)).collect();
-            texts.sort();
-            texts
-        }
-        other => return Err(format!("`join` wants a list, not {}", other.kind())),
+fn text<'v>(function: &str, value: &'v Value<'_>) -> Result<&'v str, String> {
+    match value {
+        Value::Text(text) => Ok(text),
+        other => Err(format!("`{function}` wants a text, not {}", other.kind())),
+    }
+}
+
+fn split<'a>(text: &str, separator: &str, budget: &Budget) -> Result<Value<'a>, String> {
+    let mut parts = Vec::new();
+    let mut add = |part: &str| {
+        budget.make("`split`", PART + part.len())?;
+        parts.push(Value::text(part));
+        Ok::<(), String>(())
     };
-    Ok(Value::text(texts.join(separator)))
+    if separator.is_empty() {
+        text.chars().try_for_each(|char| add(char.encode_utf8(&mut [0; 4])))?;
+    } else {
+        text.split(separator).try_for_each(add)?;
+    }
+    Ok(Value::list(parts))
+}
+
+fn join(value: &Value<'_>, separator: &str, budget: &Budget, out: &mut Writer<'_>) -> Result<(), String> {
+    match value {
+        Value::Missing | Value::Null => Ok(()),
+        Value::List(values) => print::separated(values, separator, out),
+        Value::Fields(fields) => {
+            let mut texts = Vec::new();
+            for (_, value) in fields.sorted() {
+                let mut text = Writer::new(String::new(), "`join`", budget);
+                print::nested(&value, &mut text)?;
+                texts.push(text.into_text());
+            }
+            texts.sort();
+            let texts: Vec<Value<'_>> = texts.into_iter().map(Value::text).collect();
+            print::separated(&texts, separator, out)
+        }
+        other => Err(format!("`join` wants a list, not {}", other.kind())),
+    }
 }
 
 /// Words begin with capitals. Compat: Go's `strings.Title`.
-fn title(text: &str) -> String {
+fn title(text: &str, out: &mut Writer<'_>) -> Result<(), String> {
     let mut before = ' ';
-    let mut out = String::new();
     for char in text.chars() {
         let begins = !(before.is_alphanumeric() || before == '_' || before == '\'');
         if begins {
-            out.extend(char.to_uppercase());
+            char.to_uppercase().try_for_each(|char| out.push_char(char))?;
         } else {
-            out.push(char);
+            out.push_char(char)?;
         }
         before = char;
     }
-    out
+    Ok(())
 }

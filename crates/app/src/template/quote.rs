@@ -1,7 +1,5 @@
 //! Texts in quotes. Compat: Go's `strconv.Quote` and `strconv.Unquote`.
 
-use std::fmt::Write as _;
-
 /// Returns what a text between quotes means.
 pub(super) fn plain(text: &str) -> Result<String, String> {
     let mut bytes = Vec::new();
@@ -54,36 +52,48 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// Returns a text between two characters; `only_ascii` spells out all others.
 pub(super) fn enclosed(text: &str, quote: char, only_ascii: bool) -> String {
-    let mut out = String::from(quote);
-    for char in text.chars() {
-        let escape = match char {
-            '\\' => Some('\\'),
-            _ if char == quote => Some(char),
-            '\u{7}' => Some('a'),
-            '\u{8}' => Some('b'),
-            '\u{c}' => Some('f'),
-            '\n' => Some('n'),
-            '\r' => Some('r'),
-            '\t' => Some('t'),
-            '\u{b}' => Some('v'),
-            _ => None,
-        };
-        let code = u32::from(char);
-        let is_shown = !char.is_control() && (!char.is_whitespace() || char == ' ');
-        match escape {
-            Some(escape) => out.extend(['\\', escape]),
-            None if code < 0x20 || code == 0x7f => {
-                write!(out, "\\x{code:02x}").expect("writing to a string cannot fail");
-            }
-            None if is_shown && (!only_ascii || char.is_ascii()) => out.push(char),
-            None if code < 0x1_0000 => {
-                write!(out, "\\u{code:04x}").expect("writing to a string cannot fail");
-            }
-            None => write!(out, "\\U{code:08x}").expect("writing to a string cannot fail"),
-        }
-    }
-    out.push(quote);
+    let mut out = String::new();
+    let done: Result<(), std::convert::Infallible> = write(text, quote, only_ascii, |part| {
+        out.push_str(part);
+        Ok(())
+    });
+    let Ok(()) = done;
     out
+}
+
+/// Gives a text between two characters away in parts, as long as they are taken.
+pub(super) fn write<E>(
+    text: &str,
+    quote: char,
+    only_ascii: bool,
+    mut push: impl FnMut(&str) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut bytes = [0; 4];
+    push(quote.encode_utf8(&mut bytes))?;
+    for char in text.chars() {
+        let code = u32::from(char);
+        match char {
+            '\\' => push("\\\\"),
+            _ if char == quote => push(&format!("\\{char}")),
+            '\u{7}' => push("\\a"),
+            '\u{8}' => push("\\b"),
+            '\u{c}' => push("\\f"),
+            '\n' => push("\\n"),
+            '\r' => push("\\r"),
+            '\t' => push("\\t"),
+            '\u{b}' => push("\\v"),
+            _ if code < 0x20 || code == 0x7f => push(&format!("\\x{code:02x}")),
+            _ if is_shown(char) && (!only_ascii || char.is_ascii()) => push(char.encode_utf8(&mut bytes)),
+            _ if code < 0x1_0000 => push(&format!("\\u{code:04x}")),
+            _ => push(&format!("\\U{code:08x}")),
+        }?;
+    }
+    push(quote.encode_utf8(&mut bytes))
+}
+
+/// Whether a character shows something, or is a space.
+pub(super) fn is_shown(char: char) -> bool {
+    !char.is_control() && (!char.is_whitespace() || char == ' ')
 }
 
 #[cfg(test)]

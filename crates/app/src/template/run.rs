@@ -1,15 +1,13 @@
 //! From a tree and a document to text.
 
-use super::functions;
+use super::budget::{Budget, Writer, steps_of};
 use super::shape::Shape;
 use super::tree::{Command, Kind, Node, Operand, Pipe, Term, Tree};
 use super::value::{Fields, Value};
+use super::{functions, print};
 
 /// Templates and blocks in each other while a template is filled in: one that calls itself ends here, long before the stack does.
 const DEPTH: usize = 400;
-
-/// How much text one template, or one value in it, has at most.
-const LONGEST: usize = 64 << 20;
 
 /// Why a template cannot be filled in, and where.
 #[derive(Debug)]
@@ -29,6 +27,11 @@ fn wrong(at: usize, what: impl Into<String>) -> Fault {
     Fault { at, what: What::Wrong(what.into()) }
 }
 
+/// Returns where a pipe begins.
+fn place(pipe: &Pipe) -> usize {
+    pipe.commands[0].operands[0].at
+}
+
 /// How a template goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flow {
@@ -45,44 +48,56 @@ pub(super) struct Run<'t, 'a> {
     /// Where the variables of this template begin.
     scope: usize,
     depth: usize,
+    budget: Budget,
     /// Functions give what they are given: heads are not cut, nor do they become JSON.
     for_heads: bool,
 }
 
 impl<'t, 'a> Run<'t, 'a> {
     pub(super) fn new(tree: &'t Tree, for_heads: bool) -> Self {
-        Self { tree, out: String::new(), variables: Vec::new(), scope: 0, depth: 0, for_heads }
+        let (out, budget) = (String::new(), Budget::new());
+        Self { tree, out, variables: Vec::new(), scope: 0, depth: 0, budget, for_heads }
     }
 
     /// Fills the template in.
     pub(super) fn fill(&mut self, root: &Value<'a>) -> Result<(), Fault> {
         self.variables.push(("$", root.clone()));
         let tree = self.tree;
-        self.nodes(&tree.nodes, root).map(|_flow| ())
+        self.nodes(&tree.nodes, root, 0).map(|_flow| ())
     }
 
-    fn nodes(&mut self, nodes: &'t [Node], dot: &Value<'a>) -> Result<Flow, Fault> {
+    /// Fills in nodes, which stand at or behind a place.
+    fn nodes(&mut self, nodes: &'t [Node], dot: &Value<'a>, at: usize) -> Result<Flow, Fault> {
+        self.budget.step(1 + nodes.len()).map_err(|what| wrong(at, what))?;
         self.depth += 1;
-        let flow = self.each(nodes, dot);
+        let flow = self.each(nodes, dot, at);
         self.depth -= 1;
         flow
     }
 
-    fn each(&mut self, nodes: &'t [Node], dot: &Value<'a>) -> Result<Flow, Fault> {
+    /// Adds to what the template gives.
+    fn write(
+        &mut self,
+        at: usize,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), String>,
+    ) -> Result<(), Fault> {
+        let mut writer = Writer::new(std::mem::take(&mut self.out), "the template", &self.budget);
+        let written = write(&mut writer).map_err(|what| wrong(at, what));
+        self.out = writer.into_text();
+        written
+    }
+
+    fn each(&mut self, nodes: &'t [Node], dot: &Value<'a>, at: usize) -> Result<Flow, Fault> {
         for node in nodes {
             let flow = match node {
                 Node::Text(text) => {
-                    self.out.push_str(text);
+                    self.write(at, |out| out.push(text))?;
                     Flow::On
                 }
                 Node::Show(pipe) => {
                     let value = self.pipe(pipe, dot)?;
                     if pipe.variables.is_empty() {
-                        self.out.push_str(&super::print::shown(&value));
-                    }
-                    if self.out.len() > LONGEST {
-                        let at = pipe.commands[0].operands[0].at;
-                        return Err(wrong(at, "there is too much text"));
+                        self.write(place(pipe), |out| print::shown(&value, out))?;
                     }
                     Flow::On
                 }
@@ -97,7 +112,7 @@ impl<'t, 'a> Run<'t, 'a> {
                                 (true, _) => (body, dot),
                                 (false, _) => (otherwise, dot),
                             };
-                            self.nodes(nodes, inside)?
+                            self.nodes(nodes, inside, place(pipe))?
                         }
                     };
                     self.variables.truncate(scope);
@@ -128,7 +143,7 @@ impl<'t, 'a> Run<'t, 'a> {
         let (start, scope) = (self.variables.len(), self.scope);
         self.scope = start;
         self.variables.push(("$", dot.clone()));
-        self.nodes(nodes, &dot)?;
+        self.nodes(nodes, &dot, at)?;
         self.variables.truncate(start);
         self.scope = scope;
         Ok(())
@@ -141,7 +156,7 @@ impl<'t, 'a> Run<'t, 'a> {
         dot: &Value<'a>,
     ) -> Result<Flow, Fault> {
         let over = self.pipe(pipe, dot)?;
-        let at = pipe.commands[0].operands[0].at;
+        let at = place(pipe);
         let pairs: Box<dyn Iterator<Item = (Value<'a>, Value<'a>)>> = match over {
             Value::Missing | Value::Null => Box::new(std::iter::empty()),
             Value::List(values) => {
@@ -170,13 +185,13 @@ impl<'t, 'a> Run<'t, 'a> {
                 }
                 _ => {}
             }
-            let flow = self.nodes(body, &value)?;
+            let flow = self.nodes(body, &value, at)?;
             self.variables.truncate(scope);
             if flow == Flow::Break {
                 break;
             }
         }
-        if is_empty { self.nodes(otherwise, dot) } else { Ok(Flow::On) }
+        if is_empty { self.nodes(otherwise, dot, at) } else { Ok(Flow::On) }
     }
 
     /// Gives a variable a value; it is there, or the parser would have said so.
@@ -225,7 +240,7 @@ impl<'t, 'a> Run<'t, 'a> {
                     keys.extend(before);
                     match keys.as_slice() {
                         [Value::Text(key)] => {
-                            let found = map.get(key.as_ref());
+                            let found = map.get(&**key);
                             Ok(found.map_or(Value::Text("".into()), |json| Value::of(json, &Shape::Any)))
                         }
                         _ => Err(wrong(first.at, "one text is wanted behind it")),
@@ -246,6 +261,7 @@ impl<'t, 'a> Run<'t, 'a> {
         before: Option<Value<'a>>,
     ) -> Result<Value<'a>, Fault> {
         if matches!(name, "and" | "or") {
+            self.budget.step(1 + operands.len()).map_err(|what| wrong(at, what))?;
             let mut last = None;
             for operand in operands {
                 let value = self.operand(operand, dot)?;
@@ -261,10 +277,8 @@ impl<'t, 'a> Run<'t, 'a> {
         if self.for_heads && functions::LEAVE_HEADS.contains(&name) {
             return Ok(arguments.into_iter().next().unwrap_or(Value::Missing));
         }
-        match functions::apply(name, &arguments).map_err(|what| wrong(at, what))? {
-            Value::Text(text) if text.len() > LONGEST => Err(wrong(at, "there is too much text")),
-            value => Ok(value),
-        }
+        self.budget.step(steps_of(name, &arguments)).map_err(|what| wrong(at, what))?;
+        functions::apply(name, &arguments, &self.budget).map_err(|what| wrong(at, what))
     }
 
     fn operands(&mut self, operands: &'t [Operand], dot: &Value<'a>) -> Result<Vec<Value<'a>>, Fault> {
@@ -278,7 +292,7 @@ impl<'t, 'a> Run<'t, 'a> {
             Term::Truth(truth) => Value::Truth(*truth),
             Term::Whole(number) => Value::Whole(*number),
             Term::Real(number) => Value::Real(*number),
-            Term::Text(text) => Value::text(text.clone()),
+            Term::Text(text) => Value::text(text.as_str()),
             Term::Variable(name) => {
                 let known = self.variables[self.scope..].iter().rev().find(|(known, _)| known == name);
                 let missing = || wrong(operand.at, format!("there is no variable `{name}`"));

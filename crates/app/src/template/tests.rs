@@ -1,8 +1,9 @@
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::budget::Budget;
 use super::*;
 
-fn document() -> Value {
+fn document() -> Json {
     json!({
         "Repository": "web", "Tag": "1", "Size": 12, "Share": 0.5, "Cmd": ["sh", "-c"], "Empty": [], "None": null, "Yes": true,
         "Config": { "Env": ["A=1", "B=2"], "Labels": { "z": "last", "a.b": "c" } },
@@ -188,8 +189,13 @@ fn mistakes_in_templates_are_told_with_their_place() {
         ("{{template .Tag}}", "`template` wants a name in quotes"),
         ("{{if true}}{{define \"a\"}}{{end}}{{end}}", "`define` cannot stand in a block"),
         ("{{define \"a\"}}{{template \"a\"}}{{end}}{{template \"a\"}}", "are in each other more than"),
-        ("{{$x := printf \"%999999s\" .Tag}}{{range 1000000000}}{{$x}}{{end}}", "there is too much text"),
-        ("{{$x := .Tag}}{{range 100}}{{$x = print $x $x}}{{end}}", "there is too much text"),
+        (
+            "{{$x := printf \"%999999s\" .Tag}}{{range 1000000000}}{{$x}}{{end}}",
+            "the template makes too much text",
+        ),
+        ("{{$x := .Tag}}{{range 100}}{{$x = print $x $x}}{{end}}", "1:35: `print` makes too much text"),
+        ("x{{range 1000000000000}}{{end}}", "at 1:10: the template takes more than 10000000 steps"),
+        ("{{define \"a\"}}{{range 9999}}{{range 9999}}{{end}}{{end}}{{end}}{{template \"a\"}}", "steps"),
         ("{{1e400}}", "`1e400` is no number"),
         ("{{(and nil).Env}}", "asks for `.Env` at 1:3"),
         ("{{}}", "is empty"),
@@ -219,6 +225,77 @@ fn mistakes_in_templates_are_told_with_their_place() {
 }
 
 #[test]
+fn a_bomb_of_text_is_told_by_its_name_before_it_takes_memory() {
+    let large = "{{$x := printf \"%999999s\" .Tag}}{{range 6}}{{$x = print $x $x}}{{end}}";
+    let list = "{{$l := split (printf \"%9999s\" \"\") \"\"}}{{printf \"%999999v\" $l}}".to_owned();
+    let many = format!("{large}{{{{print{}}}}}", " $x".repeat(1000));
+    for (source, want) in [
+        (list, "at 1:42: `printf` makes too much text: a template and its functions make at most 128 MiB"),
+        (many, "at 1:73: `print` makes too much text"),
+    ] {
+        let error = filled(&source);
+        assert!(error.contains(want), "{}: {}", &source[..90], &error[..error.len().min(300)]);
+    }
+}
+
+#[test]
+fn functions_ask_before_they_make_text() {
+    let text = || Value::text("twenty-four characters, ");
+    let list = || Value::list(["a", "b", "c"].map(Value::text));
+    for (function, arguments) in [
+        ("print", vec![text()]),
+        ("println", vec![text()]),
+        ("printf", vec![Value::text("%s"), text()]),
+        ("printf", vec![Value::text("%9v"), list()]),
+        ("printf", vec![Value::text("%.20d"), Value::Whole(1)]),
+        ("printf", vec![Value::text("%x"), text()]),
+        ("printf", vec![Value::text("%q"), text()]),
+        ("html", vec![text()]),
+        ("js", vec![text()]),
+        ("urlquery", vec![text()]),
+        ("json", vec![text()]),
+        ("join", vec![list(), text()]),
+        ("split", vec![text(), Value::text("")]),
+        ("split", vec![text(), Value::text(" ")]),
+        ("slice", vec![text()]),
+        ("slice", vec![list()]),
+        ("lower", vec![text()]),
+        ("upper", vec![text()]),
+        ("title", vec![text()]),
+        ("pad", vec![Value::text("a"), Value::Whole(20), Value::Whole(0)]),
+        ("truncate", vec![text(), Value::Whole(20)]),
+    ] {
+        let error = functions::apply(function, &arguments, &Budget::of_text(18)).unwrap_err();
+        assert!(error.starts_with(&format!("`{function}` makes too much text")), "{error}");
+        assert!(functions::apply(function, &arguments, &Budget::of_text(2000)).is_ok(), "{function}");
+    }
+}
+
+#[test]
+fn a_precision_can_have_more_digits_than_the_standard_library_takes() {
+    for (source, length, start, end) in [
+        ("{{printf \"%.70000d\" 1}}", 70_000, "000", "001"),
+        ("{{printf \"%.70000d\" -1}}", 70_001, "-00", "001"),
+        ("{{printf \"%.*d\" 70000 1}}", 70_000, "000", "001"),
+        ("{{printf \"%.70000x\" 31}}", 70_000, "000", "01f"),
+        ("{{printf \"%.70000U\" 31}}", 70_002, "U+0", "01F"),
+        ("{{printf \"%.70000f\" 1.5}}", 70_002, "1.5", "000"),
+        ("{{printf \"%.70000e\" 0.1}}", 70_006, "1.000000000000000055511151231257827", "0e-01"),
+        ("{{printf \"%.70000g\" 1.5}}", 3, "1.5", "1.5"),
+        ("{{printf \"%#.70000g\" 1.5}}", 70_001, "1.5", "000"),
+        ("{{printf \"%.70000v\" 1.5}}", 3, "1.5", "1.5"),
+        ("{{printf \"%.70000x\" 1.5}}", 70_008, "0x1.8", "0p+00"),
+        ("{{printf \"%.1000000d\" 1}}", 1_000_000, "000", "001"),
+        ("{{printf \"%070000d\" 1}}", 70_000, "000", "001"),
+        ("{{printf \"%.*d\" 1000001 1}}", 12, "%!(BADPREC)1", ""),
+    ] {
+        let text = filled(source);
+        assert_eq!(text.len(), length, "{source}");
+        assert!(text.starts_with(start) && text.ends_with(end), "{source}");
+    }
+}
+
+#[test]
 fn what_is_known_and_unset_is_empty() {
     static SHAPE: Shape = Shape::Fields(&[
         ("Id", &Shape::Text),
@@ -235,6 +312,7 @@ fn what_is_known_and_unset_is_empty() {
         ("{{.State}}{{.State.Pid}}{{.State.Running}}", "{0 false}0false"),
         ("{{.Labels.no}} {{index .Labels \"no\"}}|{{len .Cmd}}", "<no value> |0"),
         ("{{if .Health}}a{{else}}b{{end}}{{range .Cmd}}c{{else}}d{{end}}", "bd"),
+        ("{{printf \"%v %+v\" .State .State}}", "{0 false} {Pid:0 Running:false}"),
         ("{{.More.a}} {{json .}}", r#"1 {"Id":"x","Cmd":null,"More":{"a":1}}"#),
         ("{{.Health.Status}}", "the template asks for `.Health.Status` at 1:3, which is not there"),
         ("{{.NanoCPUs}} {{.NanoCpus}}", "0 0"),

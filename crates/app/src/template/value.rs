@@ -1,12 +1,12 @@
 //! What templates work with.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value as Json};
 
 use super::shape::Shape;
+use super::text::Text;
 
 /// What a row of a list looks labels up in.
 const LOOKUP: &str = "Label";
@@ -37,7 +37,7 @@ pub(super) enum Value<'a> {
     Truth(bool),
     Whole(i128),
     Real(f64),
-    Text(Cow<'a, str>),
+    Text(Text<'a>),
     List(Rc<Vec<Self>>),
     Fields(Fields<'a>),
     /// What `.Label "key"` looks into.
@@ -62,7 +62,7 @@ impl<'a> Value<'a> {
                 let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
                 whole.map_or_else(|| Self::Real(number.as_f64().unwrap_or_default()), Self::Whole)
             }
-            Json::String(text) => Self::Text(Cow::Borrowed(text)),
+            Json::String(text) => Self::Text(text.as_str().into()),
             Json::Array(values) => Self::list(values.iter().map(|value| Self::of(value, shape.of_each()))),
             Json::Object(json) => Self::Fields(Fields { json, shape: shape.there() }),
         }
@@ -72,7 +72,7 @@ impl<'a> Value<'a> {
     pub(super) fn unset(shape: &'static Shape) -> Self {
         match shape {
             Shape::Any | Shape::Row => Self::Missing,
-            Shape::Text => Self::Text(Cow::Borrowed("")),
+            Shape::Text => Self::Text("".into()),
             Shape::Number => Self::Whole(0),
             Shape::Truth => Self::Truth(false),
             Shape::List(_) => Self::list([]),
@@ -85,8 +85,8 @@ impl<'a> Value<'a> {
         Self::List(Rc::new(values.into_iter().collect()))
     }
 
-    pub(super) fn text(text: impl Into<String>) -> Self {
-        Self::Text(Cow::Owned(text.into()))
+    pub(super) fn text(text: impl Into<Rc<str>>) -> Self {
+        Self::Text(Text::Made(text.into()))
     }
 
     /// Compat: Go, what is empty is false.
@@ -131,7 +131,7 @@ impl<'a> Value<'a> {
                 .or_else(|_| u64::try_from(*number).map(Json::from))
                 .unwrap_or_default(),
             Self::Real(number) => Json::from(*number),
-            Self::Text(text) => Json::from(text.as_ref()),
+            Self::Text(text) => Json::from(&**text),
             Self::List(values) => values.iter().map(Self::to_json).collect(),
             Self::Fields(fields) => {
                 let mut json = fields.json.clone();
@@ -169,9 +169,9 @@ impl<'a> Fields<'a> {
         found
     }
 
-    /// Returns the values of known fields in their order.
-    pub(super) fn known(&self) -> Option<Vec<Value<'a>>> {
+    /// Returns known fields in their order.
+    pub(super) fn known(&self) -> Option<Vec<(&'static str, Value<'a>)>> {
         let Shape::Fields(fields) = self.shape else { return None };
-        Some(fields.iter().filter_map(|(name, _)| self.get(name)).collect())
+        Some(fields.iter().filter_map(|(name, _)| Some((*name, self.get(name)?))).collect())
     }
 }
