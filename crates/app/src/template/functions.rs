@@ -217,8 +217,8 @@ fn dockers<'a>(function: &str, arguments: &[Value<'a>], budget: &Budget) -> Resu
         ("lower" | "upper" | "title", [value]) => {
             let value = text(function, value)?;
             written(function, budget, |out| match function {
-                "lower" => out.push(&value.to_lowercase()),
-                "upper" => out.push(&value.to_uppercase()),
+                "lower" => value.chars().try_for_each(|char| out.push_char(only(char, char.to_lowercase()))),
+                "upper" => value.chars().try_for_each(|char| out.push_char(only(char, char.to_uppercase()))),
                 _ => title(value, out),
             })
         }
@@ -288,16 +288,20 @@ fn join(value: &Value<'_>, separator: &str, budget: &Budget, out: &mut Writer<'_
     }
 }
 
+/// Returns the one character that another one becomes. Compat: Go, what would become several stays.
+fn only(char: char, mut becomes: impl Iterator<Item = char>) -> char {
+    match (becomes.next(), becomes.next()) {
+        (Some(only), None) => only,
+        _ => char,
+    }
+}
+
 /// Words begin with capitals. Compat: Go's `strings.Title`.
 fn title(text: &str, out: &mut Writer<'_>) -> Result<(), String> {
     let mut before = ' ';
     for char in text.chars() {
         let begins = !(before.is_alphanumeric() || before == '_' || before == '\'');
-        if begins {
-            char.to_uppercase().try_for_each(|char| out.push_char(char))?;
-        } else {
-            out.push_char(char)?;
-        }
+        out.push_char(if begins { only(char, char.to_uppercase()) } else { char })?;
         before = char;
     }
     Ok(())

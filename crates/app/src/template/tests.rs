@@ -108,6 +108,7 @@ fn functions_are_gos_and_dockers() {
         ("{{join .Cmd \" \"}} {{join .Config.Labels \",\"}} {{join .None \"x\"}}", "sh -c c,last "),
         ("{{index .Config.Labels \"no\"}}|{{len .Words}} {{len .Config}} {{len .Cmd}}", "<no value>|9 2 2"),
         ("{{upper .Repository}} {{lower \"ABC\"}} {{title .Words}}", "WEB abc Two Words"),
+        ("{{upper \"straße\"}} {{lower \"ΟΔΟΣ\"}} {{title \"ßa éa\"}}", "STRAßE οδοσ ßa Éa"),
         ("{{split .Words \" \"}} {{index (split \"a:b\" \":\") 1}}", "[two words] b"),
         ("{{truncate .Words 3}} {{truncate .Tag 9}} {{pad .Tag 2 1}}| {{pad \"\" 2 1}}|", "two 1   1 | |"),
         ("{{slice .Cmd 1}} {{slice .Words 0 3}} {{slice .Cmd}}", "[-c] two [sh -c]"),
