@@ -13,7 +13,7 @@ use crate::progress::Show;
 use crate::remotes::Remote;
 use crate::step_caches::StepCaches;
 use crate::steps::ContainerSteps;
-use crate::sweep::sweep_steps;
+use crate::sweep::sweep_builds;
 
 /// What a build has beside what all of them have.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ pub(crate) fn build(
     beside: Beside,
     show: &Show,
 ) -> Result<Built, Failure> {
-    sweep_steps(engine);
+    sweep_builds(engine);
     let fetches = !beside.caches.sources.is_empty();
     let mut builder = Builder::new(
         engine.store.clone(),

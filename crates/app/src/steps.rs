@@ -182,6 +182,7 @@ impl ContainerSteps {
             privileged: step.insecure,
             cgroup_parent: format!("shipway-{}", self.roots.id),
             cgroup_above: step.cgroup_parent.clone().unwrap_or_default(),
+            ends_with: i32::try_from(std::process::id()).ok(),
             id,
             ..ContainerSpec::default()
         })

@@ -13,14 +13,20 @@ use crate::verbs::rm;
 
 /// Takes away what is left over. Whoever asks has something else to do, so a failure is only noted, and the rest goes all the same.
 pub(crate) fn sweep(engine: &Engine) {
-    for done in [sandboxes(engine), containers(engine), steps(engine)] {
+    for done in [sandboxes(engine, is_build_or_container), containers(engine), steps(engine)] {
         note(done);
     }
 }
 
-/// Takes away the steps of builds that were killed: as [`sweep`] does, but only those.
-pub(crate) fn sweep_steps(engine: &Engine) {
+/// Takes away the steps and sandboxes of builds that were killed: as [`sweep`] does, but only those.
+pub(crate) fn sweep_builds(engine: &Engine) {
+    // A step uses the sandbox of its build.
     note(steps(engine));
+    note(sandboxes(engine, |id| id.starts_with(OF_BUILD)));
+}
+
+fn is_build_or_container(id: &str) -> bool {
+    id.starts_with(OF_BUILD) || id.starts_with(OF_CONTAINER)
 }
 
 fn steps(engine: &Engine) -> Result<(), Failure> {
@@ -46,11 +52,11 @@ fn note(done: Result<(), Failure>) {
     }
 }
 
-fn sandboxes(engine: &Engine) -> Result<(), Failure> {
+fn sandboxes(engine: &Engine, is_ours: fn(&str) -> bool) -> Result<(), Failure> {
     let Some(bridge) = Bridge::find(network::config(&engine.roots))? else { return Ok(()) };
     for sandbox in bridge.list()? {
         let container = sandbox.id.strip_prefix(OF_CONTAINER);
-        if (container.is_none() && !sandbox.id.starts_with(OF_BUILD))
+        if !is_ours(&sandbox.id)
             || Claim::is_held(&engine.roots, &sandbox.id)
             || container.is_some_and(|id| status(engine, id) == Some(Status::Running))
         {

@@ -125,6 +125,25 @@ pub fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
 }
 
+/// Opens a descriptor that stands for this process's parent, if that is still the process with this number.
+pub fn open_parent(pid: i32) -> io::Result<OwnedFd> {
+    let parent = open_pidfd(pid)?;
+    // Looked at after the descriptor was opened: a parent that is still ours cannot have been another process then.
+    let now = rustix::process::getppid().map(rustix::process::Pid::as_raw_pid);
+    if now == Some(pid) { Ok(parent) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+}
+
+/// Waits until the process behind a descriptor has ended, however long that takes.
+pub fn wait_end(pidfd: impl AsFd) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    loop {
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other.map(drop)?),
+        }
+    }
+}
+
 /// Sends a signal to the process behind a descriptor; one that has ended is an error.
 pub fn signal_pidfd(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
     // SAFETY: plain numbers and a null pointer, which the kernel allows here.

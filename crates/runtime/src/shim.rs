@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,6 +92,8 @@ struct Started {
     /// Held until the end: others wait on it.
     lock: File,
     group: linux::OwnGroup,
+    /// Whose end is the container's.
+    creator: Option<OwnedFd>,
 }
 
 fn start(dir: &Path, output: Output) -> Result<Started, StartFailure> {
@@ -102,6 +105,8 @@ fn start(dir: &Path, output: Output) -> Result<Started, StartFailure> {
     let text = fs_err::read(dir.join("spec.json")).map_err(fail(Stage::Spec))?;
     let spec: ContainerSpec =
         serde_json::from_slice(&text).map_err(|error| fail(Stage::Spec)(error.into()))?;
+    // If it is gone by now, nobody would end the container.
+    let creator = spec.ends_with.map(linux::open_parent).transpose().map_err(fail(Stage::Clone))?;
     linux::new_session().map_err(fail(Stage::Clone))?;
     // The caller's directory must not stay busy for as long as the container lives.
     std::env::set_current_dir("/").map_err(fail(Stage::Clone))?;
@@ -157,7 +162,7 @@ fn start(dir: &Path, output: Output) -> Result<Started, StartFailure> {
                 return Err(fail(Stage::Spec)(error));
             }
             let streams = writer.zip(streams);
-            Ok(Started { spec, pid, state, streams, listeners, lock, group })
+            Ok(Started { spec, pid, state, streams, listeners, lock, group, creator })
         }
         Err(failure) => {
             remove_groups(&spec);
@@ -265,7 +270,10 @@ fn child(
 }
 
 fn supervise(dir: &Path, started: Started) -> ExitCode {
-    let Started { spec, pid, mut state, streams, listeners, lock, group } = started;
+    let Started { spec, pid, mut state, streams, listeners, lock, group, creator } = started;
+    if let Some(creator) = creator {
+        end_with(creator, pid);
+    }
     if let Some(address) = spec.address {
         // Each connection takes four; with the old limit there are fewer of them. The container's own limit is set already.
         drop(linux::limit_open_files(u64::MAX, u64::MAX));
@@ -289,6 +297,21 @@ fn supervise(dir: &Path, started: Started) -> ExitCode {
     drop(lock);
     run_after(&spec.after);
     if saved.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Kills the container when its creator has ended; its first process takes all others along.
+fn end_with(creator: OwnedFd, pid: i32) {
+    // Not waited for yet, so the number is still its own.
+    let Ok(first) = linux::open_pidfd(pid) else { return };
+    let watch = move || {
+        if linux::wait_end(creator).is_ok() {
+            // One that has just ended needs no signal.
+            drop(linux::signal_pidfd(first, KILL));
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("creator".to_owned()).spawn(watch) {
+        drop(writeln!(io::stderr(), "could not watch who started the container: {error}"));
+    }
 }
 
 /// Becomes this program under the verb that cleans up, if there is one; whoever waits for the container has been told.

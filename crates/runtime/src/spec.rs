@@ -70,6 +70,8 @@ pub struct ContainerSpec {
     /// Bytes of `/dev/shm`; [`SHM_SIZE`] if not said.
     #[serde(default)]
     pub shm_size: Option<u64>,
+    /// The process that starts it, if the container is to end with that process however it ends.
+    pub ends_with: Option<i32>,
     /// Arguments that the shim runs this program with when the container has ended; nothing if there are none.
     pub after: Vec<String>,
 }

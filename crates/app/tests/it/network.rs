@@ -190,3 +190,34 @@ fn what_a_killed_command_leaves_is_taken_away_by_the_next_one() {
     });
     machine.assert_nothing_is_left();
 }
+
+#[test]
+fn a_step_ends_with_its_builder_and_its_sandbox_goes_with_the_next_build() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM box\nRUN echo it runs; exec sleep 611\n");
+    let mut build = machine.command(&["build", "--progress", "plain", "."]);
+    let mut build = machine.spawn(build.stderr(Stdio::piped()));
+    let lines = BufReader::new(build.stderr.take().unwrap()).lines();
+    lines.map(Result::unwrap).find(|line| line.ends_with(" it runs")).unwrap();
+    build.kill().unwrap();
+    build.wait().unwrap();
+    let group = format!("/shipway-{}/step-", machine.root_id());
+    let is_of_the_step = |process: fs_err::DirEntry| {
+        fs_err::read_to_string(process.path().join("cgroup")).is_ok_and(|groups| groups.contains(&group))
+    };
+    machine.until("the step has ended", || {
+        !fs_err::read_dir("/proc").unwrap().any(|process| is_of_the_step(process.unwrap()))
+    });
+    // Nobody else is told of it: what is left of it goes when something is built again.
+    assert_eq!(machine.count("state/network/netns"), 1);
+    machine.dockerfile("FROM box\nCOPY passwd /passwd\n");
+    machine.ok(&["build", "-q", "."]);
+    for place in ["state/containers", "state/steps", "state/claims", "state/network/netns"] {
+        assert_eq!(machine.count(place), 0, "{place}");
+    }
+    machine.ok(&["system", "prune", "-f"]);
+    machine.assert_nothing_is_left();
+}

@@ -10,7 +10,7 @@ use super::record::{self, Record, What};
 use crate::cli::BuilderPruneArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::sweep::sweep_steps;
+use crate::sweep::sweep_builds;
 use crate::ui::Ui;
 use crate::verbs::confirm;
 use crate::{budget, clock, table, units};
@@ -27,7 +27,7 @@ pub(super) fn run(engine: &Engine, args: &BuilderPruneArgs, ui: &mut Ui) -> Resu
     if !args.force {
         confirm::ask(&format!("WARNING! This will remove {what}."), ui)?;
     }
-    sweep_steps(engine);
+    sweep_builds(engine);
     let free = shipway_linux::free_bytes(engine.store.root()).unwrap_or_default();
     let now = clock::now();
     let gone = remove(engine, plan(&record::list(engine)?, &wish, free, now))?;
