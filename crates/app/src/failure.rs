@@ -25,6 +25,8 @@ pub(crate) struct Failure {
     message: String,
     /// What to do.
     hint: Option<String>,
+    /// What is printed behind all else.
+    last: Option<String>,
     code: u8,
     /// A disk was full.
     full: bool,
@@ -46,7 +48,7 @@ impl Failure {
 
     /// Makes a failure whose text is complete as it is.
     pub(crate) fn plain(text: impl Into<String>) -> Self {
-        Self { message: text.into(), hint: None, code: Self::FAILED, full: false }
+        Self { message: text.into(), hint: None, last: None, code: Self::FAILED, full: false }
     }
 
     /// Makes a failure of an error whose type is not known.
@@ -62,6 +64,11 @@ impl Failure {
     /// Returns the same failure with another hint.
     pub(crate) fn with_hint(self, hint: impl std::fmt::Display) -> Self {
         Self { hint: Some(hint.to_string()), ..self }
+    }
+
+    /// Returns the same failure with a line behind all else.
+    pub(crate) fn with_last_line(self, line: impl std::fmt::Display) -> Self {
+        Self { last: Some(line.to_string()), ..self }
     }
 
     /// Says which of some directories has no space left, if that may be why.
@@ -100,10 +107,9 @@ impl Failure {
 
     /// Returns what is printed.
     pub(crate) fn text(&self) -> String {
-        match &self.hint {
-            Some(hint) => format!("{}\nhint: {hint}", self.message),
-            None => self.message.clone(),
-        }
+        let hint = self.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        let last = self.last.as_ref().map(|line| format!("\n{line}")).unwrap_or_default();
+        format!("{}{hint}{last}", self.message)
     }
 
     /// Returns the exit code.

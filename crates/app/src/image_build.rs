@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shipway_build::{BuildRequest, Builder, Built, Debugger};
+use shipway_build::{BuildError, BuildRequest, Builder, Built, Debugger};
 
 use crate::bases::{BaseWishes, LocalImages};
 use crate::budget;
@@ -47,7 +47,7 @@ pub(crate) fn build(
     if let Some(debugger) = beside.debugger {
         builder = builder.with_debugger(debugger);
     }
-    let built = builder.build(request)?;
+    let built = builder.build(request).map_err(|error| failed(error, show))?;
     // One that made and fetched nothing new cannot have gone over it.
     if (built.cached_steps < built.steps || fetches)
         && let Err(failure) = budget::keep(engine)
@@ -56,4 +56,19 @@ pub(crate) fn build(
         tracing::warn!(reason = failure.text(), "the build cache is not kept within its budget");
     }
     Ok(built)
+}
+
+fn failed(error: BuildError, show: &Show) -> Failure {
+    // Compat: docker's classic builder, what its output ends with.
+    let last = match &error {
+        BuildError::RunFailed { command, code, .. } if show.is_legacy() => {
+            Some(format!("The command '{command}' returned a non-zero code: {code}"))
+        }
+        _ => None,
+    };
+    let failure = Failure::from(error);
+    match last {
+        Some(last) => failure.with_last_line(last),
+        None => failure,
+    }
 }

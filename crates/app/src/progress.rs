@@ -86,6 +86,11 @@ impl Show {
         }
     }
 
+    /// Returns whether this is the form of docker's classic builder.
+    pub(crate) fn is_legacy(&self) -> bool {
+        matches!(&*self.0, Kind::Lines(Lines::Legacy(_)))
+    }
+
     /// Returns how to tell of the parts of a base image's making.
     pub(crate) fn phases(&self, image: &str) -> Phases {
         Phases::new(self.clone(), image)

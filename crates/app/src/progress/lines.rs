@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use shipway_build::{Event, StepInfo, StepKind};
+use shipway_oci::Digest;
 
 use super::board::Key;
 use super::plain::Plain;
@@ -241,9 +242,15 @@ fn key(step: &StepInfo) -> Key {
 pub(crate) struct Classic {
     /// Output of a step since its last line break, by the step's number.
     rest: Mutex<BTreeMap<usize, Vec<u8>>>,
+    /// What the containers of commands that run are called, by the step's number.
+    containers: Mutex<BTreeMap<usize, String>>,
 }
 
 impl Classic {
+    fn containers(&self) -> MutexGuard<'_, BTreeMap<usize, String>> {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn output(&self, step: &StepInfo, bytes: &[u8]) {
         let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         let text = rest.entry(step.id).or_default();
@@ -278,11 +285,19 @@ impl Classic {
             Event::Cached { step, key } if step.legacy.is_some() && step.kind == StepKind::Base => {
                 say(format!(" ---> {}", key.short()));
             }
+            Event::Missed { step, .. } if is_run(step) => {
+                let id = container_of(step);
+                say(format!(" ---> Running in {id}"));
+                self.containers().insert(step.id, id);
+            }
             Event::Cached { step, key } if step.legacy.is_some() => {
                 say(format!(" ---> Using cache\n ---> {}", key.short()));
             }
             Event::Done { step, key: Some(key), .. } if step.legacy.is_some() => {
                 say(format!(" ---> {}", key.short()));
+                if let Some(id) = self.containers().remove(&step.id) {
+                    say(format!("Removing intermediate container {id}"));
+                }
             }
             Event::Written { image_id, .. } => say(format!("Successfully built {}", image_id.short())),
             Event::Named { name } => say(format!("Successfully tagged {}", name.familiar())),
@@ -290,4 +305,14 @@ impl Classic {
             _ => {}
         }
     }
+}
+
+fn is_run(step: &StepInfo) -> bool {
+    let word = step.instruction.split_whitespace().next().unwrap_or_default();
+    step.kind == StepKind::Layer && word.eq_ignore_ascii_case("RUN")
+}
+
+/// Returns what the container of a step is called. Nothing else is: it is gone with the step.
+fn container_of(step: &StepInfo) -> String {
+    Digest::of(format!("{} {} {}", std::process::id(), step.id, step.name).as_bytes()).short().to_string()
 }

@@ -173,3 +173,31 @@ fn an_image_that_does_not_come_ends_its_part() {
     assert!(said.contains(parts), "{said}");
     assert_eq!(said.matches("\n > ").count(), 1, "the reason is shown once: {said}");
 }
+
+#[test]
+fn the_legacy_form_tells_of_the_containers_of_commands_and_ends_with_the_code_of_one_that_failed() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM box\nENV a=b\nRUN echo it runs\nCOPY passwd /x\n");
+    let build = ["build", "--progress", "legacy", "--network", "none", "."];
+    let (_, said) = machine.ok(&build);
+    let lines: Vec<&str> = said.lines().collect();
+    let run = lines.iter().position(|line| *line == "Step 3/4 : RUN echo it runs").unwrap();
+    let id = lines[run + 1].strip_prefix(" ---> Running in ").unwrap();
+    assert!(id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{said}");
+    assert_eq!(lines[run + 2], "it runs");
+    assert!(lines[run + 3].starts_with(" ---> "), "{said}");
+    assert_eq!(lines[run + 4], format!("Removing intermediate container {id}"));
+    assert_eq!(said.matches("Running in").count(), 1, "{said}");
+    let (_, said) = machine.ok(&build);
+    assert!(said.contains(" ---> Using cache") && !said.contains("container"), "{said}");
+
+    machine.dockerfile("FROM box\nRUN exit 3\n");
+    let said = machine.refused(&build, 1);
+    let want = "The command '/bin/sh -c exit 3' returned a non-zero code: 3";
+    assert_eq!(said.lines().last(), Some(want), "{said}");
+    let said = machine.refused(&["build", "--network", "none", "."], 1);
+    assert!(!said.contains(want), "{said}");
+}
