@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use shipway_build::{Fetched, Remotes, SeamError, Stop};
-use shipway_fetch::Client;
+use shipway_fetch::{Client, FetchError};
 
 use crate::tasks;
 
@@ -18,11 +18,18 @@ use crate::tasks;
 pub(crate) struct RemoteError {
     message: String,
     hint: String,
+    /// What it came of. Its own hint would say less.
+    source: Option<FetchError>,
 }
 
 impl RemoteError {
     pub(crate) fn new(message: impl fmt::Display, hint: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), hint: hint.to_string() }
+        Self { message: message.to_string(), hint: hint.to_string(), source: None }
+    }
+
+    /// What the client said, with all that it knows of why.
+    fn fetch(source: FetchError, hint: impl fmt::Display) -> Self {
+        Self { message: source.to_string(), hint: hint.to_string(), source: Some(source) }
     }
 
     pub(crate) fn io(what: &str, path: &Path, error: &std::io::Error) -> Self {

@@ -32,6 +32,8 @@ pub enum Problem {
         word: String,
         /// A near instruction.
         suggestion: Option<&'static str>,
+        /// The instruction above, if it begins a heredoc and cannot have one.
+        heredoc_of: Option<String>,
     },
     /// A flag that the instruction does not have.
     #[error("{instruction} has no flag `--{flag}`")]
@@ -112,6 +114,9 @@ pub enum Problem {
 impl Problem {
     fn help(&self) -> Option<String> {
         match self {
+            Self::UnknownInstruction { heredoc_of: Some(above), .. } => Some(format!(
+                "heredocs are for RUN, COPY and ADD, not for {above}: make a script by `COPY <<EOF /script`, and name that"
+            )),
             Self::UnknownInstruction { suggestion: Some(word), .. } => Some(format!("did you mean {word}?")),
             Self::UnknownInstruction { .. } => {
                 Some("a line continues the one before only if that one ends in a backslash".to_owned())

@@ -64,7 +64,9 @@ impl<'a> Parts<'a> {
         let Some(keyword) = KEYWORDS.into_iter().find(|known| *known == upper) else {
             let suggestion = suggest(word, KEYWORDS);
             let span = line.locate(from, from + word.len());
-            return Err(Problem::UnknownInstruction { word: shortened(word), suggestion }.at(span));
+            return Err(
+                Problem::UnknownInstruction { word: shortened(word), suggestion, heredoc_of: None }.at(span)
+            );
         };
         let (flags, at) = split_flags(&text[after..], from + after, escape);
         let rest = text[after + at..].trim_start();
@@ -140,6 +142,12 @@ pub(crate) fn accepts_heredocs(line: &Logical, escape: char) -> bool {
         parts = inner;
     }
     matches!(parts.keyword, "RUN" | "COPY" | "ADD") && parts.json().is_ok_and(|json| json.is_none())
+}
+
+/// Returns the instruction of a line that begins a heredoc and cannot have one.
+pub(crate) fn refused_heredoc(line: &Logical, escape: char) -> Option<String> {
+    let begins = !accepts_heredocs(line, escape) && !Heredoc::all_of_line(&line.text).is_empty();
+    begins.then(|| Parts::split(line, 0, escape).ok().map(|parts| parts.keyword.to_owned())).flatten()
 }
 
 /// Reads one line.

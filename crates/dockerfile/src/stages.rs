@@ -5,7 +5,7 @@ use crate::error::{Located, ParseDockerfileError, Problem};
 use crate::heredoc::Heredoc;
 use crate::instruction::{ArgDeclaration, Instruction, InstructionKind, Word};
 use crate::lines::{LineReader, Logical};
-use crate::parse::{Parsed, accepts_heredocs, parse_line};
+use crate::parse::{Parsed, accepts_heredocs, parse_line, refused_heredoc};
 use crate::source::{Source, Span};
 
 /// A parsed Dockerfile.
@@ -152,8 +152,13 @@ fn next_instruction(
 }
 
 fn parse_lines(reader: &mut LineReader<'_>, file: &mut Dockerfile) -> Result<(), Mistake> {
+    let mut above = None;
     while let Some((line, heredocs)) = next_instruction(reader, file)? {
-        let parsed = parse_line(&line, &heredocs, reader.directives.escape);
+        let mut parsed = parse_line(&line, &heredocs, reader.directives.escape);
+        if let Err(Located { problem: Problem::UnknownInstruction { heredoc_of, .. }, .. }) = &mut parsed {
+            heredoc_of.clone_from(&above);
+        }
+        above = refused_heredoc(&line, reader.directives.escape);
         if let Err(error) = parsed.and_then(|parsed| add(file, parsed, &line)) {
             return Err(Mistake { error, line: Some(line) });
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use shipway_build::Fetched;
-use shipway_fetch::{Client, Method, Payload, Request, Response};
+use shipway_fetch::{Client, FetchError, Method, Payload, Request, Response};
 use shipway_oci::{Digest, Hasher, Hashing};
 
 use super::RemoteError;
@@ -40,8 +40,7 @@ pub(super) fn to_file(client: &Client, kept: &Path, url: &str, into: &Path) -> R
     if let Some(known) = &known {
         request = request.header("if-none-match", known.etag.clone());
     }
-    let failed =
-        |error: shipway_fetch::FetchError| RemoteError::new(error, format!("try it: `curl -I {url}`"));
+    let failed = |error: FetchError| RemoteError::fetch(error, format!("try it: `curl -I {url}`"));
     let response = client.exchange(&request, Payload::None).map_err(failed)?;
     match (response.status(), known) {
         (304, Some(known)) => {

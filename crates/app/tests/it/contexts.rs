@@ -216,6 +216,14 @@ fn named_contexts_stand_for_stages_and_images() {
         let said = machine.refused(&["build", "--build-context", context, "."], 1);
         assert!(said.contains(want), "{context}: {said}");
     }
+    // Nothing stays nothing, but for a stage that is called so.
+    machine.dockerfile("FROM scratch\nCOPY page /page\n");
+    let scratch = ["build", "-q", "--build-context", "scratch=docker-image://other", "-o", "nothing", "."];
+    machine.ok(&scratch);
+    assert_eq!(run(&machine.context().join("nothing"), "find . -type f"), b"./page\n");
+    machine.dockerfile("FROM scratch AS scratch\nCOPY page /page\nFROM scratch\n");
+    machine.ok(&[&scratch[..5], &["stage", "."]].concat());
+    assert!(machine.context().join("stage/bin/busybox").exists());
     machine.dockerfile("FROM tools\nCOPY page /page\n");
     machine.ok(&["build", "-q", "--network", "none", "-o", "files", "--build-context", &from, "."]);
     assert_eq!(
@@ -289,6 +297,8 @@ fn files_are_added_from_addresses() {
     for (line, want) in [
         (format!("ADD --checksum={digest} {url}/file /x"), "digest mismatch for"),
         (format!("ADD {url}/none /x"), "answered with status 404"),
+        ("ADD http://127.0.0.1:1/none /x".to_owned(), "because: Connection refused"),
+        (format!("ADD --checksum=sha512:00 {url}/file /x"), "only sha256 is taken"),
         (format!("COPY {url}/file /x"), "COPY takes no URL"),
         (format!("ADD --checksum={digest} page /x"), "is for one source that is a URL"),
     ] {

@@ -374,3 +374,15 @@ fn secrets_and_agents_reach_a_step_and_stay_out_of_the_image() {
         assert!(said.contains(want), "{flag}: {said}");
     }
 }
+
+#[test]
+fn a_private_cache_in_two_places_is_one_to_its_command() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let mount = "--mount=type=cache,id=c,sharing=private,target=";
+    machine.dockerfile(&format!("FROM box\nRUN {mount}/a {mount}/b echo x > /a/file; cat /b/file > /seen\n"));
+    machine.ok(&["build", "-q", "--network", "none", "-t", "private", "."]);
+    assert_eq!(cat(&machine, "private", "/seen"), "x\n");
+}

@@ -339,7 +339,7 @@ impl Evaluation {
                     if let Some(text) =
                         checksum.as_ref().filter(|text| !is_git && text.parse::<Digest>().is_err())
                     {
-                        return Err(Problem::invalid(format!("--checksum: `{text}` is no digest")));
+                        return Err(Problem::invalid(no_checksum(text)));
                     }
                     sources.push(SourceWord::Remote { address: path, is_git, checksum, keep_git_dir });
                 }
@@ -375,6 +375,16 @@ impl Evaluation {
         };
         let at = self.state.remember(text, None, true);
         Ok(Action::Copy(action, at))
+    }
+}
+
+/// Says why a checksum cannot be one of a file.
+fn no_checksum(text: &str) -> String {
+    match text.split_once(':') {
+        Some(("sha384" | "sha512" | "blake3", _)) => {
+            format!("--checksum: only sha256 is taken, not `{text}`: see `curl -L URL | sha256sum`")
+        }
+        _ => format!("--checksum: `{text}` is no digest"),
     }
 }
 

@@ -280,6 +280,12 @@ impl Planner<'_> {
         span: Span,
         platform: Platform,
     ) -> Result<Origin, BuildError> {
+        let lower = name.to_lowercase();
+        let above = self.file.stages[..number].iter().rposition(|stage| stage.name.as_ref() == Some(&lower));
+        // Compat: BuildKit, it is what it is, but for a stage of that name.
+        if name == "scratch" && above.is_none() {
+            return Ok(Origin::Scratch);
+        }
         if let Some(source) = self.named(name) {
             return match source {
                 ContextSource::Image(reference) => self.image(&reference, &platform, span).map(Origin::Image),
@@ -295,13 +301,8 @@ impl Planner<'_> {
                 ContextSource::Directory(directory) => Ok(self.directory(name, directory)),
             };
         }
-        let lower = name.to_lowercase();
-        let above = self.file.stages[..number].iter().rposition(|stage| stage.name.as_ref() == Some(&lower));
         if let Some(above) = above {
             return self.stage(above).map(Origin::Stage);
-        }
-        if name == "scratch" {
-            return Ok(Origin::Scratch);
         }
         let reference: Reference = name
             .parse()

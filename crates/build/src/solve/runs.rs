@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use shipway_dockerfile::{Mount, MountKind, Sharing};
+use shipway_dockerfile::{Mount, MountKind};
 use shipway_layers::Snapshot;
 use shipway_linux::Root;
 
@@ -203,16 +203,14 @@ impl Solver<'_> {
     }
 
     /// Takes the caches of a command, which are its own or shared as long as the result lives, and adds their mounts.
-    fn take_caches(&self, step: &Step, mounts: &mut Mounts) -> Result<Vec<(Option<String>, Held)>, Problem> {
+    fn take_caches(&self, step: &Step, mounts: &mut Mounts) -> Result<Vec<(String, Held)>, Problem> {
         let mut caches = std::mem::take(&mut mounts.caches);
         // All take them in one order, so that no two wait for each other.
         caches.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-        // A private one is no other mount's, and has no id to be found by.
-        let mut held: Vec<(Option<String>, Held)> = Vec::new();
+        let mut held: Vec<(String, Held)> = Vec::new();
         for (id, place, mount, first) in caches {
-            let is_private = mount.sharing == Sharing::Private;
-            // The same cache in two places is one to its command.
-            let known = held.iter().find(|(known, _)| !is_private && known.as_ref() == Some(&id));
+            // The same cache in two places is one to its command, a private one too. Compat: BuildKit.
+            let known = held.iter().find(|(known, _)| *known == id);
             let directory = match known {
                 Some((_, known)) => known.directory.clone(),
                 None => {
@@ -221,7 +219,7 @@ impl Solver<'_> {
                     };
                     let taken = self.builder.caches().take(&id, &mount, &self.stop, &fill)?;
                     let directory = taken.directory.clone();
-                    held.push(((!is_private).then_some(id), taken));
+                    held.push((id, taken));
                     directory
                 }
             };

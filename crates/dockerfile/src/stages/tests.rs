@@ -27,6 +27,22 @@ fn a_mistyped_instruction_shows_its_line_a_caret_and_the_right_word() {
 }
 
 #[test]
+fn a_heredoc_of_an_instruction_that_has_none_is_explained() {
+    for (text, above) in [
+        ("CMD <<EOF\necho x\nEOF\n", Some("CMD")),
+        ("entrypoint sh <<-'EOF'\n  ech\nEOF\n", Some("ENTRYPOINT")),
+        ("RUN [\"sh\", \"<<EOF\"]\necho x\nEOF\n", None),
+        ("CMD a < b\necho x\n", None),
+        ("CMD <<EOF\nRUN x\nEOF\n", None),
+    ] {
+        let said = render(&format!("FROM a\n{text}"));
+        let want = above.map(|above| format!("heredocs are for RUN, COPY and ADD, not for {above}: "));
+        assert_eq!(said.contains("heredocs are for"), want.is_some(), "{said}");
+        assert!(said.contains(&want.unwrap_or_default()), "{said}");
+    }
+}
+
+#[test]
 fn errors_point_at_the_word_that_is_wrong() {
     for (name, text, want) in [
         ("empty", "", "Dockerfile:1:1: the file has no stage to build"),
