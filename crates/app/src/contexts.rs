@@ -18,6 +18,8 @@ use crate::tasks;
 const ARCHIVE: u64 = 64 << 30;
 /// What a Dockerfile is called if nobody says.
 const DOCKERFILE: &str = "Dockerfile";
+/// The context of a Dockerfile of which something is asked, where there is no place for an empty one.
+const NOTHING: &str = "/dev/null";
 /// Bytes of a tar's first block.
 const BLOCK: u64 = 512;
 
@@ -40,7 +42,7 @@ pub(crate) struct Prepared {
 
 /// Prepares what `PATH | URL | -` and `--file` name; a repository keeps its `.git` if that is wanted.
 pub(crate) fn prepare(
-    engine: &Engine,
+    engine: Option<&Engine>,
     context: &str,
     file: Option<&Path>,
     keep_git_dir: bool,
@@ -68,7 +70,7 @@ pub(crate) fn prepare(
 }
 
 /// Prepares what a named context's directory or address names; it needs no Dockerfile.
-pub(crate) fn prepare_named(engine: &Engine, source: &str, stop: &Stop) -> Result<Prepared, Failure> {
+pub(crate) fn prepare_named(engine: Option<&Engine>, source: &str, stop: &Stop) -> Result<Prepared, Failure> {
     let prepared = of_address(engine, source, (None, false), stop)?;
     if prepared.text.is_some() {
         return Err(Failure::new(
@@ -80,7 +82,7 @@ pub(crate) fn prepare_named(engine: &Engine, source: &str, stop: &Stop) -> Resul
 }
 
 fn of_address(
-    engine: &Engine,
+    engine: Option<&Engine>,
     address: &str,
     (file, keep_git_dir): (Option<&Path>, bool),
     stop: &Stop,
@@ -104,7 +106,7 @@ fn of_address(
     }
 }
 
-fn of_stdin(engine: &Engine, file: Option<&Path>) -> Result<Prepared, Failure> {
+fn of_stdin(engine: Option<&Engine>, file: Option<&Path>) -> Result<Prepared, Failure> {
     let prepared = of_stream(engine, Box::new(std::io::stdin()), "the standard input", file)?;
     if prepared.unread.is_some() {
         return Err(Failure::new(
@@ -115,7 +117,7 @@ fn of_stdin(engine: &Engine, file: Option<&Path>) -> Result<Prepared, Failure> {
     Ok(prepared)
 }
 
-fn of_archive(engine: &Engine, address: &str, file: Option<&Path>) -> Result<Prepared, Failure> {
+fn of_archive(engine: Option<&Engine>, address: &str, file: Option<&Path>) -> Result<Prepared, Failure> {
     let client = Client::new(tasks::fetching()?);
     let mut body = Hashing::new(client.open(&Request::get(address, ARCHIVE))?.into_body());
     let mut prepared = of_stream(engine, Box::new(&mut body), address, file)?;
@@ -148,7 +150,7 @@ fn in_any_case(dockerfile: PathBuf) -> PathBuf {
 
 /// Reads an archive, or else a Dockerfile with nothing beside it.
 fn of_stream(
-    engine: &Engine,
+    engine: Option<&Engine>,
     mut stream: Box<dyn Read + Send + '_>,
     what: &str,
     file: Option<&Path>,
@@ -158,19 +160,21 @@ fn of_stream(
     };
     let mut start = Vec::new();
     stream.by_ref().take(BLOCK).read_to_end(&mut start).map_err(unreadable)?;
-    let files = place(engine)?;
-    let whole = Cursor::new(start.clone()).chain(stream);
-    if !is_archive(&start) {
+    let is_archive = is_archive(&start);
+    let whole = Cursor::new(start).chain(stream);
+    if !is_archive {
         let text = read_dockerfile(&mut { whole })?;
+        let files = engine.map(|engine| place(Some(engine))).transpose()?;
         return Ok(Prepared {
-            context: files.upper.clone(),
+            context: files.as_ref().map_or_else(|| PathBuf::from(NOTHING), |files| files.upper.clone()),
             dockerfile: PathBuf::from(DOCKERFILE),
             text: Some(text),
             origin: None,
             unread: file.filter(|file| *file != Path::new("-")).map(Path::to_owned),
-            files: Some(files),
+            files,
         });
     }
+    let files = place(engine)?;
     let root = Root::open(&files.upper).map_err(unreadable)?;
     let mut archive = decompress(Box::new(whole))?;
     unpack(&root, &mut *archive, Budget::default())?;
@@ -179,7 +183,7 @@ fn of_stream(
 }
 
 fn of_repository(
-    engine: &Engine,
+    engine: Option<&Engine>,
     parsed: Result<git::Address, String>,
     file: Option<&Path>,
     stop: &Stop,
@@ -219,8 +223,15 @@ impl Prepared {
     }
 }
 
-fn place(engine: &Engine) -> Result<Snapshot, Failure> {
-    Ok(engine.layers.prepare(&[])?)
+/// A question about a Dockerfile needs no store, but for what is fetched.
+fn place(engine: Option<&Engine>) -> Result<Snapshot, Failure> {
+    let no_store = || {
+        Failure::new(
+            "a context that is fetched needs a place below the data root, and that cannot be used",
+            "run it as root (`sudo shipway …`), choose another place (--root DIR --state DIR), or name a directory",
+        )
+    };
+    Ok(engine.ok_or_else(no_store)?.layers.prepare(&[])?)
 }
 
 fn read_dockerfile(stream: &mut dyn Read) -> Result<Vec<u8>, Failure> {

@@ -43,6 +43,11 @@ pub(crate) fn run(cli: Cli, ui: &mut Ui) -> Result<u8, Failure> {
         Verb::Completion { shell } => return completion::run(shell, ui),
         Verb::Version { format } => return version::run(&format, ui),
         Verb::Other(words) => return Err(unknown::refuse(&words)),
+        // What only reads a Dockerfile needs neither a store nor leave to make one.
+        Verb::Build(args) if build::asks(&args) => {
+            let engine = Roots::open(cli.root, cli.state).and_then(Engine::open);
+            return build::ask(engine.ok().as_ref(), &args, ui);
+        }
         _ => {}
     }
     let roots = Roots::open(cli.root, cli.state)?;

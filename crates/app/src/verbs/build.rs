@@ -24,6 +24,7 @@ use shipway_build::{
     Attest, BuildNetwork, BuildRequest, ContextSource, Debugger, NamedContext, ProcessLimit, Stop,
 };
 use shipway_linux::Cgroup;
+use shipway_store::Lease;
 
 use crate::archive::LayoutImage;
 use crate::bases::{AcceptExpired, BaseWishes};
@@ -41,7 +42,7 @@ use crate::verbs::build::annotations::Annotations;
 use crate::verbs::build::call::{Question, What};
 use crate::verbs::build::debug::Shell;
 use crate::verbs::build::delivery::{Arrived, Wishes};
-use crate::verbs::build::output::Outputs;
+use crate::verbs::build::output::{Output, Outputs};
 use crate::verbs::run::{extra_host, limits};
 
 /// Begins a named context that is an image of an OCI layout.
@@ -63,19 +64,47 @@ fn usage(words: &[String]) -> Failure {
     }
 }
 
-pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
+/// Returns whether something is only asked about the Dockerfile.
+pub(crate) fn asks(args: &BuildArgs) -> bool {
+    args.check || !matches!(call::parse(&args.call), Ok(None))
+}
+
+/// Answers what is asked about the Dockerfile. Without a store nothing is known of base images.
+pub(crate) fn ask(engine: Option<&Engine>, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    style(args)?;
+    let question = if args.check { Some(Question::default()) } else { call::parse(&args.call)? };
+    let stopping = Stopping::hold()?;
+    let typed = typed(engine, args, &stopping, ui)?;
+    answer(engine, question.unwrap_or_default(), &typed.request, ui)
+}
+
+/// What was typed. What was fetched for it goes with this value.
+struct Typed {
+    request: BuildRequest,
+    outputs: Vec<Output>,
+    caches: caches::Typed,
+    is_inline_only: bool,
+    _context: Prepared,
+    _contexts: Vec<Option<Prepared>>,
+    /// What comes from layouts has no name, and is to be here until the build has its own hold on it.
+    _lease: Option<Lease>,
+}
+
+fn typed(
+    engine: Option<&Engine>,
+    args: &BuildArgs,
+    stopping: &Stopping,
+    ui: &mut Ui,
+) -> Result<Typed, Failure> {
     // Compat: docker, what flags cannot have is told before all else.
     limits(args).and_then(|_limits| limits::shm_size(args.shm_size.as_deref()))?;
     let [context] = args.context.as_slice() else { return Err(usage(&args.context)) };
-    let style = style(args)?;
-    let question = if args.check { Some(Question::default()) } else { call::parse(&args.call)? };
     let Outputs { all: outputs, annotations } = output::parse(&args.outputs, args.load)?;
     let caches = caches::parse(&args.cache_from, &args.cache_to)?;
     caches.warnings.iter().for_each(|warning| ui.note(warning));
     let platforms = platforms::parse(args)?;
     let attest::Typed { attest, is_inline_only } = attest::parse(args)?;
     forget_id(args.iidfile.as_deref())?;
-    let stopping = Stopping::hold()?;
     let stop = stopping.build.clone();
     let build_args = pairs::build_args(&args.build_args)?;
     let keeps_git = pairs::is_set(&build_args, "BUILDKIT_CONTEXT_KEEP_GIT_DIR");
@@ -84,9 +113,8 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     if let Some(file) = &prepared.unread {
         ui.note(format!("warning: `{context}` is a Dockerfile: --file {} is not read", file.display()));
     }
-    // What comes from layouts has no name, and is to be here until the build has its own hold on it.
     let layouts = args.build_contexts.iter().any(|context| context.contains(LAYOUT));
-    let _lease = layouts.then(|| engine.store.lease()).transpose()?;
+    let lease = engine.filter(|_| layouts).map(|engine| engine.store.lease()).transpose()?;
     let named = named_contexts(engine, args, &stop).map_err(|failure| stopping.failed(failure))?;
     let mut request = BuildRequest {
         stop,
@@ -104,20 +132,29 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
         )?
     };
     request.inline_cache = caches.inline() || pairs::is_set(&request.build_args, "BUILDKIT_INLINE_CACHE");
-    if let Some(question) = question {
-        return answer(engine, question, &request, ui);
-    }
-    output::fit(&outputs, &request)?;
+    let contexts = named.into_iter().map(|(_, files)| files).collect();
+    let (_context, _contexts, _lease) = (prepared, contexts, lease);
+    Ok(Typed { request, outputs, caches, is_inline_only, _context, _contexts, _lease })
+}
+
+pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    let style = style(args)?;
+    let stopping = Stopping::hold()?;
+    // All of it stays until the end.
+    let mut typed = typed(Some(engine), args, &stopping, ui)?;
+    let (request, outputs) = (&mut typed.request, typed.outputs);
+    output::fit(&outputs, request)?;
     output::check_places(&outputs)?;
     let mut wanted = Wishes::plan(&mut request.tags, args.push, outputs)?;
-    wanted.documents = output::Wish { is_inline_only, epoch: pairs::epoch(&request.build_args) };
+    wanted.documents =
+        output::Wish { is_inline_only: typed.is_inline_only, epoch: pairs::epoch(&request.build_args) };
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
     let wishes = BaseWishes { bootstrap, newer: args.pull };
-    let caches = caches.open(engine)?;
+    let caches = typed.caches.open(engine)?;
     let show = Show::open(style, "Building")?;
     let shell = args.debug.then(|| Shell::new(engine, &show, ui)).flatten().map(Arc::new);
     let debugger = shell.clone().map(|shell| -> Arc<dyn Debugger> { shell });
-    let built = image_build::build(engine, &request, wishes, Beside { caches, debugger }, &show);
+    let built = image_build::build(engine, request, wishes, Beside { caches, debugger }, &show);
     show.close(End::from(&built));
     let built = built.map_err(|failure| {
         stopping.failed(match &shell {
@@ -132,7 +169,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let delivered = delivered.map_err(|failure| stopping.failed(failure));
     let in_store = Arrived::in_store(&built, false);
     let arrived = delivered.as_ref().unwrap_or(&in_store);
-    wanted.write_down(engine, &request, (&built, arrived), args)?;
+    wanted.write_down(engine, request, (&built, arrived), args)?;
     let arrived = delivered?;
     match style {
         // An archive there is not to be mixed with anything.
@@ -145,7 +182,12 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
 }
 
 /// Says what a Dockerfile offers.
-fn answer(engine: &Engine, question: Question, request: &BuildRequest, ui: &mut Ui) -> Result<u8, Failure> {
+fn answer(
+    engine: Option<&Engine>,
+    question: Question,
+    request: &BuildRequest,
+    ui: &mut Ui,
+) -> Result<u8, Failure> {
     match question.what {
         What::Check => return check::run(engine, request, question, ui),
         What::Targets => call::targets(request, question.json, ui)?,
@@ -166,7 +208,7 @@ fn style(args: &BuildArgs) -> Result<ProgressStyle, Failure> {
 
 /// Reads `NAME=SOURCE`. What is fetched goes with the second part of each.
 fn named_contexts(
-    engine: &Engine,
+    engine: Option<&Engine>,
     args: &BuildArgs,
     stop: &Stop,
 ) -> Result<Vec<(NamedContext, Option<Prepared>)>, Failure> {

@@ -555,3 +555,88 @@ fn an_outline_has_what_the_target_needs_and_nothing_else() {
         assert_eq!((code, found), (Some(0), want.map(str::to_owned)), "case {name}");
     }
 }
+
+#[test]
+fn questions_about_a_dockerfile_need_no_store() {
+    let place = Place::new();
+    place.write("app/Dockerfile", "FROM scratch as a\nARG b=1\n");
+    // Nobody can make a directory there, root neither.
+    let ask = |args: &[&str]| {
+        let output = place
+            .command(&[&["--root", "/proc/nowhere", "--state", "/proc/nowhere", "build"], args].concat())
+            .stdin(fs_err::File::open(place.path("app/Dockerfile")).unwrap().into_parts().0)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (output.status.code(), text.concat())
+    };
+    for (args, code, want) in [
+        (&["--check", "app"][..], 1, "FromAsCasing"),
+        (&["--check", "-"], 1, "FromAsCasing"),
+        (&["--call", "check", "--build-context", "x=app", "app"], 1, "FromAsCasing"),
+        (&["--call", "targets", "app"], 0, "a (default)"),
+        (&["--call", "outline", "app"], 0, "b"),
+        (&["--call", "nosuch", "app"], 1, "ask for check, targets or outline"),
+        (&["--check", "https://127.0.0.1:1/x.git"], 1, "needs a place below the data root"),
+        (&["app"], 1, "could not use `/proc/nowhere`"),
+    ] {
+        let (found, said) = ask(args);
+        assert!(found == Some(code) && said.contains(want), "{args:?}: {found:?}: {said}");
+    }
+}
+
+#[test]
+fn a_full_place_of_an_output_is_named_with_what_to_type() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::with_shell("");
+    fs_err::write(place.path("app/large"), vec![b'x'; 6 << 20]).unwrap();
+    place.write("app/Dockerfile", "FROM scratch\nCOPY large /a/large\n");
+    fs_err::create_dir(place.path("disk")).unwrap();
+    let on_full_disk = |output: &str| {
+        let mut command = Command::new("unshare");
+        let script = "mount -t tmpfs -o size=4m none disk && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_shipway"), "build", "-q"]);
+        command.args(["-o", output, "app"]).current_dir(place.dir.path());
+        command.env("SHIPWAY_ROOT", place.path("root")).env("SHIPWAY_STATE", place.path("state"));
+        refusal(&mut command)
+    };
+    for (output, path) in [
+        ("disk/out", "`disk/out/a/large`"),
+        ("type=oci,tar=false,dest=disk/out", "`disk/out/blobs/"),
+        ("type=oci,dest=disk/out.tar", "`disk/out.tar`"),
+        ("type=docker,dest=disk/out.tar", "`disk/out.tar`"),
+        ("type=tar,dest=disk/out.tar", "`disk/out.tar`"),
+        ("type=tar,dest=/dev/full", "`/dev/full`"),
+    ] {
+        let text = on_full_disk(output);
+        assert!(text.contains("no space left to write ") && text.contains(path), "{output}: {text}");
+        assert!(text.contains("name another place") && !text.contains("--root"), "{output}: {text}");
+    }
+    for kind in ["type=tar,dest=-", "type=oci,dest=-"] {
+        let mut command = place.command(&["build", "-q", "-o", kind, "app"]);
+        let full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full.into_parts().0).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("no space left to write the standard output"), "{kind}: {text}");
+        assert!(text.contains("name another place"), "{kind}: {text}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = place.command(&["build", "-q", "-o", kind, "app"]);
+        let output = command.stdout(writer).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("nobody reads the rest of it") && text.contains("dest=FILE"), "{kind}: {text}");
+    }
+}
+
+#[test]
+fn a_name_to_give_has_no_digest() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::with_shell("");
+    let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let text = place.refusal(&["build", "-t", &format!("web@sha256:{digest}"), "app"]);
+    assert!(text.contains("has a digest") && text.contains("give it a tag: `web:TAG`"), "{text}");
+}

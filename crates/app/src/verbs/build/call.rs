@@ -70,10 +70,11 @@ pub(super) fn parse(text: &str) -> Result<Option<Question>, Failure> {
 }
 
 /// Lets somebody look at a Dockerfile with what is known here.
-pub(super) fn with_outlook<T>(engine: &Engine, look: impl FnOnce(Outlook<'_>) -> T) -> T {
+pub(super) fn with_outlook<T>(engine: Option<&Engine>, look: impl FnOnce(Outlook<'_>) -> T) -> T {
     let image = |name: &str| {
-        let found = engine.store.resolve(name).ok()?;
-        engine.store.config(&found.image_id).ok()
+        let store = &engine?.store;
+        let found = store.resolve(name).ok()?;
+        store.config(&found.image_id).ok()
     };
     let is_git = |source: &str| git::parse(source, git::Form::Source).is_some();
     look(Outlook { image: &image, is_git: &is_git })
@@ -151,7 +152,7 @@ pub(super) fn targets(request: &BuildRequest, json: bool, ui: &mut Ui) -> Result
 
 /// Lists what a stage takes, and what those take that it needs.
 pub(super) fn outline(
-    engine: &Engine,
+    engine: Option<&Engine>,
     request: &BuildRequest,
     json: bool,
     ui: &mut Ui,

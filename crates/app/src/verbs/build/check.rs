@@ -11,7 +11,7 @@ use crate::ui::Ui;
 /// Shows what is odd about a Dockerfile, up to a mistake in it. Base images that are not here are not fetched for it; what depends on them
 /// is not looked at.
 pub(super) fn run(
-    engine: &Engine,
+    engine: Option<&Engine>,
     request: &BuildRequest,
     question: Question,
     ui: &mut Ui,

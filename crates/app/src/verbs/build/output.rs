@@ -5,15 +5,17 @@ mod files;
 mod shape;
 mod typed;
 
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use shipway_build::Built;
 use shipway_distribution::Departure;
-use shipway_layers::{Budget, serialise, serialise_together, unpack};
-use shipway_linux::Root;
+use shipway_layers::{Budget, LayerError, serialise, serialise_together, unpack};
+use shipway_linux::{OpenFlags, Root};
 use shipway_oci::{Descriptor, Reference};
 use shipway_store::Found;
 
@@ -30,7 +32,14 @@ pub(super) use files::Split;
 pub(super) use shape::{Form, fit, shape};
 pub(super) use typed::{Outputs, parse};
 
+/// A file without a name.
+const UNNAMED: i32 = OpenFlags::TMPFILE.bits().cast_signed();
+
 const FORM: &str = "write it as `-o DIRECTORY`, or `-o type=local|tar|oci|docker|image|registry,dest=PATH`";
+
+const ELSEWHERE: &str = "name another place: `-o DIRECTORY`, or `dest=PATH` behind the type";
+const ROOM: &str =
+    "make room there (`df -h PATH`), or name another place: `-o DIRECTORY`, or `dest=PATH` behind the type";
 
 /// Where a result goes beside the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,11 +102,40 @@ pub(super) fn check_places(outputs: &[Output]) -> Result<(), Failure> {
             Err(_) if !is_directory && parent.is_some_and(|parent| !parent.is_dir()) => {
                 "its directory is not there"
             }
-            _ => continue,
+            // A device or pipe is written as it is.
+            Ok(found) if !is_directory && !found.is_file() => continue,
+            _ => {
+                try_place(if is_directory { path } else { parent.unwrap_or(Path::new(".")) }, path)?;
+                continue;
+            }
         };
         return Err(Failure::new(format!("could not write `{}`: {why}", path.display()), FORM));
     }
     Ok(())
+}
+
+/// Makes something where a result is to go, and takes it away again: some places say only then that they take nothing.
+fn try_place(directory: &Path, path: &Path) -> Result<(), Failure> {
+    let failed = |error: io::Error| unwritable(path, &error);
+    let directory = std::path::absolute(directory).map_err(failed)?;
+    let above = directory.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
+    // Nobody sees it, nor does the directory change. Not all file systems have that.
+    if OpenOptions::new().write(true).custom_flags(UNNAMED).mode(0o600).open(above).is_ok() {
+        return Ok(());
+    }
+    let trial = above.join(format!(".shipway.{}", std::process::id()));
+    let made = DirBuilder::new().mode(0o700).create(&trial);
+    made.and_then(|()| fs_err::remove_dir(&trial)).map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => failed(error),
+        _ => Failure::new(
+            format!(
+                "could not write `{}`: nothing can be made in `{}`: {error}",
+                path.display(),
+                above.display()
+            ),
+            ELSEWHERE,
+        ),
+    })
 }
 
 /// Writes a result, which has the form that is wanted, where it is wanted. Returns what an archive or a layout says of it.
@@ -175,6 +213,13 @@ fn to(
     ui: &mut Ui,
     content: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    let path = path_of(place);
+    let content = |out: &mut dyn Write| {
+        let mut out = Watched { out, failure: None };
+        let written = content(&mut out);
+        // Whoever wrote may have put it in words of his own.
+        out.failure.map_or(written, |error| Err(unwritable(path, &error)))
+    };
     match place {
         // Compat: buildx, others may read it.
         Place::File(path) => part_file::write(path, 0o666, &|error| unwritable(path, error), content),
@@ -205,7 +250,8 @@ fn into(
             has_failed.store(written.is_err(), Ordering::Release);
             written
         });
-        let unpacked = unpack(&root, &mut reader, Budget::default()).map(drop).map_err(Failure::from);
+        let unpacked = unpack(&root, &mut reader, Budget::default()).map(drop);
+        let unpacked = unpacked.map_err(|error| not_unpacked(directory, error));
         let is_cause = has_failed.load(Ordering::Acquire);
         // A writer whose reader went away ends too.
         drop(reader);
@@ -214,8 +260,64 @@ fn into(
     })
 }
 
+/// Remembers what went wrong with what it writes to.
+struct Watched<'a> {
+    out: &'a mut dyn Write,
+    failure: Option<io::Error>,
+}
+
+impl Watched<'_> {
+    fn noted<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.map_err(|error| {
+            let kind = error.kind();
+            self.failure.get_or_insert(error);
+            kind.into()
+        })
+    }
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let done = self.out.write(bytes);
+        self.noted(done)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = self.out.flush();
+        self.noted(done)
+    }
+}
+
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(format!("could not write `{}`: {error}", path.display()), FORM)
+    let place = if path == Path::new("-") {
+        "the standard output".to_owned()
+    } else {
+        format!("`{}`", path.display())
+    };
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Failure::new(format!("no space left to write {place}"), ROOM)
+        }
+        io::ErrorKind::BrokenPipe => Failure::new(
+            format!("{place} is not whole: nobody reads the rest of it"),
+            "see why what reads it ended, or write to a file: dest=FILE",
+        ),
+        _ => Failure::new(format!("could not write {place}: {error}"), ELSEWHERE),
+    }
+}
+
+/// Says what went wrong in the directory that files go to.
+fn not_unpacked(directory: &Path, error: LayerError) -> Failure {
+    let at = |path: &Path| directory.join(path).display().to_string();
+    match &error {
+        LayerError::NoSpace { path, .. } => {
+            Failure::new(format!("no space left to write `{}`", at(path)), ROOM)
+        }
+        LayerError::Io { operation, path, source } => {
+            Failure::new(format!("could not {operation} `{}`: {source}", at(path)), ELSEWHERE)
+        }
+        _ => error.into(),
+    }
 }
 
 #[cfg(test)]
@@ -237,6 +339,13 @@ mod tests {
             ("a layout too", Output::Layout(at("file"), Form::default()), Some("it is no directory")),
             ("a file to be replaced", tar("file"), None),
             ("a new file", tar("directory/new"), None),
+            ("a directory below a file", local("file/new"), Some("nothing can be made in `")),
+            (
+                "one that takes nothing",
+                Output::Local("/proc/x/y".into(), Split::default()),
+                Some("`/proc/x/y`"),
+            ),
+            ("a file there", Output::Tar(Place::File("/proc/x".into()), Split::default()), Some("`/proc/x`")),
             ("a directory for a file", tar("directory"), Some("it is a directory")),
             ("a file nowhere", tar("new/x.tar"), Some("its directory is not there")),
             ("a device", Output::Tar(Place::File("/dev/null".into()), Split::default()), None),

@@ -93,10 +93,6 @@ impl<'a> Fields<'a> {
                 true => Ok(()),
                 false => Err(format!("`{key}=false` is not there yet")),
             };
-            let reference = |text: &str| match text.parse() {
-                Ok(_id) if local_names::is_id(text) => Err(format!("`{text}` looks like the id of an image")),
-                parsed => parsed.map_err(|error| format!("`{text}` is no name: {error}")),
-            };
             match key {
                 "type" => fields.kind = value,
                 "dest" => fields.dest = Some(value),
@@ -176,6 +172,18 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Reads a name that the image is to get.
+fn reference(text: &str) -> Result<Reference, String> {
+    let name: Reference = text.parse().map_err(|error| format!("`{text}` is no name: {error}"))?;
+    if local_names::is_id(text) {
+        return Err(format!("`{text}` looks like the id of an image"));
+    }
+    match name.digest() {
+        None => Ok(name),
+        Some(_) => Err(format!("`{text}` has a digest: give it a tag, `{}:TAG`", name.familiar_name())),
+    }
+}
+
 /// Reads `annotation.NAME` and `annotation-index.NAME`. Compat: buildx.
 fn annotation(key: &str) -> Option<(&str, &str)> {
     let rest = key.strip_prefix("annotation")?;
@@ -205,7 +213,7 @@ fn one(text: &str, annotations: &mut Vec<String>) -> Result<Output, String> {
     match fields.kind {
         "local" => Ok(Output::Local(fields.directory()?, fields.split)),
         "tar" => Ok(Output::Tar(fields.place(), fields.split)),
-        "oci" if fields.is_directory => Ok(Output::Layout(fields.directory()?, form)),
+        "oci" | "docker" if fields.is_directory => Ok(Output::Layout(fields.directory()?, form)),
         // Compat: buildx, without a file the image goes to the engine, which has it.
         "docker" if fields.dest.is_none() => fields.image(form),
         "oci" | "docker" => Ok(Output::Archive(fields.place(), form)),
@@ -261,6 +269,7 @@ mod tests {
             ("type=docker,dest=-", Output::Archive(Place::Stdout, as_it_is)),
             ("type=docker", image(&[], None)),
             ("type=oci,tar=false,dest=x", Output::Layout("x".into(), as_it_is)),
+            ("type=docker,tar=false,dest=x", Output::Layout("x".into(), as_it_is)),
             ("type=registry,name=a.test/b", image(&["a.test/b"], Some(sent))),
             ("type=image,push=false,registry.insecure=false", image(&[], None)),
             ("type=image,\"name=a.test/b,c\",Push=true", image(&["a.test/b", "c"], Some(sent))),
@@ -305,6 +314,7 @@ mod tests {
         for (text, want) in [
             ("dest=x", "it has no type"),
             ("type=local", "names no directory"),
+            ("type=docker,tar=false", "names no directory"),
             ("type=estargz", "type `estargz` is unknown: there are local, tar, oci"),
             ("type=dockr", "type `dockr` is unknown: did you mean `docker`?"),
             ("type=oci,dest=x,compression=xz", "compression `xz` is unknown"),
@@ -312,6 +322,10 @@ mod tests {
             ("type=image,compression=estargz", "add `push=true`"),
             ("type=image,compression=zstd", "add `push=true`"),
             ("type=image,push=maybe", "is true or false"),
+            (
+                "type=image,name=a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                "has a digest: give it a tag, `a:TAG`",
+            ),
             ("type=image,oci-mediatypes=maybe", "`oci-mediatypes` is true or false, not `maybe`"),
             ("type=registry,compression=zstd,oci-mediatypes=false", "goes with `oci-mediatypes=true` only"),
             ("type=tar,dest=x,oci-mediatypes=false", "are for images"),
