@@ -60,6 +60,8 @@ use crate::failure::Failure;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
+    // Whoever starts it may have it ignore the end of its children.
+    shipway_linux::hear_of_children();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     // The shim is this program under another verb, before anything else is set up: it must stay small and single-threaded.
     match arguments.get(1).and_then(|verb| verb.to_str()) {

@@ -14,6 +14,7 @@ mod entries;
 mod fresh;
 mod hidden_input;
 mod index_mount;
+mod inherited;
 mod inotify;
 mod interrupt;
 mod keyring;
@@ -45,6 +46,7 @@ pub use early::EarlyFile;
 pub use fresh::{Attributes, set_modified};
 pub use hidden_input::HiddenInput;
 pub use index_mount::{INDEX_DATA, can_mount_indexes, mount_index};
+pub use inherited::{forget_caller, hear_of_children, reset_signals};
 pub use inotify::Inotify;
 pub use interrupt::{Interrupts, Signals, take_signals};
 pub use keyring::{forget_secret, keep_secret, kept_secret};
@@ -64,7 +66,7 @@ pub use process::{
     CONTAINER_NAMESPACES, Ended, Forked, Namespaces, PROCESS_NAMESPACE, become_subreaper, change_directory,
     close_others_on_exec, die_with_parent, execute, exit_now, fork_into, join_namespace, keep_on_exec,
     kernel_working_directory, new_cgroup_namespace, new_session, no_new_privileges, open_parent, open_pidfd,
-    replace_standard, reset_signals, set_hostname, set_ids, signal_pidfd, wait_end, wait_for, wait_pidfd,
+    replace_standard, set_hostname, set_ids, signal_pidfd, wait_end, wait_for, wait_pidfd,
 };
 pub use program::forget_code;
 pub use read::read_cached_at;
@@ -72,8 +74,8 @@ pub use root::{Kind, Metadata, Root, xattrs_of};
 pub use rustix::fs::OFlags as OpenFlags;
 pub use seal::ensure_sealed;
 pub use surroundings::{
-    enable_loopback, is_in_proc, is_limit, is_root, limit, limit_open_files, set_umask, spread_directories,
-    wait_readable,
+    enable_loopback, is_in_proc, is_limit, is_root, limit, limit_open_files, own_ids, set_umask,
+    spread_directories, wait_readable,
 };
 pub use sync::{
     exchange, filesystem_magic, free_bytes, free_files, rename_new, reserve_bytes, sync_directory,

@@ -280,18 +280,6 @@ pub fn replace_standard(fd: impl AsFd, place: u8) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets signal handling and mask back to what a program expects at its start.
-pub fn reset_signals() {
-    for signal in 1..=64 {
-        // SAFETY: resetting to the default installs no handler; numbers that cannot be changed are refused.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-    // SAFETY: a zeroed set is an empty one, and the pointer to the old mask may be null.
-    let empty: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the set lives through the call.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, ptr::null_mut()) };
-}
-
 /// Becomes another program; returns only if that fails.
 pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {

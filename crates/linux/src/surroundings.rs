@@ -26,6 +26,11 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Returns the user and the group of whoever started this process.
+pub fn own_ids() -> (u32, u32) {
+    (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
+}
+
 /// Limits the number of open files. A hard limit that is lower already stays; raising it needs a privilege we may lack.
 pub fn limit_open_files(soft: u64, hard: u64) -> io::Result<()> {
     let allowed = getrlimit(Resource::Nofile).maximum.map_or(hard, |maximum| maximum.min(hard));

@@ -68,6 +68,8 @@ const HELD: [i32; 7] = [1, 2, 3, 10, 12, 15, ENDED];
 /// program has a terminal, and standard input is where the other end of it is sent to.
 pub fn exec_main(arguments: &[OsString]) -> ExitCode {
     linux::take_signals();
+    linux::hear_of_children();
+    linux::forget_caller();
     let sealed =
         linux::ensure_sealed().map_err(|error| StartFailure::new(Stage::Seal, "the program", &error));
     match sealed.and_then(|()| join(arguments)) {

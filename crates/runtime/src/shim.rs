@@ -30,6 +30,8 @@ const KILL: i32 = 9;
 pub fn shim_main(arguments: &[OsString]) -> ExitCode {
     let [dir, report, stdio] = arguments else { return ExitCode::from(2) };
     linux::take_signals();
+    linux::hear_of_children();
+    linux::forget_caller();
     let dir = PathBuf::from(dir);
     let Some(mut report) = report.to_str().and_then(|number| number.parse().ok()).and_then(open_report)
     else {

@@ -1,7 +1,7 @@
 //! How layers are kept: as trees, or as archives that the kernel mounts.
 
 use std::fmt::Write as _;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use shipway_testkit::{Need, require};
 
@@ -46,17 +46,7 @@ fn an_image_runs_from_archives_if_that_is_wanted() {
 
 /// Runs a command that may have 64 open files, unless it asks for more.
 fn with_few_files(machine: &Machine, args: &[&str]) -> Output {
-    let command = machine.command(args);
-    let mut limited = Command::new("sh");
-    limited
-        .args(["-c", "ulimit -Sn 64 && exec \"$0\" \"$@\""])
-        .arg(command.get_program())
-        .args(command.get_args());
-    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    if let Some(dir) = command.get_current_dir() {
-        limited.current_dir(dir);
-    }
-    machine.inside(|| limited.output().unwrap())
+    machine.in_shell("ulimit -Sn 64", args)
 }
 
 #[test]

@@ -138,6 +138,16 @@ impl Machine {
         command
     }
 
+    /// Runs a command from a shell that has done something first.
+    pub(crate) fn in_shell(&self, first: &str, args: &[&str]) -> Output {
+        let command = self.command(args);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{first} && exec \"$0\" \"$@\"")]);
+        shell.arg(command.get_program()).args(command.get_args()).current_dir(self.context());
+        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.inside(|| shell.output().unwrap())
+    }
+
     pub(crate) fn ok(&self, args: &[&str]) -> (String, String) {
         let output = self.shipway(args);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -82,6 +82,25 @@ fn what_is_asked_of_steps_and_of_the_result_is_heeded() {
 }
 
 #[test]
+fn what_the_caller_ignores_and_limits_is_nothing_to_steps_and_containers() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let seen = "grep SigIgn /proc/self/status | cut -f2; ulimit -f; ulimit -Ss";
+    machine.dockerfile(&format!("FROM box\nRUN ({seen}) > /seen\n"));
+    let called = |args: &[&str]| {
+        let output = machine.in_shell("trap '' CHLD USR1; ulimit -Sf 100000; ulimit -Ss 1024", args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let want = "0000000000000000\nunlimited\n8192\n";
+    called(&["build", "--network", "none", "-t", "called", "."]);
+    assert_eq!(cat(&machine, "called", "/seen"), want);
+    assert_eq!(called(&["run", "--rm", "--network", "none", "box", seen]), want);
+}
+
+#[test]
 fn build_arguments_that_are_for_the_builder_itself_are_heeded() {
     if !can_run() {
         return;
