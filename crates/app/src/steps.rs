@@ -65,11 +65,11 @@ impl StepRunner for ContainerSteps {
         // What a build that was killed has left is nobody's.
         let _claim = Claim::take(&self.roots, &id).map_err(SeamError::new)?;
         let scratch = Scratch::new(self.roots.state.join("steps").join(&id))?;
-        let Given { network, names, own } = self.network_of(step, output)?;
+        let given = self.network_of(step, output)?;
         // They go with the step.
         let mut agents = Vec::new();
         let spec = self.spec(id, step, (&scratch, &mut agents))?;
-        let spec = ContainerSpec { network, resolv_conf: names, ..spec };
+        let (spec, own) = given.to(spec, &step.hosts);
         let (mut reader, writer) = std::io::pipe().map_err(output_error)?;
         let stderr = writer.try_clone().map_err(output_error)?;
         let streams = StdIo::Streams { stdin: Stdio::null(), stdout: writer.into(), stderr: stderr.into() };
@@ -149,11 +149,6 @@ impl ContainerSteps {
             env.extend(host_ca::variables());
         }
         let hostname = step.hostname.clone().unwrap_or_else(|| "buildkitsandbox".to_owned());
-        let mut hosts =
-            format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-        for (name, address) in &step.hosts {
-            hosts.push_str(&format!("{address}\t{name}\n"));
-        }
         Ok(ContainerSpec {
             hostname,
             keeps_hostname_file: true,
@@ -170,7 +165,6 @@ impl ContainerSteps {
                 volatile: true,
             },
             mounts,
-            hosts: Some(hosts),
             names_read_only: true,
             limits: step
                 .limits

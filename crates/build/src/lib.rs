@@ -53,8 +53,8 @@ pub use progress::{CACHE_NOT_USED, Event, NOT_BUILT_BEFORE, Progress, Silent, St
 pub use records::{CACHE_CONFIG, INLINE_CACHE, StepRecord};
 pub use remote_cache::{CacheContent, CacheExport, CacheMode, CacheSource, CacheTarget};
 pub use request::{
-    BuildNetwork, BuildRequest, Built, ContextSource, NamedContext, PlatformAnnotation, ProcessLimit, Secret,
-    Stop,
+    BuildNetwork, BuildRequest, Built, ContextSource, HostAddress, NamedContext, PlatformAnnotation,
+    ProcessLimit, Secret, Stop,
 };
 pub use seams::{
     BaseImage, BaseImages, Debugger, Fetched, HOST_CA_STUBS, Inventory, InventoryQuestion, MOUNT_STUBS,

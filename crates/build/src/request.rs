@@ -46,7 +46,7 @@ pub struct BuildRequest {
     /// Where other contexts were fetched from.
     pub fetched: Vec<Material>,
     /// `--add-host`: names that RUN steps know.
-    pub hosts: Vec<(String, IpAddr)>,
+    pub hosts: Vec<(String, HostAddress)>,
     /// `--ulimit`: limits of the processes of RUN steps.
     pub limits: Vec<ProcessLimit>,
     /// `--shm-size`: bytes of `/dev/shm` in RUN steps.
@@ -141,6 +141,24 @@ pub enum ContextSource {
     Image(Reference),
     /// The image of an OCI layout for the platform that is wanted: what is behind `oci-layout://`.
     Layout(String),
+}
+
+/// Where a name of `--add-host` leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostAddress {
+    /// To an address.
+    At(IpAddr),
+    /// To this machine, at whatever address a step reaches it: `host-gateway`.
+    Gateway,
+}
+
+impl fmt::Display for HostAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => address.fmt(formatter),
+            Self::Gateway => formatter.write_str("host-gateway"),
+        }
+    }
 }
 
 /// A limit of each process of a RUN step. Spec: setrlimit(2).

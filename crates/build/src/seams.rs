@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use shipway_layers::LayerId;
 use shipway_linux::Root;
 use shipway_oci::{Digest, ImageConfig, Platform, Reference};
 
-use crate::{BuildError, BuildNetwork, ProcessLimit, SeamError, Stop};
+use crate::{BuildError, BuildNetwork, HostAddress, ProcessLimit, SeamError, Stop};
 
 /// Runs the command of a RUN step.
 ///
@@ -79,7 +78,7 @@ pub struct RunStep {
     /// Its own name; what is usual if not said.
     pub hostname: Option<String>,
     /// Names that it knows beside its own, and their addresses.
-    pub hosts: Vec<(String, IpAddr)>,
+    pub hosts: Vec<(String, HostAddress)>,
     /// Limits of its processes.
     pub limits: Vec<ProcessLimit>,
     /// Bytes of `/dev/shm`; what is usual if not said.

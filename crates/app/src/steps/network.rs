@@ -1,12 +1,13 @@
 //! What RUN steps see of the network: a sandbox that all steps of a build share, but for those that could change it.
 
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use shipway_build::HostAddress;
 use shipway_network::ResolvConf;
-use shipway_runtime::Network;
+use shipway_runtime::{ContainerSpec, Network};
 
 use crate::network::{BuildSandbox, SandboxError};
 use crate::roots::Roots;
@@ -29,17 +30,30 @@ pub(crate) struct StepNetwork {
 /// The network of one step.
 #[derive(Debug)]
 pub(super) struct Given {
-    pub(super) network: Network,
+    network: Network,
     /// Its `/etc/resolv.conf`.
-    pub(super) names: Option<String>,
+    names: Option<String>,
+    /// Where it reaches this host.
+    gateway: Ipv4Addr,
     /// A sandbox of its own, which goes with this value.
-    pub(super) own: Option<BuildSandbox>,
+    own: Option<BuildSandbox>,
 }
 
 impl Given {
     /// Makes one that is no sandbox of a build.
     pub(super) fn plain(network: Network) -> Self {
-        Self { network, names: host_names(), own: None }
+        Self { network, names: host_names(), gateway: Ipv4Addr::LOCALHOST, own: None }
+    }
+
+    /// Gives it to a container, with the names that it is to know besides; the sandbox of its own is to live as long as that.
+    pub(super) fn to(
+        self,
+        spec: ContainerSpec,
+        more: &[(String, HostAddress)],
+    ) -> (ContainerSpec, Option<BuildSandbox>) {
+        let hosts = hosts(more, &spec.hostname, self.gateway);
+        let (network, resolv_conf) = (self.network, self.names);
+        (ContainerSpec { network, resolv_conf, hosts: Some(hosts), ..spec }, self.own)
     }
 }
 
@@ -71,17 +85,31 @@ impl StepNetwork {
         let path = |made: &BuildSandbox| Network::Path(made.sandbox().netns.clone());
         if alone {
             let own = create()?;
-            return Ok(Given { network: path(&own), names: Some(names.text), own: Some(own) });
+            let (network, gateway) = (path(&own), own.sandbox().gateway);
+            return Ok(Given { network, names: Some(names.text), gateway, own: Some(own) });
         }
         let mut sandbox = self.sandbox.lock().unwrap_or_else(PoisonError::into_inner);
         let made = match sandbox.take() {
             Some(made) => made,
             None => create()?,
         };
-        let network = path(&made);
+        let (network, gateway) = (path(&made), made.sandbox().gateway);
         *sandbox = Some(made);
-        Ok(Given { network, names: Some(names.text), own: None })
+        Ok(Given { network, names: Some(names.text), gateway, own: None })
     }
+}
+
+/// Returns the names that a step knows; `gateway` is where it reaches this host.
+fn hosts(more: &[(String, HostAddress)], hostname: &str, gateway: Ipv4Addr) -> String {
+    let mut hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    for (name, address) in more {
+        let address = match address {
+            HostAddress::At(address) => *address,
+            HostAddress::Gateway => gateway.into(),
+        };
+        hosts.push_str(&format!("{address}\t{name}\n"));
+    }
+    hosts
 }
 
 /// Returns the name servers of this host, as it has them.

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use shipway_build::{RunStep, SeamError};
 use shipway_runtime::{Container, ContainerSpec, StdIo, TerminalSocket};
 
-use super::network::Given;
 use super::{COUNTER, ContainerSteps, OF_STEP, STOP_INTERVAL, Scratch, output_error};
 use crate::claim::Claim;
 use crate::terminal;
@@ -23,11 +22,11 @@ impl ContainerSteps {
         let id = format!("{OF_STEP}{}-{number}", std::process::id());
         let _claim = Claim::take(&self.roots, &id).map_err(SeamError::new)?;
         let scratch = Scratch::new(self.roots.state.join("steps").join(&id))?;
-        let Given { network, names, own } = self.network_of(step, ui.status())?;
+        let given = self.network_of(step, ui.status())?;
         let mut agents = Vec::new();
         let spec = self.spec(id, step, (&scratch, &mut agents))?;
-        let mut spec =
-            ContainerSpec { network, resolv_conf: names, terminal: Some(terminal::size()), ..spec };
+        let (spec, own) = given.to(spec, &step.hosts);
+        let mut spec = ContainerSpec { terminal: Some(terminal::size()), ..spec };
         if !spec.env.iter().any(|variable| variable.starts_with("TERM=")) {
             let kind = std::env::var("TERM").ok().filter(|kind| !kind.is_empty());
             spec.env.push(format!("TERM={}", kind.as_deref().unwrap_or(USUAL)));

@@ -16,12 +16,12 @@ mod platforms;
 mod secret;
 mod ssh;
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shipway_build::{
-    Attest, BuildNetwork, BuildRequest, ContextSource, Debugger, NamedContext, ProcessLimit, Stop,
+    Attest, BuildNetwork, BuildRequest, ContextSource, Debugger, HostAddress, NamedContext, ProcessLimit,
+    Stop,
 };
 use shipway_linux::Cgroup;
 use shipway_store::Lease;
@@ -316,9 +316,9 @@ fn forget_id(file: Option<&Path>) -> Result<(), Failure> {
 }
 
 /// `NAME:ADDRESS`
-fn host(text: &str) -> Result<(String, IpAddr), Failure> {
-    let (name, address) = extra_host(text, None)?;
-    Ok((name.to_owned(), address))
+fn host(text: &str) -> Result<(String, HostAddress), Failure> {
+    let (name, address) = extra_host(text)?;
+    Ok((name.to_owned(), address.map_or(HostAddress::Gateway, HostAddress::At)))
 }
 
 fn limits(args: &BuildArgs) -> Result<Vec<ProcessLimit>, Failure> {

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Stdio;
 
+use crate::contexts::cat;
 use crate::machine::{Machine, can_run};
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -144,6 +145,17 @@ fn names_and_servers_can_be_added_and_other_networks_chosen() {
     assert!(seen.contains("192.0.2.7\tdb\n") && seen.contains("nameserver 192.0.2.53\n"), "{seen}");
     let gateway = seen.lines().last().unwrap().split(' ').nth(2).unwrap().to_owned();
     assert!(seen.contains(&format!("{gateway}\tup\n")), "{seen}");
+    // A step reaches this machine where a container does, and not at a loopback device of its own.
+    machine.dockerfile("FROM box\nRUN cat /etc/hosts > /seen; ip route | head -n 1 >> /seen\n");
+    let build = |more: &[&str]| {
+        let build = ["build", "-t", "gated", "--add-host", "up:host-gateway"];
+        machine.ok(&[&build[..], more, &["."]].concat());
+        cat(&machine, "gated", "/seen")
+    };
+    let seen = build(&[]);
+    let gateway = seen.lines().last().unwrap().split(' ').nth(2).unwrap();
+    assert!(seen.contains(&format!("{gateway}\tup\n")), "{seen}");
+    assert!(build(&["--network", "host"]).contains("127.0.0.1\tup\n"));
     assert_eq!(machine.script(&["--network", "none"], "ip link | grep -c mtu"), "1\n");
     let of_host = machine.script(&["--network", "host"], "ip -o link | cut -d: -f2");
     assert!(of_host.contains(&format!("sw-{}", machine.root_id())), "{of_host}");

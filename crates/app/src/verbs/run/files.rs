@@ -1,7 +1,7 @@
 //! `/etc/resolv.conf` and `/etc/hosts` of a container.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use shipway_network::Sandbox;
 
@@ -47,7 +47,9 @@ pub(super) fn hosts(args: &RunArgs, hostname: &str, sandbox: Option<&Sandbox>) -
         text.push('\n');
     }
     for host in &args.add_host {
-        let (name, address) = extra(host, sandbox)?;
+        let (name, address) = extra(host)?;
+        let gateway = || sandbox.map_or(Ipv4Addr::LOCALHOST, |sandbox| sandbox.gateway).into();
+        let address = address.unwrap_or_else(gateway);
         writeln!(text, "{address}\t{name}").expect("writing to a string cannot fail");
     }
     // The host's file knows the host's name.
@@ -58,8 +60,8 @@ pub(super) fn hosts(args: &RunArgs, hostname: &str, sandbox: Option<&Sandbox>) -
     Ok(text)
 }
 
-/// Parses `NAME:ADDRESS` or `NAME=ADDRESS`.
-pub(crate) fn extra<'a>(text: &'a str, sandbox: Option<&Sandbox>) -> Result<(&'a str, IpAddr), Failure> {
+/// Parses `NAME:ADDRESS` or `NAME=ADDRESS`; without an address it is this host's.
+pub(crate) fn extra(text: &str) -> Result<(&str, Option<IpAddr>), Failure> {
     let refused = || {
         Failure::new(
             format!("`{text}` is no host and address"),
@@ -71,10 +73,10 @@ pub(crate) fn extra<'a>(text: &'a str, sandbox: Option<&Sandbox>) -> Result<(&'a
         return Err(refused());
     }
     if address == GATEWAY {
-        return Ok((name, sandbox.map_or(IpAddr::from([127, 0, 0, 1]), |sandbox| sandbox.gateway.into())));
+        return Ok((name, None));
     }
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
-    Ok((name, bare.parse().map_err(|_not_one| refused())?))
+    Ok((name, Some(bare.parse().map_err(|_not_one| refused())?)))
 }
 
 #[cfg(test)]
@@ -88,15 +90,18 @@ mod tests {
             ("db=10.0.0.5", Some(("db", "10.0.0.5"))),
             ("db:2001:db8::1", Some(("db", "2001:db8::1"))),
             ("db=[2001:db8::1]", Some(("db", "2001:db8::1"))),
-            ("host:host-gateway", Some(("host", "127.0.0.1"))),
+            ("host:host-gateway", Some(("host", "this host's"))),
             ("db", None),
             (":10.0.0.5", None),
             ("a b:10.0.0.5", None),
             ("db:ten", None),
         ] {
-            let found = extra(text, None).ok();
+            let found = extra(text).ok();
+            let shown = |address: Option<IpAddr>| {
+                address.map_or("this host's".to_owned(), |address| address.to_string())
+            };
             assert_eq!(
-                found.map(|(name, address)| (name, address.to_string())),
+                found.map(|(name, address)| (name, shown(address))),
                 want.map(|(name, address)| (name, address.to_owned())),
                 "case {text}"
             );
