@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use shipway_layers::Layer;
 use shipway_oci::{Descriptor, Digest, HistoryEntry, ImageConfig, Manifest, MediaType, RootFs};
-use shipway_store::{Found, StoreError};
+use shipway_store::{Found, Store, StoreError};
 
 use crate::plan::{PlannedStage, internal};
 use crate::progress::StepInfo;
@@ -55,7 +55,7 @@ pub(crate) fn export(
     config.created = config.history.last().and_then(|entry| entry.created.clone());
 
     let config_bytes = serde_json::to_vec(&config).expect("an image config is always JSON");
-    let image_id = put(solver, &config_bytes).map_err(fail("write the image's config"))?;
+    let image_id = put(solver, &config_bytes, Store::put_config).map_err(fail("write the image's config"))?;
     let mut manifest = Manifest::new(
         Descriptor::new(MediaType::OCI_CONFIG, image_id, config_bytes.len() as u64),
         layers
@@ -65,7 +65,8 @@ pub(crate) fn export(
     );
     manifest.annotations.extend(solver.request.annotations_for(&solver.request.platform()));
     let manifest_bytes = serde_json::to_vec(&manifest).expect("a manifest is always JSON");
-    let manifest = put(solver, &manifest_bytes).map_err(fail("write the image's manifest"))?;
+    let manifest = put(solver, &manifest_bytes, Store::put_image_manifest)
+        .map_err(fail("write the image's manifest"))?;
     progress.event(&Event::Written { image_id, manifest });
     let sbom = solver.sbom(stage, outcome, &image_id)?;
     let described = Descriptor::new(MediaType::OCI_MANIFEST, manifest, manifest_bytes.len() as u64);
@@ -104,9 +105,13 @@ pub(crate) fn name(builder: &Builder, request: &BuildRequest, image: &Found) -> 
 }
 
 /// Stores a document unless it is there.
-fn put(solver: &Solver<'_>, bytes: &[u8]) -> Result<Digest, StoreError> {
-    let digest = Digest::of(bytes);
-    if solver.builder.store.has_blob(&digest) { Ok(digest) } else { solver.builder.store.put_blob(bytes) }
+fn put(
+    solver: &Solver<'_>,
+    bytes: &[u8],
+    write: impl Fn(&Store, &[u8]) -> Result<Digest, StoreError>,
+) -> Result<Digest, StoreError> {
+    let (digest, store) = (Digest::of(bytes), &solver.builder.store);
+    if store.has_blob(&digest) { Ok(digest) } else { write(store, bytes) }
 }
 
 /// Fills in when steps were made.

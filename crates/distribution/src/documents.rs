@@ -6,6 +6,7 @@ use std::io::Read as _;
 use serde_json::{Map, Value};
 use shipway_fetch::{Method, Response};
 use shipway_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, MediaType, parse_json};
+use shipway_store::CONFIG_LIMIT;
 
 use crate::RegistryError;
 use crate::blob::BlobReader;
@@ -13,7 +14,7 @@ use crate::refusal::{Attempt, refusal};
 use crate::registry::{Ask, Registry};
 use crate::sources::Sources;
 
-/// Largest manifest, index or config. Compat: containerd, distribution and containers/image agree on 4 MiB.
+/// Largest manifest or index. Compat: containerd, distribution and containers/image agree on 4 MiB.
 pub(crate) const DOCUMENT_LIMIT: u64 = 4 << 20;
 
 /// Media types of what can be pulled, in the order of preference.
@@ -204,8 +205,8 @@ pub(crate) fn fetch_config(
 ) -> Result<(Vec<u8>, ImageConfig), RegistryError> {
     let what = format!("config {}", descriptor.digest.short());
     let wrong = |reason: String| sources.origin().wrong(&what, reason);
-    if descriptor.size > DOCUMENT_LIMIT {
-        return Err(wrong(format!("it is larger than {DOCUMENT_LIMIT} bytes")));
+    if descriptor.size > CONFIG_LIMIT {
+        return Err(wrong(format!("it is larger than {CONFIG_LIMIT} bytes")));
     }
     let bytes = sources.persist(|| {
         let mut reader = BlobReader::new(sources, descriptor);

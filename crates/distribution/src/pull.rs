@@ -4,10 +4,10 @@ mod attestations;
 mod layers;
 
 use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
-use shipway_store::Store;
+use shipway_store::{CONFIG_LIMIT, Store};
 
 use self::layers::Layers;
-use crate::documents::{Content, DOCUMENT_LIMIT, Document, Wanted, fetch_config};
+use crate::documents::{Content, Document, Wanted, fetch_config};
 use crate::select::{platforms, select};
 use crate::sources::Sources;
 use crate::{Event, LayerSink, Progress, PullError, Registries, RegistryError};
@@ -130,7 +130,7 @@ impl One<'_> {
         }
         let store = self.deps.store;
         if store.has_blob(&manifest.config.digest)
-            && manifest.config.size <= DOCUMENT_LIMIT
+            && manifest.config.size <= CONFIG_LIMIT
             && let Ok(config) = store.config(&manifest.config.digest)
         {
             return Ok(config);

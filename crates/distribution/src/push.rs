@@ -7,7 +7,7 @@ mod stream;
 
 use shipway_fetch::{Method, is_loopback};
 use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Reference};
-use shipway_store::{Found, MOUNT_PROOF, Store};
+use shipway_store::{CONFIG_LIMIT, Found, MOUNT_PROOF, Store};
 
 use self::layers::Layers;
 use crate::documents::Repository;
@@ -197,7 +197,7 @@ impl One<'_> {
     }
 
     fn read(&self, document: &Digest) -> Result<Vec<u8>, RegistryError> {
-        let read = self.place.deps.store.read_blob(document, crate::documents::DOCUMENT_LIMIT);
+        let read = self.place.deps.store.read_blob(document, CONFIG_LIMIT);
         read.map_err(RegistryError::store)
     }
 

@@ -146,10 +146,10 @@ pub enum StoreError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// What is to be attested of an image is larger than what is read again.
-    #[error("{what} has {size} bytes, more than the {limit} that can be attested")]
-    #[diagnostic(code(store::attestation), help("{hint}"))]
-    Attestation {
+    /// What is to be stored of an image is larger than what is read again.
+    #[error("{what} has {size} bytes, more than the {limit} that there may be")]
+    #[diagnostic(code(store::oversized), help("{hint}"))]
+    Oversized {
         /// What it is.
         what: &'static str,
         /// Its bytes.
@@ -202,6 +202,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Returns whether a document itself is the reason, and not where it is kept: others can be read all the same.
+    pub fn is_of_document(&self) -> bool {
+        matches!(
+            self,
+            Self::NoBlob(_) | Self::TooLarge { .. } | Self::Document { .. } | Self::Mismatch { .. }
+        )
+    }
+
     /// Returns a converter of what the kernel said about `path`.
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -63,7 +63,8 @@ impl Store {
     /// Records go first, files after; what a crash leaves in between has no record, and the next collection removes it.
     pub fn gc(&self, now: i64) -> Result<Option<Freed>, StoreError> {
         let Some(lock) = self.try_exclusive()? else { return Ok(None) };
-        let mut needed = self.needed()?;
+        // What cannot be read needs nobody knows what.
+        let mut needed = self.needed_by(|_| true, |_| false)?;
         let hosted = self.hosted_needs(now)?;
         // Repositories may have a layer as its files, of which its archive is made when it is asked for.
         needed.diff_ids.extend(hosted.iter().map(|hex| format!("sha256:{hex}")));
@@ -182,18 +183,25 @@ impl Store {
         fs_err::write(&path, "").map_err(StoreError::io("write", &path))
     }
 
+    /// Returns what is needed, as far as it can be told: of an image with a damaged document not all is.
     pub(crate) fn needed(&self) -> Result<Needed, StoreError> {
-        self.needed_by(|_| true)
+        self.needed_by(|_| true, StoreError::is_of_document)
     }
 
-    /// Returns what containers, kept snapshots and those images need whose ID the closure takes.
-    pub(crate) fn needed_by(&self, counts: impl Fn(&Digest) -> bool) -> Result<Needed, StoreError> {
+    /// Returns what containers, kept snapshots and those images need whose ID the closure takes, without what cannot be told for reasons
+    /// that may be `passed` over.
+    pub(crate) fn needed_by(
+        &self,
+        counts: impl Fn(&Digest) -> bool,
+        passed: impl Fn(&StoreError) -> bool,
+    ) -> Result<Needed, StoreError> {
         let mut needed = Needed::default();
         for image in self.images()?.into_iter().filter(|image| counts(&image.image_id)) {
             if let Some(index) = image.index {
                 self.need_index(&index, true, &mut needed);
             }
-            self.need_image(&Found::new(image.image_id, image.manifest), &mut needed)?;
+            let told = self.need_image(&Found::new(image.image_id, image.manifest), &mut needed);
+            told.or_else(|error| if passed(&error) { Ok(()) } else { Err(error) })?;
         }
         for (_, digest, manifest) in self.digests_of_images()?.into_iter().filter(|(id, ..)| counts(id)) {
             needed.blobs.extend([digest.hex(), manifest.hex()]);
@@ -409,11 +417,28 @@ mod tests {
         let refused = store.put_attested(&attested).unwrap_err().to_string();
         assert_eq!(
             refused,
-            "the list of packages has 50331649 bytes, more than the 50331648 that can be attested"
+            "the list of packages has 50331649 bytes, more than the 50331648 that there may be"
         );
         assert_eq!(store.gc(0).unwrap().unwrap().blobs, 0, "after {before:?}");
         attested.blobs[0].1.pop();
         assert!(crate::images::fits(&attested).is_ok());
+    }
+
+    #[test]
+    fn what_an_unreadable_image_needs_is_not_collected() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let config = vec![b' '; usize::try_from(crate::CONFIG_LIMIT).unwrap() + 1];
+        let refused = store.put_config(&config).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "the image's config has 16777217 bytes, more than the 16777216 that there may be"
+        );
+        let (manifest, id) = image(&store, DiffId(Digest::of(b"layer")));
+        store.tag(&"web".parse().unwrap(), manifest, id, 1).unwrap();
+        fs_err::write(store.blob_path(&id), "x").unwrap();
+        assert!(store.needed().is_ok());
+        assert!(store.gc(0).unwrap_err().is_of_document());
     }
 
     #[test]

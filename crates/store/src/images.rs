@@ -8,8 +8,11 @@ use shipway_oci::{
 
 use crate::{Found, Store, StoreError};
 
-/// Largest manifest or config that is read. Compat: containerd, distribution and containers/image agree on 4 MiB.
+/// Largest manifest or index that is read. Compat: containerd, distribution and containers/image agree on 4 MiB.
 pub(crate) const DOCUMENT_LIMIT: u64 = 4 << 20;
+
+/// Largest config of an image. Its history has each label and variable again; for registries it is a blob, which they do not limit.
+pub const CONFIG_LIMIT: u64 = 16 << 20;
 
 /// Largest statement of an attestation. Compat: BuildKit, 40 MiB before it is wrapped.
 pub const ATTESTATION_LIMIT: u64 = 48 << 20;
@@ -160,12 +163,25 @@ impl Store {
 
     /// Returns the config of an image.
     pub fn config(&self, image_id: &Digest) -> Result<ImageConfig, StoreError> {
-        self.document(image_id, "image config")
+        self.document(image_id, "image config", CONFIG_LIMIT)
     }
 
     /// Returns a manifest.
     pub fn manifest(&self, digest: &Digest) -> Result<Manifest, StoreError> {
-        self.document(digest, "image manifest")
+        self.document(digest, "image manifest", DOCUMENT_LIMIT)
+    }
+
+    /// Stores the config of an image, unless it is larger than what is read again.
+    pub fn put_config(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        const HINT: &str = "give it fewer or shorter labels and variables, which its history has again, or have a base image with less of them";
+        check(bytes, CONFIG_LIMIT, ("the image's config", HINT))?;
+        self.put_blob(bytes)
+    }
+
+    /// Stores a manifest, unless it is larger than what is read again.
+    pub fn put_image_manifest(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        check(bytes, DOCUMENT_LIMIT, ("the image's manifest", "give it fewer or shorter annotations"))?;
+        self.put_blob(bytes)
     }
 
     /// Returns the index that an image was found in with everything that it lists: the image, those for other platforms, what is attested.
@@ -225,8 +241,9 @@ impl Store {
         &self,
         digest: &Digest,
         what: &'static str,
+        limit: u64,
     ) -> Result<T, StoreError> {
-        let bytes = self.read_blob(digest, DOCUMENT_LIMIT)?;
+        let bytes = self.read_blob(digest, limit)?;
         serde_json::from_slice(&bytes).map_err(|source| StoreError::Document {
             digest: *digest,
             what,
@@ -237,10 +254,6 @@ impl Store {
 
 /// Refuses what is too large to be read again.
 pub(crate) fn fits(attested: &Attested) -> Result<(), StoreError> {
-    let check = |bytes: &[u8], limit: u64, (what, hint)| {
-        let size = bytes.len() as u64;
-        if size > limit { Err(StoreError::Attestation { what, size, limit, hint }) } else { Ok(()) }
-    };
     for (descriptor, bytes) in attested.blobs.iter().chain(&attested.manifests) {
         let named = match shipway_oci::predicate_type(descriptor) {
             Some(Statement::SPDX) => ("the list of packages", "build without it: --sbom=false"),
@@ -250,4 +263,9 @@ pub(crate) fn fits(attested: &Attested) -> Result<(), StoreError> {
         check(bytes, ATTESTATION_LIMIT, named)?;
     }
     check(&attested.index, DOCUMENT_LIMIT, ("the index", "annotate it less: --annotation index:NAME=VALUE"))
+}
+
+fn check(bytes: &[u8], limit: u64, (what, hint): (&'static str, &'static str)) -> Result<(), StoreError> {
+    let size = bytes.len() as u64;
+    if size > limit { Err(StoreError::Oversized { what, size, limit, hint }) } else { Ok(()) }
 }

@@ -51,7 +51,7 @@ impl Store {
     /// Returns who keeps what. `used` are the IDs of images that nobody may remove now, `now` is seconds since the epoch.
     pub fn ledger(&self, used: &HashSet<Digest>, now: i64) -> Result<Ledger, StoreError> {
         let needed = self.needed()?;
-        let in_use = self.needed_by(|id| used.contains(id))?;
+        let in_use = self.needed_by(|id| used.contains(id), StoreError::is_of_document)?;
         let hosted = self.hosted_now(now)?;
         let on_steps: HashSet<String> = self.read("list the build cache", |connection| {
             let mut statement =

@@ -39,7 +39,7 @@ pub use error::StoreError;
 pub use fsck::{Fault, Subject, on_all_cores};
 pub use gc::{Freed, Usage};
 pub use hosted::HostedManifest;
-pub use images::{ATTESTATION_LIMIT, ImageRecord, Removal};
+pub use images::{ATTESTATION_LIMIT, CONFIG_LIMIT, ImageRecord, Removal};
 pub use layer_rows::{LayerId, LayerNotes, LayerRow, NotedPath, NotedRoot};
 pub use lease::Lease;
 pub use ledger::{Holders, Ledger};

@@ -10,7 +10,7 @@ use shipway_distribution::{Content, LayerSink as _, read_document, select};
 use shipway_layers::{Budget, LayerStore as _};
 use shipway_linux::Root;
 use shipway_oci::{Attested, Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Platform};
-use shipway_store::{ATTESTATION_LIMIT, Found, LayerId, StoreError};
+use shipway_store::{ATTESTATION_LIMIT, CONFIG_LIMIT, Found, LayerId, StoreError};
 
 use super::intake::{is_full, uncopied};
 use super::{DOCUMENT_LIMIT, path_of};
@@ -98,7 +98,7 @@ impl<'a> Files<'a> {
         self.document_within(path, DOCUMENT_LIMIT)
     }
 
-    fn document_within(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
+    pub(super) fn document_within(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
         let Some(file) = self.open(path)? else { return Ok(None) };
         let mut bytes = Vec::new();
         file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| self.unreadable(error))?;
@@ -159,7 +159,7 @@ impl<'a> Files<'a> {
 
     /// Stores what a manifest names, and returns the digest of its config.
     fn take(&self, digest: &Digest, manifest: &Manifest) -> Result<Digest, Failure> {
-        let config = self.described(&manifest.config)?;
+        let config = self.described_within(&manifest.config, CONFIG_LIMIT)?;
         let parsed = self.config(&config)?;
         if parsed.rootfs.diff_ids.len() != manifest.layers.len() {
             return Err(
@@ -170,7 +170,7 @@ impl<'a> Files<'a> {
             self.layer_of_layout(layer, *diff_id)?;
         }
         self.engine.layers.resolve(&parsed.rootfs.diff_ids)?;
-        Ok(self.engine.store.put_blob(&config)?)
+        Ok(self.engine.store.put_config(&config)?)
     }
 
     /// Stores what an index lists beside an image, those for other platforms too, and the index, if it is all there.

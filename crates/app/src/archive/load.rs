@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use shipway_layers::LayerStore as _;
 use shipway_oci::{Descriptor, Digest, Manifest, MediaType, Platform, Reference};
-use shipway_store::Found;
+use shipway_store::{CONFIG_LIMIT, Found};
 
 use super::files::Files;
 use super::{CONTAINERD_NAME, REF_NAME, take_in};
@@ -119,7 +119,7 @@ type Image = (Found, Vec<Reference>);
 
 fn of_docker(files: &Files<'_>, entry: &Entry) -> Result<Image, Failure> {
     let missing = |path: &str| files.wrong(format!("`{path}` is missing"));
-    let config = files.document(&entry.config)?.ok_or_else(|| missing(&entry.config))?;
+    let config = files.document_within(&entry.config, CONFIG_LIMIT)?.ok_or_else(|| missing(&entry.config))?;
     let parsed = files.config(&config)?;
     let layers = entry.layers.clone().unwrap_or_default();
     if parsed.rootfs.diff_ids.len() != layers.len() {
@@ -131,7 +131,7 @@ fn of_docker(files: &Files<'_>, entry: &Entry) -> Result<Image, Failure> {
         described.push(take_in(files.engine, &mut file, Some(*diff_id))?.1);
     }
     files.engine.layers.resolve(&parsed.rootfs.diff_ids)?;
-    let image_id = files.engine.store.put_blob(&config)?;
+    let image_id = files.engine.store.put_config(&config)?;
     let config = Descriptor::new(MediaType::OCI_CONFIG, image_id, config.len() as u64);
     let manifest = serde_json::to_vec(&Manifest::new(config, described))
         .map_err(|error| files.wrong(error.to_string()))?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shipway_distribution::{Packing, layer_type, pack_layer};
 use shipway_layers::LayerStore as _;
 use shipway_oci::{Descriptor, DiffId, Digest, Hasher, Manifest, MediaType, Reference};
-use shipway_store::{Found, LayerRow, StoreError};
+use shipway_store::{CONFIG_LIMIT, Found, LayerRow, StoreError};
 
 use super::{CONTAINERD_NAME, DOCUMENT_LIMIT, INDEX, MARKER, REF_NAME, path_of};
 use crate::engine::Engine;
@@ -134,7 +134,7 @@ impl Archive<'_> {
         let bytes = store.read_blob(&image.manifest, DOCUMENT_LIMIT)?;
         let manifest = store.manifest(&image.manifest)?;
         let config = store.config(&image.image_id)?;
-        let config_bytes = store.read_blob(&image.image_id, DOCUMENT_LIMIT)?;
+        let config_bytes = store.read_blob(&image.image_id, CONFIG_LIMIT)?;
         let kind = manifest.media_type.as_ref().map_or(MediaType::OCI_MANIFEST, MediaType::as_str).to_owned();
         let is_docker = kind == MediaType::DOCKER_MANIFEST;
         let mut layers = Vec::new();

@@ -4,6 +4,7 @@ mod filter;
 mod row;
 
 use serde_json::Value;
+use shipway_oci::Reference;
 
 use crate::cli::ImagesArgs;
 use crate::engine::Engine;
@@ -37,13 +38,23 @@ const WITH_DIGESTS: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.
 const RAW: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
 const RAW_DIGESTS: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\ndigest: {{.Digest}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
 
+/// What to do about an image that cannot be listed.
+const LEFT_OUT: &str = "`shipway system fsck` says what is damaged; `shipway rmi -f` removes it";
+
 pub(crate) fn run(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let format = format(args);
     let columns = if args.digests { WITH_DIGESTS } else { COLUMNS };
     let listing = Listing::new(format.as_deref(), args.quiet.then_some("{{.ID}}"), columns, HEADS)?;
     let mut rows = Vec::new();
     for image in engine.store.images()? {
-        rows.push(Row::find(engine, image)?);
+        let called = image.name.as_ref().map_or_else(|| image.image_id.short(), Reference::familiar);
+        match Row::find(engine, image) {
+            Ok(row) => rows.push(row),
+            Err(error) if error.is_of_document() => {
+                ui.note(format!("warning: image {called} is left out: {error}\nhint: {LEFT_OUT}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     let filters = Filters::parse(&args.filter, args.name.as_deref(), |name| created_of(engine, name))?;
     rows.retain(|row| filters.accept(row));

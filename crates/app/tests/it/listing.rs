@@ -162,6 +162,36 @@ fn the_machine_and_the_disk_are_looked_at_without_changing_them() {
 }
 
 #[test]
+fn an_image_that_says_much_is_listed_and_one_that_cannot_be_read_hides_no_other() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let labels = |count: usize| {
+        let label = |number| format!("LABEL l{number}={}\n", "x".repeat(60_000));
+        machine.dockerfile(&format!("FROM box\n{}", (0..count).map(label).collect::<String>()));
+    };
+    labels(150);
+    let said = machine.refused(&["build", "--network", "none", "-t", "huge", "."], 1);
+    assert!(said.contains("the image's config has ") && said.contains("hint: give it fewer"), "{said}");
+    labels(45);
+    machine.ok(&["build", "-q", "--network", "none", "-t", "large", "."]);
+    machine.ok(&["save", "-o", "large.tar", "large"]);
+    machine.ok(&["load", "-i", "large.tar"]);
+    assert_eq!(machine.ok(&["images", "--format", "{{.Repository}}"]).0, "large\nbox\n");
+    machine.ok(&["system", "fsck"]);
+
+    let id = machine.inspect("large")["Id"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
+    fs_err::write(machine.dir.path().join("root/blobs/sha256").join(id), "x").unwrap();
+    let (listed, said) = machine.ok(&["images", "--format", "{{.Repository}}"]);
+    assert_eq!(listed, "box\n");
+    assert!(said.contains("warning: image large:latest is left out: ") && said.contains("fsck"), "{said}");
+    machine.ok(&["builder", "du"]);
+    machine.ok(&["system", "df", "-v"]);
+    assert!(machine.refused(&["system", "fsck"], 1).contains("the store is damaged"));
+}
+
+#[test]
 fn what_nobody_uses_is_pruned_and_nothing_else() {
     if !can_run() {
         return;

@@ -143,7 +143,7 @@ fn a_list_without_an_end_is_no_result() {
         error
     };
     match build(false) {
-        BuildError::Store { source: source @ StoreError::Attestation { .. }, .. } => {
+        BuildError::Store { source: source @ StoreError::Oversized { .. }, .. } => {
             assert!(source.to_string().starts_with("the list of packages has 50331"), "{source}");
         }
         other => panic!("{other:?}"),

@@ -2,11 +2,10 @@
 
 use serde_json::{Value, json};
 use shipway_oci::{Digest, ImageConfig, Reference};
-use shipway_store::ImageRecord;
+use shipway_store::{ImageRecord, StoreError};
 
 use crate::clock;
 use crate::engine::Engine;
-use crate::failure::Failure;
 use crate::units::SECOND;
 
 /// Returns when an image was made, in nanoseconds since the epoch; where it does not say that, when it got its name.
@@ -28,7 +27,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn find(engine: &Engine, image: ImageRecord) -> Result<Self, Failure> {
+    pub(super) fn find(engine: &Engine, image: ImageRecord) -> Result<Self, StoreError> {
         let config = engine.store.config(&image.image_id)?;
         let created = created(&config, image.named);
         let known = engine.store.digests(&image.image_id)?.into_iter();

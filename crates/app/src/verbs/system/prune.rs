@@ -5,7 +5,7 @@ mod filter;
 use std::collections::{BTreeMap, HashSet};
 
 use shipway_build::Caches;
-use shipway_oci::Digest;
+use shipway_oci::{Digest, ImageConfig};
 use shipway_runtime::Status;
 use shipway_store::Removal;
 
@@ -125,7 +125,11 @@ fn images(engine: &Engine, all: bool, filters: &Filters, ui: &mut Ui) -> Result<
         if is_kept || used.contains(&id) {
             continue;
         }
-        let config = engine.store.config(&id)?;
+        // Of one with a damaged document nothing is known.
+        let config = match engine.store.config(&id) {
+            Err(error) if error.is_of_document() => ImageConfig::default(),
+            found => found?,
+        };
         let made = created(&config, image.named);
         if !filters.accept(made, &config.config.labels) {
             continue;

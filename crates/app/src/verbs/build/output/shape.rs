@@ -128,7 +128,7 @@ fn with_stargz(engine: &Engine, image: &Built, wish: StargzWish) -> Result<Built
         (*layer, *diff_id) = (packed.layer, packed.diff_id);
     }
     let bytes = serde_json::to_vec(&config).expect("an image config is always JSON");
-    let image_id = store.put_blob(&bytes)?;
+    let image_id = store.put_config(&bytes)?;
     (manifest.config.digest, manifest.config.size) = (image_id, bytes.len() as u64);
     Ok(Built { image_id, ..with_manifest(store, image, &manifest)? })
 }

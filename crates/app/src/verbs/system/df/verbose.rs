@@ -1,10 +1,10 @@
 //! `shipway system df --verbose`: which images, containers and build steps take it. Compat: docker's sections.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 use shipway_oci::{DiffId, Digest, Reference};
-use shipway_store::ImageRecord;
+use shipway_store::{ImageRecord, StoreError};
 
 use crate::budget;
 use crate::clock;
@@ -62,6 +62,12 @@ pub(super) fn run(engine: &Engine, format: Option<&str>, ui: &mut Ui) -> Result<
     Ok(0)
 }
 
+/// Of an image with a damaged document nothing is counted; `fsck` tells of it.
+fn diff_ids_of(engine: &Engine, image: &ImageRecord) -> Result<HashSet<DiffId>, StoreError> {
+    let found = engine.store.layers_of_image(image);
+    found.or_else(|error| if error.is_of_document() { Ok(HashSet::new()) } else { Err(error) })
+}
+
 /// Every image with the bytes of its layers, and how many of them no other image has.
 fn images(engine: &Engine) -> Result<Vec<Value>, Failure> {
     let records = engine.store.images()?;
@@ -72,7 +78,7 @@ fn images(engine: &Engine) -> Result<Vec<Value>, Failure> {
             continue;
         }
         let mut own = HashMap::new();
-        for diff_id in engine.store.layers_of_image(image)? {
+        for diff_id in diff_ids_of(engine, image)? {
             let row = engine.store.layer_of(diff_id)?;
             own.insert(diff_id, row.map_or(0, |row| budget::size(engine, &row)));
             *users.entry(diff_id).or_default() += 1;
