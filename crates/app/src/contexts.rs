@@ -64,9 +64,17 @@ pub(crate) fn prepare(
         prepared.text = Some(read_dockerfile(&mut std::io::stdin().lock())?);
         prepared.dockerfile = PathBuf::from(DOCKERFILE);
     } else if prepared.text.is_none() && prepared.files.is_some() {
-        prepared.must_have_dockerfile(file)?;
+        match file.filter(|file| context != "-" && is_local(file)) {
+            Some(local) => prepared.dockerfile = local.to_owned(),
+            None => prepared.must_have_dockerfile(file)?,
+        }
     }
     Ok(prepared)
+}
+
+/// Whether `--file` names a file of this machine, whatever the context is. Compat: buildx, another name is one of the context.
+fn is_local(file: &Path) -> bool {
+    file.is_absolute() && file.is_file()
 }
 
 /// Prepares what a named context's directory or address names; it needs no Dockerfile.
@@ -215,10 +223,11 @@ impl Prepared {
         {
             return Ok(());
         }
-        let file = file.unwrap_or(Path::new(DOCKERFILE)).display();
+        let file = file.unwrap_or(Path::new(DOCKERFILE));
+        let place = if file.is_absolute() { "on this machine, nor " } else { "" };
         Err(Failure::new(
-            format!("there is no `{file}` in the context that was fetched"),
-            "name the Dockerfile in it: -f PATH",
+            format!("there is no `{}` {place}in the context that was fetched", file.display()),
+            "name the Dockerfile in it: -f PATH; or one of this machine, by its whole path: -f /PATH",
         ))
     }
 }

@@ -394,6 +394,30 @@ fn publish_repository(machine: &Machine) -> (PathBuf, PathBuf) {
 }
 
 #[test]
+fn a_dockerfile_of_this_machine_is_for_any_context() {
+    if !can_run() || !require(&[Need::Git]) {
+        return;
+    }
+    let machine = Machine::with_box();
+    let (_work, served) = publish_repository(&machine);
+    let server = serve(&machine, &served);
+    let url = format!("http://{}/app", server.address);
+    let own = machine.context().join("Own");
+    fs_err::write(&own, "FROM box\nCOPY docker/file /of-context\n").unwrap();
+    let whole = format!("{url}.git");
+    machine.ok(&["build", "-q", "--network", "none", "-t", "own", "-f", own.to_str().unwrap(), &whole]);
+    assert_eq!(cat(&machine, "own", "/of-context"), "second\n");
+    // A name that is not absolute is one of the context.
+    for name in ["Own", "/no/such/Own"] {
+        let said = machine.refused(&["build", "--network", "none", "-f", name, &whole], 1);
+        assert!(
+            said.contains(&format!("there is no `{name}` ")) && said.contains("in the context"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn contexts_come_from_archives_and_repositories() {
     if !can_run() || !require(&[Need::Git]) {
         return;
