@@ -26,6 +26,30 @@ const CHARACTER_DEVICE: u32 = 0o020_000;
 const BLOCK_DEVICE: u32 = 0o060_000;
 const FIFO: u32 = 0o010_000;
 
+/// What was written of a tree so far, and how the rest is to be.
+#[derive(Debug, Default)]
+pub(crate) struct SoFar {
+    /// First names of files that have several, by inode.
+    names: HashMap<u64, Vec<u8>>,
+    times: Times,
+}
+
+impl SoFar {
+    pub(crate) fn new(times: Times) -> Self {
+        Self { names: HashMap::new(), times }
+    }
+}
+
+/// How exact the times of an archive are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Times {
+    /// In whole seconds, as in the canonical tar.
+    #[default]
+    Seconds,
+    /// As the files have them.
+    Exact,
+}
+
 /// Writes the tree below `root` as a tar archive: entries sorted, times in whole seconds. The files of an image are what an overlay of its
 /// layers shows.
 pub fn serialise(root: &Root, out: &mut dyn Write) -> io::Result<()> {
@@ -38,10 +62,10 @@ pub fn serialise_each(trees: &[(PathBuf, Root)], out: &mut dyn Write) -> io::Res
         let mut path = directory.as_os_str().as_bytes().to_vec();
         path.push(b'/');
         Header { path, kind: b'5', mode: 0o755, ..Header::default() }.write(out)?;
-        let mut names = HashMap::new();
+        let mut so_far = SoFar::default();
         let mut parents = Parents::new(root);
         walk(root, &mut |path, metadata| {
-            write_entry(parents.of(path)?, &directory.join(path), metadata, &mut names, out)
+            write_entry(parents.of(path)?, &directory.join(path), metadata, &mut so_far, out)
         })?;
     }
     out.write_all(&[0; 2 * BLOCK])
@@ -75,12 +99,12 @@ pub(crate) fn serialise_as(
     mut fill: Option<Fill<'_>>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut names: HashMap<u64, Vec<u8>> = HashMap::new();
+    let mut so_far = SoFar::default();
     let mut parents = Parents::new(root);
     let mut is_filled = fill.is_none();
     walk(root, &mut |path, metadata| {
         if !(metadata.is_directory() && implied.contains(path)) {
-            write_entry(parents.of(path)?, path, metadata, &mut names, out)?;
+            write_entry(parents.of(path)?, path, metadata, &mut so_far, out)?;
         }
         match &mut fill {
             Some((top, fill)) if *top == path => {
@@ -103,7 +127,7 @@ pub(crate) fn write_entry(
     (parent, name): (&Root, &Path),
     path: &Path,
     metadata: &Metadata,
-    names: &mut HashMap<u64, Vec<u8>>,
+    so_far: &mut SoFar,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let text = path.as_os_str().as_bytes();
@@ -113,6 +137,7 @@ pub(crate) fn write_entry(
         uid: metadata.uid.into(),
         gid: metadata.gid.into(),
         mtime: metadata.mtime.0,
+        nanoseconds: if so_far.times == Times::Exact { metadata.mtime.1 } else { 0 },
         ..Header::default()
     };
     match metadata.kind {
@@ -129,13 +154,13 @@ pub(crate) fn write_entry(
         }
         Kind::File => {
             if metadata.links > 1 {
-                if let Some(first) = names.get(&metadata.inode) {
+                if let Some(first) = so_far.names.get(&metadata.inode) {
                     header.kind = b'1';
                     header.link.clone_from(first);
                     header.write(out)?;
                     return Ok(());
                 }
-                names.insert(metadata.inode, text.to_vec());
+                so_far.names.insert(metadata.inode, text.to_vec());
             }
             header.kind = b'0';
             header.size = metadata.size;

@@ -22,6 +22,8 @@ pub(crate) struct Header {
     pub(crate) size: u64,
     /// Seconds since the epoch.
     pub(crate) mtime: i64,
+    /// And nanoseconds, which the canonical tar does not have.
+    pub(crate) nanoseconds: u32,
     /// ustar type flag.
     pub(crate) kind: u8,
     /// Target of a hard or symbolic link.
@@ -62,8 +64,8 @@ impl Header {
         number("gid", self.gid, 7);
         number("size", self.size, 11);
         number("uid", self.uid, 7);
-        if self.mtime < 0 || self.mtime >= 1 << 33 {
-            records.push(("mtime".to_owned(), self.mtime.to_string().into_bytes()));
+        if self.mtime < 0 || self.mtime >= 1 << 33 || self.nanoseconds != 0 {
+            records.push(("mtime".to_owned(), decimal(self.mtime, self.nanoseconds).into_bytes()));
         }
         if self.link.len() > 100 {
             records.push(("linkpath".to_owned(), self.link.clone()));
@@ -96,6 +98,15 @@ impl Header {
         let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
         put(&mut block[148..156], format!("{sum:06o}\0 ").as_bytes());
         block
+    }
+}
+
+/// Writes a time as PAX wants it; the nanoseconds count forwards, also before the epoch.
+fn decimal(seconds: i64, nanoseconds: u32) -> String {
+    match (seconds, nanoseconds) {
+        (_, 0) => seconds.to_string(),
+        (..0, _) => format!("-{}.{:09}", (seconds + 1).unsigned_abs(), 1_000_000_000 - nanoseconds),
+        _ => format!("{seconds}.{nanoseconds:09}"),
     }
 }
 
@@ -150,6 +161,19 @@ mod tests {
         let long = record("path", &[b'x'; 91]);
         assert_eq!(long.len(), 101);
         assert!(long.starts_with(b"101 path="));
+    }
+
+    #[test]
+    fn a_time_has_its_fraction() {
+        for (time, want) in [
+            ((7, 0), "7"),
+            ((7, 5), "7.000000005"),
+            ((-7, 0), "-7"),
+            ((-7, 250_000_000), "-6.750000000"),
+            ((-1, 1), "-0.999999999"),
+        ] {
+            assert_eq!(decimal(time.0, time.1), want);
+        }
     }
 
     #[test]

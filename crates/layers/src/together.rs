@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use shipway_linux::{Parents, Root};
 
-use crate::serialise::write_entry;
+use crate::serialise::{SoFar, Times, write_entry};
 use crate::tar_header::BLOCK;
 use crate::walk::walk;
 
@@ -43,15 +43,15 @@ pub fn find_clash(trees: &[Root]) -> io::Result<Option<Clash>> {
 }
 
 /// Writes the trees as one tar archive, as [`crate::serialise`] writes one. A directory is as the first tree that has it says.
-pub fn serialise_together(trees: &[Root], out: &mut dyn Write) -> io::Result<()> {
+pub fn serialise_together(trees: &[Root], times: Times, out: &mut dyn Write) -> io::Result<()> {
     let mut directories = HashSet::new();
     for tree in trees {
-        let (mut names, mut parents) = (HashMap::new(), Parents::new(tree));
+        let (mut so_far, mut parents) = (SoFar::new(times), Parents::new(tree));
         walk(tree, &mut |path, metadata| {
             if metadata.is_directory() && !directories.insert(path.to_owned()) {
                 return Ok(());
             }
-            write_entry(parents.of(path)?, path, metadata, &mut names, out)
+            write_entry(parents.of(path)?, path, metadata, &mut so_far, out)
         })?;
     }
     out.write_all(&[0; 2 * BLOCK])
@@ -94,13 +94,13 @@ mod tests {
         });
         let trees = dirs.each_ref().map(|dir| Root::open(dir.path()).unwrap());
         let mut bytes = Vec::new();
-        serialise_together(&trees, &mut bytes).unwrap();
+        serialise_together(&trees, Times::Seconds, &mut bytes).unwrap();
         let mut archive = tar::Archive::new(bytes.as_slice());
         let paths =
             archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
         assert_eq!(paths.collect::<Vec<_>>(), ["a/", "a/x", "b/", "b/y", "a/z"]);
         let (mut one, mut alone) = (Vec::new(), Vec::new());
-        serialise_together(&trees[..1], &mut one).unwrap();
+        serialise_together(&trees[..1], Times::Seconds, &mut one).unwrap();
         serialise(&trees[0], &mut alone).unwrap();
         assert_eq!(one, alone);
     }

@@ -50,6 +50,19 @@ pub fn unpack(root: &Root, archive: &mut dyn Read, budget: Budget) -> Result<Vec
     })
 }
 
+/// Like [`unpack`], of files that all belong to one user and group, whatever the archive says.
+pub fn unpack_owned(
+    root: &Root,
+    archive: &mut dyn Read,
+    budget: Budget,
+    owner: (u32, u32),
+) -> Result<(), LayerError> {
+    let mut archive = BufReader::with_capacity(BUFFER, archive);
+    let mut disk = Disk::new(root);
+    let unpacker = Unpacker { owner: Some(owner), ..Unpacker::new(&mut disk, budget, Whiteouts::Refuse) };
+    unpacker.run(&mut archive).map(drop)
+}
+
 /// What an archive that lands in files that are there leaves to do.
 #[derive(Debug)]
 pub struct Added {
@@ -121,6 +134,8 @@ pub(crate) struct Unpacker<'a> {
     empties_root: bool,
     /// As an archive that is added to files, see [`unpack_added`].
     lenient: bool,
+    /// Whose everything becomes, if that is not for the archive to say.
+    owner: Option<(u32, u32)>,
 }
 
 impl<'a> Unpacker<'a> {
@@ -136,6 +151,7 @@ impl<'a> Unpacker<'a> {
             hiding: BTreeSet::new(),
             empties_root: false,
             lenient: false,
+            owner: None,
         }
     }
 
@@ -144,7 +160,10 @@ impl<'a> Unpacker<'a> {
         let mut archive = TarReader::new(archive).lenient(self.lenient);
         loop {
             let entry = archive.next().map_err(|refusal| refusal.at(&archive.place()))?;
-            let Some(entry) = entry else { break };
+            let Some(mut entry) = entry else { break };
+            if let Some(owner) = self.owner {
+                (entry.uid, entry.gid) = owner;
+            }
             let taken = self.entry(&entry, &mut archive);
             taken.map_err(|refusal| refusal.of(&String::from_utf8_lossy(&entry.path)))?;
         }

@@ -1,12 +1,15 @@
 //! Where results of builds go, and in what form.
 
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use serde_json::Value;
 use shipway_testkit::registry::{TestRegistry, digest_of};
 
+use crate::contexts::run;
 use crate::machine::{Machine, can_run};
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -442,4 +445,26 @@ fn images_in_estargz_run_and_are_passed_on_as_they_are() {
 
     let refused = machine.refused(&["build", "--cache-to", "type=inline", "-o", archive, "."], 1);
     assert!(refused.contains("cannot have layers in eStargz") && refused.contains("hint: "), "{refused}");
+}
+
+#[test]
+fn files_in_a_directory_belong_to_whoever_asks_and_have_their_times() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let made = UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_789);
+    fs_err::OpenOptions::new()
+        .write(true)
+        .open(machine.context().join("page"))
+        .and_then(|file| file.set_modified(made))
+        .unwrap();
+    machine.dockerfile("FROM scratch\nCOPY --chown=1000:1001 --chmod=4755 page /d/page\n");
+    machine.ok(&["build", "-q", "-o", "out", "-o", "type=tar,dest=out.tar", "."]);
+    let found = fs_err::metadata(machine.context().join("out/d/page")).unwrap();
+    assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (0, 0, 0o4755));
+    assert_eq!(found.modified().unwrap(), made);
+    let listed = run(&machine.context(), "tar tvf out.tar --numeric-owner d/page");
+    let listed = String::from_utf8(listed).unwrap();
+    assert!(listed.contains(" 1000/1001 "), "{listed}");
 }

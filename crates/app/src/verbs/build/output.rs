@@ -9,13 +9,14 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use shipway_build::Built;
 use shipway_distribution::Departure;
-use shipway_layers::{Budget, LayerError, serialise, serialise_together, unpack};
-use shipway_linux::{OpenFlags, Root};
+use shipway_layers::{Budget, LayerError, Times, serialise_together, unpack_owned};
+use shipway_linux::{OpenFlags, Root, own_ids};
 use shipway_oci::{Descriptor, Reference};
 use shipway_store::Found;
 
@@ -163,14 +164,16 @@ pub(super) fn write(
 
 /// Writes files into a directory.
 fn local(files: &Files, directory: &Path) -> Result<(), Failure> {
-    let write = |root: &Root, directory: &Path| {
-        into(directory, |out| serialise(root, out).map_err(|error| unwritable(directory, &error)))
+    let write = |trees: &[Root], directory: &Path| {
+        into(directory, |out| {
+            serialise_together(trees, Times::Exact, out).map_err(|error| unwritable(directory, &error))
+        })
     };
     match &files.trees {
-        Trees::Together(trees) => into(directory, |out| {
-            serialise_together(trees, out).map_err(|error| unwritable(directory, &error))
-        }),
-        Trees::Each(trees) => trees.iter().try_for_each(|(name, root)| write(root, &directory.join(name))),
+        Trees::Together(trees) => write(trees, directory),
+        Trees::Each(trees) => {
+            trees.iter().try_for_each(|(name, root)| write(slice::from_ref(root), &directory.join(name)))
+        }
     }?;
     let written = UNIX_EPOCH + Duration::from_secs(files.written);
     for Document { path, content } in &files.documents {
@@ -231,7 +234,7 @@ fn to(
     }
 }
 
-/// Unpacks what is written into a directory; what is there already stays, or is replaced.
+/// Unpacks what is written into a directory; what is there already stays, or is replaced. Compat: buildx, all of it belongs to whoever asks.
 fn into(
     directory: &Path,
     content: impl FnOnce(&mut dyn Write) -> Result<(), Failure> + Send,
@@ -250,8 +253,8 @@ fn into(
             has_failed.store(written.is_err(), Ordering::Release);
             written
         });
-        let unpacked = unpack(&root, &mut reader, Budget::default()).map(drop);
-        let unpacked = unpacked.map_err(|error| not_unpacked(directory, error));
+        let unpacked = unpack_owned(&root, &mut reader, Budget::default(), own_ids());
+        let unpacked = unpacked.map(drop).map_err(|error| not_unpacked(directory, error));
         let is_cause = has_failed.load(Ordering::Acquire);
         // A writer whose reader went away ends too.
         drop(reader);

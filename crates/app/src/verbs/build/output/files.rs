@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use shipway_build::Built;
-use shipway_layers::{Clash, LayerStore as _, find_clash, serialise_each, serialise_together};
+use shipway_layers::{Clash, LayerStore as _, Times, find_clash, serialise_each, serialise_together};
 use shipway_linux::{Overlay, Root};
 use shipway_oci::Platform;
 
@@ -79,7 +79,7 @@ impl Files {
     /// Writes them as a tar archive.
     pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let trees = |out: &mut dyn Write| match &self.trees {
-            Trees::Together(trees) => serialise_together(trees, out),
+            Trees::Together(trees) => serialise_together(trees, Times::Seconds, out),
             Trees::Each(trees) => serialise_each(trees, out),
         };
         if self.documents.is_empty() {
