@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shipway_dockerfile::{Dockerfile, Extent, KnownImage, parse_until_mistake};
+use shipway_dockerfile::{Dockerfile, Extent, KnownImage, Replaced, parse_until_mistake};
 use shipway_layers::LayerStore;
 use shipway_oci::Reference;
 use shipway_store::Store;
@@ -23,6 +23,9 @@ use crate::{
 
 /// A larger Dockerfile is refused, in bytes.
 pub const MAX_DOCKERFILE: u64 = 16 << 20;
+
+/// So many lines with bytes that are not UTF-8 are told of one by one.
+const MAX_TOLD: usize = 10;
 
 /// Builds images. Cheap to make; may be used from several threads and processes at once.
 #[derive(Clone)]
@@ -153,6 +156,7 @@ impl Builder {
         image: &dyn Fn(&str) -> Option<KnownImage>,
         looked: (&[bool], Extent),
     ) -> Result<(), BuildError> {
+        self.tell_replaced(file);
         let linted = lint(file, request, image, looked)?;
         for warning in &linted.warnings {
             let line = file.source.position(warning.span.start).line;
@@ -161,6 +165,22 @@ impl Builder {
             self.progress.event(&Event::Warning { message: &message, span, rule });
         }
         linted.failure().map_or(Ok(()), Err)
+    }
+
+    /// Tells of bytes that are not what was written.
+    fn tell_replaced(&self, file: &Dockerfile) {
+        for Replaced { span, byte, count } in file.replaced.iter().take(MAX_TOLD) {
+            let line = file.source.position(span.start).line;
+            let more = if *count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            let message = format!(
+                "byte 0x{byte:02X}{more} is not UTF-8, U+FFFD stands in its place (line {line}): save the file as UTF-8"
+            );
+            self.progress.event(&Event::Warning { message: &message, span: Some(*span), rule: None });
+        }
+        if let Some(more) = file.replaced.len().checked_sub(MAX_TOLD).filter(|more| *more > 0) {
+            let message = format!("{more} more lines have bytes that are not UTF-8");
+            self.progress.event(&Event::Warning { message: &message, span: None, rule: None });
+        }
     }
 
     /// Returns the caches of commands.
@@ -193,11 +213,10 @@ pub fn read(request: &BuildRequest) -> Result<Dockerfile, BuildError> {
 pub fn read_until_mistake(request: &BuildRequest) -> Result<(Dockerfile, Option<BuildError>), BuildError> {
     let wrong = |error| BuildError::Dockerfile(Box::new(error));
     let name = name_of(&request.dockerfile);
-    let read = match &request.dockerfile_text {
+    let (file, mistake) = match &request.dockerfile_text {
         Some(text) => parse_until_mistake(&name, text),
         None => parse_until_mistake(&name, &load(&request.dockerfile)?),
     };
-    let (file, mistake) = read.map_err(wrong)?;
     frontend::check(request, &file)?;
     Ok((file, mistake.map(wrong)))
 }

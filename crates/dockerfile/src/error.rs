@@ -92,9 +92,6 @@ pub enum Problem {
         /// The instruction.
         instruction: &'static str,
     },
-    /// Bytes that are not UTF-8, outside of comments.
-    #[error("the file is not UTF-8 text")]
-    NotUtf8,
     /// `# escape=` and the like with a wrong value, or twice.
     #[error("directive `{name}` {problem}")]
     BadDirective {
@@ -143,7 +140,6 @@ impl Problem {
             Self::NoStages => "dockerfile::no_stages",
             Self::TooManyStages { .. } => "dockerfile::too_many_stages",
             Self::BeforeFrom { .. } => "dockerfile::before_from",
-            Self::NotUtf8 => "dockerfile::not_utf8",
             Self::BadDirective { .. } => "dockerfile::directive",
             Self::Expand(_) => "dockerfile::expand",
             Self::Mount(_) => "dockerfile::mount",

@@ -39,5 +39,5 @@ pub use instruction::{
 pub use lint::{Checks, Extent, Facts, KnownImage, ParseChecksError, RULES, Rule, Warning, lint};
 pub use mount::{Mount, MountKind, ParseMountError, Sharing};
 pub use source::{Position, Source, Span, excerpt, marked};
-pub use stages::{Dockerfile, GlobalArg, Stage, Unread, parse, parse_trigger, parse_until_mistake};
+pub use stages::{Dockerfile, GlobalArg, Replaced, Stage, Unread, parse, parse_trigger, parse_until_mistake};
 pub use suggest::suggest;

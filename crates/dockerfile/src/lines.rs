@@ -68,6 +68,8 @@ pub(crate) struct LineReader<'a> {
     directive_reader: DirectiveReader,
     pub(crate) directives: Directives,
     comments: Vec<String>,
+    /// Where heredocs stand, with their ends.
+    pub(crate) bodies: Vec<Span>,
 }
 
 impl<'a> LineReader<'a> {
@@ -79,6 +81,7 @@ impl<'a> LineReader<'a> {
             directive_reader: DirectiveReader::default(),
             directives: Directives::default(),
             comments: Vec::new(),
+            bodies: Vec::new(),
         }
     }
 
@@ -152,7 +155,7 @@ impl<'a> LineReader<'a> {
     pub(crate) fn read_heredocs(&mut self, line: &mut Logical) -> Result<Vec<Heredoc>, Located> {
         let mut heredocs = Heredoc::all_of_line(&line.text);
         for heredoc in &mut heredocs {
-            let mut ended = false;
+            let (start, mut ended) = (self.at, false);
             while let Some(next) = self.physical() {
                 line.span.end = next.start + next.trimmed().len();
                 let end = next.trimmed();
@@ -163,6 +166,7 @@ impl<'a> LineReader<'a> {
                 }
                 heredoc.content.push_str(next.text);
             }
+            self.bodies.push(Span::new(start, self.at));
             if !ended {
                 let start = line.text.find("<<").unwrap_or(0);
                 let end =

@@ -23,6 +23,19 @@ pub struct Dockerfile {
     pub empty_continuations: Vec<Span>,
     /// The instruction that cannot be read.
     pub unread: Option<Unread>,
+    /// Lines, but for comments, with bytes that are not UTF-8.
+    pub replaced: Vec<Replaced>,
+}
+
+/// Bytes of a line that are not UTF-8: U+FFFD stands in the place of each. Compat: BuildKit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// Where the first one stood.
+    pub span: Span,
+    /// The first one.
+    pub byte: u8,
+    /// How many they are.
+    pub count: usize,
 }
 
 /// An instruction that cannot be read.
@@ -66,17 +79,13 @@ pub struct Stage {
 
 /// Parses a Dockerfile; `name` is how messages call it.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Dockerfile, ParseDockerfileError> {
-    let (file, mistake) = parse_until_mistake(name, bytes)?;
+    let (file, mistake) = parse_until_mistake(name, bytes);
     mistake.map_or(Ok(file), Err)
 }
 
-/// Parses a Dockerfile up to its first mistake, and returns what stands before that, which may have no stage, and the mistake. What is no
-/// text at all is an error.
-pub fn parse_until_mistake(
-    name: &str,
-    bytes: &[u8],
-) -> Result<(Dockerfile, Option<ParseDockerfileError>), ParseDockerfileError> {
-    let source = decode(name, bytes)?;
+/// Parses a Dockerfile up to its first mistake, and returns what stands before that, which may have no stage, and the mistake.
+pub fn parse_until_mistake(name: &str, bytes: &[u8]) -> (Dockerfile, Option<ParseDockerfileError>) {
+    let (source, replaced) = decode(name, bytes);
     let mut reader = LineReader::new(source.text());
     let mut file = Dockerfile {
         source: source.clone(),
@@ -85,10 +94,12 @@ pub fn parse_until_mistake(
         stages: Vec::new(),
         empty_continuations: Vec::new(),
         unread: None,
+        replaced: Vec::new(),
     };
     let parsed = parse_lines(&mut reader, &mut file);
     file.directives = reader.directives.clone();
-    let Err(Mistake { error, line }) = parsed else { return Ok((file, None)) };
+    file.replaced = outside_comments(replaced, &source, &reader.bodies);
+    let Err(Mistake { error, line }) = parsed else { return (file, None) };
     let later = if error.is_of_lines { None } else { mistake_of_lines(&mut reader, &mut file) };
     let Mistake { error, line } = later.unwrap_or(Mistake { error, line });
     let instruction = match &line {
@@ -101,7 +112,8 @@ pub fn parse_until_mistake(
         None => error.span,
     };
     file.unread = line.map(|line| Unread { text: line.text.trim().to_owned(), span: line.span });
-    Ok((file, Some(error.in_source(&source, instruction))))
+    let error = error.in_source(&source, instruction);
+    (file, Some(error))
 }
 
 /// Parses the text of an ONBUILD trigger: one instruction, which is blamed on `span` of `source`.
@@ -216,30 +228,38 @@ fn mistake_of_lines(reader: &mut LineReader<'_>, file: &mut Dockerfile) -> Optio
     }
 }
 
-/// Decodes UTF-8; comments may hold anything.
-fn decode(name: &str, bytes: &[u8]) -> Result<Source, ParseDockerfileError> {
+/// Decodes UTF-8. Compat: BuildKit, what is none becomes U+FFFD byte by byte.
+fn decode(name: &str, bytes: &[u8]) -> (Source, Vec<Replaced>) {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        return Ok(Source::new(name, text));
+        return (Source::new(name, text), Vec::new());
     }
-    let mut text = String::with_capacity(bytes.len());
-    let mut bad = None;
+    let (mut text, mut all) = (String::with_capacity(bytes.len()), Vec::new());
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let start = text.len();
-        let decoded = String::from_utf8_lossy(line);
-        let is_comment = decoded.trim_start().starts_with('#');
-        if matches!(decoded, std::borrow::Cow::Owned(_)) && !is_comment && bad.is_none() {
-            bad = decoded.find(char::REPLACEMENT_CHARACTER).map(|at| start + at);
+        let mut replaced: Option<Replaced> = None;
+        for chunk in line.utf8_chunks() {
+            text.push_str(chunk.valid());
+            for byte in chunk.invalid() {
+                let start = text.len();
+                text.push(char::REPLACEMENT_CHARACTER);
+                let span = Span::new(start, text.len());
+                replaced.get_or_insert(Replaced { span, byte: *byte, count: 0 }).count += 1;
+            }
         }
-        text.push_str(&decoded);
+        all.extend(replaced);
     }
-    let source = Source::new(name, text);
-    match bad {
-        Some(at) => {
-            let span = Span::new(at, at + 1);
-            Err(Problem::NotUtf8.at(span).of_lines().in_source(&source, span))
-        }
-        None => Ok(source),
-    }
+    (Source::new(name, text), all)
+}
+
+/// Leaves out what stands in comments; a line in a heredoc is none, whatever it begins with.
+fn outside_comments(mut replaced: Vec<Replaced>, source: &Source, bodies: &[Span]) -> Vec<Replaced> {
+    replaced.retain(|Replaced { span, .. }| {
+        let before = &source.text()[..span.start];
+        let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let next = bodies.partition_point(|body| body.end <= span.start);
+        let is_in_body = bodies.get(next).is_some_and(|body| body.start <= span.start);
+        is_in_body || !before[line..].trim_start().starts_with('#')
+    });
+    replaced
 }
 
 #[cfg(test)]

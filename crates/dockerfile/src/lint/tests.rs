@@ -14,7 +14,7 @@ fn found_up_to(
     checks: &Checks,
     (is_wanted, extent): (&dyn Fn(usize) -> bool, Extent),
 ) -> Vec<String> {
-    let (file, _) = crate::parse_until_mistake("Dockerfile", text.as_bytes()).unwrap();
+    let (file, _) = crate::parse_until_mistake("Dockerfile", text.as_bytes());
     let platform = [("TARGETPLATFORM", "linux/amd64"), ("TARGETARCH", "amd64")];
     let platform = platform.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let known = || KnownImage {

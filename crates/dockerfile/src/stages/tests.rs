@@ -127,10 +127,20 @@ fn errors_point_at_the_word_that_is_wrong() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_refused_except_in_comments() {
-    assert!(parse("f", b"# caf\xe9\nFROM a\n").is_ok());
-    let error = parse("f", b"# caf\xe9\nFROM a\nRUN caf\xe9\n").unwrap_err();
-    assert_eq!(error.to_string(), "f:3:8: the file is not UTF-8 text");
+fn bytes_that_are_no_text_are_replaced_one_by_one_and_told_outside_comments() {
+    let text = b"# caf\xe9\nFROM a\nLABEL m=Andr\xe9 x=\xe2\x82\nCOPY <<E /f\n# caf\xe9\nE\n # \xff\nRUN a \\\n # \xff\n b\n";
+    let file = parse("f", text).unwrap();
+    let InstructionKind::Label(labels) = &file.stages[0].instructions[0].kind else { panic!("{file:?}") };
+    assert_eq!(format!("{labels:?}").matches('\u{fffd}').count(), 3, "{labels:?}");
+    let told: Vec<_> = file
+        .replaced
+        .iter()
+        .map(|replaced| (file.source.locate(replaced.span), replaced.byte, replaced.count))
+        .collect();
+    assert_eq!(told, [("f:3:13".to_owned(), 0xe9, 3), ("f:5:6".to_owned(), 0xe9, 1)]);
+    let InstructionKind::Copy(copy) = &file.stages[0].instructions[1].kind else { panic!("{file:?}") };
+    assert!(format!("{copy:?}").contains("# caf\u{fffd}"), "{copy:?}");
+    assert!(parse("f", b"FROM a\n# caf\xe9\n").unwrap().replaced.is_empty());
 }
 
 #[test]
@@ -324,14 +334,14 @@ fn what_stands_before_a_mistake_is_read() {
         ("empty", "", (0, 0, 0)),
         ("a heredoc without end", "FROM a\nRUN <<E\nx\n", (0, 1, 0)),
     ] {
-        let (file, mistake) = parse_until_mistake("Dockerfile", text.as_bytes()).unwrap();
+        let (file, mistake) = parse_until_mistake("Dockerfile", text.as_bytes());
         let instructions = file.stages.iter().map(|stage| stage.instructions.len()).sum::<usize>();
         assert_eq!((file.global_args.len(), file.stages.len(), instructions), want, "case {name}");
         let whole = parse("Dockerfile", text.as_bytes()).unwrap_err();
         assert_eq!(mistake.unwrap().to_string(), whole.to_string(), "case {name}");
     }
-    assert!(parse_until_mistake("Dockerfile", b"FROM a\nRUN b\n").unwrap().1.is_none());
-    assert!(parse_until_mistake("Dockerfile", b"FROM \xff\n").is_err());
+    assert!(parse_until_mistake("Dockerfile", b"FROM a\nRUN b\n").1.is_none());
+    assert!(parse_until_mistake("Dockerfile", b"\xff\n").1.is_some());
 }
 
 #[test]
