@@ -171,9 +171,9 @@ impl Builder {
     fn tell_replaced(&self, file: &Dockerfile) {
         for Replaced { span, byte, count } in file.replaced.iter().take(MAX_TOLD) {
             let line = file.source.position(span.start).line;
-            let more = if *count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            let more = if *count > 1 { format!(", nor are {} more", count - 1) } else { String::new() };
             let message = format!(
-                "byte 0x{byte:02X}{more} is not UTF-8, U+FFFD stands in its place (line {line}): save the file as UTF-8"
+                "byte 0x{byte:02X} is not UTF-8{more} (line {line}): U+FFFD stands in its place, save the file as UTF-8"
             );
             self.progress.event(&Event::Warning { message: &message, span: Some(*span), rule: None });
         }

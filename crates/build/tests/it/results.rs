@@ -1,9 +1,11 @@
 //! What ends up in the image: config, history, layers, names.
 
+use std::path::Path;
+
 use shipway_layers::LayerStore as _;
 use shipway_testkit::{Need, require};
 
-use crate::harness::Bench;
+use crate::harness::{Bench, read};
 
 fn history(config: &shipway_oci::ImageConfig) -> Vec<(String, bool)> {
     config.history.iter().map(|entry| (entry.created_by.clone().unwrap(), entry.empty_layer)).collect()
@@ -222,4 +224,26 @@ fn what_mends_a_base_image_is_seen_by_the_build_and_not_listed_by_the_image() {
     let listed = bench.config(&built).rootfs.diff_ids;
     assert_eq!((&listed[..2], listed.len()), (&diff_ids[..], 3));
     assert_eq!(bench.store.manifest(&built.manifest).unwrap().layers.len(), 3);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_replaced_and_told_line_by_line() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    let mut request = bench.request("");
+    let lines =
+        b"# \xe9\nFROM scratch\nLABEL by=\"Andr\xe9\" at=\xe2\x82\nCOPY <<E /text\n# caf\xe9\nE\n".to_vec();
+    let more = (0..12).flat_map(|number| [format!("LABEL l{number}=").as_bytes(), b"\xff\n"].concat());
+    request.dockerfile_text = Some(lines.into_iter().chain(more).collect());
+    let built = bench.run(&request).unwrap();
+    assert_eq!(bench.config(&built).config.labels["by"], "Andr\u{fffd}");
+    assert_eq!(bench.config(&built).config.labels["at"], "\u{fffd}\u{fffd}");
+    assert_eq!(read(&bench.files(&built), Path::new("text")), "# caf\u{fffd}\n");
+    let told = bench.log.lines("WARNING");
+    let rest = "U+FFFD stands in its place, save the file as UTF-8";
+    assert_eq!(told[0], format!("byte 0xE9 is not UTF-8, nor are 2 more (line 3): {rest}"));
+    assert_eq!(told[1], format!("byte 0xE9 is not UTF-8 (line 5): {rest}"));
+    assert_eq!((told.len(), told[10].as_str()), (11, "4 more lines have bytes that are not UTF-8"));
 }

@@ -213,6 +213,22 @@ fn documents_that_lie_or_are_too_large_are_refused() {
 }
 
 #[test]
+fn a_config_may_be_larger_than_a_manifest_up_to_a_limit() {
+    let registry = TestRegistry::start();
+    for (tag, megabytes) in [("large", 6), ("huge", 17)] {
+        let mut image = Image::of(&[b"one"]);
+        image.config["config"]["Labels"] = json!({ "says": "x".repeat(megabytes << 20) });
+        image.describe();
+        image.publish(&registry, "web", tag);
+    }
+    let machine = Machine::new();
+    machine.pull(&registry.name("web:large")).unwrap();
+    let error = machine.refused(&registry.name("web:huge"));
+    assert!(error.to_string().contains("larger than 16777216 bytes"), "{error}");
+    assert_eq!(machine.store.images().unwrap().len(), 1);
+}
+
+#[test]
 fn a_digest_in_the_name_is_what_arrives_or_nothing() {
     let registry = TestRegistry::start();
     let (good, other) = (Image::of(&[b"good"]), Image::of(&[b"other"]));
