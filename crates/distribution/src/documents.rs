@@ -5,7 +5,7 @@ use std::io::Read as _;
 
 use serde_json::{Map, Value};
 use shipway_fetch::{Method, Response};
-use shipway_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, MediaType, parse_json};
+use shipway_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, MediaType, check_values, parse_json};
 use shipway_store::CONFIG_LIMIT;
 
 use crate::RegistryError;
@@ -214,8 +214,9 @@ pub(crate) fn fetch_config(
         let read = reader.read_to_end(&mut bytes);
         read.map(|_length| bytes).map_err(|error| reader.failure(error))
     })?;
-    let config: ImageConfig =
-        parse_json(&bytes).map_err(|error| wrong(format!("it is no image config: {error}")))?;
+    let config: ImageConfig = check_values(&bytes)
+        .and_then(|()| parse_json(&bytes))
+        .map_err(|error| wrong(format!("it is no image config: {error}")))?;
     Ok((bytes, config))
 }
 

@@ -12,6 +12,33 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Er
     serde_json::from_slice(bytes)
 }
 
+/// A document of more bytes may be that large because of its texts, not because of how many values it has: each takes ten times its bytes of memory.
+const LARGE: usize = 4 << 20;
+/// So many separators it may have outside of texts.
+const SEPARATORS: usize = 200_000;
+
+/// Refuses a large document that has too many values for the memory, before it is read.
+pub fn check_values(bytes: &[u8]) -> Result<(), serde_json::Error> {
+    if bytes.len() <= LARGE {
+        return Ok(());
+    }
+    let (mut is_text, mut is_escaped, mut separators) = (false, false, 0);
+    for byte in bytes {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b',' | b'[' | b'{' if !is_text => separators += 1,
+            _ => {}
+        }
+    }
+    if separators > SEPARATORS {
+        let text = format!("it has more than {SEPARATORS} values in {} bytes", bytes.len());
+        return Err(serde_json::Error::custom(text));
+    }
+    Ok(())
+}
+
 /// Any document; reading one fails where a name is repeated.
 struct Once;
 
@@ -88,6 +115,19 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    #[test]
+    fn a_large_document_has_long_texts_and_not_many_values() {
+        let texts = format!("{{\"a\":\"{}\"}}", "\\\",[{".repeat(2_000_000));
+        let values = format!("[{}0]", "0,".repeat(2_200_000));
+        for (name, text, want) in [
+            ("texts", texts.as_str(), true),
+            ("values", values.as_str(), false),
+            ("fewer bytes", &values[..4 << 20], true),
+        ] {
+            assert_eq!(check_values(text.as_bytes()).is_ok(), want, "case {name}");
+        }
+    }
 
     #[test]
     fn a_name_that_stands_twice_is_refused_at_any_depth() {

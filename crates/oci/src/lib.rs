@@ -30,7 +30,7 @@ pub use config::{ContainerConfig, Healthcheck, HistoryEntry, ImageConfig, RootFs
 pub use descriptor::Descriptor;
 pub use digest::{Digest, Hasher, ParseDigestError};
 pub use hashing::Hashing;
-pub use json::parse_json;
+pub use json::{check_values, parse_json};
 pub use manifest::{Index, Manifest};
 pub use media_type::MediaType;
 pub use platform::{ParsePlatformError, Platform};

@@ -2,8 +2,8 @@
 
 use rusqlite::params;
 use shipway_oci::{
-    Attested, Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Reference, Statement, is_attestation,
-    parse_json,
+    Attested, Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Reference, Statement, check_values,
+    is_attestation, parse_json,
 };
 
 use crate::{Found, Store, StoreError};
@@ -174,7 +174,9 @@ impl Store {
     /// Stores the config of an image, unless it is larger than what is read again.
     pub fn put_config(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         const HINT: &str = "give it fewer or shorter labels and variables, which its history has again, or have a base image with less of them";
-        check(bytes, CONFIG_LIMIT, ("the image's config", HINT))?;
+        // Of many short values it may have less.
+        let limit = if check_values(bytes).is_ok() { CONFIG_LIMIT } else { DOCUMENT_LIMIT };
+        check(bytes, limit, ("the image's config", HINT))?;
         self.put_blob(bytes)
     }
 
@@ -244,11 +246,8 @@ impl Store {
         limit: u64,
     ) -> Result<T, StoreError> {
         let bytes = self.read_blob(digest, limit)?;
-        serde_json::from_slice(&bytes).map_err(|source| StoreError::Document {
-            digest: *digest,
-            what,
-            source,
-        })
+        let read = check_values(&bytes).and_then(|()| serde_json::from_slice(&bytes));
+        read.map_err(|source| StoreError::Document { digest: *digest, what, source })
     }
 }
 

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use shipway_distribution::{Content, LayerSink as _, read_document, select};
 use shipway_layers::{Budget, LayerStore as _};
 use shipway_linux::Root;
-use shipway_oci::{Attested, Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Platform};
+use shipway_oci::{
+    Attested, Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Platform, check_values,
+};
 use shipway_store::{ATTESTATION_LIMIT, CONFIG_LIMIT, Found, LayerId, StoreError};
 
 use super::intake::{is_full, uncopied};
@@ -140,7 +142,8 @@ impl<'a> Files<'a> {
 
     /// Reads the config of an image.
     pub(super) fn config(&self, bytes: &[u8]) -> Result<ImageConfig, Failure> {
-        serde_json::from_slice(bytes).map_err(|error| self.wrong(format!("a config is not valid: {error}")))
+        let read = check_values(bytes).and_then(|()| serde_json::from_slice(bytes));
+        read.map_err(|error| self.wrong(format!("a config is not valid: {error}")))
     }
 
     /// Stores an image that an entry of an index describes, without a name.

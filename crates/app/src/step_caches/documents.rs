@@ -6,12 +6,11 @@ use serde_json::json;
 use shipway_build::{CACHE_CONFIG, CacheContent, CacheExport, INLINE_CACHE, SeamError, StepRecord};
 use shipway_distribution::{Artifact, Content, Document, select};
 use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, parse_json};
-use shipway_store::CONFIG_LIMIT;
 
 use super::{CacheError, stargz};
 
 /// Largest document of a cache. BuildKit reads configs of 1 MiB, which is some three thousand steps.
-pub(super) const DOCUMENT_LIMIT: u64 = CONFIG_LIMIT;
+pub(super) const DOCUMENT_LIMIT: u64 = 4 << 20;
 /// What a layer's diff ID is. Compat: containerd, BuildKit.
 pub(super) const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
