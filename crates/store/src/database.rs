@@ -191,7 +191,7 @@ impl Store {
         let connection = match open_tables(&path) {
             Err(StoreError::NoSpace { .. }) if reserve::spend(root) => {
                 let opened = open_tables(&path);
-                reserve::keep_rest(root);
+                reserve::regain(root);
                 opened?
             }
             other => other?,

@@ -119,7 +119,7 @@ impl Store {
             remove(&path)?;
         }
         drop(lock);
-        crate::reserve::keep(self.root());
+        crate::reserve::regain(self.root());
         Ok(Some(freed))
     }
 

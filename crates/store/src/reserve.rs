@@ -6,69 +6,90 @@ use std::path::Path;
 
 use rusqlite::{ErrorCode, Transaction};
 
-use crate::atomic::unique_name;
 use crate::{Durability, Store, StoreError};
 
 /// Name of the folder below the root.
 const NAME: &str = "reserve";
 
-/// File in it that takes space, and how much.
+/// File in it that takes space, how much of it at most, and the least that is worth having.
 const SPACE: &str = "space";
 const LENGTH: u64 = 2 << 20;
+const LEAST: u64 = 64 << 10;
 
 /// Empty files in it: a file system can also be out of those.
-const FILES: usize = 8;
+const FILES: u64 = 8;
 
 /// So many times the reserve must be free for it to be taken.
 const PLENTY: u64 = 8;
 
-/// Takes the reserve if it is not whole and there is plenty; without it nothing but a removal on a full disk is worse.
+/// The reserve's part of what stays free for others, where a removal has just used it.
+const SHARE: u64 = 8;
+
+/// Takes the reserve if it is not whole: all of it where there is plenty, less where little is free. Without it nothing but a removal
+/// on a full disk is worse.
 pub(crate) fn keep(root: &Path) {
-    let space = fs_err::metadata(root.join(NAME).join(SPACE));
-    let is_whole = space.is_ok_and(|found| found.len() >= LENGTH);
-    let is_plenty = || {
-        shipway_linux::free_bytes(root).is_ok_and(|free| free >= PLENTY * LENGTH)
-            && shipway_linux::free_files(root).is_ok_and(|free| free >= PLENTY * FILES as u64)
-    };
-    if !is_whole && is_plenty() {
-        take(root, LENGTH, FILES);
+    let free_files = shipway_linux::free_files(root).unwrap_or_default();
+    let kept = length(root);
+    let wanted = most(root).min((free_bytes(root) + kept) / PLENTY);
+    // What grows by little is not worth the writes.
+    if kept < most(root) && wanted >= LEAST.max(2 * kept).min(most(root)) && free_files >= PLENTY * FILES {
+        take(root, wanted, FILES);
     }
 }
 
-/// Takes back what was not needed of a reserve that was spent to open the tables, so that nothing else gets it.
-pub(crate) fn keep_rest(root: &Path) {
-    for part in [8, 4, 2] {
-        if take(root, LENGTH - LENGTH / part, FILES / 2) {
-            return;
-        }
+/// Takes back all that there is: of a reserve that was spent, so that nothing else gets it, and of what a removal made free.
+pub(crate) fn regain(root: &Path) {
+    let (kept, free) = (length(root), free_bytes(root));
+    let files = shipway_linux::free_files(root).unwrap_or_default();
+    // A directory and a file hold the others, and something must be left to open the tables with.
+    let files = FILES.min(files.saturating_sub(4));
+    let mut wanted = most(root).min(kept + free - free / SHARE);
+    // What is said to be free is not always to be had.
+    while wanted > kept && wanted >= LEAST && !take(root, wanted, files) {
+        wanted -= wanted / 4;
     }
 }
 
-fn take(root: &Path, length: u64, files: usize) -> bool {
-    let unfinished = root.join("tmp").join(format!("{NAME}-{}", unique_name()));
-    let new = |name: &str| {
+fn free_bytes(root: &Path) -> u64 {
+    shipway_linux::free_bytes(root).unwrap_or_default()
+}
+
+/// Returns how long the reserve may be: on a small file system it is small.
+fn most(root: &Path) -> u64 {
+    shipway_linux::total_bytes(root).map_or(LENGTH, |total| (total / 16).clamp(LEAST, LENGTH))
+}
+
+fn length(root: &Path) -> u64 {
+    fs_err::metadata(root.join(NAME).join(SPACE)).map_or(0, |found| found.len())
+}
+
+/// Makes the reserve as long as that; one that another process spends meanwhile is none.
+fn take(root: &Path, length: u64, files: u64) -> bool {
+    let folder = root.join(NAME);
+    let open = |name: &str| {
         let mut options = File::options();
-        options.write(true).create_new(true).mode(0o600).open(unfinished.join(name))
+        options.write(true).create(true).truncate(false).mode(0o600).open(folder.join(name))
     };
     let taken = (|| {
-        DirBuilder::new().mode(0o700).create(&unfinished)?;
-        shipway_linux::reserve_bytes(&new(SPACE)?, length)?;
-        (0..files).try_for_each(|number| new(&number.to_string()).map(drop))?;
-        spend(root);
-        fs_err::rename(&unfinished, root.join(NAME))
+        DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
+        // Its length counts, so that comes last.
+        (0..files).try_for_each(|number| open(&number.to_string()).map(drop))?;
+        shipway_linux::reserve_bytes(&open(SPACE)?, length)
     })();
     if let Err(error) = &taken {
-        tracing::debug!(root = %root.display(), %error, "no space is kept back");
-        drop(fs_err::remove_dir_all(&unfinished));
+        tracing::debug!(root = %root.display(), %error, "not so much space is kept back");
     }
     taken.is_ok()
 }
 
 /// Gives the reserve up; `false` if there is none.
 pub(crate) fn spend(root: &Path) -> bool {
-    let spent = fs_err::remove_dir_all(root.join(NAME)).is_ok();
+    let kept = length(root);
+    let folder = root.join(NAME);
+    // Another process may just be making it longer.
+    let spent = (0..2).any(|_| fs_err::remove_dir_all(&folder).is_ok());
     if spent {
-        tracing::debug!(root = %root.display(), "the space kept back for removals is used");
+        tracing::debug!(root = %root.display(), kept, "the space kept back for removals is used");
     }
     spent
 }
@@ -104,7 +125,12 @@ impl Store {
     ) -> Result<T, StoreError> {
         let attempt = || self.try_write(operation, durability, |transaction| work(transaction).map(Ok));
         match attempt() {
-            Err(StoreError::NoSpace { .. }) if spend(self.root()) => attempt(),
+            Err(StoreError::NoSpace { .. }) if spend(self.root()) => {
+                let done = attempt();
+                // The files come next: what they leave is taken back when they are gone, and until then nothing else gets this.
+                regain(self.root());
+                done
+            }
             other => other,
         }
     }
@@ -118,14 +144,19 @@ mod tests {
     fn space_is_kept_back_once_and_given_up_once() {
         let dir = tempfile::tempdir().unwrap();
         drop(Store::open(dir.path()).unwrap());
-        let path = dir.path().join(NAME).join(SPACE);
-        assert_eq!(fs_err::metadata(&path).unwrap().len(), LENGTH);
+        assert_eq!(length(dir.path()), LENGTH);
         assert!(spend(dir.path()) && !spend(dir.path()));
-        keep_rest(dir.path());
-        assert!(fs_err::metadata(&path).unwrap().len() < LENGTH);
+        for again in [regain, keep] {
+            again(dir.path());
+            assert_eq!(length(dir.path()), LENGTH);
+            let files = fs_err::read_dir(dir.path().join(NAME)).unwrap().count() as u64;
+            assert_eq!(files, FILES + 1);
+            spend(dir.path());
+        }
+        // One that was taken back in part is made whole.
+        assert!(take(dir.path(), LEAST, 1));
         keep(dir.path());
-        assert_eq!(fs_err::metadata(&path).unwrap().len(), LENGTH);
-        assert_eq!(fs_err::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+        assert_eq!(length(dir.path()), LENGTH);
     }
 
     #[test]

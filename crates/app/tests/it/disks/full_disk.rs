@@ -129,3 +129,25 @@ fn a_disk_without_files_is_named_whatever_is_done_and_nothing_is_lost() {
         try_with_little(&place, Of::Files, &work);
     }
 }
+
+#[test]
+fn what_was_kept_back_for_removals_is_there_again_for_the_next() {
+    if !can_have_disks() {
+        return;
+    }
+    let place = Place::new(None);
+    let images = ["one", "two", "three", "four"];
+    for image in images {
+        place.keep(image);
+    }
+    for image in images {
+        // Each time somebody else takes all that there is at once.
+        Of::Bytes.fill(&place, 0);
+        assert!(free_bytes(&place.disk().path()).unwrap() < 1 << 16, "{image}");
+        place.machine.ok(&["rmi", image]);
+        place.machine.ok(&["system", "prune", "-f"]);
+        fs_err::rename(Of::Bytes.filler(&place), Of::Bytes.filler(&place).with_extension(image)).unwrap();
+    }
+    Of::Bytes.fill(&place, 0);
+    place.machine.ok(&["system", "prune", "-af"]);
+}
