@@ -35,11 +35,8 @@ pub(crate) fn parse_new(text: &str) -> Result<Reference, Failure> {
             format!("give it a tag: `{}:TAG`", reference.familiar_name()),
         ));
     }
-    if is_id(text) {
-        return Err(Failure::new(
-            format!("`{text}` looks like the id of an image: it cannot be a name"),
-            "choose a name that people can read",
-        ));
+    if reference.reads_as_id() {
+        return Err(StoreError::NameLikeId(text.to_owned()).into());
     }
     Ok(reference)
 }
@@ -122,6 +119,8 @@ mod tests {
         for (text, want) in [
             (format!("web@sha256:{id}"), "has a digest"),
             (id.clone(), "looks like the id"),
+            (format!("sha256:{id}"), "looks like the id"),
+            ("sha256:1".to_owned(), "looks like the id"),
             ("Web".to_owned(), "must be lowercase"),
         ] {
             let failure = parse_new(&text).unwrap_err();

@@ -122,6 +122,9 @@ fn pull_from(
     platform: Option<&Platform>,
     progress: &dyn Progress,
 ) -> Result<Pulled, PullFailure> {
+    if reference.reads_as_id() {
+        return Err(PullFailure::Store(StoreError::NameLikeId(reference.familiar())));
+    }
     // Compat: docker, a digest in the name wins over a tag.
     let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
     pull_as(registries, engine, (reference, &|_| name.clone()), platform, progress)
@@ -147,7 +150,7 @@ fn pull_as(
 pub(crate) fn find(engine: &Engine, name: &str, policy: PullPolicy, ui: &mut Ui) -> Result<Found, Failure> {
     if policy != PullPolicy::Always {
         match engine.store.resolve(name) {
-            Err(StoreError::NoImage(_)) if policy == PullPolicy::Missing => {}
+            Err(StoreError::NoImage(_)) if policy == PullPolicy::Missing && !is_id(name) => {}
             other => return Ok(other?),
         }
     }
@@ -167,6 +170,11 @@ pub(crate) fn find(engine: &Engine, name: &str, policy: PullPolicy, ui: &mut Ui)
     ui.note(format!("Digest: {}", pulled.digest));
     ui.note(format!("Status: Downloaded newer image for {}", reference.familiar()));
     Ok(found(&pulled, Some(reference)))
+}
+
+/// Returns whether an image of this machine is meant, and none of a registry.
+fn is_id(name: &str) -> bool {
+    name.parse().is_ok_and(|reference: Reference| reference.reads_as_id())
 }
 
 fn found(pulled: &Pulled, name: Option<Reference>) -> Found {

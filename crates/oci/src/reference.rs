@@ -95,6 +95,16 @@ impl Reference {
         format!("{}{}", self.familiar_name(), self.suffix())
     }
 
+    /// Returns whether people who type it may mean an id: `sha256:…` is also how an image's id is written.
+    pub fn reads_as_id(&self) -> bool {
+        let text = self.familiar_name();
+        self.digest.is_none()
+            && (text == "sha256"
+                || self.tag.as_deref() == Some(DEFAULT_TAG)
+                    && text.len() == 64
+                    && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    }
+
     /// Returns the same name with another tag and without digest.
     pub fn with_tag(&self, tag: &str) -> Result<Self, ParseReferenceError> {
         check_tag(tag)?;
@@ -292,6 +302,19 @@ mod tests {
                 (full, familiar),
                 "case {name}"
             );
+        }
+        let id = "a".repeat(64);
+        for (name, want) in [
+            (format!("sha256:{id}"), true),
+            (id.clone(), true),
+            ("sha256:1".to_owned(), true),
+            ("docker.io/library/sha256".to_owned(), true),
+            (format!("sha256@{digest}"), false),
+            (format!("team/sha256:{id}"), false),
+            (format!("{id}:1"), false),
+            ("sha512:1".to_owned(), false),
+        ] {
+            assert_eq!(name.parse::<Reference>().unwrap().reads_as_id(), want, "{name}");
         }
         let pinned: Reference = format!("web@{digest}").parse().unwrap();
         assert_eq!(pinned.tag(), None);

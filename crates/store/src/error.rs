@@ -186,6 +186,10 @@ pub enum StoreError {
         help("delete it there first: `curl -X DELETE http://REGISTRY/v2/REPOSITORY/manifests/{0}`")
     )]
     Hosted(Digest),
+    /// A name that reads as an image's id would hide the image that has it.
+    #[error("`{0}` looks like the id of an image: it cannot be a name")]
+    #[diagnostic(code(store::name), help("choose a name that people can read, such as `web:1`"))]
+    NameLikeId(String),
     /// No image has that name or id.
     #[error("no such image: {0}")]
     #[diagnostic(code(store::image), help("`shipway images` lists what there is"))]

@@ -57,7 +57,12 @@ impl Store {
     }
 
     /// Gives an image a name as [`Store::tag`] does; the index that it was found in goes along.
+    ///
+    /// Compat: docker, a name that reads as an id is refused.
     pub fn tag_found(&self, name: &Reference, image: &Found, now: i64) -> Result<(), StoreError> {
+        if name.reads_as_id() {
+            return Err(StoreError::NameLikeId(name.familiar()));
+        }
         let name = name.to_string();
         let id = image.image_id.to_string();
         self.write("name an image", |transaction| {

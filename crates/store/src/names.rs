@@ -27,10 +27,11 @@ impl Found {
 impl Store {
     /// Finds an image by name, `name@digest`, digest or the beginning of its id.
     ///
-    /// Compat: docker, a name wins over the beginning of an id.
+    /// Compat: docker, a name wins over the beginning of an id, and a whole id over a name.
     pub fn resolve(&self, text: &str) -> Result<Found, StoreError> {
         let images = self.images()?;
-        let reference: Option<Reference> = text.parse().ok();
+        let is_id = text.parse::<Digest>().is_ok();
+        let reference: Option<Reference> = text.parse().ok().filter(|_| !is_id);
         if let Some(reference) = &reference {
             let by_name = |image: &&ImageRecord| match (&image.name, reference.digest()) {
                 (Some(name), None) => name == reference,
@@ -101,6 +102,22 @@ mod tests {
         store.tag(&name("web"), Digest::of(b"ma"), a, 2).unwrap();
         store.tag(&name("db"), Digest::of(b"mb"), b, 3).unwrap();
         (dir, store, [a, b])
+    }
+
+    #[test]
+    fn no_name_hides_an_id() {
+        let (_dir, store, [a, b]) = store();
+        for text in [a.to_string(), a.hex(), a.to_string()[..12].to_owned()] {
+            let refused = store.tag(&name(&text), Digest::of(b"mb"), b, 5);
+            assert!(matches!(refused, Err(StoreError::NameLikeId(_))), "{text}");
+        }
+        // One from before that was refused.
+        store.tag(&name("old"), Digest::of(b"mb"), b, 5).unwrap();
+        let sql = "UPDATE images SET name = ?1 WHERE name LIKE '%/old:latest'";
+        let old = name(&a.to_string()).to_string();
+        store.write("rename", |transaction| transaction.execute(sql, [&old])).unwrap();
+        assert_eq!(store.resolve(&a.to_string()).unwrap().image_id, a);
+        assert_eq!(store.resolve(&old).unwrap().image_id, b);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use shipway_layers::LayerStore as _;
 use shipway_oci::{
-    ContainerConfig, Descriptor, HistoryEntry, ImageConfig, Manifest, MediaType, Platform, Reference, RootFs,
+    ContainerConfig, Descriptor, HistoryEntry, ImageConfig, Manifest, MediaType, Platform, RootFs,
 };
 use shipway_store::Found;
 
@@ -17,7 +17,7 @@ use crate::local_names;
 use crate::ui::Ui;
 
 pub(crate) fn run(engine: &Engine, args: &ImportArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let name: Option<Reference> = args.name.as_deref().map(local_names::parse_new).transpose()?;
+    let name = args.name.as_deref().map(local_names::parse_new).transpose()?;
     let mut archive: Box<dyn Read + Send> = match args.file.as_str() {
         "-" => Box::new(std::io::stdin()),
         file => Box::new(fs_err::File::open(file).map_err(|error| {

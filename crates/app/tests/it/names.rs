@@ -21,10 +21,27 @@ fn a_name_that_is_not_here_leads_to_one_that_is() {
         (&["image", "hsitory", "box"], "hint: did you mean `shipway image history`?"),
         (&["tag", "box", &format!("web@{id}")], "has a digest"),
         (&["tag", "box", id.trim_start_matches("sha256:")], "looks like the id of an image"),
+        (&["tag", "box", &id], "looks like the id of an image"),
+        (&["tag", "box", &id[..20]], "looks like the id of an image"),
+        (&["import", "-", &id], "looks like the id of an image"),
+        (&["build", "-t", &id, "."], "looks like the id of an image"),
+        (&["pull", &id[..20]], "looks like the id of an image"),
     ] {
         let said = machine.refused(args, 1);
         assert!(said.contains(want), "{args:?}: {said}");
     }
+    // An archive gives no such name, either.
+    machine.ok(&["save", "-o", "saved.tar", "box"]);
+    let saved = machine.dir.path().join("saved");
+    fs_err::create_dir(&saved).unwrap();
+    tar::Archive::new(fs_err::File::open(machine.dir.path().join("saved.tar")).unwrap())
+        .unpack(&saved)
+        .unwrap();
+    fs_err::remove_file(saved.join("index.json")).unwrap();
+    let manifest = fs_err::read_to_string(saved.join("manifest.json")).unwrap();
+    fs_err::write(saved.join("manifest.json"), manifest.replace("box:latest", &id)).unwrap();
+    let said = machine.refused(&["load", "-i", saved.to_str().unwrap()], 1);
+    assert!(said.contains("looks like the id of an image"), "{said}");
     let said = machine.refused(&["run", "--rm", "127.0.0.1:1/box", "true"], 125);
     assert!(said.contains("hint: did you mean `box:latest`?"), "{said}");
     for group in ["image", "container", "system", "builder"] {
