@@ -62,10 +62,8 @@ impl std::fmt::Debug for Header {
 
 #[derive(Deserialize)]
 struct Token {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    access_token: String,
+    token: Option<String>,
+    access_token: Option<String>,
 }
 
 impl Authorizer {
@@ -199,7 +197,7 @@ impl Asked<'_> {
         read.map_err(|error| wrong(&error.to_string()))?;
         let token: Token = serde_json::from_slice(&bytes)
             .map_err(|_secret| wrong("the token service's answer is no JSON"))?;
-        let token = if token.token.is_empty() { token.access_token } else { token.token };
+        let token = token.token.filter(|token| !token.is_empty()).or(token.access_token).unwrap_or_default();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(wrong("the token service's answer has no token"));
         }

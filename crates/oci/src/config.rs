@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::DiffId;
+use crate::json::{null_is_default, words};
 
 /// The config of an image: its digest is the image ID. Spec: image-spec config.md.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,12 +25,12 @@ pub struct ImageConfig {
     /// `linux`
     pub os: String,
     /// How to run it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub config: ContainerConfig,
     /// Its layers.
     pub rootfs: RootFs,
     /// How it was made, oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub history: Vec<HistoryEntry>,
     /// Fields that this version does not know.
     #[serde(flatten)]
@@ -41,7 +42,7 @@ pub struct ImageConfig {
 #[serde(rename_all = "PascalCase")]
 pub struct ContainerConfig {
     /// `user[:group]`, names or numbers; empty is root.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub user: String,
     /// Ports as `5000/tcp`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
@@ -50,13 +51,13 @@ pub struct ContainerConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub env: Vec<String>,
     /// What the command is given to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "words")]
     pub entrypoint: Option<Vec<String>>,
     /// The default command, or arguments of the entrypoint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "words")]
     pub cmd: Option<Vec<String>>,
     /// The command line in `cmd` was given in shell form. Docker sets it on all images that BuildKit made.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_default")]
     pub args_escaped: bool,
     /// How to see whether the container is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,19 +66,19 @@ pub struct ContainerConfig {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub volumes: BTreeMap<String, Value>,
     /// Where the command starts; empty is `/`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub working_dir: String,
     /// Labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub labels: BTreeMap<String, String>,
     /// Signal that asks the container to stop; empty is `SIGTERM`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub stop_signal: String,
     /// Instructions for images built on this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub on_build: Vec<String>,
     /// The shell of shell-form instructions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "words")]
     pub shell: Option<Vec<String>>,
     /// Fields that this version does not know.
     #[serde(flatten)]
@@ -89,22 +90,22 @@ pub struct ContainerConfig {
 #[serde(rename_all = "PascalCase")]
 pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", line]`; empty inherits.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub test: Vec<String>,
     /// Time between two checks.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub interval: u64,
     /// How long one check may take.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub timeout: u64,
     /// Failures do not count so long after the start.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub start_period: u64,
     /// Time between two checks during the start period.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub start_interval: u64,
     /// Failures in a row that make it unhealthy.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub retries: u64,
 }
 
@@ -115,6 +116,7 @@ pub struct RootFs {
     #[serde(rename = "type")]
     pub kind: String,
     /// Diff IDs, base first.
+    #[serde(deserialize_with = "null_is_default")]
     pub diff_ids: Vec<DiffId>,
 }
 
@@ -141,22 +143,13 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     /// The step made no layer.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_default")]
     pub empty_layer: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
-}
-
-/// Go writes an empty map or list as `null`.
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -172,5 +165,32 @@ mod tests {
         let again = serde_json::to_value(&config).unwrap();
         assert_eq!(again["os.version"], "1");
         assert_eq!(again["config"]["Tty"], true);
+    }
+
+    #[test]
+    fn null_is_what_go_reads_it_as() {
+        let text = r#"{"created":null,"architecture":"amd64","os":"linux","config":null,
+            "rootfs":{"type":"layers","diff_ids":null},"history":null}"#;
+        let config: ImageConfig = serde_json::from_str(text).unwrap();
+        assert_eq!((config.config, config.history.len()), (ContainerConfig::default(), 0));
+        let names = "User ExposedPorts Env Entrypoint Cmd ArgsEscaped Healthcheck Volumes WorkingDir Labels StopSignal OnBuild Shell";
+        for name in names.split(' ') {
+            let config: ContainerConfig = serde_json::from_str(&format!("{{\"{name}\":null}}")).unwrap();
+            assert_eq!(config, ContainerConfig::default(), "{name}");
+        }
+        let entry: HistoryEntry = serde_json::from_str(r#"{"created_by":"x","empty_layer":null}"#).unwrap();
+        assert!(!entry.empty_layer);
+        let check = r#"{"Test":null,"Interval":null,"Retries":null}"#;
+        assert_eq!(serde_json::from_str::<Healthcheck>(check).unwrap(), Healthcheck::default());
+    }
+
+    #[test]
+    fn a_command_line_may_be_one_text() {
+        let text = r#"{"Cmd":"a b","Entrypoint":["c","d"],"Shell":"e"}"#;
+        let config: ContainerConfig = serde_json::from_str(text).unwrap();
+        let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(config.cmd, words(&["a b"]));
+        assert_eq!((config.entrypoint, config.shell), (words(&["c", "d"]), words(&["e"])));
+        assert!(serde_json::from_str::<ContainerConfig>(r#"{"Cmd":7}"#).is_err());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::null_is_default;
 use crate::{Digest, MediaType, Platform};
 
 /// What and how large a piece of content is. Spec: image-spec descriptor.md.
@@ -20,7 +21,7 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// Free text, `org.opencontainers.image.*` and others.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub annotations: BTreeMap<String, String>,
     /// Fields that this version does not know.
     #[serde(flatten)]

@@ -39,6 +39,29 @@ pub fn check_values(bytes: &[u8]) -> Result<(), serde_json::Error> {
     Ok(())
 }
 
+/// Compat: Go, where `null` leaves a field as it was: an empty text, list or map, and `false`.
+pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Compat: docker, where a command line may be one text, which is a list of that.
+pub(crate) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Words {
+        One(String),
+        List(Vec<String>),
+    }
+    Ok(Option::deserialize(deserializer)?.map(|words| match words {
+        Words::One(word) => vec![word],
+        Words::List(words) => words,
+    }))
+}
+
 /// Any document; reading one fails where a name is repeated.
 struct Once;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::null_is_default;
 use crate::{Descriptor, MediaType};
 
 /// The manifest of one image. Spec: image-spec manifest.md.
@@ -18,9 +19,10 @@ pub struct Manifest {
     /// The image config.
     pub config: Descriptor,
     /// Layers, base first.
+    #[serde(deserialize_with = "null_is_default")]
     pub layers: Vec<Descriptor>,
     /// Free text.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub annotations: BTreeMap<String, String>,
     /// Fields that this version does not know (`subject`, `artifactType`, …).
     #[serde(flatten)]
@@ -51,11 +53,31 @@ pub struct Index {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
     /// What the index lists.
+    #[serde(deserialize_with = "null_is_default")]
     pub manifests: Vec<Descriptor>,
     /// Free text.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub annotations: BTreeMap<String, String>,
     /// Fields that this version does not know.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_what_go_reads_it_as() {
+        let zero = format!("sha256:{}", "0".repeat(64));
+        let config =
+            format!(r#"{{"mediaType":"x","digest":"{zero}","size":2,"platform":null,"annotations":null}}"#);
+        let text = format!(r#"{{"schemaVersion":2,"config":{config},"layers":null,"annotations":null}}"#);
+        let manifest: Manifest = serde_json::from_str(&text).unwrap();
+        assert!(manifest.layers.is_empty() && manifest.config.annotations.is_empty());
+        let text = format!(r#"{{"schemaVersion":2,"manifests":[{config}],"annotations":null}}"#);
+        assert_eq!(serde_json::from_str::<Index>(&text).unwrap().manifests, [manifest.config]);
+        // What is left out altogether is no image.
+        assert!(serde_json::from_str::<Index>(r#"{"schemaVersion":2}"#).is_err());
+    }
 }

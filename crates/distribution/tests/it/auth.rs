@@ -66,7 +66,7 @@ fn credentials_are_proved_before_they_are_kept() {
 fn a_token_that_allows_nothing_is_asked_for_once() {
     let registry = TestRegistry::with_fault(|asked, _| {
         if asked.target.starts_with("/token") {
-            return Some(Reply::new(200, r#"{"token":"t"}"#));
+            return Some(Reply::new(200, r#"{"token":null,"access_token":"t"}"#));
         }
         let is_push = ["POST", "PUT", "PATCH"].iter().any(|method| asked.is(method, "/v2/"));
         let host = asked.header("host").unwrap();
