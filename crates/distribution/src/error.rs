@@ -207,8 +207,8 @@ pub enum RegistryError {
     #[diagnostic(transparent)]
     Settings(SettingsError),
     /// An index has nothing for the platform.
-    #[error("no image for platform {wanted} in `{what}`; there are: {}", available.join(", "))]
-    #[diagnostic(code(registry::platform), help("choose one of them: --platform OS/ARCHITECTURE"))]
+    #[error("no image for platform {wanted} in `{what}`; {}", listing(available))]
+    #[diagnostic(code(registry::platform), help("{}", choice(available)))]
     Platform {
         /// The name.
         what: String,
@@ -369,6 +369,21 @@ fn said(message: &str) -> String {
 
 fn after(wait: Option<Duration>) -> String {
     wait.map(|wait| format!(" for the next {} seconds", wait.as_secs())).unwrap_or_default()
+}
+
+/// Says what an index has.
+fn listing(available: &[String]) -> String {
+    match available {
+        [] => "its index lists no image".to_owned(),
+        _ => format!("there are: {}", available.join(", ")),
+    }
+}
+
+fn choice(available: &[String]) -> &'static str {
+    match available {
+        [] => "choose another tag, or push an image to this one",
+        _ => "choose one of them: --platform OS/ARCHITECTURE",
+    }
 }
 
 fn login_hint(registry: &str, logged_in: bool) -> String {

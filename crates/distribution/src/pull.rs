@@ -1,14 +1,14 @@
 //! From a name to an image in the store.
 
 mod attestations;
+mod choice;
 mod layers;
 
 use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, Reference};
 use shipway_store::{CONFIG_LIMIT, Store};
 
 use self::layers::Layers;
-use crate::documents::{Content, Document, Wanted, fetch_config};
-use crate::select::{platforms, select};
+use crate::documents::{Wanted, fetch_config};
 use crate::sources::Sources;
 use crate::{Event, LayerSink, Progress, PullError, Registries, RegistryError};
 
@@ -95,31 +95,6 @@ impl One<'_> {
             .record_digest(&repository, digest, image_id, document.digest)
             .map_err(RegistryError::store)?;
         Ok(Pulled { image_id, manifest: document.digest, digest, index })
-    }
-
-    /// Returns the manifest that a document is, or the one for the platform that it lists, and itself.
-    fn choose(&self, named: Document) -> Result<(Document, Manifest, Option<Document>), RegistryError> {
-        let index = match named.content {
-            Content::Manifest(ref manifest) => {
-                let manifest = manifest.clone();
-                return Ok((named, *manifest, None));
-            }
-            Content::Index(ref index) => index,
-        };
-        let host = Platform::host();
-        let wanted = self.platform.unwrap_or(&host);
-        let chosen = select(index, wanted).ok_or_else(|| RegistryError::Platform {
-            what: self.reference.familiar(),
-            wanted: wanted.clone(),
-            available: platforms(index),
-        })?;
-        let document = self.sources.fetch_document(Wanted::Described(chosen))?;
-        let Content::Manifest(manifest) = &document.content else {
-            return Err(self.sources.origin().wrong("index", "it lists an index as an image".to_owned()));
-        };
-        let manifest = manifest.clone();
-        self.put(&named.bytes)?;
-        Ok((document, *manifest, Some(named)))
     }
 
     fn config(&self, manifest: &Manifest) -> Result<ImageConfig, RegistryError> {

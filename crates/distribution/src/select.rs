@@ -4,30 +4,56 @@ use shipway_oci::{Descriptor, Index, Platform};
 
 /// Returns the image for a platform: exactly that one, else the one that runs there too.
 pub fn select<'a>(index: &'a Index, wanted: &Platform) -> Option<&'a Descriptor> {
-    let images = || index.manifests.iter().filter(|found| found.media_type.is_manifest());
-    let fits = |found: &&Descriptor| {
-        found
-            .platform
-            .as_ref()
-            .is_some_and(|platform| platform.os == wanted.os && platform.architecture == wanted.architecture)
-    };
-    let variant = |found: &Descriptor| found.platform.as_ref().and_then(|platform| platform.variant.clone());
-    let exact = || images().filter(fits).find(|found| variant(found) == wanted.variant);
+    select_fitting(index, wanted).or_else(|| select_only(index))
+}
+
+/// Returns the image that is said to be for a platform.
+pub(crate) fn select_fitting<'a>(index: &'a Index, wanted: &Platform) -> Option<&'a Descriptor> {
+    let images: Vec<&Descriptor> =
+        index.manifests.iter().filter(|found| found.media_type.is_manifest()).collect();
+    fitting(&images, wanted).first().copied()
+}
+
+/// Returns the only image of an index that says of none what it is for.
+pub(crate) fn select_only(index: &Index) -> Option<&Descriptor> {
+    let mut images = index.manifests.iter().filter(|found| found.media_type.is_manifest());
+    images.next().filter(|first| first.platform.is_none() && images.next().is_none())
+}
+
+/// Returns the indexes within an index that may have an image for a platform: first those that are said to.
+pub(crate) fn select_indexes<'a>(index: &'a Index, wanted: &Platform) -> Vec<&'a Descriptor> {
+    let (said, unsaid): (Vec<&Descriptor>, Vec<&Descriptor>) = index
+        .manifests
+        .iter()
+        .filter(|found| found.media_type.is_index())
+        .partition(|found| found.platform.is_some());
+    fitting(&said, wanted).into_iter().chain(unsaid).collect()
+}
+
+/// Returns those for a platform, the closest first.
+fn fitting<'a>(listed: &[&'a Descriptor], wanted: &Platform) -> Vec<&'a Descriptor> {
     // Compat: containerd, `arm64` is `arm64/v8`, `arm` is `arm/v7`.
     let default = match wanted.architecture.as_str() {
         "arm64" => Some("v8"),
         "arm" => Some("v7"),
         _ => None,
     };
-    let same = |one: Option<&str>, other: Option<&str>| one.or(default) == other.or(default);
-    let equal =
-        || images().filter(fits).find(|found| same(variant(found).as_deref(), wanted.variant.as_deref()));
-    let any = || images().filter(fits).find(|_| wanted.variant.is_none());
-    let only = || {
-        let mut without = images();
-        without.next().filter(|first| first.platform.is_none() && without.next().is_none())
+    let wish = wanted.variant.as_deref();
+    let distance = |found: &Descriptor| {
+        let platform = found.platform.as_ref()?;
+        if platform.os != wanted.os || platform.architecture != wanted.architecture {
+            return None;
+        }
+        match platform.variant.as_deref() {
+            variant if variant == wish => Some(0),
+            variant if variant.or(default) == wish.or(default) => Some(1),
+            _ => wish.is_none().then_some(2),
+        }
     };
-    exact().or_else(equal).or_else(any).or_else(only)
+    let mut fitting: Vec<(u8, &Descriptor)> =
+        listed.iter().filter_map(|found| Some((distance(found)?, *found))).collect();
+    fitting.sort_by_key(|(distance, _)| *distance);
+    fitting.into_iter().map(|(_, found)| found).collect()
 }
 
 /// Returns the platforms of an index, for messages; what is no image is left out.

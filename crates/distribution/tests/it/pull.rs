@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 use shipway_distribution::RegistryError;
 use shipway_oci::Digest;
 
@@ -70,6 +70,99 @@ fn the_image_for_the_platform_is_chosen_and_the_index_kept() {
             registry.name("multi:1")
         )
     );
+}
+
+/// Puts an index of some entries into a registry, and returns what describes it.
+fn publish_index(registry: &TestRegistry, tag: &str, entries: &[Value]) -> Value {
+    let index =
+        json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries, "annotations": null});
+    let bytes = index.to_string().into_bytes();
+    registry.add_manifest("multi", tag, OCI_INDEX, &bytes);
+    descriptor(OCI_INDEX, &bytes)
+}
+
+fn for_platform(mut entry: Value, architecture: &str) -> Value {
+    entry["platform"] = json!({"os": "linux", "architecture": architecture});
+    entry
+}
+
+#[test]
+fn an_image_is_found_in_indexes_that_indexes_list() {
+    let registry = TestRegistry::start();
+    let (amd, arm) = (Image::for_platform(&[b"amd"], "amd64"), Image::for_platform(&[b"arm"], "arm64"));
+    amd.publish(&registry, "multi", "amd");
+    arm.publish(&registry, "multi", "arm");
+    let of_image = |image: &Image, architecture: &str| {
+        for_platform(descriptor(OCI_MANIFEST, &image.manifest_bytes()), architecture)
+    };
+    let of_amd = publish_index(&registry, "of-amd", &[of_image(&amd, "amd64")]);
+    let of_arm = publish_index(&registry, "of-arm", &[of_image(&arm, "arm64")]);
+    publish_index(&registry, "plain", &[of_amd.clone(), of_arm.clone()]);
+    let said = [for_platform(of_arm, "arm64"), for_platform(of_amd, "amd64")];
+    let inner = publish_index(&registry, "said", &said);
+    publish_index(&registry, "deeper", &[inner]);
+    for tag in ["plain", "said", "deeper"] {
+        let machine = Machine::new();
+        registry.forget_questions();
+        let pulled = machine.pull_for(&registry.name(&format!("multi:{tag}")), Some("linux/amd64")).unwrap();
+        assert_eq!(pulled.manifest, Digest::of(&amd.manifest_bytes()), "{tag}");
+        assert!(machine.store.has_blob(&pulled.digest) && pulled.index.is_none(), "{tag}");
+        let asked = registry.asked().iter().filter(|asked| asked.target.contains("/manifests/")).count();
+        assert_eq!(asked, if tag == "deeper" { 4 } else { 3 }, "{tag}");
+    }
+    let machine = Machine::new();
+    let refused = |tag: &str, platform: &str| {
+        let name = registry.name(&format!("multi:{tag}"));
+        let error = machine.pull_for(&name, Some(platform)).unwrap_err().source;
+        (error.to_string(), miette::Diagnostic::help(&error).map(|help| help.to_string()).unwrap_or_default())
+    };
+    let (text, hint) = refused("plain", "linux/s390x");
+    assert!(text.ends_with("; there are: linux/amd64, linux/arm64"), "{text}");
+    assert!(hint.starts_with("choose one of them"), "{hint}");
+    publish_index(&registry, "empty", &[]);
+    let (text, hint) = refused("empty", "linux/amd64");
+    assert!(text.ends_with("; its index lists no image") && hint.contains("another tag"), "{text}: {hint}");
+}
+
+#[test]
+fn indexes_within_indexes_have_bounds() {
+    let registry = TestRegistry::start();
+    let image = Image::for_platform(&[b"amd"], "amd64");
+    image.publish(&registry, "multi", "amd");
+    let entry = for_platform(descriptor(OCI_MANIFEST, &image.manifest_bytes()), "amd64");
+    let mut inner = publish_index(&registry, "0", &[entry]);
+    for depth in 1..5 {
+        inner = publish_index(&registry, &depth.to_string(), &[inner]);
+    }
+    let machine = Machine::new();
+    let pull = |tag: &str| machine.pull_for(&registry.name(&format!("multi:{tag}")), Some("linux/amd64"));
+    assert!(pull("3").is_ok());
+    let text = pull("4").unwrap_err().source.to_string();
+    assert!(text.contains("deeper than 4"), "{text}");
+    // Each lists the next one twice: there are many ways, and few questions.
+    let mut inner = publish_index(&registry, "wide", &[]);
+    for _ in 0..3 {
+        inner = publish_index(&registry, "wide", &vec![inner; 20]);
+    }
+    registry.forget_questions();
+    let text = pull("wide").unwrap_err().source.to_string();
+    assert!(text.contains("more than 32") && registry.asked().len() < 40, "{text}");
+}
+
+#[test]
+fn an_image_whose_config_has_nulls_is_pulled_to_the_byte() {
+    let registry = TestRegistry::start();
+    let mut image = Image::of(&[b"layer"]);
+    image.config["config"] = json!({"User": null, "Cmd": "run", "ArgsEscaped": null, "WorkingDir": null});
+    image.config["history"] = Value::Null;
+    image.describe();
+    image.manifest["annotations"] = Value::Null;
+    image.publish(&registry, "web", "1");
+    let machine = Machine::new();
+    let pulled = machine.pull(&registry.name("web:1")).unwrap();
+    assert_eq!(pulled.image_id, Digest::of(&image.config_bytes()));
+    let config = machine.store.config(&pulled.image_id).unwrap();
+    assert_eq!(config.config.cmd.unwrap(), ["run"]);
 }
 
 #[test]
