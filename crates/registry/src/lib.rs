@@ -20,6 +20,7 @@
 //! | `uploads` | content on its way, in one piece or in many |
 //! | `manifests` | manifests and tags, and what a manifest must be |
 //! | `listings` | tags, repositories, referrers |
+//! | `names` | the names by which it may be asked |
 //! | `refusal` | errors as clients expect them |
 //!
 //! Spec: distribution-spec 1.1 (<https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>).
@@ -37,6 +38,7 @@ mod listen;
 mod listings;
 mod manifests;
 mod metrics;
+mod names;
 mod path;
 mod query;
 mod range;

@@ -27,7 +27,7 @@ use crate::refusal::Refusal;
 use crate::through::{Flights, Through};
 use crate::tls::Tls;
 use crate::uploads::Uploads;
-use crate::{blobs, listings, manifests, uploads};
+use crate::{blobs, listings, manifests, names, uploads};
 
 /// Compat: distribution.
 const VERSION: (&str, &str) = ("docker-distribution-api-version", "registry/2.0");
@@ -61,6 +61,8 @@ pub struct Config {
     pub archives: Option<Arc<dyn Archives>>,
     /// It is a cache of other registries, and takes no pushes.
     pub through: Option<Through>,
+    /// It is asked by addresses and as localhost only, and by these names; by any if `None`.
+    pub names: Option<Vec<String>>,
 }
 
 impl Config {
@@ -78,6 +80,7 @@ impl Config {
             tls: None,
             archives: None,
             through: None,
+            names: None,
         }
     }
 }
@@ -188,6 +191,9 @@ impl Registry {
             return Err(Refusal::denied("requests of web pages are refused"));
         }
         let (method, headers, config) = (&parts.method, &parts.headers, &self.inner.config);
+        if let Some(own) = &config.names {
+            names::check(own, &parts.uri, headers)?;
+        }
         let gate = config.guard.gate(headers, self.now(), config.tls.is_some());
         seen.caller = gate.who().await?;
         let place = Place::parse(parts.uri.path())?;

@@ -30,6 +30,9 @@ pub(crate) struct ServeArgs {
     /// Address and port; one that others reach needs users or tokens, and TLS
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
     pub(crate) listen: SocketAddr,
+    /// Another name by which it is asked, beside addresses, localhost and this machine's name; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
     /// Only the users of this file may use it: lines `NAME:HASH` as `htpasswd -B` writes them
     #[arg(long, value_name = "FILE")]
     pub(crate) htpasswd: Option<PathBuf>,

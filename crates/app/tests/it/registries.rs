@@ -239,6 +239,18 @@ fn images_travel_in_files() {
     machine.assert_nothing_is_left();
 }
 
+/// Returns the status with which a registry answers to one that it is called by a name.
+fn status_for(machine: &Machine, address: &str, host: &str) -> String {
+    let mut answer = String::new();
+    machine.inside(|| {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let ask = format!("GET /v2/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(ask.as_bytes()).unwrap();
+        stream.read_to_string(&mut answer).unwrap();
+    });
+    answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
 #[test]
 fn our_own_registry_takes_images_and_gives_them_back() {
     if !can_run() {
@@ -279,6 +291,9 @@ fn our_own_registry_takes_images_and_gives_them_back() {
     assert_eq!(pulled, format!("{repository}:1\n{repository}:2\n{repository}:3\n"));
     assert!(machine.refused(&["pull", "-a", &page], 1).contains("tag can't be used with --all-tags/-a"));
     assert!(machine.refused(&["push", "-a", "nothing"], 1).contains("no image here has the name `nothing"));
+    // A page in a browser may reach it, by a name of its own.
+    assert_eq!(status_for(&machine, &address, &address), "200");
+    assert_eq!(status_for(&machine, &address, "evil.example"), "403");
     // What was pushed is the registry's, and outlives the image here.
     let elsewhere = machine.dir.path().join("elsewhere");
     let (root, state) = (elsewhere.join("root"), elsewhere.join("state"));

@@ -32,6 +32,22 @@ async fn what_means_nothing_is_refused() {
 }
 
 #[tokio::test]
+async fn names_of_others_that_lead_here_are_refused() {
+    let world = World::with(|config| Config { names: Some(vec!["box".to_owned()]), ..config });
+    for (host, status) in
+        [("127.0.0.1:5000", 200), ("localhost", 200), ("box:5000", 200), ("evil.example", 403)]
+    {
+        let answer = world.ask("GET /v2/", &[("host", host)], "").await;
+        assert_eq!(answer.status.as_u16(), status, "{host}");
+    }
+    let refused = world.ask("GET /metrics", &[("host", "evil.example:5000")], "").await;
+    assert_eq!(refused.is(403).code(), "DENIED");
+    let text = refused.json()["errors"][0]["message"].to_string();
+    assert!(text.contains("--allow-host NAME"), "{text}");
+    world.get("/v2/").await.is(200);
+}
+
+#[tokio::test]
 async fn there_is_a_limit_to_everything() {
     let world = World::with(|config| Config { blob: 10, manifest: 20, uploads: 2, ..config });
     let place = world.begin("web").await;

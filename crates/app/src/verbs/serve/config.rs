@@ -46,7 +46,13 @@ pub(super) fn config(args: &ServeArgs) -> Result<Config, Failure> {
         }
     };
     let log = (!args.quiet).then(|| AccessLog::new(write));
-    Ok(Config { guard, tls, through, log, ..Config::new(clock::now) })
+    // Who is asked to prove who he is, is not reached by the pages that a browser shows him.
+    let names = (guard.is_open() && args.listen.ip().is_loopback()).then(|| {
+        let own = fs_err::read_to_string("/proc/sys/kernel/hostname").ok();
+        let own = own.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        own.into_iter().chain(args.allow_host.iter().cloned()).collect()
+    });
+    Ok(Config { guard, tls, through, log, names, ..Config::new(clock::now) })
 }
 
 /// Refuses what is no name of a registry.
