@@ -49,7 +49,7 @@ pub(crate) enum PullFailure {
 /// Returns the registries as this machine's settings and environment describe them.
 pub(crate) fn registries() -> Result<Registries, PullFailure> {
     let settings = Settings::from_environment().map_err(PullFailure::Settings)?;
-    let fetch = tasks::fetching().map_err(PullFailure::Proxy)?;
+    let fetch = change(tasks::fetching().map_err(PullFailure::Proxy)?);
     Ok(Registries::new(settings, CredentialStore::from_environment().with_keyring(Arc::new(Kernel)), fetch))
 }
 
@@ -57,6 +57,13 @@ pub(crate) fn registries() -> Result<Registries, PullFailure> {
 #[derive(Debug)]
 struct Kernel;
 
+    registries_with(|fetch| fetch)
+}
+
+/// Returns the same, asked in another way.
+pub(crate) fn registries_with(
+    change: impl FnOnce(shipway_fetch::Config) -> shipway_fetch::Config,
+) -> Result<Registries, PullFailure> {
 impl Keyring for Kernel {
     fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         shipway_linux::kept_secret(name)

@@ -53,4 +53,4 @@ pub use registry::{Registries, Registry};
 pub use seams::{LayerSink, LayerSource, SeamError};
 pub use select::select;
 pub use settings::{RegistrySettings, Settings, SettingsError};
-pub use tags::list_tags;
+pub use tags::{ListPage, Listed, list_page, list_tags};

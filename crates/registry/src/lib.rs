@@ -55,7 +55,7 @@ pub use guard::{Guard, TokenService, TokenServiceError, Tokens, Users, UsersErro
 pub use keep::Keep;
 pub use listen::ServeError;
 pub use server::{Access, AccessLog, Config, Registry};
-pub use through::{Through, Upstream, UpstreamError, UpstreamManifest};
+pub use through::{Patience, Through, Upstream, UpstreamError, UpstreamList, UpstreamManifest, UpstreamPage};
 pub use tls::{Tls, TlsError};
 
 /// Reads a manifest that anybody may have sent.

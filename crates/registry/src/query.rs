@@ -21,8 +21,35 @@ impl Query {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Writes it out again, without those of a name.
+    pub(crate) fn without(&self, name: &str) -> String {
+        let mut text = String::new();
+        for (known, value) in self.0.iter().filter(|(known, _)| known != name) {
+            if !text.is_empty() {
+                text.push('&');
+            }
+            encode(known, &mut text);
+            text.push('=');
+            encode(value, &mut text);
+        }
+        text
+    }
+
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Spec: RFC 3986, 2.3.
+fn encode(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let digit =
+                |value: u8| char::from_digit(value.into(), 16).map_or('0', |c| c.to_ascii_uppercase());
+            out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+        }
     }
 }
 
@@ -58,5 +85,7 @@ mod tests {
         assert_eq!(query.all("tag").collect::<Vec<_>>(), ["a", "b%2"]);
         assert_eq!((query.get("n"), query.get("flag"), query.get("none")), (Some(""), Some(""), None));
         assert_eq!(query.get("x"), Some("\u{fffd}%zz "));
+        let query = Query::parse("n=2&ns=docker.io&last=a%26b+c%C3%A9&flag");
+        assert_eq!(query.without("ns"), "n=2&last=a%26b%20c%C3%A9&flag=");
     }
 }

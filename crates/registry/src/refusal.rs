@@ -117,6 +117,10 @@ impl Refusal {
         Self::new(StatusCode::BAD_GATEWAY, "UNKNOWN", message)
     }
 
+    pub(crate) fn silent(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "UNKNOWN", message)
+    }
+
     /// Something is wrong here; the log says what.
     pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut cause = Some(error);

@@ -3,6 +3,8 @@
 //! What a tag stands for is asked each time; what has a digest is not. When the other registry does not answer, what is known is served.
 
 mod flight;
+mod lists;
+mod patience;
 
 use std::fmt::Debug;
 use std::io::Write;
@@ -13,6 +15,8 @@ use http::{HeaderMap, Method};
 use shipway_store::{HostedManifest, Store};
 
 pub(crate) use self::flight::Flights;
+pub use self::patience::Patience;
+use self::patience::{Otherwise, Silences};
 use crate::answer::set;
 use crate::digest::{Algorithm, AnyDigest};
 use crate::manifests::Said;
@@ -20,7 +24,7 @@ use crate::path::{Place, Target};
 use crate::query::Query;
 use crate::refusal::Refusal;
 use crate::server::Registry;
-use crate::{blobs, listings, manifests};
+use crate::{blobs, manifests};
 
 /// Why another registry did not give something.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +32,12 @@ pub enum UpstreamError {
     /// It does not have it, or does not show it.
     #[error("{0}")]
     NotFound(String),
-    /// It does not answer, or answers wrongly.
+    /// It answers wrongly.
     #[error("{0}")]
     Failed(String),
+    /// It does not answer.
+    #[error("{0}")]
+    Silent(String),
 }
 
 /// A manifest of another registry.
@@ -40,6 +47,24 @@ pub struct UpstreamManifest {
     pub bytes: Vec<u8>,
     /// What it was sent as; empty if nobody said.
     pub media_type: String,
+}
+
+/// What of another repository is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamList<'a> {
+    /// Its tags.
+    Tags,
+    /// What is about the manifest with this digest.
+    Referrers(&'a str),
+}
+
+/// A page of a list of another registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamPage {
+    /// As it was sent.
+    pub bytes: Vec<u8>,
+    /// What stands behind the `?` of the next page's address, if there is one.
+    pub next: Option<String>,
 }
 
 /// Fetches from other registries. Calls block.
@@ -56,6 +81,15 @@ pub trait Upstream: Debug + Send + Sync {
         name: &str,
         reference: &str,
     ) -> Result<UpstreamManifest, UpstreamError>;
+
+    /// Fetches a page of a list; `query` is what stands behind the `?` of its address.
+    fn list(
+        &self,
+        registry: &str,
+        name: &str,
+        list: UpstreamList<'_>,
+        query: &str,
+    ) -> Result<UpstreamPage, UpstreamError>;
 
     /// Returns how many bytes a blob has.
     fn blob_size(&self, registry: &str, name: &str, digest: &str) -> Result<u64, UpstreamError>;
@@ -75,6 +109,8 @@ pub trait Upstream: Debug + Send + Sync {
 pub struct Through {
     upstream: Arc<dyn Upstream>,
     registries: Arc<[String]>,
+    patience: Patience,
+    silences: Silences,
 }
 
 /// A repository of another registry, and its name here.
@@ -85,6 +121,8 @@ pub(crate) struct Remote {
     pub(crate) name: String,
     /// Where its content is kept.
     pub(crate) cached: String,
+    patience: Patience,
+    silences: Silences,
 }
 
 impl Through {
@@ -92,7 +130,14 @@ impl Through {
     /// questions). There must be one.
     pub fn new(upstream: Arc<dyn Upstream>, registries: Vec<String>) -> Self {
         assert!(!registries.is_empty(), "a cache of nothing");
-        Self { upstream, registries: registries.into() }
+        let (patience, silences) = (Patience::default(), Silences::default());
+        Self { upstream, registries: registries.into(), patience, silences }
+    }
+
+    /// Waits for other registries so long instead.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     /// Answers what is asked about a repository.
@@ -107,13 +152,11 @@ impl Through {
             return Err(Refusal::unsupported("this registry caches others and takes nothing itself"));
         }
         let remote = self.remote(name, query)?;
-        let cached = remote.cached.clone();
         match place {
             Place::Blob { digest, .. } => remote.blob(registry, digest, (method, headers)).await,
             Place::Manifest { reference, .. } => remote.manifest(registry, reference, headers).await,
-            // What is known here.
-            Place::Tags { .. } => listings::tags(registry, (name, cached), query).await,
-            Place::Referrers { digest, .. } => listings::referrers(registry, cached, digest, query).await,
+            Place::Tags { .. } => remote.tags(registry, query).await,
+            Place::Referrers { digest, .. } => remote.referrers(registry, digest, query).await,
             _ => Err(Refusal::unsupported(format!("{method} means nothing here"))),
         }
     }
@@ -125,7 +168,8 @@ impl Through {
             return Err(Refusal::denied("this cache is for other registries"));
         }
         let cached = Store::cached_repository(&registry, name);
-        Ok(Remote { upstream: Arc::clone(&self.upstream), registry, name: name.to_owned(), cached })
+        let (upstream, silences) = (Arc::clone(&self.upstream), self.silences.clone());
+        Ok(Remote { upstream, registry, name: name.to_owned(), cached, patience: self.patience, silences })
     }
 }
 
@@ -136,20 +180,16 @@ fn refusal(error: UpstreamError) -> Refusal {
             Refusal::manifest_unknown("of the other registry")
         }
         UpstreamError::Failed(reason) => Refusal::upstream(reason),
+        UpstreamError::Silent(reason) => Refusal::silent(reason),
     }
 }
 
-impl Remote {
-    /// Asks the other registry something.
-    pub(crate) async fn ask<T: Send + 'static>(
-        &self,
-        ask: impl FnOnce(&Self) -> Result<T, UpstreamError> + Send + 'static,
-    ) -> Result<Result<T, UpstreamError>, Refusal> {
-        let remote = self.clone();
-        let asked = tokio::task::spawn_blocking(move || ask(&remote)).await;
-        asked.map_err(|panic| Refusal::internal(&panic))
-    }
+/// Marks an answer as what is remembered. Spec: RFC 9111, 5.5.
+fn set_stale(response: &mut Response) {
+    set(response.headers_mut(), "warning", "110 - \"Response is Stale\"");
+}
 
+impl Remote {
     async fn manifest(
         &self,
         registry: &Registry,
@@ -165,8 +205,7 @@ impl Remote {
         let target = Target::Digest(digest);
         let mut response = manifests::get(registry, self.cached.clone(), target, headers).await?;
         if is_stale {
-            // Spec: RFC 9111, 5.5.
-            set(response.headers_mut(), "warning", "110 - \"Response is Stale\"");
+            set_stale(&mut response);
         }
         Ok(response)
     }
@@ -177,9 +216,7 @@ impl Remote {
         let known = registry.block(move |store| Ok(store.hosted_manifest(&cached, &wanted)?)).await?;
         if known.is_none() {
             let wanted = digest.to_string();
-            let asked =
-                self.ask(move |remote| remote.upstream.manifest(&remote.registry, &remote.name, &wanted));
-            let found = asked.await?.map_err(refusal)?;
+            let found = self.ask_for_manifest(wanted, Otherwise::Nothing).await?.map_err(refusal)?;
             self.keep(registry, digest.algorithm, found, Vec::new()).await?;
         }
         Ok(digest.clone())
@@ -190,30 +227,53 @@ impl Remote {
         let (cached, wanted) = (self.cached.clone(), tag.to_owned());
         let known = registry.block(move |store| Ok(store.hosted_tag(&cached, &wanted)?)).await?;
         let known = known.and_then(|digest| digest.parse::<AnyDigest>().ok());
-        let wanted = tag.to_owned();
-        let asked = self.ask(move |remote| remote.upstream.look_up(&remote.registry, &remote.name, &wanted));
-        match asked.await? {
-            Ok(Some(now)) if known.as_ref().is_some_and(|known| known.as_str() == now) => {
-                let digest = now.parse().map_err(|_no| Refusal::upstream("its digest is none"))?;
-                return Ok((digest, false));
-            }
-            Ok(_) => {}
-            Err(UpstreamError::Failed(reason)) => {
-                let known = known.ok_or_else(|| Refusal::upstream(reason.as_str()))?;
-                tracing::warn!(reason, tag, "the other registry does not answer: what is known is served");
-                return Ok((known, true));
-            }
-            Err(error @ UpstreamError::NotFound(_)) => {
+        let error = match self.ask_for_tag(registry, tag, known.as_ref()).await? {
+            Ok(digest) => return Ok((digest, false)),
+            Err(error) => error,
+        };
+        match (known, error) {
+            (_, error @ UpstreamError::NotFound(_)) => {
                 let (cached, wanted) = (self.cached.clone(), tag.to_owned());
                 registry.block(move |store| Ok(store.drop_hosted_tag(&cached, &wanted)?)).await?;
-                return Err(refusal(error));
+                Err(refusal(error))
+            }
+            (None, error) => Err(refusal(error)),
+            (Some(known), error) => {
+                tracing::debug!(%error, tag, "what is known is served");
+                Ok((known, true))
             }
         }
+    }
+
+    /// Asks what a tag stands for, and for that if it is something else than what is known.
+    async fn ask_for_tag(
+        &self,
+        registry: &Registry,
+        tag: &str,
+        known: Option<&AnyDigest>,
+    ) -> Result<Result<AnyDigest, UpstreamError>, Refusal> {
+        let otherwise = if known.is_some() { Otherwise::Known } else { Otherwise::Nothing };
         let wanted = tag.to_owned();
-        let asked = self.ask(move |remote| remote.upstream.manifest(&remote.registry, &remote.name, &wanted));
-        let found = asked.await?.map_err(refusal)?;
-        let digest = self.keep(registry, Algorithm::Sha256, found, vec![tag.to_owned()]).await?;
-        Ok((digest, false))
+        let look_up = move |remote: &Self| remote.upstream.look_up(&remote.registry, &remote.name, &wanted);
+        match (self.ask(otherwise, look_up).await?, known) {
+            (Ok(Some(now)), Some(known)) if known.as_str() == now => return Ok(Ok(known.clone())),
+            (Ok(_), _) => {}
+            (Err(error), _) => return Ok(Err(error)),
+        }
+        let found = match self.ask_for_manifest(tag.to_owned(), otherwise).await? {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.keep(registry, Algorithm::Sha256, found, vec![tag.to_owned()]).await.map(Ok)
+    }
+
+    async fn ask_for_manifest(
+        &self,
+        wanted: String,
+        otherwise: Otherwise,
+    ) -> Result<Result<UpstreamManifest, UpstreamError>, Refusal> {
+        self.ask(otherwise, move |remote| remote.upstream.manifest(&remote.registry, &remote.name, &wanted))
+            .await
     }
 
     async fn keep(
@@ -260,11 +320,10 @@ impl Remote {
             return Err(Refusal::blob_unknown());
         }
         let wanted = digest.to_string();
-        let asked =
-            self.ask(move |remote| remote.upstream.blob_size(&remote.registry, &remote.name, &wanted));
-        let size = asked.await?.map_err(|error| match error {
+        let ask = move |remote: &Self| remote.upstream.blob_size(&remote.registry, &remote.name, &wanted);
+        let size = self.ask(Otherwise::Nothing, ask).await?.map_err(|error| match error {
             UpstreamError::NotFound(_) => Refusal::blob_unknown(),
-            UpstreamError::Failed(reason) => Refusal::upstream(reason),
+            other => refusal(other),
         })?;
         if size > registry.inner.config.blob {
             return Err(Refusal::size("the blob is longer than this registry takes"));

@@ -120,7 +120,7 @@ fn fly(
     mut arrival: Arrival,
     (now, _lease): (i64, Lease),
 ) -> bool {
-    let Remote { upstream, registry, name, cached } = remote;
+    let Remote { upstream, registry, name, cached, .. } = remote;
     let text = digest.to_string();
     let fetched = if store.has_blob(&digest) {
         // Another repository, or an image here, has the same bytes.

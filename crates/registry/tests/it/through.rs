@@ -3,12 +3,15 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt as _;
 use serde_json::json;
-use shipway_registry::{Config, Through, Upstream, UpstreamError, UpstreamManifest};
+use shipway_registry::{
+    Config, Patience, Through, Upstream, UpstreamError, UpstreamList, UpstreamManifest, UpstreamPage,
+};
 
 use crate::world::{IMAGE, NOW, World, descriptor, sha256};
 
@@ -21,6 +24,8 @@ struct Fake {
     layer: Vec<u8>,
     manifest: Vec<u8>,
     is_gone: Mutex<bool>,
+    /// It takes questions and says nothing, until this is false.
+    hangs: Mutex<bool>,
     lies: bool,
     /// So much of a blob may be sent.
     allowed: Mutex<usize>,
@@ -53,7 +58,13 @@ impl Fake {
         self.more.notify_all();
     }
 
+    fn hang(&self, hangs: bool) {
+        *self.hangs.lock().unwrap() = hangs;
+        self.more.notify_all();
+    }
+
     fn check(&self, registry: &str, name: &str) -> Result<(), UpstreamError> {
+        drop(self.more.wait_while(self.hangs.lock().unwrap(), |hangs| *hangs).unwrap());
         if *self.is_gone.lock().unwrap() {
             return Err(UpstreamError::Failed("nobody answers".to_owned()));
         }
@@ -79,6 +90,27 @@ impl Upstream for Fake {
         self.check(registry, name)?;
         self.fetched.fetch_add(1, Ordering::Relaxed);
         Ok(UpstreamManifest { bytes: self.manifest.clone(), media_type: IMAGE.to_owned() })
+    }
+
+    fn list(
+        &self,
+        registry: &str,
+        name: &str,
+        list: UpstreamList<'_>,
+        query: &str,
+    ) -> Result<UpstreamPage, UpstreamError> {
+        self.check(registry, name)?;
+        let (body, next) = match (list, query) {
+            (UpstreamList::Tags, "n=2") => (json!({"tags": ["1", "2"]}), Some("n=2&last=2&ns=evil")),
+            (UpstreamList::Tags, "n=2&last=2") => (json!({"tags": ["3"]}), None),
+            (UpstreamList::Tags, _) => (json!({"tags": ["1", "2", "3"]}), None),
+            (UpstreamList::Referrers(digest), _) if digest == sha256(&self.manifest) => {
+                let of = |kind: &str| json!({"digest": sha256(kind.as_bytes()), "artifactType": kind});
+                (json!({"manifests": [of("x/signature"), of("x/list")]}), None)
+            }
+            (UpstreamList::Referrers(_), _) => (json!({"manifests": null}), None),
+        };
+        Ok(UpstreamPage { bytes: body.to_string().into_bytes(), next: next.map(str::to_owned) })
     }
 
     fn blob_size(&self, registry: &str, name: &str, digest: &str) -> Result<u64, UpstreamError> {
@@ -117,7 +149,9 @@ impl Upstream for Fake {
 fn cache(fake: &Arc<Fake>) -> World {
     let registries = vec!["docker.io".to_owned(), "other.test".to_owned()];
     let upstream: Arc<dyn Upstream> = Arc::<Fake>::clone(fake);
-    World::with(|config| Config { through: Some(Through::new(upstream, registries)), ..config })
+    let [known, unknown, rest] = [100, 300, 60_000].map(Duration::from_millis);
+    let through = Through::new(upstream, registries).with_patience(Patience { known, unknown, rest });
+    World::with(|config| Config { through: Some(through), ..config })
 }
 
 async fn body_of(world: &World, target: &str) -> Body {
@@ -155,7 +189,7 @@ async fn what_was_fetched_is_not_fetched_again() {
     }
     assert_eq!(world.get("/v2/library/web/manifests/untold").await.is(200).body, fake.manifest);
     let tags = world.get("/v2/library/web/tags/list").await;
-    assert_eq!(tags.is(200).json(), json!({"name": "library/web", "tags": ["1", "untold"]}));
+    assert_eq!(tags.is(200).json(), json!({"name": "library/web", "tags": ["1", "2", "3"]}));
     assert_eq!(world.get("/v2/_catalog").await.is(200).json()["repositories"], json!([]));
     world.kept.store.gc(NOW).unwrap().unwrap();
     assert_eq!(world.get(&blob).await.is(200).body, fake.layer);
@@ -172,6 +206,57 @@ async fn what_is_known_is_served_when_the_other_does_not_answer() {
     assert_eq!(world.get("/v2/library/web/manifests/2").await.is(502).code(), "UNKNOWN");
     let blob = format!("/v2/library/web/blobs/{}", sha256(&fake.layer));
     world.get(&blob).await.is(502);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_are_those_of_the_other_registry() {
+    let fake = Arc::new(Fake::new());
+    let world = cache(&fake);
+    let first = world.get("/v2/library/web/tags/list?n=2&ns=docker.io").await;
+    assert_eq!(first.is(200).json()["tags"], json!(["1", "2"]));
+    let next = "/v2/library/web/tags/list?n=2&last=2&ns=docker.io";
+    assert_eq!(first.header("link"), format!("<{next}>; rel=\"next\""));
+    let second = world.get(next).await;
+    assert_eq!((second.is(200).json()["tags"].clone(), second.header("link")), (json!(["3"]), ""));
+    world.get("/v2/library/web/tags/list?n=x").await.is(400);
+    world.get("/v2/library/other/tags/list").await.is(404);
+
+    let referrers = format!("/v2/library/web/referrers/{}", sha256(&fake.manifest));
+    let all = world.get(&referrers).await.is(200).json();
+    assert_eq!((all["schemaVersion"].clone(), all["manifests"].as_array().unwrap().len()), (json!(2), 2));
+    let signed = world.get(&format!("{referrers}?artifactType=x/signature")).await;
+    assert_eq!(signed.is(200).json()["manifests"][0]["artifactType"], "x/signature");
+    assert_eq!(signed.json()["manifests"].as_array().unwrap().len(), 1);
+    assert_eq!(signed.header("oci-filters-applied"), "artifactType");
+
+    // None that is known is not none, and what is known of the tags is told to be only that.
+    world.get("/v2/library/web/manifests/1").await.is(200);
+    *fake.is_gone.lock().unwrap() = true;
+    world.get(&referrers).await.is(502);
+    let stale = world.get("/v2/library/web/tags/list").await;
+    assert_eq!(stale.is(200).json()["tags"], json!(["1"]));
+    assert!(stale.header("warning").starts_with("110 "));
+    world.get("/v2/library/web/tags/list?ns=other.test").await.is(502);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_hangs_is_waited_for_once() {
+    let fake = Arc::new(Fake::new());
+    let world = cache(&fake);
+    world.get("/v2/library/web/manifests/1").await.is(200);
+    fake.hang(true);
+    for _ in 0..50 {
+        let stale = world.get("/v2/library/web/manifests/1").await;
+        assert!(stale.is(200).header("warning").starts_with("110 "));
+    }
+    assert_eq!(fake.looked_up.load(Ordering::Relaxed), 2, "once before it hung, and once after");
+    let refused = world.get("/v2/library/web/manifests/2").await;
+    assert_eq!(refused.is(504).code(), "UNKNOWN");
+    let text = refused.json()["errors"][0]["message"].to_string();
+    assert!(text.contains("docker.io did not answer within"), "{text}");
+    fake.hang(false);
+    world.get("/v2/library/web/manifests/untold").await.is(200);
+    assert_eq!(world.get("/v2/library/web/manifests/1").await.is(200).header("warning"), "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

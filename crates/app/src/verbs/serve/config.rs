@@ -10,7 +10,6 @@ use super::upstream::Remotes;
 use crate::cli::ServeArgs;
 use crate::clock;
 use crate::failure::Failure;
-use crate::pulls::registries;
 
 /// Reads the files that the flags name, and refuses what would let anybody in.
 pub(super) fn config(args: &ServeArgs) -> Result<Config, Failure> {
@@ -42,7 +41,7 @@ pub(super) fn config(args: &ServeArgs) -> Result<Config, Failure> {
         [] => None,
         names => {
             names.iter().try_for_each(|name| check_registry(name))?;
-            Some(Through::new(Arc::new(Remotes(registries()?)), names.to_vec()))
+            Some(Through::new(Arc::new(Remotes::new()?), names.to_vec()))
         }
     };
     let log = (!args.quiet).then(|| AccessLog::new(write));
