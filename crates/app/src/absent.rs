@@ -32,6 +32,8 @@ enum Then {
     Refuse(&'static str),
     /// A warning; why nothing changes.
     Ignore(&'static str),
+    /// Nothing: it asks for what is so anyway.
+    Take,
 }
 
 impl Flag {
@@ -64,6 +66,11 @@ impl Flag {
         Self { then: Then::Ignore(why), ..self }
     }
 
+    /// It asks for what is so anyway.
+    const fn taken(self) -> Self {
+        Self { then: Then::Take, ..self }
+    }
+
     fn id(&self) -> String {
         format!("absent-{}", self.long)
     }
@@ -91,8 +98,14 @@ impl Flag {
 }
 
 /// The flags of each verb.
-const TABLES: &[(&str, &[Flag])] =
-    &[("build", images::BUILD), ("images", images::IMAGES), ("import", images::IMPORT), ("rmi", images::RMI)];
+const TABLES: &[(&str, &[Flag])] = &[
+    ("build", images::BUILD),
+    ("images", images::IMAGES),
+    ("import", images::IMPORT),
+    ("pull", images::TRANSFER),
+    ("push", images::TRANSFER),
+    ("rmi", images::RMI),
+];
 
 /// Adds the flags to their verbs.
 pub(crate) fn add_to(command: Command) -> Command {
@@ -120,6 +133,7 @@ pub(crate) fn check(matches: &ArgMatches) -> Result<Vec<String>, Failure> {
                     Failure::new(format!("`shipway {verb} --{}` is not there yet", flag.long), hint);
                 return Err(failure);
             }
+            Then::Take => {}
             Then::Ignore(why) => warnings.push(format!("warning: --{} has no effect: {why}", flag.long)),
         }
     }
@@ -169,6 +183,8 @@ mod tests {
             ("build -c 512 --cpu-period 1000 .", Ok(2)),
             ("build -c many .", Err("--cpu-shares `many` is no number\nhint: leave it out")),
             ("build --builder x .", Err("`shipway build --builder` is not there yet\nhint: ")),
+            ("pull --disable-content-trust web", Ok(0)),
+            ("push --disable-content-trust=false web", Ok(0)),
             ("images --tree", Err("`shipway images --tree` is not there yet\nhint: ")),
             ("rmi --no-prune x", Ok(1)),
             ("build --nonsense .", Err("unexpected argument '--nonsense'")),

@@ -24,6 +24,9 @@ pub(super) const BUILD: &[Flag] = &[
     Flag::switch("squash", "").ignored("each step stays a layer"),
 ];
 
+/// `docker pull` and `docker push`. Compat: docker 28, which takes it and does nothing else.
+pub(super) const TRANSFER: &[Flag] = &[Flag::switch("disable-content-trust", "").taken()];
+
 /// `docker images`.
 pub(super) const IMAGES: &[Flag] =
     &[Flag::switch("tree", "an image is for one platform: `shipway images` lists all of it")];
