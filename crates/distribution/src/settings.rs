@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use serde::Deserialize;
+use shipway_oci::Reference;
+
+use crate::endpoint::Endpoint;
 
 /// Settings of all registries that are named in the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -67,6 +70,17 @@ pub enum SettingsError {
         /// Where and why.
         source: Box<toml::de::Error>,
     },
+    /// A section is of no registry.
+    #[error("`{}` has a section for `{name}`, which no image's name begins with", path.display())]
+    #[diagnostic(code(registry::settings), help("write it as images do: {}", section(meant)))]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// As it is written.
+        name: String,
+        /// What is meant, where that is clear.
+        meant: Option<String>,
+    },
     /// A mirror cannot be asked.
     #[error("the mirror `{url}` of registries.toml cannot be asked: {reason}")]
     #[diagnostic(
@@ -103,6 +117,22 @@ fn grammar_of(path: &Path) -> &'static str {
     }
 }
 
+/// Returns how the section of a registry begins.
+fn section(registry: &Option<String>) -> String {
+    match registry {
+        Some(registry) => format!("[registry.\"{registry}\"]"),
+        None => "[registry.\"docker.io\"] or [registry.\"registry.example:5000\"]".to_owned(),
+    }
+}
+
+/// Returns the registry of an image whose name begins so.
+fn registry_of(name: &str) -> Option<String> {
+    let image: Reference = format!("{name}/image").parse().ok()?;
+    // One that is a part of the repository is none.
+    (image.repository() == "image" || image.repository() == "library/image")
+        .then(|| image.registry().to_owned())
+}
+
 impl Settings {
     /// Reads the file that `SHIPWAY_REGISTRIES` names, else the user's, else the machine's; none of them need exist, but a named one.
     /// Of registries that it does not name, what containerd and Docker are told holds.
@@ -131,8 +161,23 @@ impl Settings {
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let text = fs_err::read_to_string(path)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|source| SettingsError::Parse { path: path.to_owned(), source: Box::new(source) })
+        let settings: Self = toml::from_str(&text)
+            .map_err(|source| SettingsError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        settings.check_names(path)?;
+        Ok(settings)
+    }
+
+    /// Refuses sections that would never hold.
+    fn check_names(&self, path: &Path) -> Result<(), SettingsError> {
+        let mirrors = || self.registries.values().flat_map(|registry| &registry.mirrors);
+        let is_mirror = |name: &str| {
+            mirrors().any(|url| Endpoint::of_url(url, "").is_ok_and(|mirror| mirror.authority == name))
+        };
+        let holds = |name: &str| registry_of(name).as_deref() == Some(name) || is_mirror(name);
+        let Some(name) = self.registries.keys().find(|name| !holds(name)) else { return Ok(()) };
+        let bare = name.split_once("://").map_or(name.as_str(), |(_, rest)| rest);
+        let meant = registry_of(bare.split('/').next().unwrap_or_default());
+        Err(SettingsError::Name { path: path.to_owned(), name: name.clone(), meant })
     }
 
     /// Returns the settings of a registry that the file names.
@@ -158,6 +203,25 @@ mod tests {
         let settings = Settings::load(&path).unwrap();
         assert_eq!(settings.named("reg.test:5000").unwrap().plain_http, Some(true));
         assert_eq!(settings.named("reg.test"), None);
+        for (name, want) in [
+            ("https://docker.io", "[registry.\"docker.io\"]"),
+            ("https://reg.test:5000/v2/", "[registry.\"reg.test:5000\"]"),
+            ("index.docker.io", "[registry.\"docker.io\"]"),
+            ("docker.io/library", "[registry.\"docker.io\"]"),
+            ("hub", "[registry.\"docker.io\"] or "),
+            ("", "[registry.\"docker.io\"] or "),
+        ] {
+            fs_err::write(&path, format!("[registry.\"{name}\"]\nplain-http = true\n")).unwrap();
+            let error = Settings::load(&path).unwrap_err();
+            assert!(matches!(error, SettingsError::Name { .. }), "case {name}: {error}");
+            let help = error.help().unwrap().to_string();
+            assert!(help.contains(want), "case {name}: {help}");
+        }
+        // A mirror has a section by its own name, whatever that is.
+        let text =
+            "[registry.\"docker.io\"]\nmirrors = [\"http://hub/x\"]\n[registry.hub]\nplain-http = true\n";
+        fs_err::write(&path, text).unwrap();
+        assert!(Settings::load(&path).unwrap().named("hub").is_some());
         fs_err::write(&path, "[registry.\"reg.test\"]\nplain_http = true\n").unwrap();
         assert!(matches!(Settings::load(&path), Err(SettingsError::Parse { .. })));
     }
