@@ -91,14 +91,17 @@ impl Client {
                 });
             }
         };
-        let attempts = self.inner.config.retry.attempts;
         self.retry(request.url, |attempt| {
             let (response, target, proxy) = if request.method.has_payload() {
                 self.attempt_any(request, bytes, attempt)?
             } else {
                 self.attempt_any(request, (), attempt)?
             };
-            if status_is_temporary(response.status) && attempt < attempts {
+            let retry = self.inner.config.retry;
+            if status_is_temporary(response.status)
+                && attempt < retry.attempts
+                && retry.allows(response.retry_after())
+            {
                 return Err(self.refused(&target, proxy, &response, attempt));
             }
             Ok(response)
@@ -141,7 +144,7 @@ impl Client {
                 return Err(stopped());
             }
             let asked = match failure.again {
-                Some(asked) if number < config.retry.attempts => asked,
+                Some(asked) if number < config.retry.attempts && config.retry.allows(asked) => asked,
                 _ => return Err(failure.error),
             };
             let pause = config.retry.pause(number, asked);

@@ -36,7 +36,7 @@ pub struct Retry {
     pub attempts: u32,
     /// The first pause; each further one is twice as long, with a random part.
     pub first_pause: Duration,
-    /// The longest pause, also when a server asks for a longer one.
+    /// The longest pause; where a server asks for a longer one, it is not asked again.
     pub longest_pause: Duration,
 }
 

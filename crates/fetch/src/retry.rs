@@ -8,6 +8,11 @@ use std::time::Duration;
 use crate::Retry;
 
 impl Retry {
+    /// Returns whether a pause that a server asks for is one to wait for: to ask before is of no use.
+    pub fn allows(&self, asked: Option<Duration>) -> bool {
+        asked.is_none_or(|asked| asked <= self.longest_pause)
+    }
+
     /// Returns the pause after failed attempt number `attempt` (from 1): doubled each time, the upper half random.
     pub fn pause(&self, attempt: u32, asked: Option<Duration>) -> Duration {
         let doubled =
@@ -115,6 +120,9 @@ mod tests {
         }
         assert_eq!(retry.pause(1, Some(Duration::from_millis(700))), Duration::from_millis(700));
         assert_eq!(retry.pause(1, Some(Duration::from_secs(99))), Duration::from_secs(1));
+        for (asked, want) in [(None, true), (Some(1), true), (Some(2), false)] {
+            assert_eq!(retry.allows(asked.map(Duration::from_secs)), want, "{asked:?}");
+        }
     }
 
     #[test]

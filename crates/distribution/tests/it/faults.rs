@@ -147,6 +147,12 @@ fn a_registry_that_speaks_tls_is_told_from_one_that_is_broken() {
             if asked.is("HEAD", "/") { "" } else { "Client sent an HTTP request to an HTTPS server.\n" };
         Reply::new(400, text)
     };
+    // One that names a pause for which nobody waits is asked once.
+    let later = || Reply::new(429, "").header("Retry-After", "3600");
+    let (_, registry, pulled) = pull_with(&image(), move |_, _| Some(later()));
+    let text = pulled.unwrap_err().to_string();
+    assert!(text.ends_with("limits requests for the next 3600 seconds"), "{text}");
+    assert_eq!(registry.asked().len(), 1);
     let registry = TestRegistry::with_fault(move |asked, _| Some(go(asked)));
     let source = TestRegistry::start();
     image().publish(&source, "web", "1");
