@@ -74,14 +74,21 @@ impl<'a> BlobReader<'a> {
     fn open(&self) -> Result<Body, RegistryError> {
         let Repository { registry, path, pull_scope } = self.repository();
         let url = registry.url(&format!("{path}/blobs/{}", self.digest));
-        let mut ask = Ask::new(Method::Get, &url, pull_scope);
-        if self.received > 0 {
-            ask = ask.header("range", format!("bytes={}-", self.received));
-        }
         // One byte more than there may be: it is an error, and not the end.
-        let response = registry.ask(&ask.budget(self.size.saturating_add(1)), &[])?;
+        let whole = Ask::new(Method::Get, &url, pull_scope).budget(self.size.saturating_add(1));
+        let mut response = if self.received > 0 {
+            let rest = whole.clone().header("range", format!("bytes={}-", self.received));
+            registry.ask(&rest, &[])?
+        } else {
+            registry.ask(&whole, &[])?
+        };
+        // One that has no part of it may have all of it.
+        if response.status() == 416 && self.received > 0 {
+            response = registry.ask(&whole, &[])?;
+        }
         match response.status() {
-            206 if self.received > 0 && starts_at(&response, self.received) => Ok(response.into_body()),
+            206 if starts_at(&response, self.received) => Ok(response.into_body()),
+            206 if starts_at(&response, 0) => self.skip(response.into_body()),
             200 => self.skip(response.into_body()),
             206 => Err(self.wrong("the answer is another part of it than was asked for".to_owned())),
             _ => Err(refusal(registry, Attempt { operation: "get", what: &self.what() }, response)),

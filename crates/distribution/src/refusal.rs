@@ -14,7 +14,11 @@ const WANTS_TLS: &[u8] = b"to an HTTPS server";
 
 #[derive(Deserialize)]
 struct Errors {
+    #[serde(default)]
     errors: Vec<One>,
+    /// What token services say. Compat: Docker Hub; RFC 6749, 5.2.
+    #[serde(alias = "error_description")]
+    details: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -76,10 +80,29 @@ fn text_of(response: Response) -> Vec<u8> {
 /// Returns what the registry says in its error, on one line and without control characters. Spec: distribution-spec, "Error Codes".
 fn message_in(text: &[u8]) -> String {
     let Ok(errors) = serde_json::from_slice::<Errors>(text) else { return String::new() };
-    let texts = errors.errors.iter().take(3).map(|one| {
-        let text = if one.message.is_empty() { &one.code } else { &one.message };
+    let said = |one: &One| if one.message.is_empty() { one.code.clone() } else { one.message.clone() };
+    let texts = errors.errors.iter().map(said).chain(errors.details).take(3).map(|text| {
         let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
         printable.take(200).collect::<String>().trim().to_owned()
     });
     texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_found_in_each_form() {
+        for (text, want) in [
+            (r#"{"errors":[{"code":"DENIED","message":"no\nway"},{"code":"X"}]}"#, "no way; X"),
+            (r#"{"details":"incorrect username or password"}"#, "incorrect username or password"),
+            (r#"{"error":"invalid_grant","error_description":"it is old"}"#, "it is old"),
+            (r#"{"details":null}"#, ""),
+            (r#"{"details":{}}"#, ""),
+            ("<html>", ""),
+        ] {
+            assert_eq!(message_in(text.as_bytes()), want, "case {text}");
+        }
+    }
 }

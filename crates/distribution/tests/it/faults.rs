@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -91,6 +92,30 @@ fn a_download_that_breaks_off_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_download_begins_again_where_the_rest_cannot_be_had() {
+    let image = image();
+    let blob = image.blobs[0].clone();
+    let range = format!("bytes 0-{}/{}", blob.len() - 1, blob.len());
+    let whole = Reply::new(206, blob.clone()).header("Content-Range", range);
+    for (name, rest) in [("no part", Reply::new(416, "")), ("all of it as a part", whole)] {
+        let (blob, path) = (blob.clone(), format!("/blobs/{}", image.blob_digest(0)));
+        let begun = AtomicUsize::new(0);
+        let (machine, _registry, pulled) = pull_with(&image, move |asked, _| {
+            if !asked.target.ends_with(&path) {
+                return None;
+            }
+            if asked.header("range").is_some() {
+                return Some(rest.clone());
+            }
+            let is_first = begun.fetch_add(1, Ordering::SeqCst) == 0;
+            is_first.then(|| Reply { cut: Some(200_000), ..Reply::new(200, blob.clone()) })
+        });
+        pulled.unwrap_or_else(|error| panic!("case {name}: {error}"));
+        assert!(machine.store.has_blob(&image.blob_digest(0)), "case {name}");
+    }
+}
+
+#[test]
 fn a_download_that_never_gets_further_ends() {
     let image = image();
     let path = format!("/blobs/{}", image.blob_digest(0));
@@ -122,6 +147,12 @@ fn a_registry_that_is_busy_is_asked_again_and_one_that_stays_so_is_told() {
         "{error}"
     );
     assert_eq!(registry.asked().len(), 3);
+    // One that names a pause for which nobody waits is asked once.
+    let later = || Reply::new(429, "").header("Retry-After", "3600");
+    let (_, registry, pulled) = pull_with(&image(), move |_, _| Some(later()));
+    let text = pulled.unwrap_err().to_string();
+    assert!(text.ends_with("limits requests for the next 3600 seconds"), "{text}");
+    assert_eq!(registry.asked().len(), 1);
     let (_, _, pulled) = pull_with(&image(), move |_, number| (number < 2).then(|| Reply::new(503, "")));
     pulled.unwrap();
 }
@@ -147,12 +178,6 @@ fn a_registry_that_speaks_tls_is_told_from_one_that_is_broken() {
             if asked.is("HEAD", "/") { "" } else { "Client sent an HTTP request to an HTTPS server.\n" };
         Reply::new(400, text)
     };
-    // One that names a pause for which nobody waits is asked once.
-    let later = || Reply::new(429, "").header("Retry-After", "3600");
-    let (_, registry, pulled) = pull_with(&image(), move |_, _| Some(later()));
-    let text = pulled.unwrap_err().to_string();
-    assert!(text.ends_with("limits requests for the next 3600 seconds"), "{text}");
-    assert_eq!(registry.asked().len(), 1);
     let registry = TestRegistry::with_fault(move |asked, _| Some(go(asked)));
     let source = TestRegistry::start();
     image().publish(&source, "web", "1");
