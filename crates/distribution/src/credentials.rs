@@ -3,6 +3,8 @@
 //! `config.json` is shared with other tools: what is not understood here is kept as it is. Compat: docker, `auths`, `credHelpers`
 //! and `credsStore`; the key of `docker.io` is a URL for historical reasons.
 
+mod written;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,8 +12,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use miette::Diagnostic;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use self::written::Written;
 use crate::helper::Helper;
 
 /// Compat: docker.
@@ -372,7 +376,10 @@ fn save(path: &Path, document: &Map<String, Value>) -> Result<(), CredentialsErr
             .create(dir)
             .map_err(fail("make the directory of"))?;
     }
-    let mut text = serde_json::to_vec_pretty(document).expect("a JSON document can be written");
+    let before = fs_err::read_to_string(&target).unwrap_or_default();
+    let before = serde_json::from_str::<&RawValue>(&before).ok();
+    let mut text =
+        serde_json::to_vec_pretty(&Written::of_map(document, before)).expect("JSON can be written");
     text.push(b'\n');
     shipway_store::atomic_write(&target, &text, 0o600).map_err(fail("write"))
 }
@@ -448,6 +455,24 @@ mod tests {
         let document: Value = serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap();
         assert_eq!(document["detachKeys"], "ctrl-x");
         assert_eq!(document["auths"].as_object().unwrap().keys().collect::<Vec<_>>(), [DOCKER_HUB_KEY]);
+    }
+
+    #[test]
+    fn what_other_tools_wrote_stays_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        let others = "\"x\": 12345678901234567890123, \"y\": {\"z\": 1.50, \"t\": \"\\u0041\"}";
+        fs_err::write(&path, format!("{{{others}, \"auths\": {{\"b.test\": {{\"n\": 1e2}}}}}}")).unwrap();
+        let store = CredentialStore::at(&path);
+        store.put("a.test", &password("me", "pw")).unwrap();
+        let text = fs_err::read_to_string(&path).unwrap();
+        for part in
+            ["12345678901234567890123", "{\"z\": 1.50, \"t\": \"\\u0041\"}", "{\"n\": 1e2}", "\"a.test\": {"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(store.get("a.test").unwrap().is_some() && store.erase("a.test").unwrap());
+        assert!(fs_err::read_to_string(&path).unwrap().contains("1.50"));
     }
 
     #[test]
