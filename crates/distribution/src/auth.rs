@@ -244,7 +244,7 @@ impl Asked<'_> {
 
     fn send(&self, request: &Request<'_>, payload: Payload<'_>) -> Result<Response, RegistryError> {
         let sent = self.registry.inner.client.exchange(request, payload);
-        sent.map_err(|error| RegistryError::of_fetch(&self.registry.host(), self.registry.name(), error))
+        sent.map_err(|error| RegistryError::of_fetch(self.registry, error))
     }
 
     fn untrusted(&self, reason: &'static str) -> RegistryError {

@@ -4,10 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use miette::Diagnostic;
-use shipway_fetch::FetchError;
+use shipway_fetch::{FetchError, TrustError};
 use shipway_oci::{Digest, Platform};
 use shipway_store::StoreError;
 
+use crate::registry::Registry;
 use crate::{CredentialsError, SeamError, SettingsError};
 
 /// Why something could not be done with a registry.
@@ -217,6 +218,22 @@ pub enum RegistryError {
         /// Those that there are.
         available: Vec<String>,
     },
+    /// The certificates that the settings name cannot be used.
+    #[error("the certificates of {host} that the settings name cannot be used")]
+    #[diagnostic(
+        code(registry::certificates),
+        help(
+            "see ca, client-cert and client-key of [registry.\"{registry}\"] in registries.toml, or what stands in /etc/containerd/certs.d or /etc/docker/certs.d: PEM files, and a key without a password"
+        )
+    )]
+    Certificates {
+        /// Where it answers.
+        host: String,
+        /// The registry, as images name it.
+        registry: String,
+        /// Which file.
+        source: TrustError,
+    },
     /// Credentials could not be read.
     #[error("could not find out how to log in to {host}")]
     #[diagnostic(code(registry::credentials))]
@@ -346,9 +363,14 @@ impl RegistryError {
     }
 
     /// Sorts what went wrong on the way to a registry.
-    pub(crate) fn of_fetch(host: &str, registry: &str, source: FetchError) -> Self {
-        let host = host.to_owned();
+    pub(crate) fn of_fetch(registry: &Registry, source: FetchError) -> Self {
+        let (host, settings) = (registry.host(), &registry.inner.host);
+        let has_own = !settings.ca.is_empty() || settings.identity.is_some();
+        let registry = registry.name();
         match source {
+            FetchError::Trust { source, .. } if has_own => {
+                Self::Certificates { host, registry: registry.to_owned(), source }
+            }
             FetchError::Untrusted { .. } => Self::Untrusted { host, registry: registry.to_owned(), source },
             FetchError::WantsCertificate { .. } => {
                 Self::WantsCertificate { host, registry: registry.to_owned(), source }

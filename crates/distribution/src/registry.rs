@@ -241,10 +241,7 @@ impl Registry {
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization.to_owned());
         }
-        self.inner
-            .client
-            .exchange(&request, payload)
-            .map_err(|error| RegistryError::of_fetch(&self.host(), self.name(), error))
+        self.inner.client.exchange(&request, payload).map_err(|error| RegistryError::of_fetch(self, error))
     }
 
     /// Proves the credentials.

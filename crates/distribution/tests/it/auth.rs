@@ -239,3 +239,15 @@ fn a_token_service_that_refuses_or_talks_nonsense_is_an_error() {
         assert!(expected, "case {name}: {error}");
     }
 }
+
+#[test]
+fn certificates_that_cannot_be_used_are_those_of_the_settings() {
+    let mut machine = Machine::new();
+    let settings = RegistrySettings { ca: Some("/nowhere/ca.pem".into()), ..RegistrySettings::default() };
+    machine.settings.set("127.0.0.1:1", settings);
+    let error = machine.pull("127.0.0.1:1/web:1").unwrap_err().source;
+    assert!(matches!(error, RegistryError::Certificates { .. }), "{error}");
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert!(help.contains("[registry.\"127.0.0.1:1\"]") && !help.contains("SSL_CERT_FILE"), "{help}");
+    assert!(error.to_string().contains("the certificates of 127.0.0.1:1"), "{error}");
+}
