@@ -46,6 +46,13 @@ pub(crate) fn date(nanoseconds: i128) -> String {
     date.and_then(|date| date.format(format).ok()).unwrap_or_default()
 }
 
+/// Returns how long ago something was made, in seconds since the epoch. Compat: docker, the year 1 is Go's word for no time.
+pub(crate) fn since(made: i64) -> String {
+    /// The year 101.
+    const TIMES: i64 = -58_979_923_200;
+    if made < TIMES { "N/A".to_owned() } else { format!("{} ago", ago(now() - made)) }
+}
+
 /// Returns how long ago something was. Compat: docker, `units.HumanDuration`.
 pub(crate) fn ago(seconds: i64) -> String {
     let seconds = seconds.max(0);
@@ -101,6 +108,8 @@ mod tests {
         let seconds = parse("2026-01-02T15:04:05.5Z").unwrap();
         assert_eq!(moment(seconds), "2026-01-02 15:04:05 +0000 UTC");
         assert_eq!(parse("yesterday"), None);
+        assert_eq!(since(parse("0001-01-01T00:00:00Z").unwrap()), "N/A");
+        assert!(since(parse("1970-01-01T00:00:00Z").unwrap()).ends_with(" years ago"));
     }
 
     #[test]

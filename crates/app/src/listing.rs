@@ -10,7 +10,7 @@ use crate::template::{Shape, Template};
 #[derive(Debug)]
 pub(crate) enum Listing {
     /// A line for each, below heads.
-    Table { template: Template, heads: Map<String, Value> },
+    Table { template: Template, heads: Map<String, Value>, fields: Vec<String> },
     /// A line for each.
     Lines(Template),
 }
@@ -28,7 +28,7 @@ impl Listing {
         let plain = |text: &str| text.trim_matches(' ').replace("\\t", "\t").replace("\\n", "\n");
         let table = |columns: &str| -> Result<Self, Failure> {
             let heads = heads.iter().map(|(name, head)| ((*name).to_owned(), Value::from(*head))).collect();
-            Ok(Self::Table { heads, template: Template::new(&plain(columns))? })
+            Ok(Self::Table { heads, template: Template::new(&plain(columns))?, fields: fields(columns) })
         };
         match (format.filter(|format| !format.is_empty()), short) {
             // Compat: docker, `-q` makes nothing of a table but its ids.
@@ -50,9 +50,12 @@ impl Listing {
         };
         match self {
             Self::Lines(template) => all(template),
-            Self::Table { template, heads } => {
+            Self::Table { template, heads, fields } => {
                 let mut heads = heads.clone();
-                for name in values.first().and_then(Value::as_object).into_iter().flat_map(Map::keys) {
+                let of_first = values.first().and_then(Value::as_object).into_iter().flat_map(Map::keys);
+                // A list of nothing has heads, too.
+                let of_columns = fields.iter().filter(|_| values.is_empty());
+                for name in of_first.chain(of_columns) {
                     heads.entry(name).or_insert_with(|| Value::from(name.to_uppercase()));
                 }
                 let rows = std::iter::once(template.heads(&heads)).chain(all(template)?);
@@ -61,6 +64,13 @@ impl Listing {
             }
         }
     }
+}
+
+/// Returns the fields that stand alone in a template: `{{.Size}}`.
+fn fields(template: &str) -> Vec<String> {
+    let inner = template.split("{{").skip(1).filter_map(|rest| rest.split_once("}}"));
+    let names = inner.filter_map(|(inner, _)| inner.trim().strip_prefix('.'));
+    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric())).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -89,5 +99,8 @@ mod tests {
             assert_eq!(listing.lines(&values).unwrap(), want, "{format:?} {short:?}");
         }
         assert!(Listing::new(Some("{{.ID"), None, "", &heads).is_err());
+        let none =
+            Listing::new(None, None, "{{.ID}}\t{{ .Image }}\t{{.Size}}", &[("ID", "IMAGE ID")]).unwrap();
+        assert_eq!(none.lines(&[]).unwrap(), ["IMAGE ID   IMAGE     SIZE"]);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use miette::Diagnostic;
 use shipway_distribution::{
     CredentialStore, Event, Keyring, LayerSink, LayerSource, Progress, Pull, PullError, Pulled, Registries,
-    SeamError, Settings, SettingsError, credentials_in,
+    RegistryError, SeamError, Settings, SettingsError, credentials_in,
 };
 use shipway_kubelet::ImagePuller;
 use shipway_layers::{Layer, LayerError, LayerStore as _, Unpacked};
@@ -46,8 +46,24 @@ pub(crate) enum PullFailure {
     Store(StoreError),
 }
 
+impl PullFailure {
+    /// Returns whether another name may have been meant: there is no such image, or nobody who has it.
+    fn may_be_mistyped(&self) -> bool {
+        use RegistryError::{NotFound, Unauthorized, Unreachable};
+        let Self::Pull(PullError { source, .. }) = self else { return false };
+        matches!(source, NotFound { .. } | Unauthorized { .. } | Unreachable { .. })
+    }
+}
+
 /// Returns the registries as this machine's settings and environment describe them.
 pub(crate) fn registries() -> Result<Registries, PullFailure> {
+    registries_with(|fetch| fetch)
+}
+
+/// Returns the same, asked in another way.
+pub(crate) fn registries_with(
+    change: impl FnOnce(shipway_fetch::Config) -> shipway_fetch::Config,
+) -> Result<Registries, PullFailure> {
     let settings = Settings::from_environment().map_err(PullFailure::Settings)?;
     let fetch = change(tasks::fetching().map_err(PullFailure::Proxy)?);
     Ok(Registries::new(settings, CredentialStore::from_environment().with_keyring(Arc::new(Kernel)), fetch))
@@ -57,13 +73,6 @@ pub(crate) fn registries() -> Result<Registries, PullFailure> {
 #[derive(Debug)]
 struct Kernel;
 
-    registries_with(|fetch| fetch)
-}
-
-/// Returns the same, asked in another way.
-pub(crate) fn registries_with(
-    change: impl FnOnce(shipway_fetch::Config) -> shipway_fetch::Config,
-) -> Result<Registries, PullFailure> {
 impl Keyring for Kernel {
     fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         shipway_linux::kept_secret(name)
@@ -167,8 +176,9 @@ pub(crate) fn find(engine: &Engine, name: &str, policy: PullPolicy, ui: &mut Ui)
     }
     let progress = Transfers::on_stderr(Direction::Pull, Some(heading(&reference)));
     let pulled = pull(engine, &reference, None, &progress).map_err(|failure| {
+        let near = failure.may_be_mistyped().then(|| local_names::near(engine, name)).flatten();
         let failure = Failure::from(failure);
-        match (local_names::near(engine, name), failure.hint().map(str::to_owned)) {
+        match (near, failure.hint().map(str::to_owned)) {
             (Some(near), Some(hint)) => failure.with_hint(format!("{near} {hint}")),
             (Some(near), None) => failure.with_hint(near),
             (None, _) => failure,

@@ -1,6 +1,7 @@
 //! `shipway images`
 
 mod filter;
+mod pattern;
 mod row;
 
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! Names that are mistyped, and groups of verbs.
 
+use shipway_testkit::registry::{Reply, TestRegistry};
+
 use crate::machine::{Machine, can_run};
 
 #[test]
@@ -31,12 +33,11 @@ fn a_name_that_is_not_here_leads_to_one_that_is() {
         assert!(said.contains(want), "{args:?}: {said}");
     }
     // An archive gives no such name, either.
-    machine.ok(&["save", "-o", "saved.tar", "box"]);
+    let archive = machine.dir.path().join("saved.tar");
+    machine.ok(&["save", "-o", archive.to_str().unwrap(), "box"]);
     let saved = machine.dir.path().join("saved");
     fs_err::create_dir(&saved).unwrap();
-    tar::Archive::new(fs_err::File::open(machine.dir.path().join("saved.tar")).unwrap())
-        .unpack(&saved)
-        .unwrap();
+    tar::Archive::new(fs_err::File::open(&archive).unwrap()).unpack(&saved).unwrap();
     fs_err::remove_file(saved.join("index.json")).unwrap();
     let manifest = fs_err::read_to_string(saved.join("manifest.json")).unwrap();
     fs_err::write(saved.join("manifest.json"), manifest.replace("box:latest", &id)).unwrap();
@@ -44,6 +45,11 @@ fn a_name_that_is_not_here_leads_to_one_that_is() {
     assert!(said.contains("looks like the id of an image"), "{said}");
     let said = machine.refused(&["run", "--rm", "127.0.0.1:1/box", "true"], 125);
     assert!(said.contains("hint: did you mean `box:latest`?"), "{said}");
+    // Whoever is told to wait has mistyped nothing.
+    let busy = || TestRegistry::with_fault(|_, _| Some(Reply::new(429, "").header("Retry-After", "3600")));
+    let busy = machine.inside(busy).name("box");
+    let said = machine.refused(&["run", "--rm", &busy, "true"], 125);
+    assert!(said.contains("limits requests") && !said.contains("did you mean"), "{said}");
     for group in ["image", "container", "system", "builder"] {
         let (help, _) = machine.ok(&[group]);
         assert!(help.contains(&format!("Usage: shipway {group}")) && help.contains("\n  prune "), "{help}");

@@ -1,5 +1,6 @@
 //! Which images are listed.
 
+use super::pattern::NamePattern;
 use super::row::Row;
 use crate::failure::Failure;
 use crate::label_filter::LabelFilter;
@@ -15,7 +16,7 @@ pub(super) struct Filters {
     since: Option<i128>,
     until: Option<i128>,
     /// One of them is enough.
-    references: Vec<String>,
+    references: Vec<NamePattern>,
 }
 
 impl Filters {
@@ -25,7 +26,8 @@ impl Filters {
         name: Option<&str>,
         created: impl Fn(&str) -> Result<i128, Failure>,
     ) -> Result<Self, Failure> {
-        let mut found = Self { references: name.map(str::to_owned).into_iter().collect(), ..Self::default() };
+        let references = name.map(NamePattern::parse).transpose()?.into_iter().collect();
+        let mut found = Self { references, ..Self::default() };
         for filter in filters {
             let (key, value) = filter.split_once('=').ok_or_else(|| {
                 Failure::of_flag(
@@ -38,7 +40,7 @@ impl Filters {
                 "label" => found.labels.push(LabelFilter::parse(value)),
                 "before" => found.before = Some(created(value)?),
                 "since" => found.since = Some(created(value)?),
-                "reference" => found.references.push(value.to_owned()),
+                "reference" => found.references.push(NamePattern::parse(value)?),
                 "until" => {
                     let until = since::parse(value, clock::nanoseconds())?;
                     found.until = Some(found.until.map_or(until, |before| before.min(until)));
@@ -73,26 +75,12 @@ fn truth(text: &str) -> Result<bool, Failure> {
 }
 
 /// Compat: docker, a pattern is for the whole name, or for the name without its tag, as people type it.
-fn names(row: &Row, pattern: &str) -> bool {
+fn names(row: &Row, pattern: &NamePattern) -> bool {
     let Some(name) = &row.image.name else { return false };
     // `docker.io/library/web` is typed by somebody who wants to be exact.
     let exact = [name.to_string(), name.name()];
     let typed = [name.familiar(), name.familiar_name()];
-    typed.iter().chain(&exact).any(|name| fits(pattern.as_bytes(), name.as_bytes()))
-}
-
-/// Whether a pattern with `*` and `?`, neither of which stands for `/`, fits a text.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern, text) {
-        ([], []) => true,
-        ([b'*', rest @ ..], _) => {
-            fits(rest, text)
-                || text.split_first().is_some_and(|(first, left)| *first != b'/' && fits(pattern, left))
-        }
-        ([b'?', rest @ ..], [first, left @ ..]) if *first != b'/' => fits(rest, left),
-        ([wanted, rest @ ..], [first, left @ ..]) if wanted == first => fits(rest, left),
-        _ => false,
-    }
+    typed.iter().chain(&exact).any(|name| pattern.fits(name))
 }
 
 #[cfg(test)]
@@ -100,26 +88,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_stop_at_slashes() {
-        for (pattern, text, want) in [
-            ("web", "web", true),
-            ("web", "webs", false),
-            ("w*", "web", true),
-            ("*", "team/web", false),
-            ("team/*", "team/web", true),
-            ("*/w?b", "team/web", true),
-            ("web:*", "web:1.0", true),
-            ("we?", "we", false),
-        ] {
-            assert_eq!(fits(pattern.as_bytes(), text.as_bytes()), want, "{pattern} {text}");
-        }
-    }
-
-    #[test]
     fn filters_that_there_are_not_are_refused() {
         for (filter, want) in [
             ("dangling", "no KEY=VALUE"),
             ("dangling=maybe", "neither true nor false"),
+            ("reference=[", "syntax error in pattern `[`"),
             ("size=3", "there is no filter `size`"),
             ("until=soon", "`soon` is no time"),
         ] {

@@ -55,7 +55,7 @@ impl Row {
         json!({
             "Containers": "N/A",
             "CreatedAt": clock::moment(created),
-            "CreatedSince": format!("{} ago", clock::ago(clock::now() - created)),
+            "CreatedSince": clock::since(created),
             "Digest": digest.map_or_else(|| "<none>".to_owned(), Digest::to_string),
             "ID": if whole { id.to_string() } else { id.short() },
             "Repository": name.map_or_else(|| "<none>".to_owned(), Reference::familiar_name),

@@ -84,7 +84,7 @@ fn value(row: &Row, args: &HistoryArgs) -> Value {
     let at = clock::date(i128::from(made.unwrap_or(0)) * 1_000_000_000);
     let since = match made {
         _ if !args.human => at.clone(),
-        Some(made) => format!("{} ago", clock::ago(clock::now() - made)),
+        Some(made) => clock::since(made),
         None => "N/A".to_owned(),
     };
     let by = row.entry.created_by.as_deref().unwrap_or_default().replace('\t', " ");

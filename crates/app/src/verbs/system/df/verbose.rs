@@ -116,7 +116,7 @@ fn age(engine: &Engine, image: &ImageRecord) -> String {
     // One whose config is lost is as old as its name; `fsck` tells of it.
     let config = engine.store.config(&image.image_id).unwrap_or_default();
     let seconds = i64::try_from(created(&config, image.named) / SECOND).unwrap_or(0);
-    format!("{} ago", clock::ago(clock::now() - seconds))
+    clock::since(seconds)
 }
 
 fn containers(engine: &Engine) -> Result<Vec<Value>, Failure> {
