@@ -209,7 +209,8 @@ fn digest_in(descriptor: &Value) -> Result<String, Refusal> {
 fn needed_by_image(value: &Value) -> Result<Vec<String>, Refusal> {
     let mut needed = vec![digest_in(&value["config"])?];
     let layers = match value.get("layers") {
-        None => &[][..],
+        // Compat: Go writes a list of nothing so.
+        None | Some(Value::Null) => &[][..],
         Some(layers) => layers.as_array().ok_or_else(|| Refusal::manifest_invalid("`layers` is no list"))?,
     };
     for layer in layers {
@@ -278,6 +279,8 @@ mod tests {
             changed[key] = value;
             changed.to_string()
         };
+        let empty = Said::read(with("layers", Value::Null).as_bytes(), None).unwrap();
+        assert_eq!(empty.needed, std::slice::from_ref(&blob));
         for (text, kind, want) in [
             ("{".to_owned(), Some(IMAGES[0]), "is no JSON"),
             (image.to_string().replacen('{', "{\"layers\":[],", 1), None, "is no JSON that means one thing"),
