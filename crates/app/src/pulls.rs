@@ -274,9 +274,10 @@ impl LayerSink for Trees {
         taken.flatten().map_err(seam)
     }
 
-    fn publish(&self, diff_id: DiffId) -> Result<(), SeamError> {
-        let layer = self.unseen.lock().unwrap_or_else(PoisonError::into_inner).remove(&diff_id);
-        layer.map_or(Ok(()), |layer| self.layers.publish(&layer).map(drop).map_err(seam))
+    fn publish(&self, diff_ids: &[DiffId]) -> Result<(), SeamError> {
+        let mut unseen = self.unseen.lock().unwrap_or_else(PoisonError::into_inner);
+        let layers: Vec<Layer> = diff_ids.iter().filter_map(|diff_id| unseen.remove(diff_id)).collect();
+        self.layers.publish(&layers.iter().collect::<Vec<_>>()).map(drop).map_err(seam)
     }
 
     fn finish(&self, diff_ids: &[DiffId]) -> Result<(), SeamError> {

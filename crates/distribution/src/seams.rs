@@ -20,8 +20,8 @@ pub trait LayerSink: Debug + Send + Sync {
     /// Takes in a layer as the registry has it, compressed or not. Nobody finds it before [`LayerSink::publish`].
     fn import(&self, blob: &mut (dyn Read + Send), diff_id: DiffId) -> Result<(), SeamError>;
 
-    /// Lets a layer that was taken in be found: its archive is here now.
-    fn publish(&self, diff_id: DiffId) -> Result<(), SeamError>;
+    /// Lets layers that were taken in be found: their archives are here now.
+    fn publish(&self, diff_ids: &[DiffId]) -> Result<(), SeamError>;
 
     /// Makes everything that was taken in last beyond a power cut, and refuses layers that do not fit together.
     fn finish(&self, diff_ids: &[DiffId]) -> Result<(), SeamError>;

@@ -102,7 +102,7 @@ impl Unpacked {
         let Taken { diff_id, size, notes: drawn } =
             take_drawn(&made.upper, snapshot, (&tree, &notes), (drawing, earlier))?;
         if drawn.is_none() {
-            return Ok(self.publish(&self.unpack_taken(&made.upper, diff_id)?)?.id);
+            return Ok(self.publish(&[&self.unpack_taken(&made.upper, diff_id)?])?.remove(0));
         }
         let id = self.adopt_as(LayerId::unique_indexed(crate::unpacked::now()), &made.upper)?;
         self.record(&LayerRow { id: id.clone(), diff_id: None, size, notes })?;

@@ -87,15 +87,16 @@ impl Drop for Snapshot {
 pub trait LayerStore: Debug + Send + Sync {
     /// Takes in an uncompressed layer tar, whose diff ID must be `wanted` if given.
     fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
-        self.publish(&self.import_unseen(tar, wanted)?)
+        let layer = self.import_unseen(tar, wanted)?;
+        Ok(Layer { id: self.publish(&[&layer])?.remove(0), ..layer })
     }
 
     /// Does the same, but nobody finds the layer by its diff ID before [`LayerStore::publish`]: an archive of others' making cannot be
     /// made again of its tree, so it has to be here first.
     fn import_unseen(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError>;
 
-    /// Lets a layer be found by its diff ID; an equal one may stand for it.
-    fn publish(&self, layer: &Layer) -> Result<Layer, LayerError>;
+    /// Lets layers be found by their diff IDs, and returns what stands for each from now on: an equal one may.
+    fn publish(&self, layers: &[&Layer]) -> Result<Vec<LayerId>, LayerError>;
 
     /// Starts a writable state on top of layers, base first.
     fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError>;
@@ -307,10 +308,12 @@ impl LayerStore for Unpacked {
         }
     }
 
-    fn publish(&self, layer: &Layer) -> Result<Layer, LayerError> {
-        let named = self.store.record_diff_id(&layer.id, layer.diff_id);
-        let id = named.map_err(|source| LayerError::Record { id: layer.id.clone(), source })?;
-        Ok(Layer { id, ..layer.clone() })
+    fn publish(&self, layers: &[&Layer]) -> Result<Vec<LayerId>, LayerError> {
+        let named = self.store.record_diff_ids(layers.iter().map(|layer| (&layer.id, layer.diff_id)));
+        named.map_err(|source| match layers {
+            [layer, ..] => LayerError::Record { id: layer.id.clone(), source },
+            [] => LayerError::LookUp { source },
+        })
     }
 
     fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError> {

@@ -162,15 +162,16 @@ impl Store {
     /// Records the diff ID of a layer and returns the layer that stands for it: another one with equal bytes may
     /// have been there before.
     pub fn record_diff_id(&self, id: &LayerId, diff_id: DiffId) -> Result<LayerId, StoreError> {
-        self.write_lazily("record a diff ID", |transaction| {
-            let text = diff_id.to_string();
-            let sql = "SELECT id FROM layers WHERE diff_id = ?1";
-            if let Some(known) = transaction.query_row(sql, [&text], |row| row.get(0)).optional()? {
-                return Ok(LayerId(known));
-            }
-            transaction
-                .execute("UPDATE layers SET diff_id = ?2 WHERE id = ?1", params![id.as_str(), text])?;
-            Ok(id.clone())
+        self.write_lazily("record a diff ID", |transaction| name_layer(transaction, id, diff_id))
+    }
+
+    /// Does the same for several at once.
+    pub fn record_diff_ids<'a>(
+        &self,
+        layers: impl IntoIterator<Item = (&'a LayerId, DiffId)>,
+    ) -> Result<Vec<LayerId>, StoreError> {
+        self.write_lazily("record diff IDs", |transaction| {
+            layers.into_iter().map(|(id, diff_id)| name_layer(transaction, id, diff_id)).collect()
         })
     }
 
@@ -284,6 +285,18 @@ pub(crate) fn row_of(row: &Row<'_>) -> rusqlite::Result<LayerRow> {
         size: size.unsigned_abs(),
         notes: serde_json::from_str(&row.get::<_, String>(3)?).unwrap_or_default(),
     })
+}
+
+/// Gives a layer its diff ID, unless another one has it, which is returned then.
+fn name_layer(transaction: &Transaction<'_>, id: &LayerId, diff_id: DiffId) -> rusqlite::Result<LayerId> {
+    let text = diff_id.to_string();
+    let sql = "SELECT id FROM layers WHERE diff_id = ?1";
+    if let Some(known) = transaction.prepare_cached(sql)?.query_row([&text], |row| row.get(0)).optional()? {
+        return Ok(LayerId(known));
+    }
+    let sql = "UPDATE layers SET diff_id = ?2 WHERE id = ?1";
+    transaction.prepare_cached(sql)?.execute(params![id.as_str(), text])?;
+    Ok(id.clone())
 }
 
 #[cfg(test)]

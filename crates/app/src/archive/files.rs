@@ -251,6 +251,6 @@ impl<'a> Files<'a> {
             };
             store.record_packed(diff_id, &packed)?;
         }
-        trees.publish(diff_id).map_err(|error| Failure::of_boxed(&*error))
+        trees.publish(&[diff_id]).map_err(|error| Failure::of_boxed(&*error))
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn take_in(
     let digest = blob.commit(None)?;
     let packed = Packed { digest, size, media_type: kind.to_owned(), packer: String::new() };
     engine.store.record_packed(layer.diff_id, &packed)?;
-    let layer = engine.layers.publish(&layer)?;
+    let layer = Layer { id: engine.layers.publish(&[&layer])?.remove(0), ..layer };
     Ok((layer, Descriptor::new(kind, digest, size)))
 }
 

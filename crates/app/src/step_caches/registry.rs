@@ -51,7 +51,7 @@ impl RegistrySource {
         let plain = shipway_layers::decompress(Box::new(file)).map_err(SeamError::new)?;
         self.trees.take(&mut *stargz::made(blob, plain), diff_id).map_err(SeamError::new)?;
         // Its bytes can be made again of its tree.
-        self.trees.publish(diff_id).map_err(|error| CacheError::seam(error.to_string(), "build again"))
+        self.trees.publish(&[diff_id]).map_err(|error| CacheError::seam(error.to_string(), "build again"))
     }
 }
 

@@ -129,14 +129,11 @@ impl<'a> Layers<'a> {
         let of_layers: Vec<(DiffId, &Packed)> =
             records.iter().map(|(packed, diff_id)| (*diff_id, packed)).collect();
         store.record_all_packed(&of_layers).map_err(RegistryError::store)?;
-        records.iter().try_for_each(|(packed, diff_id)| {
-            let failed = |source| RegistryError::Layer {
-                operation: "keep",
-                digest: packed.digest,
-                source: Cause(source),
-            };
-            self.deps.sink.publish(*diff_id).map_err(failed)
-        })
+        let Some((first, _)) = records.first() else { return Ok(()) };
+        let failed =
+            |source| RegistryError::Layer { operation: "keep", digest: first.digest, source: Cause(source) };
+        let diff_ids: Vec<DiffId> = records.iter().map(|(_, diff_id)| *diff_id).collect();
+        self.deps.sink.publish(&diff_ids).map_err(failed)
     }
 
     fn take(&self) -> Option<&'a (Descriptor, DiffId)> {

@@ -83,7 +83,7 @@ impl LayerSink for Trees {
         Ok(())
     }
 
-    fn publish(&self, _diff_id: DiffId) -> Result<(), SeamError> {
+    fn publish(&self, _diff_ids: &[DiffId]) -> Result<(), SeamError> {
         Ok(())
     }
 
