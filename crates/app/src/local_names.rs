@@ -41,11 +41,6 @@ pub(crate) fn parse_new(text: &str) -> Result<Reference, Failure> {
     Ok(reference)
 }
 
-/// Returns whether a name would hide an image's id. Compat: docker.
-pub(crate) fn is_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 /// Returns a question about what may be meant by a name that is not here.
 pub(crate) fn near(engine: &Engine, name: &str) -> Option<String> {
     let wanted: Reference = name.parse().ok()?;

@@ -309,11 +309,10 @@ impl LayerStore for Unpacked {
     }
 
     fn publish(&self, layers: &[&Layer]) -> Result<Vec<LayerId>, LayerError> {
+        // Where all were here already nothing is written.
+        let Some(first) = layers.first() else { return Ok(Vec::new()) };
         let named = self.store.record_diff_ids(layers.iter().map(|layer| (&layer.id, layer.diff_id)));
-        named.map_err(|source| match layers {
-            [layer, ..] => LayerError::Record { id: layer.id.clone(), source },
-            [] => LayerError::LookUp { source },
-        })
+        named.map_err(|source| LayerError::Record { id: first.id.clone(), source })
     }
 
     fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError> {

@@ -9,7 +9,6 @@ use shipway_oci::Reference;
 
 use super::{FORM, Form, Output, Place, Split};
 use crate::failure::Failure;
-use crate::local_names;
 use crate::units;
 use crate::verbs::build::{fields, packing};
 
@@ -175,7 +174,7 @@ impl<'a> Fields<'a> {
 /// Reads a name that the image is to get.
 fn reference(text: &str) -> Result<Reference, String> {
     let name: Reference = text.parse().map_err(|error| format!("`{text}` is no name: {error}"))?;
-    if local_names::is_id(text) {
+    if name.reads_as_id() {
         return Err(format!("`{text}` looks like the id of an image"));
     }
     match name.digest() {
@@ -322,6 +321,7 @@ mod tests {
             ("type=image,compression=estargz", "add `push=true`"),
             ("type=image,compression=zstd", "add `push=true`"),
             ("type=image,push=maybe", "is true or false"),
+            ("type=image,name=sha256:e3b0c44298fc", "looks like the id of an image"),
             (
                 "type=image,name=a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
                 "has a digest: give it a tag, `a:TAG`",
