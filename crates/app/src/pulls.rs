@@ -12,7 +12,7 @@ use shipway_distribution::{
 };
 use shipway_kubelet::ImagePuller;
 use shipway_layers::{Layer, LayerError, LayerStore as _, Unpacked};
-use shipway_oci::{DiffId, ParseReferenceError, Platform, Reference};
+use shipway_oci::{Beside, DiffId, ParseReferenceError, Platform, Reference};
 use shipway_registry::Archives;
 use shipway_store::{Found, Store, StoreError};
 
@@ -257,8 +257,13 @@ impl Trees {
 
 impl Trees {
     /// Takes the tar of a layer, which nobody finds before it is published.
-    pub(crate) fn take(&self, tar: &mut dyn Read, diff_id: DiffId) -> Result<(), LayerError> {
-        let layer = self.layers.import_unseen(tar, Some(diff_id))?;
+    pub(crate) fn take(
+        &self,
+        tar: &mut dyn Read,
+        diff_id: DiffId,
+        beside: Option<&dyn Beside>,
+    ) -> Result<(), LayerError> {
+        let layer = self.layers.import_unseen(tar, Some(diff_id), beside)?;
         self.unseen.lock().unwrap_or_else(PoisonError::into_inner).insert(diff_id, layer);
         Ok(())
     }
@@ -269,8 +274,13 @@ impl LayerSink for Trees {
         Ok(self.store.layer_of(diff_id).map_err(seam)?.is_some())
     }
 
-    fn import(&self, blob: &mut (dyn Read + Send), diff_id: DiffId) -> Result<(), SeamError> {
-        let taken = shipway_layers::decompress_ahead(blob, |tar| self.take(tar, diff_id));
+    fn import(
+        &self,
+        blob: &mut (dyn Read + Send),
+        diff_id: DiffId,
+        beside: Option<&dyn Beside>,
+    ) -> Result<(), SeamError> {
+        let taken = shipway_layers::decompress_ahead(blob, |tar| self.take(tar, diff_id, beside));
         taken.flatten().map_err(seam)
     }
 

@@ -16,7 +16,7 @@ use crate::sources::Sources;
 const FRUITLESS: u32 = 5;
 const BREAKS: u32 = 100;
 
-/// A blob that is being read. Its end is reached only if size and digest are those of the descriptor.
+/// A blob that is being read. Its end is reached only if size and digest are those of the descriptor; or, if somebody else hashes it, the size.
 pub(crate) struct BlobReader<'a> {
     sources: &'a Sources<'a>,
     /// Which of them is asked.
@@ -24,11 +24,12 @@ pub(crate) struct BlobReader<'a> {
     digest: Digest,
     size: u64,
     received: u64,
-    hasher: Hasher,
+    /// None if somebody else hashes it.
+    hasher: Option<Hasher>,
     body: Option<Body>,
     fruitless: u32,
     breaks: u32,
-    is_verified: bool,
+    is_over: bool,
     failure: Option<RegistryError>,
 }
 
@@ -40,13 +41,18 @@ impl<'a> BlobReader<'a> {
             digest: descriptor.digest,
             size: descriptor.size,
             received: 0,
-            hasher: Hasher::default(),
+            hasher: Some(Hasher::default()),
             body: None,
             fruitless: 0,
             breaks: 0,
-            is_verified: false,
+            is_over: false,
             failure: None,
         }
+    }
+
+    /// Like [`BlobReader::new`], of one whose digest the caller finds; [`BlobReader::check`] takes it.
+    pub(crate) fn unhashed(sources: &'a Sources<'a>, descriptor: &Descriptor) -> Self {
+        Self { hasher: None, ..Self::new(sources, descriptor) }
     }
 
     /// Returns what a failed read was about.
@@ -109,7 +115,7 @@ impl<'a> BlobReader<'a> {
     }
 
     fn advance(&mut self, buffer: &mut [u8]) -> Result<usize, RegistryError> {
-        if self.is_verified {
+        if self.is_over {
             return Ok(0);
         }
         loop {
@@ -141,7 +147,9 @@ impl<'a> BlobReader<'a> {
             return Err(self.too_large());
         }
         self.fruitless = 0;
-        self.hasher.update(bytes);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
         Ok(bytes.len())
     }
 
@@ -150,16 +158,23 @@ impl<'a> BlobReader<'a> {
     }
 
     fn verify(&mut self) -> Result<usize, RegistryError> {
-        let found = self.hasher.clone().finish();
-        if found != self.digest {
-            let error = self.wrong(format!("its digest is {found}, not {}", self.digest));
-            // What was read cannot be taken back: whoever reads begins anew, without that mirror.
-            self.sources.after(self.place, error)?;
-            return Err(self.wrong(format!("its digest is {found}, not {}", self.digest)));
+        if let Some(hasher) = &self.hasher {
+            self.check(hasher.clone().finish())?;
         }
-        self.is_verified = true;
+        self.is_over = true;
         self.body = None;
         Ok(0)
+    }
+
+    /// Fails if another digest was found than the one asked for.
+    pub(crate) fn check(&self, found: Digest) -> Result<(), RegistryError> {
+        if found == self.digest {
+            return Ok(());
+        }
+        let wrong = || self.wrong(format!("its digest is {found}, not {}", self.digest));
+        // What was read cannot be taken back: whoever reads begins anew, without that mirror.
+        self.sources.after(self.place, wrong())?;
+        Err(wrong())
     }
 
     /// Asks elsewhere for the rest, if there is any place left.

@@ -12,6 +12,7 @@
 //! Specs: distribution-spec v1.1 (pull, push, mount, chunked upload), Docker's token authentication, image-spec.
 #![forbid(unsafe_code)]
 
+mod aside;
 mod auth;
 mod blob;
 mod challenge;

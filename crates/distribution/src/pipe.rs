@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
+use crate::aside::Aside;
+
 /// What goes from one thread to the other at a time, and how much may wait there.
 const PIECE: usize = 256 << 10;
 const WAITING: usize = 8;
@@ -59,7 +61,8 @@ impl Buffers {
         Ok(piece)
     }
 
-    fn take_back(&self, piece: Piece) {
+    /// Takes the buffer of a piece back.
+    pub(crate) fn take_back(&self, piece: Piece) {
         self.pieces.lock().unwrap_or_else(PoisonError::into_inner).push(piece.buffer);
     }
 }
@@ -68,6 +71,8 @@ impl Buffers {
 pub(crate) struct Pipe<'a> {
     receiver: Receiver<io::Result<Piece>>,
     buffers: &'a Buffers,
+    /// Gets what was read.
+    aside: Option<&'a Aside<'a>>,
     piece: Option<Piece>,
     at: usize,
 }
@@ -76,13 +81,21 @@ impl<'a> Pipe<'a> {
     /// Returns both ends.
     pub(crate) fn new(buffers: &'a Buffers) -> (SyncSender<io::Result<Piece>>, Self) {
         let (sender, receiver) = sync_channel(WAITING);
-        (sender, Self { receiver, buffers, piece: None, at: 0 })
+        (sender, Self { receiver, buffers, aside: None, piece: None, at: 0 })
+    }
+
+    /// Lets what is read be hashed then.
+    pub(crate) fn hashed_by(self, aside: &'a Aside<'a>) -> Self {
+        Self { aside: Some(aside), ..self }
     }
 
     /// Waits for the next piece; `false` at the end.
     fn next(&mut self) -> io::Result<bool> {
         if let Some(piece) = self.piece.take() {
-            self.buffers.take_back(piece);
+            match self.aside {
+                Some(aside) => aside.push(piece),
+                None => self.buffers.take_back(piece),
+            }
         }
         self.at = 0;
         self.piece = match self.receiver.recv() {

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::io::{Read, Write};
 
 use miette::Diagnostic;
-use shipway_oci::DiffId;
+use shipway_oci::{Beside, DiffId};
 
 /// An error of what the program injected.
 pub type SeamError = Box<dyn Diagnostic + Send + Sync>;
@@ -17,8 +17,14 @@ pub trait LayerSink: Debug + Send + Sync {
     /// Returns whether a layer is here.
     fn has(&self, diff_id: DiffId) -> Result<bool, SeamError>;
 
-    /// Takes in a layer as the registry has it, compressed or not. Nobody finds it before [`LayerSink::publish`].
-    fn import(&self, blob: &mut (dyn Read + Send), diff_id: DiffId) -> Result<(), SeamError>;
+    /// Takes in a layer as the registry has it, compressed or not, which may be hashed `beside` what is in it. Nobody finds it before
+    /// [`LayerSink::publish`].
+    fn import(
+        &self,
+        blob: &mut (dyn Read + Send),
+        diff_id: DiffId,
+        beside: Option<&dyn Beside>,
+    ) -> Result<(), SeamError>;
 
     /// Lets layers that were taken in be found: their archives are here now.
     fn publish(&self, diff_ids: &[DiffId]) -> Result<(), SeamError>;

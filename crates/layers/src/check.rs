@@ -34,7 +34,7 @@ impl Unpacked {
             return Ok(Some(format!("has other files: their digest is {found}")));
         };
         let again = self.prepare(&[])?;
-        if let Err(error) = unpack_whole(&again.upper, &mut *archive, Some(diff_id)) {
+        if let Err(error) = unpack_whole(&again.upper, &mut *archive, Some(diff_id), None) {
             tracing::debug!(layer = %row.id, %error, "a layer cannot be compared with its archive");
             return Ok(None);
         }
@@ -49,7 +49,7 @@ impl Unpacked {
         }
         let Some(mut archive) = self.archive(diff_id)? else { return Ok(false) };
         let again = self.prepare(&[])?;
-        unpack_whole(&again.upper, &mut *archive, Some(diff_id))?;
+        unpack_whole(&again.upper, &mut *archive, Some(diff_id), None)?;
         self.replace(&self.path(id), &again.upper)?;
         Ok(true)
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use shipway_erofs::{Tree, write_index};
 use shipway_linux::{Attributes, EarlyFile, INDEX_DATA, Root, can_mount_indexes, mount_index};
-use shipway_oci::{DiffId, Hashing};
+use shipway_oci::{Beside, DiffId, Hashing, HashingBeside};
 use shipway_store::{LayerId, LayerNotes, LayerRow, NotedRoot, unique_name};
 
 use crate::drawing::Pencil;
@@ -62,10 +62,11 @@ impl Unpacked {
         &self,
         tar: &mut dyn Read,
         wanted: Option<DiffId>,
+        beside: Option<&dyn Beside>,
     ) -> Result<Layer, LayerError> {
         let snapshot = self.prepare_empty()?;
         let dir = &snapshot.upper;
-        let taken = take(dir, tar, wanted, None)?;
+        let taken = take(dir, HashingBeside::new(tar, beside), wanted, None)?;
         if let Some(known) = self.known(taken.diff_id)? {
             return Ok(known);
         }
@@ -76,7 +77,7 @@ impl Unpacked {
 
     /// Unpacks an archive that is in a directory.
     fn unpack_taken(&self, dir: &Path, diff_id: DiffId) -> Result<Layer, LayerError> {
-        self.import_unpacked(&mut open(dir)?, Some(diff_id))
+        self.import_unpacked(&mut open(dir)?, Some(diff_id), None)
     }
 
     /// Makes a layer of what is in a snapshot and of a drawing.
@@ -150,7 +151,8 @@ impl Unpacked {
         }
         let Some(mut archive) = self.archive(diff_id)? else { return Ok(false) };
         let again = self.prepare_empty()?;
-        let taken = take(&again.upper, &mut *archive, Some(diff_id), root.as_ref())?;
+        let taken =
+            take(&again.upper, HashingBeside::new(&mut *archive, None), Some(diff_id), root.as_ref())?;
         if taken.notes.is_some() {
             self.replace(&path, &again.upper)?;
         }
@@ -216,7 +218,7 @@ fn take_drawn(
             serialise_as(tree, left_out, Some((drawing.top, &mut fill)), &mut out)?;
             out.flush()
         });
-        let taken = take(dir, &mut reader, None, notes.root.as_ref());
+        let taken = take(dir, HashingBeside::new(&mut reader, None), None, notes.root.as_ref());
         // Whoever still writes hears that nobody reads.
         drop(reader);
         (writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), taken)
@@ -231,15 +233,15 @@ fn take_drawn(
 }
 
 /// Writes an archive and its index into a directory.
-fn take(
+fn take<'a>(
     dir: &Path,
-    tar: &mut dyn Read,
+    input: HashingBeside<'a, &'a mut dyn Read>,
     wanted: Option<DiffId>,
     root: Option<&NotedRoot>,
 ) -> Result<Taken, LayerError> {
     let path = dir.join(INDEX_DATA);
     let file = create(&path).map_err(LayerError::io("create", &path))?;
-    let mut tee = Tee { input: Hashing::new(tar), out: EarlyFile::new(file), failure: None };
+    let mut tee = Tee { input, out: EarlyFile::new(file), failure: None };
     let mut sketch = Sketch::default();
     let notes = match draw(&mut sketch, &mut tee) {
         Ok(notes) => drain(&mut tee, notes.budget.bytes).map(|()| Some(notes)),
@@ -250,7 +252,7 @@ fn take(
         return Err(LayerError::io("write", &path)(error));
     }
     let notes = notes?;
-    let (_, digest, size) = tee.input.finish();
+    let (digest, size) = tee.input.finish();
     let diff_id = expect(wanted, DiffId(digest))?;
     if notes.is_none() {
         return Ok(Taken { notes, diff_id, size });
@@ -303,7 +305,7 @@ fn create(path: &Path) -> io::Result<File> {
 
 /// Keeps what is read.
 struct Tee<'a> {
-    input: Hashing<&'a mut dyn Read>,
+    input: HashingBeside<'a, &'a mut dyn Read>,
     out: EarlyFile,
     /// Why it could not be kept.
     failure: Option<io::Error>,

@@ -190,7 +190,7 @@ impl<'a> Trees<'a> {
         let mut unpacked = HashMap::new();
         for id in ids.iter().filter(|id| unpacks && id.is_indexed()) {
             let snapshot = layers.prepare_empty()?;
-            unpack_whole(&snapshot.upper, &mut layers.open_archive(id)?, None)?;
+            unpack_whole(&snapshot.upper, &mut layers.open_archive(id)?, None, None)?;
             unpacked.insert(id.clone(), snapshot);
         }
         Ok(Self { layers, unpacked })

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use shipway_linux::{Metadata, Root};
-use shipway_oci::{DiffId, Hashing};
+use shipway_oci::{Beside, DiffId, Hashing, HashingBeside};
 use shipway_store::{LayerId, LayerNotes, LayerRow, Lease, NotedPath, NotedRoot, Store};
 
 use crate::indexed::{INDEX, can_index};
@@ -87,13 +87,18 @@ impl Drop for Snapshot {
 pub trait LayerStore: Debug + Send + Sync {
     /// Takes in an uncompressed layer tar, whose diff ID must be `wanted` if given.
     fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
-        let layer = self.import_unseen(tar, wanted)?;
+        let layer = self.import_unseen(tar, wanted, None)?;
         Ok(Layer { id: self.publish(&[&layer])?.remove(0), ..layer })
     }
 
     /// Does the same, but nobody finds the layer by its diff ID before [`LayerStore::publish`]: an archive of others' making cannot be
-    /// made again of its tree, so it has to be here first.
-    fn import_unseen(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError>;
+    /// made again of its tree, so it has to be here first. What the tar comes out of may be hashed `beside` it.
+    fn import_unseen(
+        &self,
+        tar: &mut dyn Read,
+        wanted: Option<DiffId>,
+        beside: Option<&dyn Beside>,
+    ) -> Result<Layer, LayerError>;
 
     /// Lets layers be found by their diff IDs, and returns what stands for each from now on: an equal one may.
     fn publish(&self, layers: &[&Layer]) -> Result<Vec<LayerId>, LayerError>;
@@ -268,9 +273,10 @@ impl Unpacked {
         &self,
         tar: &mut dyn Read,
         wanted: Option<DiffId>,
+        beside: Option<&dyn Beside>,
     ) -> Result<Layer, LayerError> {
         let snapshot = self.prepare_empty()?;
-        let (unpacked, found, size) = unpack_whole(&snapshot.upper, tar, wanted)?;
+        let (unpacked, found, size) = unpack_whole(&snapshot.upper, tar, wanted, beside)?;
         if let Some(known) = self.known(found)? {
             return Ok(known);
         }
@@ -300,11 +306,16 @@ impl Unpacked {
 }
 
 impl LayerStore for Unpacked {
-    fn import_unseen(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
+    fn import_unseen(
+        &self,
+        tar: &mut dyn Read,
+        wanted: Option<DiffId>,
+        beside: Option<&dyn Beside>,
+    ) -> Result<Layer, LayerError> {
         if self.archives && self.draws() {
-            self.import_indexed(tar, wanted)
+            self.import_indexed(tar, wanted, beside)
         } else {
-            self.import_unpacked(tar, wanted)
+            self.import_unpacked(tar, wanted, beside)
         }
     }
 
@@ -469,13 +480,14 @@ pub(crate) fn unpack_whole(
     tree: &Path,
     tar: &mut dyn Read,
     wanted: Option<DiffId>,
+    beside: Option<&dyn Beside>,
 ) -> Result<(unpack::Unpacked, DiffId, u64), LayerError> {
     let root = Root::open(tree).map_err(LayerError::io("open", tree))?;
-    let mut archive = BufReader::with_capacity(BUFFER, Hashing::new(tar));
+    let mut archive = BufReader::with_capacity(BUFFER, HashingBeside::new(tar, beside));
     let unpacked =
         Unpacker::new(&mut Disk::new(&root), Budget::default(), Whiteouts::Apply).run(&mut archive)?;
     drain(&mut archive, unpacked.budget.bytes)?;
-    let (_, found, size) = archive.into_inner().finish();
+    let (found, size) = archive.into_inner().finish();
     Ok((unpacked, expect(wanted, DiffId(found))?, size))
 }
 

@@ -1,7 +1,8 @@
 //! Kernel calls; the only crate with `unsafe`.
 //!
 //! Every other crate reaches the kernel through the safe functions here. Nothing in it decides policy: it
-//! makes one call, or one short sequence that belongs together, and says which step failed.
+//! makes one call, or one short sequence that belongs together, and says which step failed. The processor's instructions for SHA-256
+//! are here too, for the same reason.
 #![expect(unsafe_code, reason = "the one crate that talks to the kernel")]
 
 mod caps;
@@ -33,6 +34,7 @@ mod program;
 mod read;
 mod root;
 mod seal;
+mod sha256;
 mod surroundings;
 mod sync;
 mod syscall_filter;
@@ -73,6 +75,7 @@ pub use read::read_cached_at;
 pub use root::{Kind, Metadata, Root, xattrs_of};
 pub use rustix::fs::OFlags as OpenFlags;
 pub use seal::ensure_sealed;
+pub use sha256::{Sha256Lane, sha256_two};
 pub use surroundings::{
     enable_loopback, is_in_proc, is_limit, is_root, limit, limit_open_files, own_ids, set_umask,
     spread_directories, wait_readable,

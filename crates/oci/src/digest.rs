@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use sha2::Digest as _;
 
+use crate::Hasher;
 /// A `sha256` content digest in the OCI form `sha256:<64 lower-case hex digits>`.
 ///
 /// A value of this type is always well formed, so it is safe to use as a file name.
@@ -27,7 +27,9 @@ pub enum ParseDigestError {
 impl Digest {
     /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(sha2::Sha256::digest(bytes).into())
+        let mut hasher = Hasher::default();
+        hasher.update(bytes);
+        hasher.finish()
     }
 
     /// Returns its 32 bytes.
@@ -76,33 +78,6 @@ impl FromStr for Digest {
             *byte = (nibble(pair[0])? << 4) | nibble(pair[1])?;
         }
         Ok(Self(out))
-    }
-}
-
-/// A running SHA-256 that ends in a [`Digest`]; also a writer, so that streams can pass through it.
-#[derive(Clone, Debug, Default)]
-pub struct Hasher(sha2::Sha256);
-
-impl Hasher {
-    /// Adds `bytes`.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// Returns the digest of everything added.
-    pub fn finish(self) -> Digest {
-        Digest(self.0.finalize().into())
-    }
-}
-
-impl std::io::Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Hashing and counting what passes.
 
+use std::fmt::Debug;
 use std::io::{self, Read, Write};
 
 use crate::{Digest, Hasher};
@@ -61,6 +62,46 @@ impl<T: Write> Write for Hashing<T> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+/// A stream that is hashed while another one is: two take little longer than one.
+pub trait Beside: Debug + Sync {
+    /// Adds `bytes` to `hasher`, and what waits of the stream to its own.
+    fn hash_with(&self, hasher: &mut Hasher, bytes: &[u8]);
+}
+
+/// A reader that hashes and counts what is read, beside another stream if there is one.
+#[derive(Debug)]
+pub struct HashingBeside<'a, R> {
+    inner: R,
+    beside: Option<&'a dyn Beside>,
+    hasher: Hasher,
+    length: u64,
+}
+
+impl<'a, R: Read> HashingBeside<'a, R> {
+    /// Starts with nothing counted.
+    pub fn new(inner: R, beside: Option<&'a dyn Beside>) -> Self {
+        Self { inner, beside, hasher: Hasher::default(), length: 0 }
+    }
+
+    /// Returns the digest of the bytes that were read, and how many they were.
+    pub fn finish(self) -> (Digest, u64) {
+        (self.hasher.finish(), self.length)
+    }
+}
+
+impl<R: Read> Read for HashingBeside<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        let read = &buffer[..length];
+        match self.beside {
+            Some(beside) => beside.hash_with(&mut self.hasher, read),
+            None => self.hasher.update(read),
+        }
+        self.length += length as u64;
+        Ok(length)
     }
 }
 

@@ -240,7 +240,7 @@ impl<'a> Files<'a> {
         ingest.commit(Some(layer.digest))?;
         if store.layer_of(diff_id)?.is_none() {
             let mut blob = store.open_blob(&layer.digest)?;
-            trees.import(&mut blob, diff_id).map_err(|error| Failure::of_boxed(&*error))?;
+            trees.import(&mut blob, diff_id, None).map_err(|error| Failure::of_boxed(&*error))?;
         }
         if !is_plain {
             let packed = shipway_store::Packed {

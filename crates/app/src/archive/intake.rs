@@ -33,7 +33,7 @@ pub(crate) fn take_in(
     let (layer, blob) = match kind {
         Some(_) => {
             let mut tee = Tee { inner: &mut whole, out: blob };
-            let taken = decompress_ahead(&mut tee, |plain| engine.layers.import_unseen(plain, wanted));
+            let taken = decompress_ahead(&mut tee, |plain| engine.layers.import_unseen(plain, wanted, None));
             let layer = taken.flatten()?;
             io::copy(&mut tee, &mut io::sink()).map_err(|error| uncopied(engine, error))?;
             (layer, tee.out)
@@ -42,7 +42,7 @@ pub(crate) fn take_in(
             let out: GzipWriter<Ingest> = compress(blob).map_err(unwritten)?;
             let taken = decompress_ahead(&mut whole, |plain| {
                 let mut tee = Tee { inner: plain, out };
-                engine.layers.import_unseen(&mut tee, wanted).map(|layer| (layer, tee.out))
+                engine.layers.import_unseen(&mut tee, wanted, None).map(|layer| (layer, tee.out))
             });
             let (layer, out) = taken.flatten()?;
             (layer, out.finish().map_err(unwritten)?)

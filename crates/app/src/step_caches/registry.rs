@@ -49,7 +49,7 @@ impl RegistrySource {
         ingest.commit(Some(blob.digest)).map_err(SeamError::new)?;
         let file = self.store.open_blob(&blob.digest).map_err(SeamError::new)?;
         let plain = shipway_layers::decompress(Box::new(file)).map_err(SeamError::new)?;
-        self.trees.take(&mut *stargz::made(blob, plain), diff_id).map_err(SeamError::new)?;
+        self.trees.take(&mut *stargz::made(blob, plain), diff_id, None).map_err(SeamError::new)?;
         // Its bytes can be made again of its tree.
         self.trees.publish(&[diff_id]).map_err(|error| CacheError::seam(error.to_string(), "build again"))
     }

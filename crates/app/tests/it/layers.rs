@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Which of our crates each crate may use. `app` may use all; `testkit` is for tests.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("oci", &[]),
+    ("oci", &["linux"]),
     ("linux", &[]),
     ("dockerfile", &["oci"]),
     ("erofs", &[]),

@@ -1,4 +1,4 @@
-//! Layers, several at a time: one thread downloads, hashes and keeps the bytes, another one makes a tree of them.
+//! Layers, several at a time: one thread downloads and keeps the bytes, another one makes a tree of them, and hashes both.
 
 use std::collections::HashSet;
 use std::io::{self, Write as _};
@@ -11,6 +11,7 @@ use shipway_oci::{Descriptor, DiffId, Digest};
 use shipway_store::{Ingest, Packed, StoreError};
 
 use super::Pull;
+use crate::aside::Aside;
 use crate::blob::BlobReader;
 use crate::error::Cause;
 use crate::pipe::{Buffers, Piece, Pipe};
@@ -156,22 +157,25 @@ impl<'a> Layers<'a> {
             self.say(layer, LayerState::Exists);
             return Ok(());
         }
-        let (sender, mut pipe) = Pipe::new(&self.buffers);
+        let aside = Aside::new(&self.buffers);
+        let (sender, pipe) = Pipe::new(&self.buffers);
+        let mut pipe = pipe.hashed_by(&aside);
         let written = written.clone();
         let (downloaded, imported) = thread::scope(|scope| {
             let download = scope.spawn(move || self.download(layer, sender, &written));
-            let imported = self.deps.sink.import(&mut pipe, diff_id);
-            if imported.is_ok() {
-                // What follows the archive is part of the blob.
-                pipe.drain();
-            }
+            let imported = self.deps.sink.import(&mut pipe, diff_id, Some(&aside));
+            // What follows the archive is part of the blob. Of one that could not be taken in the digest says whose fault that is.
+            pipe.drain();
             drop(pipe);
             let downloaded = download.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (downloaded, imported)
         });
         let downloaded = downloaded?;
+        if let Some((_ingest, reader)) = &downloaded {
+            reader.check(aside.finish())?;
+        }
         imported.map_err(|error| cannot("take in", layer, error))?;
-        let Some(ingest) = downloaded else { return Ok(()) };
+        let Some((ingest, _reader)) = downloaded else { return Ok(()) };
         let packed = Packed {
             digest: layer.digest,
             size: layer.size,
@@ -189,10 +193,10 @@ impl<'a> Layers<'a> {
         layer: &Descriptor,
         pieces: SyncSender<io::Result<Piece>>,
         written: &Sender<u64>,
-    ) -> Result<Option<Ingest>, RegistryError> {
-        // The reader checks it.
+    ) -> Result<Option<(Ingest, BlobReader<'a>)>, RegistryError> {
+        // It is hashed where it is taken in.
         let mut ingest = self.deps.store.ingest_checked(layer.digest).map_err(RegistryError::store)?;
-        let mut reader = BlobReader::new(self.sources, layer);
+        let mut reader = BlobReader::unhashed(self.sources, layer);
         let mut done = 0;
         loop {
             let piece = match self.buffers.fill(&mut reader) {
@@ -206,7 +210,7 @@ impl<'a> Layers<'a> {
             let read = piece.bytes().len() as u64;
             if read == 0 {
                 self.say(layer, LayerState::Arrived);
-                return Ok(Some(ingest));
+                return Ok(Some((ingest, reader)));
             }
             ingest.write_all(piece.bytes()).map_err(|error| {
                 drop(pieces.send(Err(io::ErrorKind::UnexpectedEof.into())));

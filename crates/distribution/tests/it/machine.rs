@@ -10,7 +10,7 @@ use shipway_distribution::{
     Pulled, Push, PushError, Pushed, Registries, RegistryError, SeamError, Secret, Settings,
 };
 use shipway_fetch::{Config, Retry};
-use shipway_oci::{DiffId, Digest, Platform};
+use shipway_oci::{Beside, DiffId, Digest, Platform};
 use shipway_store::{Found, Store};
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -72,7 +72,12 @@ impl LayerSink for Trees {
         Ok(self.has_layer(diff_id))
     }
 
-    fn import(&self, blob: &mut (dyn Read + Send), diff_id: DiffId) -> Result<(), SeamError> {
+    fn import(
+        &self,
+        blob: &mut (dyn Read + Send),
+        diff_id: DiffId,
+        _beside: Option<&dyn Beside>,
+    ) -> Result<(), SeamError> {
         let mut tar = Vec::new();
         let read = flate2::read::GzDecoder::new(blob).read_to_end(&mut tar);
         read.map_err(|error| Box::new(Refused(error.to_string())) as SeamError)?;

@@ -61,6 +61,9 @@ fn whatever_a_mirror_does_wrong_the_registry_itself_makes_good() {
     let blob = image.blobs[0].clone();
     let mut wrong = blob.clone();
     wrong[300_000] ^= 1;
+    // What is in it cannot even be read up to there.
+    let mut unreadable = blob.clone();
+    unreadable[10..2000].fill(0xff);
     let blobs = |reply: Reply| -> Fault {
         Box::new(move |asked, _| asked.is("GET", "/blobs/").then(|| reply.clone()))
     };
@@ -78,6 +81,7 @@ fn whatever_a_mirror_does_wrong_the_registry_itself_makes_good() {
         ("has no blobs", blobs(Reply::new(404, ""))),
         ("has other blobs", blobs(Reply::new(200, "other"))),
         ("lies about a blob", large(Reply::new(200, wrong))),
+        ("has one that nobody can read", large(Reply::new(200, unreadable))),
         ("never gets further", large(Reply { cut: Some(1000), ..Reply::new(200, blob) })),
     ];
     for (name, fault) in faults {
