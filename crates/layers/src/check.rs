@@ -6,7 +6,7 @@ use std::path::Path;
 use shipway_oci::DiffId;
 use shipway_store::{LayerId, LayerRow};
 
-use crate::unpacked::{measure, unpack_whole};
+use crate::whole::{measure, unpack_whole};
 use crate::{LayerError, LayerStore as _, Unpacked, decompress};
 
 impl Unpacked {

@@ -15,10 +15,12 @@ use shipway_store::{LayerId, LayerNotes, LayerRow, NotedRoot, unique_name};
 
 use crate::drawing::Pencil;
 use crate::earlier::Earlier;
+use crate::layer_store::LayerStore as _;
 use crate::serialise::{OPAQUE, serialise_as};
 use crate::tidy::tidy;
 use crate::unpack::{BUFFER, Budget, Sketch, Target as _, Unpacked as Notes, Unpacker, Whiteouts};
-use crate::unpacked::{LayerStore as _, drain, expect, imply, noted_root};
+use crate::unpacked::{imply, noted_root};
+use crate::whole::{drain, expect};
 use crate::{Drawing, Layer, LayerError, Snapshot, Unpacked};
 
 /// What the index is called in the directory of a layer.

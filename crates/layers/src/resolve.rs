@@ -17,7 +17,8 @@ use crate::fixup::{Mending, Mounts};
 use crate::refusal::Refusal;
 use crate::stack::Stack;
 use crate::tidy::tidy;
-use crate::unpacked::{Unpacked, unpack_whole};
+use crate::unpacked::Unpacked;
+use crate::whole::unpack_whole;
 use crate::{LayerError, LayerStore as _, Snapshot};
 
 impl Unpacked {

@@ -1,160 +1,22 @@
 //! Layers as directories.
 
 use std::collections::HashSet;
-use std::fmt::Debug;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use shipway_linux::{Metadata, Root};
-use shipway_oci::{Beside, DiffId, Hashing, HashingBeside};
+use shipway_oci::{Beside, DiffId};
 use shipway_store::{LayerId, LayerNotes, LayerRow, Lease, NotedPath, NotedRoot, Store};
 
 use crate::indexed::{INDEX, can_index};
-use crate::refusal::Refusal;
+use crate::layer_store::{Layer, LayerStore};
+use crate::snapshot::{Snapshot, remove_tree};
 use crate::tidy::tidy;
-use crate::unpack::{self, BUFFER, Disk, Unpacker, Whiteouts};
-use crate::{Budget, Drawing, LayerError, serialise};
-
-/// A layer that is recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layer {
-    /// Its name on disk.
-    pub id: LayerId,
-    /// Digest of its tar.
-    pub diff_id: DiffId,
-    /// Length of its tar in bytes.
-    pub size: u64,
-}
-
-/// A writable state on top of layers. Dropping it removes it, unless it was kept or committed.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// Its name below `active/`.
-    pub id: String,
-    /// Layers below it, the top one first.
-    pub lowers: Vec<PathBuf>,
-    /// Where changes go.
-    pub upper: PathBuf,
-    /// The overlay's own directory.
-    pub work: PathBuf,
-    /// Times after this one, in seconds since the epoch, become it when the snapshot is committed (SOURCE_DATE_EPOCH).
-    pub latest_mtime: Option<i64>,
-    store: Store,
-    dir: PathBuf,
-    /// Keeps the collector away; none when the snapshot is kept, whose record protects it.
-    lease: Option<Lease>,
-}
-
-impl Snapshot {
-    /// Keeps the snapshot on disk after this value, and this process, are gone: a container lives in it.
-    pub fn keep(&mut self) -> Result<(), LayerError> {
-        self.store
-            .keep_snapshot(&self.id)
-            .map_err(|source| LayerError::Keep { id: self.id.clone(), source })?;
-        self.lease = None;
-        Ok(())
-    }
-
-    /// Returns how to mount it.
-    pub fn overlay(&self) -> shipway_linux::Overlay {
-        shipway_linux::Overlay {
-            lowers: self.lowers.clone(),
-            upper: Some(self.upper.clone()),
-            work: Some(self.work.clone()),
-            // What becomes a layer counts after [`LayerStore::sync`] only; what is kept has no lease.
-            volatile: self.lease.is_some(),
-        }
-    }
-}
-
-impl Drop for Snapshot {
-    fn drop(&mut self) {
-        if self.lease.is_some()
-            && let Err(error) = remove_tree(&self.dir)
-        {
-            tracing::warn!(snapshot = self.id, %error, "could not remove a snapshot");
-        }
-    }
-}
-
-/// Where layers are kept and how they become mountable.
-///
-/// Promises: `import` and `commit` record a layer only when its tree is complete under its final name; `diff_id` gives the same
-/// answer for the same tree always; `prepare` makes a state that nobody else sees. Calls block.
-pub trait LayerStore: Debug + Send + Sync {
-    /// Takes in an uncompressed layer tar, whose diff ID must be `wanted` if given.
-    fn import(&self, tar: &mut dyn Read, wanted: Option<DiffId>) -> Result<Layer, LayerError> {
-        let layer = self.import_unseen(tar, wanted, None)?;
-        Ok(Layer { id: self.publish(&[&layer])?.remove(0), ..layer })
-    }
-
-    /// Does the same, but nobody finds the layer by its diff ID before [`LayerStore::publish`]: an archive of others' making cannot be
-    /// made again of its tree, so it has to be here first. What the tar comes out of may be hashed `beside` it.
-    fn import_unseen(
-        &self,
-        tar: &mut dyn Read,
-        wanted: Option<DiffId>,
-        beside: Option<&dyn Beside>,
-    ) -> Result<Layer, LayerError>;
-
-    /// Lets layers be found by their diff IDs, and returns what stands for each from now on: an equal one may.
-    fn publish(&self, layers: &[&Layer]) -> Result<Vec<LayerId>, LayerError>;
-
-    /// Starts a writable state on top of layers, base first.
-    fn prepare(&self, parents: &[LayerId]) -> Result<Snapshot, LayerError>;
-
-    /// Finds a state that was kept, on top of the layers that it was prepared on.
-    fn open_snapshot(&self, id: &str) -> Result<Snapshot, LayerError>;
-
-    /// Removes a state that was kept; one that is gone is no error.
-    fn remove_snapshot(&self, id: &str) -> Result<(), LayerError>;
-
-    /// Returns the directories of layers given base first, the top one first; never none: an empty directory stands for no layers.
-    /// A layer that is there twice is returned where it lies on top: below, it shows nothing that it does not show there.
-    fn view(&self, layers: &[LayerId]) -> Vec<PathBuf>;
-
-    /// Makes a layer of what was changed; nothing may be mounted on it any more. Its diff ID is not known yet.
-    fn commit(&self, snapshot: Snapshot) -> Result<LayerId, LayerError>;
-
-    /// Makes a layer of what was put into a state that was prepared on nothing. Those of its directories that are `implied`, relative
-    /// to its root, are there only for what is in them: on other layers they leave what is there as it is.
-    fn commit_apart(&self, snapshot: Snapshot, implied: Vec<PathBuf>) -> Result<LayerId, LayerError>;
-
-    /// Returns whether [`LayerStore::commit_drawn`] can be used.
-    fn draws(&self) -> bool;
-
-    /// Makes a layer of what was changed, or put into a state on nothing with directories that are `implied`, and of a drawing, which is
-    /// written to no tree. Only where [`LayerStore::draws`] says so.
-    fn commit_drawn(
-        &self,
-        snapshot: Snapshot,
-        implied: Option<Vec<PathBuf>>,
-        drawing: Drawing<'_>,
-    ) -> Result<LayerId, LayerError>;
-
-    /// Puts a layer that was made without knowing them on other layers, as mounted, base first; returns all of them, with what mends
-    /// the chain, as [`LayerStore::resolve`] would.
-    fn stack(&self, below: &[LayerId], layer: &LayerId) -> Result<Vec<LayerId>, LayerError>;
-
-    /// Returns the layer with its diff ID, hashing it if nobody has yet; an equal layer may stand for it.
-    fn diff_id(&self, id: &LayerId) -> Result<Layer, LayerError>;
-
-    /// Writes the layer as a tar; its digest is the diff ID.
-    fn export(&self, id: &LayerId, out: &mut dyn Write) -> Result<(), LayerError>;
-
-    /// Finds the layers of an image to be mounted, base first. Among them are layers that the image does not list: they mend what
-    /// its layers, made without knowing each other, show wrongly together. They are made when a chain is first asked for.
-    fn resolve(&self, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, LayerError>;
-
-    /// Returns those of the layers that an image lists: all but what [`LayerStore::resolve`] added.
-    fn own(&self, layers: &[LayerId]) -> Result<Vec<LayerId>, LayerError>;
-
-    /// Puts everything on the disk. No image gets a name before this.
-    fn sync(&self) -> Result<(), LayerError>;
-}
+use crate::whole::{measure, unpack_whole, write};
+use crate::{Drawing, LayerError, unpack};
 
 /// Layers under `layers/`, mounted by overlayfs: as directories, or as archives with an index.
 #[derive(Clone, Debug)]
@@ -454,65 +316,6 @@ pub(crate) fn imply(snapshot: &Snapshot, mut implied: Vec<PathBuf>) -> Result<La
     implied.push(PathBuf::new());
     implied.sort();
     Ok(LayerNotes { implied: implied.into_iter().map(NotedPath).collect(), ..LayerNotes::default() })
-}
-
-/// Returns the digest and the length of the canonical tar of a layer's tree.
-pub(crate) fn measure(tree: &Path, notes: &LayerNotes) -> Result<(DiffId, u64), LayerError> {
-    let mut hashing = Hashing::new(io::sink());
-    write(tree, notes, &mut hashing)?;
-    let (_, digest, length) = hashing.finish();
-    Ok((DiffId(digest), length))
-}
-
-/// Writes the canonical tar of a layer's tree.
-fn write(tree: &Path, notes: &LayerNotes, out: &mut dyn Write) -> Result<(), LayerError> {
-    let root = Root::open_layer(tree).map_err(LayerError::io("open", tree))?;
-    let mut buffered = io::BufWriter::with_capacity(1 << 18, out);
-    let implied: HashSet<&Path> = notes.implied.iter().map(|path| path.0.as_path()).collect();
-    let written = serialise::serialise_as(&root, &implied, None, &mut buffered);
-    written.map_err(LayerError::io("read", tree))?;
-    buffered.flush().map_err(LayerError::io("write the archive of", tree))
-}
-
-/// Unpacks an archive to its last byte, whose diff ID must be `wanted` if given; returns what was noted, the diff ID, and how many
-/// bytes it has.
-pub(crate) fn unpack_whole(
-    tree: &Path,
-    tar: &mut dyn Read,
-    wanted: Option<DiffId>,
-    beside: Option<&dyn Beside>,
-) -> Result<(unpack::Unpacked, DiffId, u64), LayerError> {
-    let root = Root::open(tree).map_err(LayerError::io("open", tree))?;
-    let mut archive = BufReader::with_capacity(BUFFER, HashingBeside::new(tar, beside));
-    let unpacked =
-        Unpacker::new(&mut Disk::new(&root), Budget::default(), Whiteouts::Apply).run(&mut archive)?;
-    drain(&mut archive, unpacked.budget.bytes)?;
-    let (found, size) = archive.into_inner().finish();
-    Ok((unpacked, expect(wanted, DiffId(found))?, size))
-}
-
-/// Returns the diff ID that was found if it is the one that was wanted, if any was.
-pub(crate) fn expect(wanted: Option<DiffId>, found: DiffId) -> Result<DiffId, LayerError> {
-    match wanted.filter(|wanted| *wanted != found) {
-        Some(wanted) => Err(LayerError::Mismatch { wanted, found }),
-        None => Ok(found),
-    }
-}
-
-/// Reads what follows the end of an archive: the digest is over that, too.
-pub(crate) fn drain(archive: &mut dyn Read, limit: u64) -> Result<(), LayerError> {
-    let mut rest = archive.take(limit.saturating_add(1));
-    let read = io::copy(&mut rest, &mut io::sink());
-    let end = "behind its last entry";
-    if read.map_err(|source| Refusal::Input(source).at(end))? > limit {
-        return Err(Refusal::Reason("too many bytes").at(end));
-    }
-    Ok(())
-}
-
-fn remove_tree(dir: &Path) -> io::Result<()> {
-    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(()) };
-    Root::open(parent)?.remove_all(name)
 }
 
 fn unique_id() -> LayerId {
