@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use miette::Diagnostic;
@@ -276,7 +276,7 @@ impl LayerSink for Trees {
 
     fn import(
         &self,
-        blob: &mut (dyn Read + Send),
+        blob: &mut (dyn BufRead + Send),
         diff_id: DiffId,
         beside: Option<&dyn Beside>,
     ) -> Result<(), SeamError> {

@@ -1,7 +1,7 @@
 //! What a layer goes through from one thread to another: from the one that downloads it to the one that makes a tree of it, from the one
 //! that compresses it to the one that sends it.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -119,18 +119,25 @@ impl<'a> Pipe<'a> {
     }
 }
 
-impl Read for Pipe<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl BufRead for Pipe<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.piece.as_ref().is_none_or(|piece| piece.length == self.at) {
             if !self.next()? {
-                return Ok(0);
+                return Ok(&[]);
             }
         }
-        let Some(piece) = &self.piece else { return Ok(0) };
-        let rest = &piece.bytes()[self.at..];
-        let read = buffer.len().min(rest.len());
-        buffer[..read].copy_from_slice(&rest[..read]);
-        self.at += read;
+        Ok(self.piece.as_ref().map_or(&[], |piece| &piece.bytes()[self.at..]))
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at += amount;
+    }
+}
+
+impl Read for Pipe<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
         Ok(read)
     }
 }

@@ -1,7 +1,7 @@
 //! What the program injects: where layers go and where they come from.
 
 use std::fmt::Debug;
-use std::io::{Read, Write};
+use std::io::{BufRead, Write};
 
 use miette::Diagnostic;
 use shipway_oci::{Beside, DiffId};
@@ -21,7 +21,7 @@ pub trait LayerSink: Debug + Send + Sync {
     /// [`LayerSink::publish`].
     fn import(
         &self,
-        blob: &mut (dyn Read + Send),
+        blob: &mut (dyn BufRead + Send),
         diff_id: DiffId,
         beside: Option<&dyn Beside>,
     ) -> Result<(), SeamError>;

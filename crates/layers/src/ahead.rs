@@ -1,6 +1,6 @@
 //! Decompressing on a thread of its own: of a large layer that takes as long as all the rest, to hash it and to write it.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, Scope};
 
@@ -17,7 +17,7 @@ const WAITING: usize = 4;
 /// before. Errors of the archive are those of reading. `input` is not read to its end; where `take` ends early, what is being read of it is
 /// still waited for.
 pub fn decompress_ahead<T>(
-    input: &mut (dyn Read + Send),
+    input: &mut (dyn BufRead + Send),
     take: impl FnOnce(&mut dyn Read) -> T,
 ) -> Result<T, LayerError> {
     let Plain { reader, is_compressed } = open_bounded(Box::new(input))?;

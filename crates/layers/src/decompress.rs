@@ -2,7 +2,7 @@
 //!
 //! A few bytes can be made to stand for very many. So what comes out may be only so many times what went in.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +18,9 @@ const WINDOW: u32 = 27;
 /// Largest memory of xz in KiB: a dictionary of as much, and what is beside it. The largest of its levels has 64 MiB.
 const XZ_MEMORY: u32 = (1 << (WINDOW - 10)) + 1024;
 
+/// How much is read at a time.
+const BUFFER: usize = 1 << 16;
+
 /// What more than the ratio is refused with.
 #[derive(Debug, thiserror::Error)]
 #[error("it holds more than {RATIO} times its own size; if that is as it should be, decompress it first")]
@@ -25,11 +28,11 @@ struct Bomb;
 
 /// Returns what is in an archive that may be compressed.
 pub fn decompress<'a>(input: Box<dyn Read + Send + 'a>) -> Result<Box<dyn Read + Send + 'a>, LayerError> {
-    open(input, LIMITS).map(|plain| plain.reader)
+    open(buffered(input), LIMITS).map(|plain| plain.reader)
 }
 
 /// Like [`decompress`], and says whether it is compressed.
-pub(crate) fn open_bounded<'a>(input: Box<dyn Read + Send + 'a>) -> Result<Plain<'a>, LayerError> {
+pub(crate) fn open_bounded<'a>(input: Box<dyn BufRead + Send + 'a>) -> Result<Plain<'a>, LayerError> {
     open(input, LIMITS)
 }
 
@@ -43,7 +46,11 @@ pub(crate) struct Plain<'a> {
 pub fn decompress_unbounded<'a>(
     input: Box<dyn Read + Send + 'a>,
 ) -> Result<Box<dyn Read + Send + 'a>, LayerError> {
-    open(input, Bounds { ratio: u64::MAX, xz_memory: u32::MAX }).map(|plain| plain.reader)
+    open(buffered(input), Bounds { ratio: u64::MAX, xz_memory: u32::MAX }).map(|plain| plain.reader)
+}
+
+fn buffered<'a>(input: Box<dyn Read + Send + 'a>) -> Box<dyn BufRead + Send + 'a> {
+    Box::new(BufReader::with_capacity(BUFFER, input))
 }
 
 /// What decompressing may take.
@@ -54,7 +61,7 @@ struct Bounds {
 
 const LIMITS: Bounds = Bounds { ratio: RATIO, xz_memory: XZ_MEMORY };
 
-fn open<'a>(mut input: Box<dyn Read + Send + 'a>, bounds: Bounds) -> Result<Plain<'a>, LayerError> {
+fn open<'a>(mut input: Box<dyn BufRead + Send + 'a>, bounds: Bounds) -> Result<Plain<'a>, LayerError> {
     let unread = |source| LayerError::Input { place: "at its beginning".to_owned(), source };
     let mut start = Vec::new();
     input.by_ref().take(6).read_to_end(&mut start).map_err(unread)?;
@@ -69,19 +76,18 @@ fn open<'a>(mut input: Box<dyn Read + Send + 'a>, bounds: Bounds) -> Result<Plai
     let whole = io::Cursor::new(start).chain(input);
     let taken = Arc::new(AtomicU64::new(0));
     let counted = Counted { inner: whole, count: Arc::clone(&taken) };
-    let buffered = |counted| BufReader::with_capacity(1 << 16, counted);
     let inner: Box<dyn Read + Send + 'a> = match kind {
         Kind::Plain => return Ok(Plain { reader: Box::new(counted.inner), is_compressed: false }),
-        Kind::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered(counted))),
+        Kind::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(counted)),
         Kind::Zstd => {
-            let decoder = zstd::stream::read::Decoder::new(counted).and_then(|mut decoder| {
+            let decoder = zstd::stream::read::Decoder::with_buffer(counted).and_then(|mut decoder| {
                 decoder.window_log_max(WINDOW)?;
                 Ok(decoder)
             });
             Box::new(decoder.map_err(unread)?)
         }
-        Kind::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(buffered(counted), true, bounds.xz_memory)),
-        Kind::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(buffered(counted))),
+        Kind::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(counted, true, bounds.xz_memory)),
+        Kind::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(counted)),
     };
     let reader = Box::new(Limited { inner, ratio: bounds.ratio, taken, given: 0 });
     Ok(Plain { reader, is_compressed: true })
@@ -106,6 +112,17 @@ impl<R: Read> Read for Counted<R> {
         let length = self.inner.read(buffer)?;
         self.count.fetch_add(length as u64, Ordering::Relaxed);
         Ok(length)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.count.fetch_add(amount as u64, Ordering::Relaxed);
+        self.inner.consume(amount);
     }
 }
 

@@ -2,7 +2,7 @@
 //! not what its digest says.
 
 use std::fmt::Display;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -239,7 +239,7 @@ impl<'a> Files<'a> {
         // First what it is: a layer is made only of the bytes that the manifest means.
         ingest.commit(Some(layer.digest))?;
         if store.layer_of(diff_id)?.is_none() {
-            let mut blob = store.open_blob(&layer.digest)?;
+            let mut blob = BufReader::with_capacity(1 << 16, store.open_blob(&layer.digest)?);
             trees.import(&mut blob, diff_id, None).map_err(|error| Failure::of_boxed(&*error))?;
         }
         if !is_plain {

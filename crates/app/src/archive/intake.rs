@@ -1,6 +1,6 @@
 //! Layers of other tools' making: unpacked, and kept as archives too, because their bytes cannot be made again.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 
 use shipway_distribution::{GzipWriter, compress};
 use shipway_layers::{Layer, LayerStore as _, decompress_ahead};
@@ -12,6 +12,9 @@ use crate::failure::Failure;
 
 const GZIP: &str = MediaType::OCI_LAYER_GZIP;
 const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+
+/// How much is read at a time.
+const BUFFER: usize = 1 << 16;
 
 /// Takes a layer in, compressed or not, whose diff ID must be `wanted` if given. What no
 /// registry takes, uncompressed or as xz and bzip2 compress, is kept compressed with gzip.
@@ -33,14 +36,16 @@ pub(crate) fn take_in(
     let (layer, blob) = match kind {
         Some(_) => {
             let mut tee = Tee { inner: &mut whole, out: blob };
-            let taken = decompress_ahead(&mut tee, |plain| engine.layers.import_unseen(plain, wanted, None));
+            let mut buffered = BufReader::with_capacity(BUFFER, &mut tee);
+            let taken =
+                decompress_ahead(&mut buffered, |plain| engine.layers.import_unseen(plain, wanted, None));
             let layer = taken.flatten()?;
             io::copy(&mut tee, &mut io::sink()).map_err(|error| uncopied(engine, error))?;
             (layer, tee.out)
         }
         None => {
             let out: GzipWriter<Ingest> = compress(blob).map_err(unwritten)?;
-            let taken = decompress_ahead(&mut whole, |plain| {
+            let taken = decompress_ahead(&mut BufReader::with_capacity(BUFFER, whole), |plain| {
                 let mut tee = Tee { inner: plain, out };
                 engine.layers.import_unseen(&mut tee, wanted, None).map(|layer| (layer, tee.out))
             });

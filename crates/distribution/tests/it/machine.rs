@@ -1,7 +1,7 @@
 //! A machine that pulls and pushes: a store, and layers that are only remembered.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read as _, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ impl LayerSink for Trees {
 
     fn import(
         &self,
-        blob: &mut (dyn Read + Send),
+        blob: &mut (dyn BufRead + Send),
         diff_id: DiffId,
         _beside: Option<&dyn Beside>,
     ) -> Result<(), SeamError> {
