@@ -150,6 +150,10 @@ impl Bucket {
         now: i64,
     ) -> Result<(Source, u64), Refusal> {
         let blob = self.rely_on(name, digest, now).await?.ok_or_else(Refusal::blob_unknown)?;
+        if !self.is_whole(&blob).await? {
+            tracing::error!(%digest, data = blob.data, "the bytes of a blob are missing; a push of it mends that");
+            return Err(Refusal::blob_unknown());
+        }
         Ok((Source { bucket: self.clone(), data: self.at(["data", &blob.data]) }, blob.size))
     }
 

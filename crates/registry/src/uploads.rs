@@ -75,6 +75,13 @@ impl Session {
             Self::Bucket(upload) => upload.forget().await,
         }
     }
+
+    /// Lets go of it when what there is to say has been found out. What is left then a collection takes away.
+    async fn leave(self, registry: &Registry, id: &str) {
+        if let Err(refusal) = self.forget(registry, id).await {
+            tracing::warn!(reason = refusal.message, "something of an upload is left for a day");
+        }
+    }
 }
 
 /// Returns an id that nobody can guess.
@@ -145,7 +152,7 @@ pub(crate) async fn begin(
     };
     let mut session = Session::find(registry, &name, &id).await?;
     let done = finish(registry, (&name, &id), &mut session, &digest, body).await;
-    session.forget(registry, &id).await?;
+    session.leave(registry, &id).await;
     done
 }
 
@@ -168,7 +175,7 @@ pub(crate) async fn add(
     let fed = session.receive(registry, id, body).await;
     let received = session.received();
     if matches!(&fed, Err(refusal) if refusal.status == StatusCode::PAYLOAD_TOO_LARGE) {
-        session.forget(registry, id).await?;
+        session.leave(registry, id).await;
     } else {
         session.rest().await?;
     }
@@ -192,7 +199,7 @@ pub(crate) async fn end(
     if matches!(&done, Err(refusal) if refusal.code == "BLOB_UPLOAD_INVALID") {
         session.rest().await?;
     } else {
-        session.forget(registry, id).await?;
+        session.leave(registry, id).await;
     }
     done
 }

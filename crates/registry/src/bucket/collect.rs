@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore as _};
 
-use super::record::{Blob, GRACE, age, version};
-use super::uploads::State;
+use super::record::{self, Blob, GRACE, age, version};
+use super::uploads::{State, json};
 use super::{Bucket, TOGETHER, split};
 
 /// What a collection took away.
@@ -46,19 +47,31 @@ impl Bucket {
             }
         }
         for record in blobs.iter().filter(|record| record.size > 0 && age(record, now) > GRACE) {
-            let is_linked = record.location.filename().is_some_and(|digest| linked.contains(digest));
-            let Some(blob) = self.read_blob(record).await?.filter(|_| !is_linked) else { continue };
-            if self.replace(&record.location, Vec::new(), version(record)).await? {
-                self.clear(&self.at(["data", &blob.data])).await?;
+            if record.location.filename().is_some_and(|digest| linked.contains(digest)) {
+                continue;
+            }
+            if let Some(bytes) = self.take_away(record).await? {
                 collected.blobs += 1;
-                collected.bytes += blob.size;
+                collected.bytes += bytes;
             }
         }
         Ok(collected)
     }
 
-    async fn read_blob(&self, record: &ObjectMeta) -> Result<Option<Blob>, Error> {
-        let bytes = self.read(&record.location).await?;
+    /// Takes a blob away unless somebody relies on it meanwhile; returns its bytes if it is gone. Where the storage fails, or we end, in
+    /// the middle, the record still says where these are.
+    async fn take_away(&self, record: &ObjectMeta) -> Result<Option<u64>, Error> {
+        let Some(blob) = self.read_blob(&record.location).await? else { return Ok(None) };
+        let blob = Blob { is_gone: true, ..blob };
+        let gone = self.rewrite(&record.location, record::json(&blob), version(record)).await?;
+        let Some(version) = gone else { return Ok(None) };
+        self.clear(&self.at(["data", &blob.data])).await?;
+        self.replace(&record.location, Vec::new(), version).await?;
+        Ok(Some(blob.size))
+    }
+
+    async fn read_blob(&self, place: &Path) -> Result<Option<Blob>, Error> {
+        let bytes = self.read(place).await?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
@@ -96,26 +109,25 @@ impl Bucket {
     async fn end_old_uploads(&self, now: i64) -> Result<usize, Error> {
         let mut uploads = self.all("uploads").await?;
         uploads.retain(|upload| age(upload, now) > GRACE);
-        if uploads.is_empty() {
-            return Ok(0);
-        }
-        // One that was cut off between its last two steps is a blob.
-        let mut kept = HashSet::new();
-        for record in self.all("blobs").await?.iter().filter(|record| record.size > 0) {
-            kept.extend(self.read_blob(record).await?.map(|blob| blob.data));
-        }
         let mut ended = 0;
         for upload in &uploads {
             let Some(id) = upload.location.filename() else { continue };
-            let state = self.read(&upload.location).await?;
+            let bytes = self.read(&upload.location).await?.unwrap_or_default();
+            let state = serde_json::from_slice(&bytes).ok().map(State::ended);
             // Somebody may go on with it after all.
-            if !self.replace(&upload.location, Vec::new(), version(upload)).await? {
+            let over = state.as_ref().map(json).unwrap_or_default();
+            if !self.replace(&upload.location, over, version(upload)).await? {
                 continue;
             }
             ended += 1;
-            let state: Option<State> = state.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            let multipart = state.and_then(|state| state.multipart);
-            self.end_upload(id, multipart.as_deref(), (kept.contains(id), true)).await?;
+            let State { multipart, end, .. } = state.unwrap_or_default();
+            // One that was cut off between its last two steps is a blob.
+            let blob = match end.as_deref().unwrap_or_default() {
+                "" => None,
+                digest => self.read_blob(&self.at(["blobs", digest])).await?,
+            };
+            let is_kept = blob.is_some_and(|blob| blob.data == id && !blob.is_gone);
+            self.end_upload(id, multipart.as_deref(), (is_kept, true)).await?;
         }
         Ok(ended)
     }

@@ -27,7 +27,10 @@ pub(super) struct Blob {
     /// Bytes.
     pub(super) size: u64,
     /// No two writes of a record are alike, so that each has a version of its own.
-    nonce: String,
+    pub(super) nonce: String,
+    /// A collection is about to remove the bytes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_gone: bool,
 }
 
 /// An object with the version that was read.
@@ -72,14 +75,29 @@ impl Bucket {
         bytes: Vec<u8>,
         version: UpdateVersion,
     ) -> Result<bool, Error> {
+        Ok(self.rewrite(path, bytes, version).await?.is_some())
+    }
+
+    /// Writes a record if it is still as it was, and returns its new version; `None` if it was not.
+    pub(super) async fn rewrite(
+        &self,
+        path: &Path,
+        bytes: Vec<u8>,
+        version: UpdateVersion,
+    ) -> Result<Option<UpdateVersion>, Error> {
         self.write_if(path, bytes, PutMode::Update(version)).await
     }
 
-    async fn write_if(&self, path: &Path, bytes: Vec<u8>, mode: PutMode) -> Result<bool, Error> {
+    async fn write_if(
+        &self,
+        path: &Path,
+        bytes: Vec<u8>,
+        mode: PutMode,
+    ) -> Result<Option<UpdateVersion>, Error> {
         match self.objects.put_opts(path, PutPayload::from(bytes), PutOptions::from(mode)).await {
-            Ok(_) => Ok(true),
+            Ok(written) => Ok(Some(written.into())),
             Err(Error::Precondition { .. } | Error::NotFound { .. } | Error::AlreadyExists { .. }) => {
-                Ok(false)
+                Ok(None)
             }
             Err(error) => Err(error),
         }
@@ -90,13 +108,18 @@ impl Bucket {
         let path = self.at(["blobs", &part_of(digest)]);
         for _ in 0..TRIES {
             let Some(record) = self.record(&path, now).await? else { return Ok(None) };
-            let Ok(blob) = serde_json::from_slice::<Blob>(&record.bytes) else { return Ok(None) };
-            let next = Blob { nonce: unguessable(), ..blob.clone() };
-            if record.age <= GRACE / 2 || self.replace(&path, json(&next), record.version).await? {
+            let Some(blob) = read(&record.bytes) else { return Ok(None) };
+            if self.renew(&path, &blob, record).await? {
                 return Ok(Some(blob));
             }
         }
         Err(Refusal::busy(CROWD))
+    }
+
+    /// Makes a record young; returns whether it is, and as it was.
+    async fn renew(&self, path: &Path, blob: &Blob, record: Versioned) -> Result<bool, Error> {
+        let next = Blob { nonce: unguessable(), ..blob.clone() };
+        Ok(record.age <= GRACE / 2 || self.replace(path, json(&next), record.version).await?)
     }
 
     /// Makes the bytes of an upload a blob, unless there is one already; returns whether it is the upload's.
@@ -108,23 +131,35 @@ impl Bucket {
     ) -> Result<bool, Refusal> {
         let path = self.at(["blobs", &part_of(digest)]);
         for _ in 0..TRIES {
-            // It is ours already where a write was repeated that had gone well.
-            if let Some(blob) = self.renew_blob(digest, now).await? {
-                return Ok(blob.data == data);
-            }
             let mode = match self.slot(&path, now).await? {
                 None => PutMode::Create,
-                // Another one has just come.
-                Some(record) if serde_json::from_slice::<Blob>(&record.bytes).is_ok() => continue,
-                // Emptied, or damaged and of no use to anybody.
-                Some(record) => PutMode::Update(record.version),
+                Some(record) => match read(&record.bytes) {
+                    // It is ours already where a write was repeated that had gone well.
+                    Some(blob) if blob.data == data || self.is_whole(&blob).await? => {
+                        if self.renew(&path, &blob, record).await? {
+                            return Ok(blob.data == data);
+                        }
+                        continue;
+                    }
+                    // Emptied, or damaged and of no use to anybody.
+                    _ => PutMode::Update(record.version),
+                },
             };
-            let blob = Blob { data: data.to_owned(), size, nonce: unguessable() };
-            if self.write_if(&path, json(&blob), mode).await? {
+            let blob = Blob { data: data.to_owned(), size, nonce: unguessable(), is_gone: false };
+            if self.write_if(&path, json(&blob), mode).await?.is_some() {
                 return Ok(true);
             }
         }
         Err(Refusal::busy(CROWD))
+    }
+
+    /// Returns whether the bytes of a blob are where its record says.
+    pub(super) async fn is_whole(&self, blob: &Blob) -> Result<bool, Error> {
+        match self.objects.head(&self.at(["data", &blob.data])).await {
+            Ok(found) => Ok(found.size == blob.size),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns whether a repository has a blob.
@@ -159,6 +194,11 @@ impl Bucket {
     }
 }
 
-fn json(blob: &Blob) -> Vec<u8> {
+/// Reads the record of a blob that is there; `None` also if it is damaged.
+fn read(bytes: &[u8]) -> Option<Blob> {
+    serde_json::from_slice(bytes).ok().filter(|blob: &Blob| !blob.is_gone)
+}
+
+pub(super) fn json(blob: &Blob) -> Vec<u8> {
     serde_json::to_vec(blob).unwrap_or_default()
 }

@@ -27,7 +27,7 @@ const PART: usize = 8 << 20;
 const PARTS: u64 = 10_000;
 
 /// What is known of an upload between two requests.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     repository: String,
     /// Has begun with the first whole part.
@@ -38,6 +38,22 @@ pub(super) struct State {
     tail: Option<String>,
     /// The state of the hash, in base64.
     hash: String,
+    /// Nobody goes on with it: it is about to be this blob, written as in paths; given up where that is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) end: Option<String>,
+}
+
+/// What becomes of an upload when its request lets go of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Nobody needs its bytes.
+    Loose,
+    /// A blob has come to be its bytes.
+    Blob,
+    /// The storage failed, and nobody knows what it has done. A collection sees.
+    Unsure,
+    /// Another request has it.
+    Taken,
 }
 
 /// An upload that this request has to itself: what another one does meanwhile is refused when either is to rest.
@@ -45,6 +61,8 @@ pub(crate) struct Upload {
     bucket: Bucket,
     id: String,
     state: State,
+    /// What the bucket has, and as which version.
+    written: State,
     version: UpdateVersion,
     hasher: Sha256,
     /// Bytes that make no part yet.
@@ -53,9 +71,17 @@ pub(crate) struct Upload {
     sending: JoinSet<Result<PartId, Error>>,
     /// More than one request brings it.
     has_rested: bool,
-    /// A blob has come to be its bytes.
-    is_kept: bool,
+    fate: Fate,
+    /// Of what arrived something did not get to the storage: all of that request is to come again.
+    is_torn: bool,
     now: i64,
+}
+
+impl State {
+    /// Returns the same for somebody who ends it: nobody goes on with it.
+    pub(super) fn ended(self) -> Self {
+        Self { end: self.end.or_else(|| Some(String::new())), ..self }
+    }
 }
 
 impl Bucket {
@@ -65,14 +91,8 @@ impl Bucket {
 
     pub(crate) async fn open_upload(&self, name: &str) -> Result<String, Refusal> {
         let id = unguessable();
-        let state = State {
-            repository: name.to_owned(),
-            multipart: None,
-            parts: Vec::new(),
-            received: 0,
-            tail: None,
-            hash: saved(&Sha256::new()),
-        };
+        let (repository, hash) = (name.to_owned(), saved(&Sha256::new()));
+        let state = State { repository, hash, ..State::default() };
         self.objects.put(&self.upload_at(&id), PutPayload::from(json(&state))).await?;
         Ok(id)
     }
@@ -87,7 +107,7 @@ impl Bucket {
         let state: State =
             serde_json::from_slice(&found.bytes().await?).map_err(|_no| Refusal::upload_unknown())?;
         let hasher = restored(&state.hash).ok_or_else(Refusal::upload_unknown)?;
-        if state.repository != name {
+        if state.repository != name || state.end.is_some() {
             return Err(Refusal::upload_unknown());
         }
         let has_rested = state.received > 0;
@@ -100,13 +120,15 @@ impl Bucket {
         Ok(Upload {
             bucket: self.clone(),
             id: id.to_owned(),
+            written: state.clone(),
             state,
             version,
             hasher,
             tail,
             sending: JoinSet::new(),
             has_rested,
-            is_kept: false,
+            fate: Fate::Loose,
+            is_torn: false,
             now,
         })
     }
@@ -121,11 +143,7 @@ impl Bucket {
         let data = self.at(["data", id]);
         if !is_kept {
             if let Some(multipart) = multipart {
-                match self.objects.abort_multipart(&data, &multipart.to_owned()).await {
-                    Ok(()) | Err(Error::NotFound { .. }) => {}
-                    // It may be complete already.
-                    Err(error) => tracing::debug!(%error, "an upload cannot be aborted"),
-                }
+                self.abort(&data, multipart).await?;
             }
             self.clear(&data).await?;
         }
@@ -135,6 +153,14 @@ impl Bucket {
             }
         }
         self.clear(&self.upload_at(id)).await
+    }
+
+    async fn abort(&self, data: &Path, multipart: &str) -> Result<(), Error> {
+        match self.objects.abort_multipart(data, &multipart.to_owned()).await {
+            // It may be complete already.
+            Err(Error::NotFound { .. }) => Ok(()),
+            done => done,
+        }
     }
 }
 
@@ -157,7 +183,10 @@ impl Upload {
             while self.tail.len() >= PART {
                 let rest = self.tail.split_off(PART);
                 let part = std::mem::replace(&mut self.tail, rest);
-                self.send(part).await?;
+                if let Err(refusal) = self.send(part).await {
+                    self.is_torn = true;
+                    return Err(refusal);
+                }
             }
         }
         Ok(())
@@ -168,17 +197,27 @@ impl Upload {
         let (bucket, data) = (self.bucket.clone(), self.bucket.at(["data", &self.id]));
         let multipart = match &self.state.multipart {
             Some(known) => known.clone(),
-            None => {
-                let begun = bucket.objects.create_multipart(&data).await?;
-                self.state.multipart = Some(begun.clone());
-                begun
-            }
+            None => self.begin_parts(&data).await?,
         };
         let index = self.state.parts.len();
         self.sending.spawn(async move {
             bucket.objects.put_part(&data, &multipart, index, PutPayload::from(part)).await
         });
         Ok(())
+    }
+
+    /// Parts that nobody knows of would stay for ever, so the bucket knows of them before the first one comes.
+    async fn begin_parts(&mut self, data: &Path) -> Result<String, Refusal> {
+        let begun = self.bucket.objects.create_multipart(data).await?;
+        let known = State { multipart: Some(begun.clone()), ..self.written.clone() };
+        if let Err(refusal) = self.write(known).await {
+            if let Err(error) = self.bucket.abort(data, &begun).await {
+                tracing::warn!(%error, "parts of an upload may stay in the bucket");
+            }
+            return Err(refusal);
+        }
+        self.state.multipart = Some(begun.clone());
+        Ok(begun)
     }
 
     /// Waits for the part that is on its way.
@@ -189,9 +228,12 @@ impl Upload {
         Ok(())
     }
 
-    /// Keeps what has arrived for the next request.
+    /// Keeps what has arrived for the next request; where some of it was lost, what had arrived before.
     pub(crate) async fn rest(mut self) -> Result<(), Refusal> {
         self.sent().await?;
+        if self.is_torn {
+            return Ok(());
+        }
         self.state.hash = saved(&self.hasher);
         let tails = self.bucket.at(["tails", &self.id]);
         let before = self.state.tail.take();
@@ -200,8 +242,12 @@ impl Upload {
             self.bucket.objects.put(&tails.clone().join(place.as_str()), PutPayload::from(tail)).await?;
             self.state.tail = Some(place);
         }
-        let claimed = self.claim().await;
-        let useless = if claimed.is_ok() { before } else { self.state.tail };
+        let claimed = self.write(self.state.clone()).await;
+        let useless = match self.fate {
+            Fate::Taken => self.state.tail,
+            Fate::Unsure => None,
+            Fate::Loose | Fate::Blob => before,
+        };
         if let Some(tail) = useless {
             self.bucket.clear(&tails.join(tail)).await?;
         }
@@ -209,43 +255,53 @@ impl Upload {
     }
 
     /// Writes what is known of it, unless somebody else has meanwhile.
-    async fn claim(&self) -> Result<(), Refusal> {
+    async fn write(&mut self, state: State) -> Result<(), Refusal> {
         let place = self.bucket.upload_at(&self.id);
-        if self.bucket.replace(&place, json(&self.state), self.version.clone()).await? {
-            Ok(())
-        } else {
-            Err(Refusal::busy("another request sends to the same upload"))
+        match self.bucket.rewrite(&place, json(&state), self.version.clone()).await {
+            Ok(Some(version)) => {
+                (self.version, self.written) = (version, state);
+                Ok(())
+            }
+            Ok(None) => {
+                self.fate = Fate::Taken;
+                Err(Refusal::busy("another request sends to the same upload"))
+            }
+            Err(error) => {
+                self.fate = Fate::Unsure;
+                Err(error.into())
+            }
         }
     }
 
     /// Gives the repository what has arrived.
     pub(crate) async fn commit(&mut self, name: &str, digest: &AnyDigest) -> Result<(), Refusal> {
         let data = self.bucket.at(["data", &self.id]);
-        let is_long = self.state.multipart.is_some();
         if let (Algorithm::Sha256, found) = (digest.algorithm, self.hasher.clone()) {
             let found = AnyHasher::Sha256(found).finish();
             if found != *digest {
                 return Err(Refusal::wrong_digest(found));
             }
         }
-        // From here on no collection thinks that nobody sends any more.
-        self.claim().await?;
+        // From here on nobody else goes on with it, and a collection knows which blob may be these bytes.
+        self.write(State { end: Some(super::part_of(digest)), ..self.state.clone() }).await?;
         let tail = std::mem::take(&mut self.tail);
-        if !is_long {
+        if self.state.multipart.is_none() {
             self.bucket.objects.put(&data, PutPayload::from(tail)).await?;
         } else if !tail.is_empty() {
             self.send(tail).await?;
         }
         self.sent().await?;
-        if let Some(multipart) = self.state.multipart.take() {
+        if let Some(multipart) = &self.state.multipart {
             let parts = self.state.parts.drain(..).map(|content_id| PartId { content_id }).collect();
-            self.bucket.objects.complete_multipart(&data, &multipart, parts).await?;
+            self.bucket.objects.complete_multipart(&data, multipart, parts).await?;
+            self.state.multipart = None;
         }
         if digest.algorithm == Algorithm::Sha512 {
             self.bucket.check_sha512(&data, digest).await?;
         }
+        self.fate = Fate::Unsure;
         let is_new = self.bucket.put_blob(digest, (&self.id, self.state.received), self.now).await?;
-        self.is_kept = is_new;
+        self.fate = if is_new { Fate::Blob } else { Fate::Loose };
         self.bucket.put_link(name, digest).await?;
         Ok(())
     }
@@ -253,8 +309,15 @@ impl Upload {
     /// Lets go of it, and of what has arrived if it was not committed.
     pub(crate) async fn forget(mut self) -> Result<(), Refusal> {
         drop(self.sent().await);
+        if self.written.end.is_none() && self.fate == Fate::Loose {
+            self.write(self.written.clone().ended()).await?;
+        }
+        let kept = match self.fate {
+            Fate::Unsure | Fate::Taken => return Ok(()),
+            fate => fate == Fate::Blob,
+        };
         let multipart = self.state.multipart.as_deref();
-        Ok(self.bucket.end_upload(&self.id, multipart, (self.is_kept, self.has_rested)).await?)
+        Ok(self.bucket.end_upload(&self.id, multipart, (kept, self.has_rested)).await?)
     }
 }
 
@@ -271,7 +334,7 @@ impl Bucket {
     }
 }
 
-fn json(state: &State) -> Vec<u8> {
+pub(super) fn json(state: &State) -> Vec<u8> {
     serde_json::to_vec(state).unwrap_or_default()
 }
 

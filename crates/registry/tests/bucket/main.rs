@@ -1,6 +1,7 @@
 //! A registry on object storage: what one on a store does, and what several do that share a bucket.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod failing;
 mod keep;
 #[path = "../it/listings.rs"]
 mod listings;

@@ -17,22 +17,26 @@ use crate::world::{NOW, World, sha256, sha512};
 const DAY: i64 = 24 * 60 * 60;
 
 /// Returns another registry on the bucket of one.
-fn another(world: &World) -> World {
+pub(crate) fn another(world: &World) -> World {
     let kept = crate::keep::Kept { objects: Arc::clone(&world.kept.objects) };
     let registry = Registry::new(kept.keep(), Config::new(|| NOW));
     World { kept, registry }
 }
 
-async fn objects(world: &World, kind: &str) -> usize {
+pub(crate) async fn objects(world: &World, kind: &str) -> usize {
     let prefix = Path::from("registry/one").join(kind);
     world.kept.objects.list(Some(&prefix)).try_collect::<Vec<_>>().await.unwrap().len()
 }
 
-async fn collect(world: &World, days: i64) -> Collected {
+pub(crate) async fn collect(world: &World, days: i64) -> Collected {
+    collect_or_fail(world, days).await.unwrap()
+}
+
+pub(crate) async fn collect_or_fail(world: &World, days: i64) -> object_store::Result<Collected> {
     // The storage has a clock of its own.
     let written = world.kept.objects.list(None).map_ok(|object| object.last_modified.timestamp());
     let now = written.try_fold(0, |latest, at| async move { Ok(latest.max(at)) }).await.unwrap();
-    world.kept.keep().collect(now + days * DAY + 1).await.unwrap()
+    world.kept.keep().collect(now + days * DAY + 1).await
 }
 
 #[tokio::test]
