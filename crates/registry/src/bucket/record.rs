@@ -155,9 +155,14 @@ impl Bucket {
 
     /// Returns whether the bytes of a blob are where its record says.
     pub(super) async fn is_whole(&self, blob: &Blob) -> Result<bool, Error> {
-        match self.objects.head(&self.at(["data", &blob.data])).await {
-            Ok(found) => Ok(found.size == blob.size),
-            Err(Error::NotFound { .. }) => Ok(false),
+        Ok(self.length(&self.at(["data", &blob.data])).await? == Some(blob.size))
+    }
+
+    /// Returns how many bytes an object has; `None` if there is none.
+    pub(super) async fn length(&self, path: &Path) -> Result<Option<u64>, Error> {
+        match self.objects.head(path).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

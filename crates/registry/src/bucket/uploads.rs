@@ -293,7 +293,13 @@ impl Upload {
         self.sent().await?;
         if let Some(multipart) = &self.state.multipart {
             let parts = self.state.parts.drain(..).map(|content_id| PartId { content_id }).collect();
-            self.bucket.objects.complete_multipart(&data, multipart, parts).await?;
+            let done = self.bucket.objects.complete_multipart(&data, multipart, parts).await;
+            // Where only the answer was lost, asking again finds no parts any more, but what they have become.
+            if let Err(error) = done
+                && self.bucket.length(&data).await? != Some(self.state.received)
+            {
+                return Err(error.into());
+            }
             self.state.multipart = None;
         }
         if digest.algorithm == Algorithm::Sha512 {

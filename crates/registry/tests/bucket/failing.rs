@@ -65,6 +65,11 @@ async fn no_parts_stay_of_what_nobody_can_end() {
     world.ask(&line, &[], bytes.clone()).await.is(502);
     assert_eq!((world.kept.objects.open_parts(), objects(&world, "uploads").await), (0, 0));
 
+    // Complete without saying so is complete.
+    world.kept.objects.fail("complete", "data/", Fault::Unsaid);
+    world.ask(&line, &[], bytes.clone()).await.is(201);
+    assert_eq!(world.get(&format!("/v2/web/blobs/{}", sha256(&bytes))).await.is(200).body, bytes);
+
     // Here the registry is killed in the middle.
     let (come, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     world.kept.objects.fail("part", "data/", Fault::Held(Arc::clone(&come), go));
