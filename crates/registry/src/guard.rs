@@ -165,8 +165,8 @@ fn own_realm(headers: &HeaderMap, encrypted: bool) -> Option<String> {
 }
 
 impl Gate<'_> {
-    /// Finds out who asks. What is proved wrongly is not taken for nothing proved.
-    pub(crate) async fn who(&self) -> Result<Caller, Refusal> {
+    /// Finds out who asks. What is proved wrongly is not taken for nothing proved; the answer to it says what `wish` takes.
+    pub(crate) async fn who(&self, wish: Wish<'_>) -> Result<Caller, Refusal> {
         let guard = self.guard;
         if guard.is_open() {
             return Ok(Caller::Anybody);
@@ -175,9 +175,9 @@ impl Gate<'_> {
         let said = said.to_str().unwrap_or_default();
         let (scheme, value) = said.split_once(' ').unwrap_or((said, ""));
         let value = value.trim();
-        let refuse = || self.unauthorized(Wish::Login, "the name or password is wrong");
+        let refuse = || self.unauthorized(wish, "the name or password is wrong");
         if scheme.eq_ignore_ascii_case("bearer") {
-            return self.bearer(value);
+            return self.bearer(value, wish);
         }
         let users = guard.users.as_ref().filter(|_| scheme.eq_ignore_ascii_case("basic"));
         let decoded = base64::engine::general_purpose::STANDARD.decode(value).unwrap_or_default();
@@ -191,17 +191,17 @@ impl Gate<'_> {
         if users.verify(name, password).await { Ok(Caller::User(name.to_owned())) } else { Err(refuse()) }
     }
 
-    fn bearer(&self, token: &str) -> Result<Caller, Refusal> {
+    fn bearer(&self, token: &str, wish: Wish<'_>) -> Result<Caller, Refusal> {
         let guard = self.guard;
         if let Some(tokens) = &guard.tokens {
-            let claims = tokens.read(token).map_err(|reason| self.invalid_token(&reason))?;
+            let claims = tokens.read(token).map_err(|reason| self.invalid_token(&reason, wish))?;
             return Ok(Caller::Bearer(claims));
         }
         let found = guard.own.read(token, self.now).filter(|_| guard.gives_tokens());
-        match found.ok_or_else(|| self.invalid_token("it is not of this registry, or has expired"))? {
+        match found.ok_or_else(|| self.invalid_token("it is not of this registry, or has expired", wish))? {
             nobody if nobody.is_empty() => Ok(Caller::Everybody),
             name if guard.users.as_ref().is_some_and(|users| users.knows(&name)) => Ok(Caller::User(name)),
-            _ => Err(self.invalid_token("its user is no longer known")),
+            _ => Err(self.invalid_token("its user is no longer known", wish)),
         }
     }
 
@@ -238,9 +238,9 @@ impl Gate<'_> {
         self.challenge(refusal, wish, ",error=\"insufficient_scope\"")
     }
 
-    fn invalid_token(&self, reason: &str) -> Refusal {
+    fn invalid_token(&self, reason: &str, wish: Wish<'_>) -> Refusal {
         let refusal = Refusal::unauthorized(format!("the token is not taken: {reason}"));
-        self.challenge(refusal, Wish::Login, ",error=\"invalid_token\"")
+        self.challenge(refusal, wish, ",error=\"invalid_token\"")
     }
 
     /// Says how to prove who one is. Spec: RFC 9110, 11.6.1; RFC 6750, section 3.

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `path` | from a request's path to what is meant; the grammar of names |
 //! | `digest` | digests of both algorithms |
-//! | `listen`, `connections`, `tls` | connections to requests |
+//! | `listen`, `connections`, `patience`, `tls` | connections to requests |
 //! | `server`, `query`, `answer` | requests to answers |
 //! | `guard` | who may do what: users, tokens |
 //! | `through` | a cache of other registries |
@@ -40,6 +40,7 @@ mod manifests;
 mod metrics;
 mod names;
 mod path;
+mod patience;
 mod query;
 mod range;
 mod refusal;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connections::Connection;
+use crate::patience::Patience;
 use crate::server::Registry;
 
 /// Longest wait for the head of a request, and for the beginning of an encrypted connection.
@@ -137,7 +138,8 @@ impl One {
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
-        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Patience::new(stream, self.registry.inner.config.idle));
+        let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
         let served = tokio::select! {
             served = connection.as_mut() => served,
             () = self.place.ended() => return,

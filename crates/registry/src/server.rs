@@ -49,7 +49,7 @@ pub struct Config {
     pub manifest: u64,
     /// Uploads at a time.
     pub uploads: usize,
-    /// Longest pause between bytes, and between the pieces of an upload ten times that.
+    /// Longest pause between bytes that come or are taken, and between the pieces of an upload ten times that.
     pub idle: Duration,
     /// Connections at a time. One more ends the one that has been idle for longest; where all are busy it waits.
     pub connections: usize,
@@ -195,8 +195,10 @@ impl Registry {
             names::check(own, &parts.uri, headers)?;
         }
         let gate = config.guard.gate(headers, self.now(), config.tls.is_some());
-        seen.caller = gate.who().await?;
-        let place = Place::parse(parts.uri.path())?;
+        let place = Place::parse(parts.uri.path());
+        let wish = place.as_ref().ok().and_then(|place| wish_of(place, method));
+        seen.caller = gate.who(wish.unwrap_or(Wish::Login)).await?;
+        let place = place?;
         seen.place = place.kind();
         if let Some(wish) = wish_of(&place, method) {
             gate.check(&seen.caller, wish)?;

@@ -143,6 +143,27 @@ async fn those_who_only_hold_connections_keep_nobody_out() {
 }
 
 #[tokio::test]
+async fn whoever_takes_nothing_of_an_answer_keeps_nobody_out() {
+    let world = World::with(|config| Config { connections: 2, idle: Duration::from_millis(50), ..config });
+    // More than the kernel keeps for somebody who does not read.
+    let digest = world.push_blob("web", &vec![7; 64 << 20]).await;
+    serving(&world, async |address| {
+        let ask = format!("GET /v2/web/blobs/{digest} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let mut deaf = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(ask.as_bytes()).await.unwrap();
+            // It is being answered.
+            stream.read_exact(&mut [0; 15]).await.unwrap();
+            deaf.push(stream);
+        }
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(base(&mut stream).await, "HTTP/1.1 200 OK");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn connections_are_encrypted_where_there_is_a_certificate() {
     let dir = tempfile::tempdir().unwrap();
     let (certificate, key) = (dir.path().join("crt"), dir.path().join("key"));
