@@ -94,6 +94,24 @@ pub(crate) struct Sent {
     quota: Option<Quota>,
 }
 
+/// What is said of a document before it comes.
+struct Head {
+    media_type: String,
+    quota: Option<Quota>,
+    announced: Option<Digest>,
+}
+
+impl Head {
+    fn of(response: &Response) -> Self {
+        let content_type = response.header("content-type").unwrap_or_default();
+        Self {
+            media_type: content_type.split(';').next().unwrap_or_default().trim().to_owned(),
+            quota: Quota::of(response),
+            announced: response.header("docker-content-digest").and_then(|text| text.parse().ok()),
+        }
+    }
+}
+
 /// Which document is wanted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wanted<'a> {
@@ -168,21 +186,9 @@ impl Repository {
         let what = format!("{}{}{tag}", self.path, if digest.is_some() { '@' } else { ':' });
         let url = self.registry.url(&format!("{}/manifests/{tag}", self.path));
         let ask = Ask::new(Method::Get, &url, &self.pull_scope).budget(DOCUMENT_LIMIT + 1);
-        let response = self.registry.ask(&ask.header("accept", ACCEPTED.join(", ")), &[])?;
-        if response.status() != 200 {
-            return Err(refusal(&self.registry, Attempt { operation: "get", what: &what }, response));
-        }
+        let (head, bytes) = self.fetch_whole(&ask.header("accept", ACCEPTED.join(", ")), &what)?;
+        let Head { media_type, quota, announced } = head;
         let wrong = |reason: String| self.wrong(&format!("manifest of {what}"), reason);
-        let content_type = response.header("content-type").unwrap_or_default();
-        let media_type = content_type.split(';').next().unwrap_or_default().trim().to_owned();
-        let quota = Quota::of(&response);
-        let announced = response.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
-        let mut bytes = Vec::new();
-        response
-            .into_body()
-            .take(DOCUMENT_LIMIT + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| wrong(error.to_string()))?;
         if bytes.len() as u64 > DOCUMENT_LIMIT {
             return Err(wrong(format!("it is larger than {DOCUMENT_LIMIT} bytes")));
         }
@@ -191,6 +197,29 @@ impl Repository {
             return Err(wrong(format!("its digest is {found}, not {expected}")));
         }
         Ok(Sent { what, bytes, media_type, quota })
+    }
+
+    /// Asks for a document until all of it has come.
+    fn fetch_whole(&self, ask: &Ask<'_>, what: &str) -> Result<(Head, Vec<u8>), RegistryError> {
+        let config = self.registry.inner.client.config();
+        let mut breaks = 0;
+        loop {
+            let response = self.registry.ask(ask, &[])?;
+            if response.status() != 200 {
+                return Err(refusal(&self.registry, Attempt { operation: "get", what }, response));
+            }
+            let head = Head::of(&response);
+            let (mut body, mut bytes) = (response.into_body(), Vec::new());
+            let Err(source) = body.by_ref().take(DOCUMENT_LIMIT + 1).read_to_end(&mut bytes) else {
+                return Ok((head, bytes));
+            };
+            breaks += 1;
+            if breaks >= config.retry.attempts || config.stop.wait(config.retry.pause(breaks, None)) {
+                let (what, received) = (format!("manifest of {what}"), body.received());
+                let size = body.expected().unwrap_or(received);
+                return Err(RegistryError::Broken { what, received, size, source });
+            }
+        }
     }
 
     pub(crate) fn wrong(&self, what: &str, reason: String) -> RegistryError {

@@ -92,6 +92,30 @@ fn a_download_that_breaks_off_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_manifest_that_breaks_off_is_asked_for_again() {
+    let image = image();
+    let bytes = serde_json::to_vec(&image.manifest).unwrap();
+    for (name, breaks) in [("once", 1), ("each time", usize::MAX)] {
+        let (bytes, begun) = (bytes.clone(), AtomicUsize::new(0));
+        let (_machine, _registry, pulled) = pull_with(&image, move |asked, _| {
+            let is_it = asked.is("GET", "/manifests/") && begun.fetch_add(1, Ordering::SeqCst) < breaks;
+            is_it.then(|| Reply { cut: Some(20), ..Reply::new(200, bytes.clone()) })
+        });
+        match pulled {
+            Ok(()) => assert_eq!(breaks, 1, "case {name}"),
+            Err(error) => {
+                assert!(matches!(error, RegistryError::Broken { .. }), "case {name}: {error}");
+                assert!(
+                    error.to_string().contains("manifest of web:1 broke off after "),
+                    "case {name}: {error}"
+                );
+                assert_ne!(breaks, 1, "case {name}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_download_begins_again_where_the_rest_cannot_be_had() {
     let image = image();
     let blob = image.blobs[0].clone();
