@@ -1,7 +1,9 @@
 //! Programs that keep credentials: `docker-credential-NAME`. Compat: docker-credential-helpers' protocol.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::io::{self, Read, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -9,6 +11,10 @@ use crate::credentials::{Credentials, CredentialsError, Secret};
 
 /// What a helper says instead of a user's name when the secret is an identity token.
 const TOKEN_USER: &str = "<token>";
+/// Longest answer, in bytes.
+const ANSWER: u64 = 1 << 20;
+/// What a helper that has ended complained of is there at once.
+const COMPLAINTS: Duration = Duration::from_millis(200);
 
 /// One helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +28,16 @@ impl Helper {
     }
 
     pub(crate) fn get(&self, key: &str) -> Result<Option<Credentials>, CredentialsError> {
-        let (ok, said) = self.run("get", key, key)?;
+        let said = self.run("get", key, key)?;
+        self.understand(key, said)
+    }
+
+    /// Reads the answer to a question for credentials.
+    fn understand(
+        &self,
+        key: &str,
+        (ok, said): (bool, String),
+    ) -> Result<Option<Credentials>, CredentialsError> {
         if !ok {
             // Helpers have no exit code for it, only words.
             let unknown =
@@ -33,10 +48,12 @@ impl Helper {
             .map_err(|_not_json| self.failed("get", key, "its answer is not JSON"))?;
         let text = |name| answer.get(name).and_then(Value::as_str).unwrap_or_default();
         let secret = Secret::new(text("Secret"));
-        Ok(Some(match text("Username") {
-            TOKEN_USER => Credentials::Identity(secret),
-            user => Credentials::Password { user: user.to_owned(), password: secret },
-        }))
+        Ok(match text("Username") {
+            // Compat: docker, some helpers say so that they know of none.
+            "" if text("Secret").is_empty() => None,
+            TOKEN_USER => Some(Credentials::Identity(secret)),
+            user => Some(Credentials::Password { user: user.to_owned(), password: secret }),
+        })
     }
 
     pub(crate) fn put(&self, key: &str, credentials: &Credentials) -> Result<(), CredentialsError> {
@@ -70,20 +87,8 @@ impl Helper {
         if !self.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
             return Err(self.failed(operation, key, "that is no name of a helper"));
         }
-        let failed = |error: std::io::Error| self.failed(operation, key, &error.to_string());
-        let mut child = Command::new(format!("docker-credential-{}", self.name))
-            .arg(operation)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(failed)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // One that does not want to read says why itself.
-            drop(stdin.write_all(input.as_bytes()));
-        }
-        let output = child.wait_with_output().map_err(failed)?;
-        Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+        converse(&format!("docker-credential-{}", self.name), operation, input)
+            .map_err(|error| self.failed(operation, key, &error.to_string()))
     }
 
     fn failed(&self, operation: &'static str, key: &str, reason: &str) -> CredentialsError {
@@ -92,6 +97,102 @@ impl Helper {
             operation,
             registry: key.to_owned(),
             reason: reason.lines().next().unwrap_or("it says nothing").chars().take(200).collect(),
+        }
+    }
+}
+
+/// Runs a helper and returns whether it succeeded and what it said.
+fn converse(program: &str, operation: &str, input: &str) -> io::Result<(bool, String)> {
+    let mut child = Command::new(program)
+        .arg(operation)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not want to read says why itself.
+        drop(stdin.write_all(input.as_bytes()));
+    }
+    let complaints = complaints(&mut child);
+    let said = child.stdout.take().map_or(Ok(Vec::new()), at_most);
+    let is_long = said.as_ref().is_ok_and(|said| said.len() as u64 > ANSWER);
+    if is_long {
+        drop(child.kill());
+    }
+    let ended = child.wait()?;
+    if is_long {
+        return Err(io::Error::other("its answer does not end"));
+    }
+    let said = String::from_utf8_lossy(&said?).trim().to_owned();
+    if ended.success() || !said.is_empty() {
+        return Ok((ended.success(), said));
+    }
+    // Why should stand in the answer, but not all keep to that.
+    Ok((false, complaints.recv_timeout(COMPLAINTS).unwrap_or_default()))
+}
+
+/// Reads what a helper complains of. Nobody need wait for it: what the helper has left running may hold that open.
+fn complaints(child: &mut Child) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    if let Some(stderr) = child.stderr.take() {
+        std::thread::spawn(move || {
+            let text = at_most(stderr).unwrap_or_default();
+            drop(sender.send(String::from_utf8_lossy(&text).trim().to_owned()));
+        });
+    }
+    receiver
+}
+
+/// Reads to the end, but no more than one byte too many.
+fn at_most(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(ANSWER + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Asks a helper that does what a script says.
+    fn asked(script: &str) -> Result<Option<Credentials>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("docker-credential-x");
+        fs_err::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let said =
+            converse(program.to_str().unwrap(), "get", "reg.test").map_err(|error| error.to_string())?;
+        Helper::named("x").understand("reg.test", said).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_helpers_say_is_understood_and_has_an_end() {
+        let answer = r#"read key; echo "{\"Username\":\"me\",\"Secret\":\"pw\",\"ServerURL\":\"$key\"}""#;
+        let me = Credentials::Password { user: "me".to_owned(), password: Secret::new("pw") };
+        for (script, want) in [
+            (answer, Some(me)),
+            ("echo '{\"Username\":\"\",\"Secret\":\"\"}'", None),
+            ("echo '{}'", None),
+            ("echo credentials not found in native keychain; exit 1", None),
+        ] {
+            assert_eq!(asked(script).unwrap(), want, "case {script}");
+        }
+        for (script, want) in [
+            ("echo '<html>'", "its answer is not JSON"),
+            ("echo locked; echo more >&2; exit 1", "reg.test: locked"),
+            ("echo the agent is away >&2; exit 1", "reg.test: the agent is away"),
+            ("exit 1", "reg.test: it says nothing"),
+            ("yes", "its answer does not end"),
+            // It would write on for ever.
+            (
+                "trap '' PIPE; while :; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done 2>/dev/null",
+                "does not end",
+            ),
+        ] {
+            let error = asked(script).unwrap_err();
+            assert!(error.contains(want), "case {script}: {error}");
         }
     }
 }
