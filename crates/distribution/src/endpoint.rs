@@ -41,6 +41,8 @@ impl Endpoint {
             return Err("it is no plain URL");
         }
         let path = path.trim_matches('/');
+        // Compat: containerd, whoever writes it means it once.
+        let api = if api == "/v2" && (path == "v2" || path.ends_with("/v2")) { "" } else { api };
         let slash = if path.is_empty() { "" } else { "/" };
         let prefix = format!("{slash}{path}{api}");
         Ok(Self { https, authority: authority.to_owned(), prefix, images_of: None })

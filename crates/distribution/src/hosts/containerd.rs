@@ -47,13 +47,19 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
-/// A file with certificate and key, or several, or pairs of files.
+/// A file with certificate and key, or a list of such and of pairs of files.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 enum Client {
     One(String),
-    Many(Vec<String>),
-    Pairs(Vec<(String, String)>),
+    Many(Vec<FileOrPair>),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum FileOrPair {
+    File(String),
+    Pair((String, String)),
 }
 
 /// Hosts in the order of the file.
@@ -108,12 +114,16 @@ pub(super) fn read(dir: &Path, registry: &str) -> Result<Option<Hosts>, Settings
         if said.skip_verify {
             tracing::warn!(url, "skip_verify is not honoured: the certificate is verified");
         }
-        let endpoint = Endpoint::of_url(url, if said.override_path { "" } else { "/v2" }).map_err(refuse)?;
+        // Compat: containerd, a host without a scheme is asked by https.
+        let whole = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
+        let endpoint =
+            Endpoint::of_url(&whole, if said.override_path { "" } else { "/v2" }).map_err(refuse)?;
         Ok(said.host(endpoint, folder))
     };
     let mut mirrors = Vec::new();
     for (url, said) in file.host.0 {
-        let can = |what: &str| said.capabilities.as_ref().is_none_or(|all| all.iter().any(|one| one == what));
+        let all = said.capabilities.clone().unwrap_or_default();
+        let can = |what: &str| all.is_empty() || all.iter().any(|one| one.eq_ignore_ascii_case(what));
         let (pulls, resolves) = (can("pull"), can("resolve"));
         if pulls {
             let host = host(&url, said)?;
@@ -137,8 +147,10 @@ impl HostFile {
         let identity = match &self.client {
             None => None,
             Some(Client::One(both)) => Some((both, both)),
-            Some(Client::Many(all)) => all.first().map(|both| (both, both)),
-            Some(Client::Pairs(pairs)) => pairs.first().map(|(certificate, key)| (certificate, key)),
+            Some(Client::Many(all)) => all.first().map(|first| match first {
+                FileOrPair::File(both) => (both, both),
+                FileOrPair::Pair((certificate, key)) => (certificate, key),
+            }),
         };
         let identity =
             identity.map(|(certificate, key)| Identity { certificate: path(certificate), key: path(key) });
@@ -243,6 +255,20 @@ mod tests {
         ] {
             let found = hosts("localhost:5000", "localhost:5000", text).unwrap().unwrap();
             assert_eq!(found.origin.endpoint.origin(), want, "case {text}");
+        }
+        for (name, text, want) in [
+            ("a path that has it", "[host.\"https://m.test/v2\"]", "https://m.test/v2/x?ns=a.test"),
+            ("with a slash", "[host.\"https://m.test/hub/v2/\"]", "https://m.test/hub/v2/x?ns=a.test"),
+            ("no scheme", "[host.\"m.test:5000\"]", "https://m.test:5000/v2/x?ns=a.test"),
+            ("an empty list", "[host.\"http://m.test\"]\ncapabilities = []", "http://m.test/v2/x?ns=a.test"),
+            (
+                "capitals, and clients of both kinds",
+                "[host.\"http://m.test\"]\ncapabilities = [\"Pull\"]\nclient = [[\"a\", \"b\"], \"c\"]",
+                "http://m.test/v2/x?ns=a.test",
+            ),
+        ] {
+            let found = hosts("a.test", "a.test", text).unwrap().unwrap();
+            assert_eq!(found.mirrors[0].endpoint.url("x"), want, "case {name}");
         }
         let error = hosts("docker.io", "docker.io", "[host.\"ftp://x\"]").unwrap_err().to_string();
         assert!(error.contains("hosts.toml` names `ftp://x`: it is no http or https URL"), "{error}");

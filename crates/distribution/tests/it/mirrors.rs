@@ -149,7 +149,7 @@ fn containerds_settings_hold_where_ours_say_nothing() {
     assert_eq!((origin.count("GET", "/manifests/"), origin.count("GET", "/blobs/")), (1, 0));
     assert_eq!((mirror.count("GET", "/manifests/"), mirror.count("GET", "/blobs/")), (0, 3));
 
-    fs_err::write(folder.join("hosts.toml"), "[host.\"mirror\"]").unwrap();
+    fs_err::write(folder.join("hosts.toml"), "[host.\"ftp://mirror\"]").unwrap();
     let error = machine.refused(&origin.name("web:2"));
-    assert!(error.to_string().contains("hosts.toml` names `mirror`"), "{error}");
+    assert!(error.to_string().contains("hosts.toml` names `ftp://mirror`"), "{error}");
 }
