@@ -235,7 +235,7 @@ impl Registry {
         }
         if self.is_own(ask.url) {
             for (name, value) in &self.inner.host.headers {
-                request = request.header(name, value.clone());
+                request = request.private_header(name, value.clone());
             }
         }
         if let Some(authorization) = authorization {

@@ -222,6 +222,9 @@ impl Client {
                 call = call.header(*name, value);
             }
         }
+        for (name, value) in request.private.iter().filter(|_| with_credentials) {
+            call = call.header(*name, value);
+        }
         if let Some(authorization) = origin.authorization().filter(|_| with_credentials) {
             call = call.header(header::AUTHORIZATION, authorization);
         }

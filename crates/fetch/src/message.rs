@@ -73,6 +73,8 @@ pub struct Request<'a> {
     pub(crate) method: Method,
     pub(crate) url: &'a str,
     pub(crate) headers: Vec<(&'a str, String)>,
+    /// Those that do not follow a redirect to another origin.
+    pub(crate) private: Vec<(&'a str, String)>,
     pub(crate) budget: u64,
     pub(crate) from: u64,
 }
@@ -94,12 +96,18 @@ impl<'a> Request<'a> {
 
     /// Returns a request whose answer may have at most `budget` bytes.
     pub fn new(method: Method, url: &'a str, budget: u64) -> Self {
-        Self { method, url, headers: Vec::new(), budget, from: 0 }
+        Self { method, url, headers: Vec::new(), private: Vec::new(), budget, from: 0 }
     }
 
     /// Adds a header. `Authorization` and `Cookie` do not follow a redirect to another origin.
     pub fn header(mut self, name: &'a str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Adds a header that is for the server of `url` alone and does not follow a redirect to another origin.
+    pub fn private_header(mut self, name: &'a str, value: impl Into<String>) -> Self {
+        self.private.push((name, value.into()));
         self
     }
 }

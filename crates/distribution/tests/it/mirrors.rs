@@ -153,3 +153,27 @@ fn containerds_settings_hold_where_ours_say_nothing() {
     let error = machine.refused(&origin.name("web:2"));
     assert!(error.to_string().contains("hosts.toml` names `ftp://mirror`"), "{error}");
 }
+
+#[test]
+fn headers_of_a_host_are_for_that_host() {
+    let place = TestRegistry::start();
+    let image = image();
+    image.publish(&place, "web", "1");
+    let to = place.address.clone();
+    let origin = TestRegistry::with_fault(move |asked, _| {
+        let away = format!("http://{to}{}", asked.target);
+        asked.is("GET", "/blobs/").then(|| Reply::new(307, "").header("Location", away))
+    });
+    image.publish(&origin, "web", "1");
+    let mut machine = Machine::new();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join(&origin.address);
+    fs_err::create_dir(&folder).unwrap();
+    let text = format!("server = \"http://{}\"\n[header]\nx-token = \"secret\"\n", origin.address);
+    fs_err::write(folder.join("hosts.toml"), text).unwrap();
+    machine.settings.containerd = vec![dir.path().to_owned()];
+    machine.pull(&origin.name("web:1")).unwrap();
+    assert!(origin.asked().iter().all(|asked| asked.header("x-token") == Some("secret")));
+    assert_eq!(place.count("GET", "/blobs/"), 3);
+    assert!(place.asked().iter().all(|asked| asked.header("x-token").is_none()));
+}

@@ -109,15 +109,21 @@ fn credentials_do_not_follow_a_redirect_to_another_origin() {
     });
     let fetch = |path: &str| {
         let url = server.url(path).replace("http://", "http://me:pw@");
-        client().bytes(&Request::get(&url, 100).header("Cookie", "secret").header("X-Plain", "yes"))
+        client().bytes(
+            &Request::get(&url, 100)
+                .header("Cookie", "secret")
+                .header("X-Plain", "yes")
+                .private_header("X-Token", "t"),
+        )
     };
     fetch("/away").unwrap();
     let there = &other.asked()[0];
-    assert_eq!((there.header("authorization"), there.header("cookie")), (None, None));
+    assert_eq!(["authorization", "cookie", "x-token"].map(|name| there.header(name)), [None; 3]);
     assert_eq!(there.header("x-plain"), Some("yes"));
     fetch("/here").unwrap();
     let end = server.asked().into_iter().find(|asked| asked.line.starts_with("GET /end ")).unwrap();
     assert_eq!((end.header("cookie"), end.header("authorization")), (Some("secret"), Some("Basic bWU6cHc=")));
+    assert_eq!(end.header("x-token"), Some("t"));
     for (path, text) in [("/loop", "one redirect too many"), ("/lost", "no Location")] {
         let error = fetch(path).unwrap_err();
         assert!(matches!(error, FetchError::Redirect { .. }) && error.to_string().contains(text), "{error}");
