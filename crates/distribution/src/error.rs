@@ -420,6 +420,9 @@ fn status_hint(status: u16) -> &'static str {
     match status {
         500..=599 => "the registry has a problem: try again later",
         405 => "the registry is read-only, or is no registry",
+        407 => {
+            "the proxy wants a user name and password: write them into HTTP_PROXY and HTTPS_PROXY, http://NAME:PASSWORD@HOST:PORT"
+        }
         413 => "the registry, or a proxy before it, does not take blobs of this size",
         _ => "see that the name is that of a registry: HOST/REPOSITORY:TAG",
     }

@@ -10,7 +10,9 @@ use crate::body::Sent;
 use crate::error::FetchError;
 use crate::message::{Payload, Request, Response};
 use crate::proxy::Proxy;
-use crate::retry::{failure_is_temporary, is_untrusted, status_is_temporary, wants_certificate};
+use crate::retry::{
+    failure_is_temporary, is_untrusted, refused_by_proxy, status_is_temporary, wants_certificate,
+};
 use crate::target::Target;
 use crate::{Body, Config, InvalidProxyError, Resolver};
 
@@ -266,6 +268,9 @@ impl Client {
         }
         if wants_certificate(&error) {
             return Failure::last(FetchError::WantsCertificate { url, route, source: error.into_io() });
+        }
+        if let Some(status) = refused_by_proxy(&error) {
+            return Failure::last(FetchError::Status { url, status, route, attempts });
         }
         let again = failure_is_temporary(&error).then_some(None);
         let source = match error {

@@ -145,7 +145,7 @@ pub fn is_loopback(host: &str) -> bool {
 
 impl Proxy {
     fn parse(text: &str, origin: &str) -> Result<Self, InvalidProxyError> {
-        let refuse = |reason| InvalidProxyError { proxy: redact(text), origin: origin.to_owned(), reason };
+        let refuse = |reason| InvalidProxyError { proxy: shown(text), origin: origin.to_owned(), reason };
         let (scheme, rest) = text.trim().split_once("://").unwrap_or(("http", text.trim()));
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
@@ -177,6 +177,15 @@ impl Proxy {
     pub(crate) fn user(&self) -> Option<(&str, &str)> {
         self.user.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
     }
+}
+
+/// Returns a proxy without user name and password, also one that is written without a scheme.
+fn shown(text: &str) -> String {
+    let text = text.trim();
+    if text.contains("://") {
+        return redact(text);
+    }
+    redact(&format!("http://{text}")).trim_start_matches("http://").to_owned()
 }
 
 /// Splits `host:port`, `[v6]:port`, `[v6]` and a bare IPv6 address.
@@ -318,5 +327,7 @@ mod tests {
         let error = from(&[("https_proxy", "socks5://me:secret@p.test")]).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
         assert!(error.to_string().contains("https_proxy"), "{error}");
+        let error = from(&[("https_proxy", "me:secret@p.test:abc")]).unwrap_err();
+        assert_eq!(error.proxy, "p.test:abc");
     }
 }

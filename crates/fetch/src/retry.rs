@@ -89,6 +89,13 @@ pub(crate) fn is_untrusted(error: &ureq::Error) -> bool {
     }
 }
 
+/// Returns what a proxy answers that lets nobody in, or not us. Compat: ureq says it in words only, the number at the end.
+pub(crate) fn refused_by_proxy(error: &ureq::Error) -> Option<u16> {
+    let ureq::Error::ConnectProxyFailed(reason) = error else { return None };
+    let number = reason.rsplit(|c: char| !c.is_ascii_digit()).next()?;
+    number.parse().ok().filter(|status| matches!(status, 403 | 407))
+}
+
 fn tls_failure(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
 }
