@@ -49,13 +49,15 @@ fn a_bucket_that_cannot_be_used_is_told_before_anybody_relies_on_it() {
         })
     });
     let endpoint = format!("http://{}", storage.address);
-    for (url, want) in [
-        ("images", "`images` is no bucket"),
-        ("s3://", "`s3://` is no bucket"),
-        ("s3://images", "the bucket s3://images cannot be used: "),
+    for (url, endpoint, want) in [
+        ("images", &*endpoint, "`images` is no bucket"),
+        ("s3://", &endpoint, "`s3://` is no bucket"),
+        ("s3://a?b", &endpoint, "`s3://a?b` is no bucket"),
+        ("s3://images", &endpoint, "the bucket s3://images cannot be used: "),
+        ("s3://images", &storage.address, "is no address of a service with buckets"),
     ] {
         let args =
-            ["registry", "serve", "--listen", "127.0.0.1:0", "--bucket", url, "--bucket-endpoint", &endpoint];
+            ["registry", "serve", "--listen", "127.0.0.1:0", "--bucket", url, "--bucket-endpoint", endpoint];
         let said = machine.refused(&args, 1);
         assert!(said.contains(want), "{url}: {said}");
     }

@@ -44,7 +44,9 @@ pub(super) fn open(args: &ServeArgs, url: &str) -> Result<Bucket, Failure> {
         || Failure::new(format!("`{url}` is no bucket"), "write it as `s3://NAME` or `s3://NAME/PREFIX`");
     let rest = url.strip_prefix("s3://").ok_or_else(wrong)?;
     let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+    // Spec: Amazon S3 User Guide, bucket naming rules, old ones too.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(is_plain) {
         return Err(wrong());
     }
     let mut builder = AmazonS3Builder::from_env()
@@ -55,11 +57,47 @@ pub(super) fn open(args: &ServeArgs, url: &str) -> Result<Bucket, Failure> {
     if let Some(endpoint) = &args.bucket_endpoint {
         builder = builder.with_endpoint(endpoint);
     }
+    check(&builder)?;
     // Whoever names an endpoint that is not encrypted means it.
     let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint).unwrap_or_default();
     builder = builder.with_allow_http(endpoint.starts_with("http://"));
     let objects = builder.build().map_err(|error| failed(url, &error))?;
     Ok(Bucket::new(Arc::new(objects), prefix))
+}
+
+/// Refuses what no request can be made of.
+fn check(builder: &AmazonS3Builder) -> Result<(), Failure> {
+    if let Some(endpoint) = builder.get_config_value(&AmazonS3ConfigKey::Endpoint) {
+        let url: Option<http::Uri> = endpoint.parse().ok();
+        let is_url = url.is_some_and(|url| {
+            matches!(url.scheme_str(), Some("http" | "https"))
+                && url.authority().is_some()
+                && url.query().is_none()
+        });
+        if !is_url {
+            return Err(Failure::new(
+                format!("`{}` is no address of a service with buckets", endpoint.escape_debug()),
+                "write it as `--bucket-endpoint https://HOST:PORT`",
+            ));
+        }
+    }
+    for (key, name) in [
+        (AmazonS3ConfigKey::Region, "AWS_REGION"),
+        (AmazonS3ConfigKey::AccessKeyId, "AWS_ACCESS_KEY_ID"),
+        (AmazonS3ConfigKey::SecretAccessKey, "AWS_SECRET_ACCESS_KEY"),
+        (AmazonS3ConfigKey::Token, "AWS_SESSION_TOKEN"),
+    ] {
+        let value = builder.get_config_value(&key).unwrap_or_default();
+        if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Failure::new(
+                format!(
+                    "{name} has a blank, the end of a line or another character in it that cannot be sent"
+                ),
+                format!("see what `printenv {name} | od -c` shows"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Asks the storage for something, before anybody is told that the registry is there: what its tokens are signed with.
@@ -169,4 +207,32 @@ fn ask(client: &Client, head: &http::request::Parts, body: &Bytes) -> Result<Htt
 
 fn broken(error: FetchError) -> HttpError {
     HttpError::new(HttpErrorKind::Unknown, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_request_can_be_made_of_is_refused() {
+        let endpoint = |url: &str| check(&AmazonS3Builder::new().with_endpoint(url)).is_ok();
+        for (url, want) in [
+            ("https://storage.test", true),
+            ("http://127.0.0.1:9000/path", true),
+            ("127.0.0.1:9000", false),
+            ("storage.test", false),
+            ("ftp://storage.test", false),
+            ("https://", false),
+            ("https://a b", false),
+            ("", false),
+        ] {
+            assert_eq!(endpoint(url), want, "case {url}");
+        }
+        let region = |text: &str| check(&AmazonS3Builder::new().with_region(text)).is_ok();
+        let key = |text: &str| check(&AmazonS3Builder::new().with_access_key_id(text)).is_ok();
+        assert!(region("eu-central-1") && key("AKIA/+="));
+        for text in ["a b", "key\n", "\u{e4}"] {
+            assert!(!region(text) && !key(text), "case {text:?}");
+        }
+    }
 }
