@@ -85,7 +85,13 @@ impl Bucket {
         bytes: Vec<u8>,
         version: UpdateVersion,
     ) -> Result<Option<UpdateVersion>, Error> {
-        self.write_if(path, bytes, PutMode::Update(version)).await
+        let written = self.write_if(path, bytes.clone(), PutMode::Update(version)).await?;
+        if written.is_some() {
+            return Ok(written);
+        }
+        // Where the answer was lost the write is repeated, and finds what it has done itself.
+        let now = self.slot(path, 0).await?.filter(|record| record.bytes == bytes);
+        Ok(now.map(|record| record.version))
     }
 
     async fn write_if(

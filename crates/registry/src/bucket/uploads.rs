@@ -41,6 +41,9 @@ pub(super) struct State {
     /// Nobody goes on with it: it is about to be this blob, written as in paths; given up where that is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) end: Option<String>,
+    /// No two writes are alike, so that each is known again.
+    #[serde(default)]
+    nonce: String,
 }
 
 /// What becomes of an upload when its request lets go of it.
@@ -256,6 +259,7 @@ impl Upload {
 
     /// Writes what is known of it, unless somebody else has meanwhile.
     async fn write(&mut self, state: State) -> Result<(), Refusal> {
+        let state = State { nonce: unguessable(), ..state };
         let place = self.bucket.upload_at(&self.id);
         match self.bucket.rewrite(&place, json(&state), self.version.clone()).await {
             Ok(Some(version)) => {

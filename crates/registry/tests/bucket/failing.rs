@@ -57,6 +57,28 @@ async fn what_the_storage_did_without_saying_so_is_not_lost() {
 }
 
 #[tokio::test]
+async fn a_write_that_is_repeated_is_not_taken_for_anothers() {
+    let world = World::new();
+    let bytes = long();
+    let (place, digest) = (world.begin("web").await, sha256(&bytes));
+    let (middle, end) = (12 << 20, 20 << 20);
+    for (line, piece) in [
+        (format!("PATCH {place}"), &bytes[..100]),
+        // Parts begin, and it rests.
+        (format!("PATCH {place}"), &bytes[100..middle]),
+        (format!("PATCH {place}"), &bytes[middle..end]),
+        (format!("PUT {place}?digest={digest}"), &bytes[end..]),
+    ] {
+        world.kept.objects.fail("put", "uploads/", Fault::Repeated);
+        let answer = world.ask(&line, &[], piece.to_vec()).await;
+        assert!(answer.status.is_success(), "case {line}: {}", answer.status);
+        assert_eq!(world.kept.objects.faults(), 0, "case {line}");
+    }
+    assert_eq!(world.get(&format!("/v2/web/blobs/{digest}")).await.is(200).body, bytes);
+    assert_eq!((world.kept.objects.open_parts(), objects(&world, "uploads").await), (0, 0));
+}
+
+#[tokio::test]
 async fn no_parts_stay_of_what_nobody_can_end() {
     let world = World::new();
     let bytes = long();

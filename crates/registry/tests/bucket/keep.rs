@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     Refused,
     /// It is done, and the answer says that it is not.
     Unsaid,
+    /// It is done, the answer is lost, and asked again it finds what it has done.
+    Repeated,
     /// It is not done before somebody says so; the first tells that it has come.
     Held(Arc<Notify>, Arc<Notify>),
 }
@@ -87,6 +89,10 @@ impl Objects {
             None => doing.await,
             Some(Fault::Refused) => Err(failed()),
             Some(Fault::Unsaid) => doing.await.and_then(|_done| Err(failed())),
+            Some(Fault::Repeated) => {
+                doing.await?;
+                Err(Error::Precondition { path: path.to_string(), source: "412 Precondition Failed".into() })
+            }
             Some(Fault::Held(come, go)) => {
                 come.notify_one();
                 go.notified().await;
