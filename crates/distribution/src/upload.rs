@@ -158,11 +158,18 @@ impl Upload<'_> {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let may_hold =
-                may_hold(&error) || matches!(&error, RegistryError::Unauthorized { .. }) && breaks == 0;
+            // It went meanwhile, or has ended and only the answer was lost.
+            let is_gone = matches!(&error, RegistryError::NotFound { .. }) && begun.take().is_some();
+            let may_hold = is_gone
+                || may_hold(&error)
+                || matches!(&error, RegistryError::Unauthorized { .. }) && breaks == 0;
             breaks += 1;
             if !may_hold || breaks > BREAKS {
                 return Err(error);
+            }
+            if is_gone && self.repository.has_blob(&self.digest, self.size, self.scope)? {
+                (self.sent)(self.size);
+                return Ok(());
             }
             tracing::debug!(blob = %self.digest, %error, "sending the rest");
             let config = self.repository.registry.inner.client.config();

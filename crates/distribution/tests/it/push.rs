@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 use shipway_distribution::{Compression, Departure, Packing, RegistryError};
 use shipway_oci::Digest;
@@ -161,6 +163,33 @@ fn an_upload_that_breaks_off_goes_on_where_it_stopped() {
     assert_eq!(ranges, ["0", "1500000", "2000000"]);
     assert_eq!(registry.count("POST", "/uploads/"), 2, "one for the layer and one for the config");
     Machine::new().pull(&name).unwrap();
+}
+
+#[test]
+fn an_upload_that_the_registry_has_lost_begins_anew() {
+    for (name, lost, want) in [("once", 1, true), ("always", usize::MAX, false)] {
+        let ends = AtomicUsize::new(0);
+        let registry = TestRegistry::with_fault(move |asked, _| {
+            let is_lost = asked.is("PUT", "/uploads/") && ends.fetch_add(1, Ordering::SeqCst) < lost;
+            let text = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"upload unknown"}]}"#;
+            is_lost.then(|| Reply::new(404, text))
+        });
+        let machine = Machine::new();
+        let web = registry.name("web:1");
+        build(&machine, &web, &[b"layer"]);
+        let pushed = machine.push(&web);
+        assert_eq!(pushed.is_ok(), want, "case {name}");
+        if want {
+            Machine::new().pull(&web).unwrap();
+        }
+    }
+    // A repository that there is not is not asked for again.
+    let registry =
+        TestRegistry::with_fault(|asked, _| asked.is("POST", "/uploads/").then(|| Reply::new(404, "")));
+    let machine = Machine::new();
+    build(&machine, &registry.name("web:1"), &[b"layer"]);
+    machine.push(&registry.name("web:1")).unwrap_err();
+    assert_eq!(registry.count("POST", "/uploads/"), 1);
 }
 
 #[test]
