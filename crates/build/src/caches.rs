@@ -270,9 +270,8 @@ impl Caches {
     ) -> Result<(), Problem> {
         let new = unused_name(name);
         let path = self.base.join(&new);
-        let made = self.make_in(&new, mount.mode.unwrap_or(0o755), fill);
-        let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
-        let made = made.and_then(|root| root.set_owner(&new, uid, gid).map_err(Problem::io("own", &path)));
+        let made = self.make_in(&new, 0o755, fill);
+        let made = made.and_then(|root| own(&root, &new, mount).map_err(Problem::io("own", &path)));
         let named = made.and_then(|()| match shipway_linux::rename_new(&path, &self.base.join(name)) {
             // Another one that shares it was quicker.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -295,6 +294,14 @@ impl Caches {
         root.open_root(new).map_err(Problem::io("open", &path)).and_then(|own| fill(&own))?;
         Ok(root)
     }
+}
+
+/// Gives a directory what the Dockerfile says of it; all else stays as it is where it was filled from. Compat: BuildKit.
+fn own(root: &Root, new: &str, mount: &Mount) -> io::Result<()> {
+    let found = root.metadata(new)?;
+    let (uid, gid) = found.map_or((0, 0), |found| (found.uid, found.gid));
+    root.set_owner(new, mount.uid.unwrap_or(uid), mount.gid.unwrap_or(gid))?;
+    mount.mode.map_or(Ok(()), |mode| root.set_mode(new, mode))
 }
 
 /// Returns whether an open file is what a path names.

@@ -46,6 +46,8 @@ pub enum StubKind {
     Directory,
     /// An empty file.
     File,
+    /// An empty directory that everybody may write to: one in memory that goes over it is as it is.
+    Open,
     /// An empty directory that stays in the layer. Compat: BuildKit, what its runtime needs in every image.
     Lasting,
 }

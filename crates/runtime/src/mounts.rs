@@ -96,7 +96,7 @@ fn mount_one(root: &Root, mount: &Mount) -> io::Result<()> {
         MountKind::Bind(source) => {
             let tree = clone_tree(source, mount.read_only)?;
             if source.is_dir() {
-                place_directory(root, &mount.target, tree)
+                cover_directory(root, &mount.target, tree)
             } else {
                 place_file(root, &mount.target, tree)
             }
@@ -109,7 +109,7 @@ fn mount_one(root: &Root, mount: &Mount) -> io::Result<()> {
                 part_of(root, opened, sub, mount.read_only)?
             };
             if is_directory(&tree)? {
-                place_directory(root, &mount.target, tree)
+                cover_directory(root, &mount.target, tree)
             } else {
                 place_file(root, &mount.target, tree)
             }
@@ -118,12 +118,20 @@ fn mount_one(root: &Root, mount: &Mount) -> io::Result<()> {
             let attributes =
                 MountAttributes { read_only: mount.read_only, no_suid: true, no_dev: true, no_exec: false };
             let size = mount.size.map(|size| size.to_string());
-            let mut options = vec![("mode", "1777")];
+            let mode = mode_of(root, &mount.target);
+            let mut options = vec![("mode", mode.as_str())];
             options.extend(size.as_deref().map(|size| ("size", size)));
             let tree = new_filesystem("tmpfs", &options, attributes)?;
-            place_directory(root, &mount.target, tree)
+            cover_directory(root, &mount.target, tree)
         }
     }
+}
+
+/// Compat: runc, a directory in memory may be used as the one that it covers.
+fn mode_of(root: &Root, target: &Path) -> String {
+    let place = root.open_with(target, OpenFlags::PATH | OpenFlags::DIRECTORY, 0);
+    let found = place.and_then(|place| Root::from_fd(place).metadata("."));
+    found.ok().flatten().map_or_else(|| "1777".to_owned(), |found| format!("{:o}", found.mode & 0o7777))
 }
 
 /// Copies what is at a path of a mount that has no place. Only where it has one the kernel copies parts of it, so it gets one for a moment.
@@ -222,6 +230,15 @@ fn place_directory(root: &Root, target: impl AsRef<Path>, mount: OwnedFd) -> io:
     root.create_dir_all(target, 0o755)?;
     let place = root.open_with(target, OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW, 0)?;
     attach(mount, place)
+}
+
+/// Covers a directory that a user named, made if it is missing; a link leads to the one that is meant, inside the root.
+fn cover_directory(root: &Root, target: &Path, mount: OwnedFd) -> io::Result<()> {
+    match root.open_with(target, OpenFlags::PATH | OpenFlags::DIRECTORY, 0) {
+        Ok(place) => attach(mount, place),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => place_directory(root, target, mount),
+        Err(error) => Err(error),
+    }
 }
 
 /// Covers a file of the container, made if it is missing.

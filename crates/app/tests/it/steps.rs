@@ -405,3 +405,31 @@ fn a_private_cache_in_two_places_is_one_to_its_command() {
     machine.ok(&["build", "-q", "--network", "none", "-t", "private", "."]);
     assert_eq!(cat(&machine, "private", "/seen"), "x\n");
 }
+
+#[test]
+fn mounts_go_where_links_lead_and_are_as_what_they_cover() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    fs_err::create_dir(machine.context().join("sub")).unwrap();
+    fs_err::write(machine.context().join("sub/file"), "x\n").unwrap();
+    machine.dockerfile(
+        "FROM box AS other\nRUN mkdir -m 0751 /d && echo x > /d/x && chown -R 3:4 /d\n\
+         FROM box\nRUN mkdir -m 0711 /real && ln -s /real /absolute && ln -s real /relative && ln -s /gone /dangling\n\
+         RUN --mount=source=sub,target=/absolute cat /real/file > /seen\n\
+         RUN --mount=type=cache,target=/relative touch /real/cached && ls /relative >> /seen\n\
+         RUN --mount=source=sub,target=/dangling cat /gone/file >> /seen\n\
+         RUN --mount=type=tmpfs,target=/real --mount=type=tmpfs,target=/new stat -c '%a %u' /real /new >> /seen\n\
+         RUN --mount=type=cache,id=1,from=other,source=/d,target=/c stat -c '%a %u:%g' /c /c/x >> /seen\n\
+         RUN --mount=type=cache,id=2,from=other,source=/d,target=/c,uid=5,mode=0700 stat -c '%a %u:%g' /c >> /seen\n",
+    );
+    machine.ok(&["build", "-q", "--network", "none", "-t", "covered", "."]);
+    let want = "x\ncached\nx\n711 0\n1777 0\n751 3:4\n644 3:4\n700 5:4\n";
+    assert_eq!(cat(&machine, "covered", "/seen"), want);
+    let left =
+        machine.ok(&["run", "--rm", "--network", "none", "covered", "ls /real /gone /c 2>&1 || true"]).0;
+    assert!(!left.contains("cached") && left.contains("/gone: No such"), "{left}");
+    let run = ["run", "--rm", "--network", "none", "--tmpfs", "/absolute", "covered", "stat -c %a /real"];
+    assert_eq!(machine.ok(&run).0, "711\n");
+}

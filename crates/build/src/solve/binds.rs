@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use shipway_dockerfile::Mount;
 use shipway_layers::Snapshot;
-use shipway_linux::{OpenFlags, Overlay, Root, clone_at};
+use shipway_linux::{Metadata, OpenFlags, Overlay, Root, clone_at};
 
 use super::Solver;
 use super::copies::of_build;
@@ -84,15 +84,11 @@ impl Solver<'_> {
         Ok(items)
     }
 
-    /// Copies what a bind mount would show below a root.
+    /// Copies what a bind mount would show into a root, which becomes what the directory is.
     pub(super) fn copy_bind(&self, step: &StepInfo, bind: &Bind, root: &Root) -> Result<(), Problem> {
-        let mut writer = Writer::new(root, None, None, &self.stop);
         if let Some(found) = self.context_of(bind.origin) {
             let (context, place) = found?;
-            return bind
-                .items
-                .iter()
-                .try_for_each(|item| writer.item(&tree_of(context, place.clone()), item, "/"));
+            return self.copy_items(&tree_of(context, place), &bind.items, root);
         }
         let origin = bind.origin.unwrap_or(Origin::Scratch);
         let from = self.files_of(origin).map_err(of_build)?;
@@ -100,7 +96,20 @@ impl Solver<'_> {
         let place = self.place_of(origin);
         let tree = Tree { root: &files, ignore: None, stats: None, keep_owner: true, place };
         let items = self.gather(&tree, bind.mount.source.as_deref().unwrap_or("/"))?;
-        items.iter().try_for_each(|item| writer.item(&tree, item, "/"))
+        self.copy_items(&tree, &items, root)
+    }
+
+    fn copy_items(&self, tree: &Tree<'_>, items: &[Item], root: &Root) -> Result<(), Problem> {
+        let mut writer = Writer::new(root, None, None, &self.stop);
+        items.iter().try_for_each(|item| writer.item(tree, item, "/"))?;
+        let Some(top) =
+            items.first().filter(|item| item.is_directory()).and_then(|item| item.entries.first())
+        else {
+            return Ok(());
+        };
+        let Metadata { uid, gid, mode, .. } = top.metadata;
+        let done = root.set_owner(".", uid, gid).and_then(|()| root.set_mode(".", mode));
+        done.map_err(Problem::io("own", &top.path))
     }
 
     fn bind_of_stage(

@@ -348,7 +348,8 @@ pub(super) fn sort(mounts: &mut [StepMount]) {
 fn stub_kind(source: &MountSource) -> StubKind {
     match source {
         MountSource::File { .. } | MountSource::Agent { .. } => StubKind::File,
-        MountSource::Cache { .. } | MountSource::Tmpfs { .. } => StubKind::Directory,
+        MountSource::Cache { .. } => StubKind::Directory,
+        MountSource::Tmpfs { .. } => StubKind::Open,
         MountSource::Bind { is_directory: true, .. } => StubKind::Directory,
         MountSource::Bind { .. } => StubKind::File,
     }

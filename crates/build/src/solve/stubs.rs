@@ -47,6 +47,7 @@ impl Stubs {
                 paths.extend(root.create_dir_all(&parent, 0o755).map_err(Problem::io("make", path))?);
                 let made = match kind {
                     StubKind::Directory | StubKind::Lasting => root.create_dir(&resolved, 0o755),
+                    StubKind::Open => root.create_dir(&resolved, 0o1777),
                     StubKind::File => root.create_file(&resolved, 0o644).map(drop),
                 };
                 made.map_err(Problem::io("make", path))
