@@ -139,6 +139,8 @@ pub enum ContextSource {
     Directory(PathBuf),
     /// Another image than the one of that name.
     Image(Reference),
+    /// Nothing, as with `FROM scratch`.
+    Scratch,
     /// The image of an OCI layout for the platform that is wanted: what is behind `oci-layout://`.
     Layout(String),
 }

@@ -38,5 +38,6 @@ pub use message::{Method, Payload, Request, Response};
 pub use proxy::{InvalidProxyError, Proxies, is_loopback};
 pub use resolve::{ResolveError, Resolver};
 pub use stop::Stop;
+pub use target::decode_percent;
 pub use trust::{Identity, Trust, TrustError};
 pub use waits::{Listening, Wait, Waits};

@@ -127,7 +127,7 @@ pub(crate) fn basic(user: &str, password: &str) -> String {
 }
 
 /// Returns `text` with `%41` made `A`; a stray `%` stays.
-pub(crate) fn decode_percent(text: &str) -> String {
+pub fn decode_percent(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -82,21 +82,19 @@ fn address(remote: &str, query: &str, fragment: &str) -> Result<Address, String>
         keep_git_dir: false,
         submodules: true,
     };
-    for (key, value) in query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-    {
-        let flag = || match value {
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = shipway_fetch::decode_percent(value);
+        let flag = || match value.as_str() {
             "" => Ok(true),
-            _ => units::truth(value).ok_or_else(|| format!("`{key}` is true or false, not `{value}`")),
+            _ => units::truth(&value).ok_or_else(|| format!("`{key}` is true or false, not `{value}`")),
         };
         match key {
-            "ref" => address.reference = value.to_owned(),
-            "branch" => address.reference = format!("refs/heads/{value}"),
-            "tag" => address.reference = format!("refs/tags/{value}"),
-            "subdir" => address.subdir = value.to_owned(),
-            "checksum" | "commit" => address.checksum = Some(value.to_owned()),
+            "ref" => once(&mut address.reference, value)?,
+            "branch" => once(&mut address.reference, below("refs/heads/", &value))?,
+            "tag" => once(&mut address.reference, below("refs/tags/", &value))?,
+            "subdir" => once(&mut address.subdir, value)?,
+            "checksum" | "commit" => address.checksum = Some(value),
             "keep-git-dir" => address.keep_git_dir = flag()?,
             "submodules" => address.submodules = flag()?,
             _ => return Err(format!("`{key}` means nothing in an address of a repository")),
@@ -108,6 +106,20 @@ fn address(remote: &str, query: &str, fragment: &str) -> Result<Address, String>
         }
     }
     Ok(address)
+}
+
+/// Compat: BuildKit, an address that names two different things is refused.
+fn once(known: &mut String, value: String) -> Result<(), String> {
+    if !known.is_empty() && *known != value {
+        return Err(format!("the address names both `{known}` and `{value}`"));
+    }
+    *known = value;
+    Ok(())
+}
+
+/// Returns the whole name of a branch or tag.
+fn below(place: &str, name: &str) -> String {
+    if name.starts_with(place) { name.to_owned() } else { format!("{place}{name}") }
 }
 
 /// Fetches the files of a repository into `into`, an empty directory, and returns where the wanted ones are, and the commit.
@@ -153,9 +165,11 @@ pub(crate) fn fetch(
     };
     git(&["checkout", "-q", "--detach", &found, "--"])?;
     let commit = git(&["rev-parse", "HEAD"])?.trim().to_owned();
-    if let Some(checksum) =
-        address.checksum.as_ref().filter(|checksum| !commit.starts_with(checksum.as_str()))
-    {
+    // Of a tag with a message that is the tag itself.
+    let named = git(&["rev-parse", "--verify", "--end-of-options", &found])?;
+    let is_it =
+        |checksum: &&String| [&commit, named.trim()].iter().any(|sha| sha.starts_with(checksum.as_str()));
+    if let Some(checksum) = address.checksum.as_ref().filter(|checksum| !is_it(checksum)) {
         return Err(RemoteError::new(
             format!("{remote} is at commit {commit}, not {checksum}"),
             "see which commit is wanted, and change the checksum if it is another one now",
@@ -260,4 +274,35 @@ fn run(dir: &Path, args: &[&str], is_stopped: &dyn Fn() -> bool) -> Result<Strin
         format!("`git {verb}` failed: {said}"),
         "see that this address can be reached, and that git has the credentials for it",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Address, String> {
+        parse(text, Form::Source).unwrap()
+    }
+
+    #[test]
+    fn an_address_names_one_thing() {
+        for (text, reference, subdir) in [
+            ("https://h/x.git?tag=v1#refs/tags/v1", "refs/tags/v1", ""),
+            ("https://h/x.git?tag=refs/tags/v1", "refs/tags/v1", ""),
+            ("https://h/x.git?branch=a%2Fb&subdir=c%20d", "refs/heads/a/b", "c d"),
+            ("https://h/x.git?ref=v1&subdir=s#v1:s", "v1", "s"),
+        ] {
+            let found = read(text).unwrap();
+            assert_eq!((found.reference.as_str(), found.subdir.as_str()), (reference, subdir), "{text}");
+        }
+        for text in [
+            "https://h/x.git?tag=v1&branch=main",
+            "https://h/x.git?tag=v1#v2",
+            "https://h/x.git?ref=a#b",
+            "https://h/x.git?subdir=a#main:b",
+        ] {
+            let refused = read(text).unwrap_err();
+            assert!(refused.contains("names both"), "{text}: {refused}");
+        }
+    }
 }

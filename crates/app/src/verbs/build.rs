@@ -221,7 +221,9 @@ fn named_contexts(
             return Err(wrong("its name or its source is empty"));
         }
         let name = name.to_owned();
-        if let Some(image) = source.strip_prefix("docker-image://") {
+        if source == "docker-image://scratch" {
+            named.push((NamedContext { name, source: ContextSource::Scratch }, None));
+        } else if let Some(image) = source.strip_prefix("docker-image://") {
             let image = image.parse().map_err(|error| wrong(&format!("`{image}` is no image: {error}")))?;
             named.push((NamedContext { name, source: ContextSource::Image(image) }, None));
         } else if let Some(layout) = source.strip_prefix(LAYOUT) {

@@ -221,6 +221,11 @@ fn named_contexts_stand_for_stages_and_images() {
     let scratch = ["build", "-q", "--build-context", "scratch=docker-image://other", "-o", "nothing", "."];
     machine.ok(&scratch);
     assert_eq!(run(&machine.context().join("nothing"), "find . -type f"), b"./page\n");
+    machine.dockerfile("FROM nowhere.test/base\nCOPY page /page\n");
+    let empty =
+        ["build", "-q", "--build-context", "nowhere.test/base=docker-image://scratch", "-o", "empty", "."];
+    machine.ok(&empty);
+    assert_eq!(run(&machine.context().join("empty"), "find . -type f"), b"./page\n");
     machine.dockerfile("FROM scratch AS scratch\nCOPY page /page\nFROM scratch\n");
     machine.ok(&[&scratch[..5], &["stage", "."]].concat());
     assert!(machine.context().join("stage/bin/busybox").exists());
@@ -381,7 +386,12 @@ fn publish_repository(machine: &Machine) -> (PathBuf, PathBuf) {
     fs_err::write(work.join("docker/Dockerfile"), "FROM box\nCOPY . /ctx/\n").unwrap();
     fs_err::write(work.join("docker/file"), "first\n").unwrap();
     let git = "git -c user.name=me -c user.email=me@test -c init.defaultBranch=main";
-    run(&work, &format!("{git} init -q && git add . && {git} commit -qm one && git tag v1"));
+    run(
+        &work,
+        &format!(
+            "{git} init -q && git add . && {git} commit -qm one && git tag v1 && {git} tag -am note noted"
+        ),
+    );
     fs_err::write(work.join("docker/file"), "second\n").unwrap();
     run(&work, &format!("{git} commit -qam two && git branch side HEAD"));
     let publish = format!(
@@ -425,6 +435,7 @@ fn contexts_come_from_archives_and_repositories() {
     let machine = Machine::with_box();
     let (work, served) = publish_repository(&machine);
     let commit = String::from_utf8(run(&work, "git rev-parse v1")).unwrap().trim().to_owned();
+    let tag = String::from_utf8(run(&work, "git rev-parse noted")).unwrap().trim().to_owned();
     let server = serve(&machine, &served);
     let url = format!("http://{}/app", server.address);
     for (context, want) in [
@@ -434,6 +445,7 @@ fn contexts_come_from_archives_and_repositories() {
         (format!("{url}.git#{commit}:docker"), "first\n"),
         (format!("{url}.git?branch=side&subdir=docker"), "second\n"),
         (format!("{url}.git?tag=v1&subdir=docker&checksum={commit}"), "first\n"),
+        (format!("{url}.git?tag=noted&subdir=docker&checksum={tag}"), "first\n"),
     ] {
         machine.ok(&["build", "-q", "--network", "none", "-t", "cloned", &context]);
         assert_eq!(cat(&machine, "cloned", "/ctx/file"), want, "{context}");
@@ -462,6 +474,7 @@ fn contexts_come_from_archives_and_repositories() {
         (format!("{url}.git#main:../.."), "is no directory of"),
         (format!("{url}.git?checksum=0123&subdir=docker"), "is at commit"),
         (format!("{url}.git?x=y"), "means nothing in an address"),
+        (format!("{url}.git?tag=v1#main"), "names both `main` and `refs/tags/v1`"),
         (format!("{url}.git#--upload-pack=touch /tmp/x"), "is not a branch"),
         (format!("{url}.git"), "there is no `Dockerfile`"),
     ] {

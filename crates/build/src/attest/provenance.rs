@@ -211,6 +211,7 @@ impl Facts<'_> {
         for context in &request.contexts {
             let source = match &context.source {
                 ContextSource::Image(reference) => format!("docker-image://{reference}"),
+                ContextSource::Scratch => "docker-image://scratch".to_owned(),
                 ContextSource::Directory(_) => format!("local:{}", context.name),
                 ContextSource::Layout(layout) => self.layout(&context.name, layout),
             };

@@ -288,6 +288,7 @@ impl Planner<'_> {
         }
         if let Some(source) = self.named(name) {
             return match source {
+                ContextSource::Scratch => Ok(Origin::Scratch),
                 ContextSource::Image(reference) => self.image(&reference, &platform, span).map(Origin::Image),
                 ContextSource::Layout(layout) => {
                     let name = layout_name(&layout);
