@@ -409,11 +409,18 @@ fn is_archive_among(tree: &Tree<'_>, item: &Item) -> Result<bool, Problem> {
 
 /// Several files cannot all become one; BuildKit would keep the last one only.
 fn refuse_many_files(copy: &CopyAction, read: &[Read<'_>], writer: &Writer<'_>) -> Result<(), Problem> {
-    let count = |items: &Read<'_>| match items {
-        Read::Items(items, ..) => items.iter().filter(|item| !item.is_directory()).count(),
-        Read::Inline(..) => 1,
-    };
-    let files: usize = read.iter().map(count).sum();
+    let mut files = 0;
+    for read in read {
+        match read {
+            Read::Inline(..) => files += 1,
+            Read::Items(items, tree, unpack) => {
+                for item in items.iter().filter(|item| !item.is_directory()) {
+                    // What is unpacked makes a directory, as one that is copied does.
+                    files += usize::from(!(*unpack && is_archive_among(tree, item)?));
+                }
+            }
+        }
+    }
     if files > 1
         && !copy.parents
         && !copy.destination.ends_with('/')
