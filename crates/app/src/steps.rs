@@ -59,7 +59,7 @@ enum StepError {
 
 impl StepRunner for ContainerSteps {
     fn run(&self, step: &RunStep, output: &mut dyn Write) -> Result<i32, SeamError> {
-        emulation::check(&step.platform).map_err(SeamError::new)?;
+        emulation::check(&step.platform)?;
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let id = format!("{OF_STEP}{}-{number}", std::process::id());
         // What a build that was killed has left is nobody's.

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use shipway_layers::Layer;
-use shipway_oci::{Descriptor, Digest, HistoryEntry, ImageConfig, Manifest, MediaType, RootFs};
+use shipway_oci::{Descriptor, Digest, HistoryEntry, ImageConfig, Manifest, MediaType, Platform, RootFs};
 use shipway_store::{Found, Store, StoreError};
 
 use crate::plan::{PlannedStage, internal};
 use crate::progress::StepInfo;
 use crate::records::INLINE_CACHE;
 use crate::solve::{Made, Outcome, Solver};
+use crate::state::WINDOWS;
 use crate::time::{now_seconds, rfc3339};
 use crate::{BuildError, BuildRequest, Builder, Event};
 
@@ -19,6 +20,25 @@ pub(crate) struct Exported {
     /// Its digest and its length.
     pub(crate) manifest: (Digest, u64),
     pub(crate) index: Option<(Digest, u64)>,
+}
+
+/// Says what the image is for. Compat: BuildKit, what was asked for, whatever FROM says.
+fn mark(config: &mut ImageConfig, stage: &PlannedStage, request: &BuildRequest) {
+    let wanted = request.platforms.first().unwrap_or(&stage.platform);
+    let is_same = (&config.os, &config.architecture) == (&wanted.os, &wanted.architecture);
+    if wanted.variant.is_some() || !is_same {
+        config.variant.clone_from(&wanted.variant);
+    }
+    config.os.clone_from(&wanted.os);
+    config.architecture.clone_from(&wanted.architecture);
+    // A base image may write it in another way, such as arm64/v8.
+    if let Ok(usual) = config.platform().to_string().parse::<Platform>() {
+        config.variant = usual.variant;
+    }
+    if stage.platform.os == WINDOWS {
+        // Steps know it as all others.
+        config.config.working_dir = config.config.working_dir.replace('/', "\\");
+    }
 }
 
 /// Writes the documents of an image and names it. All its layers have been synced.
@@ -38,11 +58,7 @@ pub(crate) fn export(
     let fail = |action| move |source: StoreError| BuildError::Store { action, source };
     let mut config = stage.state.image.clone();
     config.config.labels.extend(solver.request.labels.iter().cloned());
-    config.os.clone_from(&stage.platform.os);
-    config.architecture.clone_from(&stage.platform.architecture);
-    if stage.platform.variant.is_some() {
-        config.variant.clone_from(&stage.platform.variant);
-    }
+    mark(&mut config, stage, solver.request);
     config.rootfs = RootFs::of_layers(layers.iter().map(|layer| layer.diff_id).collect());
     if solver.request.inline_cache {
         let records = solver.records();

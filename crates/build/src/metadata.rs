@@ -10,7 +10,7 @@ use crate::Problem;
 use crate::go_text::{duration, list, quoted, quoted_list, quoted_number};
 use crate::ports::parse_ports;
 use crate::signals::is_signal;
-use crate::state::StageState;
+use crate::state::{StageState, WINDOWS};
 use crate::variables::{Variables, set_env};
 
 /// What the whole build gives to instructions.
@@ -176,7 +176,9 @@ pub(crate) fn with_shell(state: &StageState, command: &CommandLine) -> Vec<Strin
     match command {
         CommandLine::Exec(args) => args.clone(),
         CommandLine::Shell(line) => {
-            let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
+            let usual: &[&str] =
+                if state.image.os == WINDOWS { &["cmd", "/S", "/C"] } else { &["/bin/sh", "-c"] };
+            let default = || usual.iter().map(|&word| word.to_owned()).collect();
             let shell =
                 state.image.config.shell.clone().filter(|shell| !shell.is_empty()).unwrap_or_else(default);
             shell.into_iter().chain([line.clone()]).collect()

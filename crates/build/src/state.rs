@@ -8,6 +8,9 @@ use crate::variables::{Variables, set_env};
 const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The system whose images are unlike the others in some things.
+pub(crate) const WINDOWS: &str = "windows";
+
 /// A stage between two instructions.
 #[derive(Clone, Debug)]
 pub(crate) struct StageState {
@@ -44,7 +47,7 @@ impl StageState {
         image.config.on_build.clear();
         // Of a base image's steps, not of these.
         image.other.remove(INLINE_CACHE);
-        if !image.config.env.iter().any(|text| text.starts_with("PATH=")) {
+        if image.os != WINDOWS && !image.config.env.iter().any(|text| text.starts_with("PATH=")) {
             set_env(&mut image.config.env, "PATH", DEFAULT_PATH);
         }
         let scope = Variables::of_env(&image.config.env);
@@ -69,6 +72,8 @@ impl StageState {
 
     /// Returns a path in the image, absolute and without dots; a slash at the end stays.
     pub(crate) fn absolute(&self, path: &str) -> String {
+        let slashes = (self.image.os == WINDOWS).then(|| without_drive(&path.replace('\\', "/")).to_owned());
+        let path = slashes.as_deref().unwrap_or(path);
         let is_directory = path.is_empty() || path == "." || path.ends_with('/') || path.ends_with("/.");
         let joined = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.cwd()) };
         let mut clean = clean_path(&joined);
@@ -93,6 +98,16 @@ impl StageState {
             empty_layer: !with_layer,
         });
         self.image.history.len() - 1
+    }
+}
+
+/// Returns a path of Windows without `C:`.
+fn without_drive(path: &str) -> &str {
+    match path.split_once(':') {
+        Some((drive, rest)) if drive.len() == 1 && drive.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            rest
+        }
+        _ => path,
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::DiffId;
 use crate::json::{null_is_default, words};
+use crate::{DiffId, Platform};
 
 /// The config of an image: its digest is the image ID. Spec: image-spec config.md.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,14 @@ pub struct ImageConfig {
     /// Fields that this version does not know.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+impl ImageConfig {
+    /// Returns what the image says that it is for, as it is written there.
+    pub fn platform(&self) -> Platform {
+        let platform = Platform::linux(&self.architecture);
+        Platform { os: self.os.clone(), variant: self.variant.clone(), ..platform }
+    }
 }
 
 /// How to run an image. Field names are Docker's.

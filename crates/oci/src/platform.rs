@@ -24,6 +24,22 @@ pub struct Platform {
 const ARCHITECTURES: [&str; 10] =
     ["386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x", "wasm"];
 
+/// Operating systems that may be written without an architecture.
+const SYSTEMS: [&str; 12] = [
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "illumos",
+    "linux",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "windows",
+];
+
 /// The text is not `os/architecture` or `os/architecture/variant`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a platform (want os/architecture[/variant], such as linux/amd64)")]
@@ -69,7 +85,9 @@ impl FromStr for Platform {
         });
         match (bad, parts.as_slice()) {
             // Compat: containerd, one word is an architecture or an operating system if it is known to be one.
-            (false, [word]) if *word == "linux" => Ok(Self::host()),
+            (false, [word]) if SYSTEMS.contains(&system(word)) => {
+                Ok(Self { os: system(word).to_owned(), ..Self::host() })
+            }
             (false, [word]) if ARCHITECTURES.contains(&usual(word, None).0) => {
                 let (architecture, variant) = usual(word, None);
                 let variant = variant.filter(|variant| *variant != "v7").map(str::to_owned);
@@ -78,11 +96,16 @@ impl FromStr for Platform {
             (false, [os, architecture, variant @ ..]) if variant.len() < 2 => {
                 let (architecture, variant) = usual(architecture, variant.first().copied());
                 let variant = variant.map(str::to_owned);
-                Ok(Self { os: (*os).to_owned(), variant, ..Self::linux(architecture) })
+                Ok(Self { os: system(os).to_owned(), variant, ..Self::linux(architecture) })
             }
             _ => Err(ParsePlatformError(text.to_owned())),
         }
     }
+}
+
+/// Returns the usual name of an operating system. Compat: containerd's `platforms`.
+fn system(name: &str) -> &str {
+    if name == "macos" { "darwin" } else { name }
 }
 
 /// Returns the usual name of an architecture, and its variant where that says more. Compat: containerd's `platforms`.
@@ -137,6 +160,9 @@ mod tests {
             ("arm64", "linux/arm64"),
             ("x86_64", "linux/amd64"),
             ("arm", "linux/arm"),
+            ("windows", &format!("windows/{}", Platform::host().architecture)),
+            ("macos/arm64", "darwin/arm64"),
+            ("js/wasm", "js/wasm"),
         ] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), want, "case {text}");
         }

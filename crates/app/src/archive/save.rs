@@ -105,7 +105,8 @@ impl Archive<'_> {
             }
             let (mut entry, there) = self.manifest(&image.found, image.packing)?;
             let config = store.config(&image.found.image_id)?;
-            entry.platform = format!("{}/{}", config.os, config.architecture).parse().ok();
+            // In the usual words; none where the image says nothing.
+            entry.platform = config.platform().to_string().parse().ok();
             return Ok((entry, there));
         };
         let mut own = None;

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
+use shipway_build::SeamError;
 use shipway_linux::{MountAttributes, new_filesystem};
 use shipway_oci::Platform;
 
@@ -45,9 +46,26 @@ pub(super) struct NoEmulator {
     platform: Platform,
 }
 
+/// No emulator helps.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("a stage for {platform} cannot run commands on Linux")]
+#[diagnostic(
+    code(build::emulation),
+    help(
+        "let the step run here and make what the other system needs: FROM --platform=$BUILDPLATFORM … AS build, ARG TARGETOS, \
+         then COPY --from=build"
+    )
+)]
+pub(super) struct OtherSystem {
+    platform: Platform,
+}
+
 /// Fails where neither the processor nor a registered emulator runs the programs of a platform.
-pub(super) fn check(platform: &Platform) -> Result<(), NoEmulator> {
+pub(super) fn check(platform: &Platform) -> Result<(), SeamError> {
     let host = Platform::host();
+    if platform.os != host.os {
+        return Err(SeamError::new(OtherSystem { platform: platform.clone() }));
+    }
     if platform.architecture == host.architecture {
         return Ok(());
     }
@@ -56,7 +74,7 @@ pub(super) fn check(platform: &Platform) -> Result<(), NoEmulator> {
     if starts.iter().any(|start| entries.iter().any(|entry| takes(entry, start))) {
         Ok(())
     } else {
-        Err(NoEmulator { platform: platform.clone() })
+        Err(SeamError::new(NoEmulator { platform: platform.clone() }))
     }
 }
 
@@ -144,6 +162,8 @@ mod tests {
             assert_eq!(starts.iter().any(|start| takes(&entry, start)), wanted, "case {name}");
         }
         assert!(check(&Platform::host()).is_ok());
+        let other = check(&"darwin/amd64".parse().unwrap()).unwrap_err();
+        assert!(other.to_string().contains("a stage for darwin/amd64"), "{other}");
         assert!(check(&Platform::linux("pdp11")).is_err());
     }
 }

@@ -46,9 +46,10 @@ fn what_is_made_here_for_another_machine_needs_no_emulator() {
     ] {
         assert!(errors.contains(part), "{errors}");
     }
-    assert!(
-        machine.refused(&["build", "--platform", "windows/amd64", "."], 1).contains("images for windows")
-    );
+    let errors = machine.refused(&["build", "--platform", "freebsd/amd64", "."], 1);
+    for part in ["a stage for freebsd/amd64 cannot run commands on Linux", "--platform=$BUILDPLATFORM"] {
+        assert!(errors.contains(part), "{errors}");
+    }
 
     // What is here for this machine only is told as that, by whatever way it comes.
     machine.ok(&["tag", "box", "127.0.0.1:1/box:1"]);
@@ -70,6 +71,65 @@ fn what_is_made_here_for_another_machine_needs_no_emulator() {
 }
 
 /// Of an archive, and of a name.
+#[test]
+fn other_systems_get_what_is_made_here() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile(
+        "FROM --platform=$BUILDPLATFORM box AS build\nARG TARGETOS TARGETARCH\nRUN echo $TARGETOS $TARGETARCH > /app\n\
+         FROM scratch AS files-windows\nCOPY --from=build /app /app.exe\n\
+         FROM scratch AS files-darwin\nCOPY --from=build /app /app\n\
+         FROM files-$TARGETOS\nWORKDIR C:\\\\Program\\\\x\nCOPY passwd y\nCMD app\n",
+    );
+    let out = machine.dir.path().join("out");
+    let output = out.to_str().unwrap();
+    let build = ["build", "-q", "--network", "none", "--platform", "macos/arm64,windows/amd64"];
+    machine.ok(&[&build[..], &["-t", "made", "-o", output, "."]].concat());
+    for (path, want) in [("darwin_arm64/app", "darwin arm64\n"), ("windows_amd64/app.exe", "windows amd64\n")]
+    {
+        assert_eq!(fs_err::read_to_string(out.join(path)).unwrap(), want);
+    }
+    assert!(out.join("windows_amd64/Program/x/y").exists());
+    let of = |platform: &str| {
+        let said = machine.ok(&["inspect", "--platform", platform, "made"]).0;
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        (said[0]["Os"].clone(), said[0]["Config"].clone())
+    };
+    let (os, config) = of("windows/amd64");
+    assert_eq!((os, &config["WorkingDir"]), ("windows".into(), &"\\Program\\x".into()));
+    assert_eq!(config["Cmd"], serde_json::json!(["cmd", "/S", "/C", "app"]));
+    assert!(config["Env"].as_array().is_none_or(Vec::is_empty), "{config}");
+    let (os, config) = of("darwin/arm64");
+    assert_eq!((os, &config["Cmd"]), ("darwin".into(), &serde_json::json!(["/bin/sh", "-c", "app"])));
+    assert!(config["Env"][0].as_str().unwrap().starts_with("PATH="), "{config}");
+}
+
+#[test]
+fn an_image_is_for_what_was_asked() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM --platform=$BUILDPLATFORM box\nRUN echo x > /x\n");
+    machine.ok(&["build", "-q", "--network", "none", "--platform", OTHER, "-t", "asked", "."]);
+    assert_eq!(platform_of(&machine, "asked"), OTHER);
+    machine.ok(&["build", "-q", "--network", "none", "-t", "unasked", "."]);
+    assert_eq!(platform_of(&machine, "unasked"), platform_of(&machine, "box"));
+    // A variant is in the archive's index as in the image.
+    machine.dockerfile("FROM scratch\nCOPY passwd /x\n");
+    let layout = machine.dir.path().join("layout");
+    let output = format!("type=oci,tar=false,dest={}", layout.display());
+    for (asked, want) in [("linux/arm/v5", "v5"), ("linux/amd64/v3", "v3")] {
+        machine.ok(&["build", "-q", "--platform", asked, "-o", &output, "."]);
+        let index = fs_err::read(layout.join("index.json")).unwrap();
+        let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+        assert_eq!(index["manifests"][0]["platform"]["variant"], want, "{index}");
+        fs_err::remove_dir_all(&layout).unwrap();
+    }
+}
+
 fn one_platform_is_taken(machine: &Machine, other: &Machine, saved: &Path, name: &str) {
     let load = ["load", "-i", saved.to_str().unwrap()];
     other.ok(&[&load[..], &["--platform", OTHER]].concat());

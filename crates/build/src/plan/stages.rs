@@ -13,7 +13,7 @@ use super::evaluate::Evaluation;
 use super::{Origin, Plan, PlannedContext, PlannedImage, PlannedStage};
 use crate::progress::{StepInfo, StepKind};
 use crate::solve::{check_text, star, tell};
-use crate::state::StageState;
+use crate::state::{StageState, WINDOWS};
 use crate::variables::{Variables, platform_variables};
 use crate::{
     BaseImages, BuildError, BuildRequest, Builder, ContextSource, Event, NamedContext, Problem, Progress,
@@ -215,6 +215,12 @@ impl Planner<'_> {
             Origin::Scratch | Origin::Context(_) => (StageState::scratch(&platform), Vec::new()),
             Origin::Image(image) => {
                 let config = &self.images[image].image.config;
+                if config.os == WINDOWS {
+                    let why = format!(
+                        "`{name}` is an image of Windows, whose layers have a form of their own: only FROM scratch makes one here"
+                    );
+                    return Err(self.fail(Problem::invalid(why), span));
+                }
                 (StageState::of_image(config), config.config.on_build.clone())
             }
             Origin::Stage(base) => {

@@ -217,7 +217,7 @@ fn image_for(engine: &Engine, found: &Found, platform: &Platform) -> Result<Opti
         return Ok(Some(image));
     }
     let config = store.config(&found.image_id)?;
-    let own = Platform { variant: config.variant, os: config.os, ..Platform::linux(&config.architecture) };
+    let own = config.platform();
     let entry =
         Descriptor { platform: Some(own), ..Descriptor::new(MediaType::OCI_MANIFEST, found.manifest, 0) };
     let index = Index {

@@ -113,9 +113,7 @@ fn directory_of(platform: &Platform) -> PathBuf {
 }
 
 fn platform_of(engine: &Engine, built: &Built) -> Result<Platform, Failure> {
-    let config = engine.store.config(&built.image_id)?;
-    let platform = Platform::linux(&config.architecture);
-    Ok(Platform { os: config.os, variant: config.variant, ..platform })
+    Ok(engine.store.config(&built.image_id)?.platform())
 }
 
 /// Returns the files of an image, read-only.
