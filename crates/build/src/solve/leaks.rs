@@ -128,16 +128,17 @@ pub(super) fn check_item(
     Ok(())
 }
 
-/// Looks for secrets in a file, in its name, and in what it leads to if it is a link; `place` is where it is in the image.
+/// Looks for secrets in a file, in its attributes, in its path, and in what it leads to if it is a link; `place` is where it is in the image.
 fn check_file(
     (root, path, kind): (&Root, &Path, Kind),
     link: Option<&Path>,
     place: &Path,
     (needles, remedy): (&[(&str, &[u8])], &'static str),
 ) -> Result<(), Problem> {
-    let name = place.file_name().unwrap_or_default();
-    let found = match (within(name.as_encoded_bytes(), needles), kind, link) {
-        (None, Kind::File, _) => find(root, path, needles).map_err(Problem::io("read", path))?,
+    let found = match (within(place.as_os_str().as_encoded_bytes(), needles), kind, link) {
+        (None, Kind::File | Kind::Directory, _) => {
+            find(root, (path, kind), needles).map_err(Problem::io("read", path))?
+        }
         (None, _, Some(link)) => within(link.as_os_str().as_encoded_bytes(), needles),
         (found, ..) => found,
     };
@@ -149,7 +150,7 @@ fn check_file(
     Err(Problem::SecretInLayer { id: id.to_owned(), place: format!("`{shown}`"), remedy })
 }
 
-/// Looks for secrets in the files of a step, in their names, and in what links lead to.
+/// Looks for secrets in the files of a step, in their attributes and paths, and in what links lead to.
 pub(super) fn check(upper: &Path, needles: &[(&str, &[u8])], remedy: &'static str) -> Result<(), Problem> {
     if needles.is_empty() {
         return Ok(());
@@ -178,10 +179,25 @@ fn within<'n>(bytes: &[u8], needles: &[(&'n str, &[u8])]) -> Option<&'n str> {
     needles.iter().find(|(_, needle)| memchr::memmem::find(bytes, needle).is_some()).map(|(id, _)| *id)
 }
 
-/// Returns the id of a secret that a file contains.
-fn find<'n>(root: &Root, path: &Path, needles: &[(&'n str, &[u8])]) -> io::Result<Option<&'n str>> {
-    let longest = needles.iter().map(|(_, bytes)| bytes.len()).max().unwrap_or_default();
+/// Returns the id of a secret that the attributes of a file or directory or the bytes of a file contain.
+fn find<'n>(
+    root: &Root,
+    (path, kind): (&Path, Kind),
+    needles: &[(&'n str, &[u8])],
+) -> io::Result<Option<&'n str>> {
+    let of_attributes = |attributes: Vec<(String, Vec<u8>)>| {
+        attributes
+            .iter()
+            .find_map(|(name, value)| within(name.as_bytes(), needles).or_else(|| within(value, needles)))
+    };
+    if kind == Kind::Directory {
+        return root.xattrs(path).map(of_attributes);
+    }
     let mut file = root.open_file(path)?;
+    if let Some(id) = of_attributes(shipway_linux::xattrs_of(&file)?) {
+        return Ok(Some(id));
+    }
+    let longest = needles.iter().map(|(_, bytes)| bytes.len()).max().unwrap_or_default();
     let mut buffer = Vec::new();
     loop {
         // One may begin in one piece and end in the next.

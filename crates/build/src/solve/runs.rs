@@ -36,8 +36,6 @@ pub(super) struct Mounts {
     described: Vec<String>,
     /// Variables that hold secrets.
     env: Vec<String>,
-    /// Ids of the secrets that the command gets.
-    secrets: Vec<String>,
     /// Caches to take when the command really runs, and what new ones begin with.
     caches: Vec<(String, usize, Mount, Option<Bind>)>,
     /// What of contexts and stages to show when the command really runs.
@@ -55,7 +53,6 @@ impl Solver<'_> {
             mounts: Vec::new(),
             described: Vec::new(),
             env: Vec::new(),
-            secrets: Vec::new(),
             caches: Vec::new(),
             binds: Vec::new(),
             agents: 0,
@@ -155,7 +152,6 @@ impl Solver<'_> {
             all.env.extend(mount.env.iter().map(|name| format!("{name}=")));
             return Ok(());
         };
-        all.secrets.push(id);
         if let Some(name) = &mount.env {
             all.env.push(format!("{name}={}", String::from_utf8_lossy(&secret.content)));
         }
@@ -284,8 +280,8 @@ impl Solver<'_> {
             cgroup_parent: self.request.cgroup_parent.clone(),
             stop: self.stop.clone(),
         };
-        let secrets = self.request.secrets.iter().filter(|secret| mounts.secrets.contains(&secret.id));
-        let needles = needles(secrets);
+        // Also those of other commands: what they left in a cache, or what is in a context, is a way to this one.
+        let needles = needles(self.request.secrets.iter());
         let output = StepOutput { progress: &*self.builder.progress, step: &step.info };
         let mut output = Redact::new(output, &needles);
         let code = self

@@ -77,7 +77,7 @@ impl Log {
     }
 }
 
-/// Runs lines of `write PATH TEXT`, `remove PATH`, `say TEXT`, `exit CODE`, `env`, `mounts`, `meet N`, `hang`; `#` begins a comment.
+/// Runs lines of `write PATH TEXT`, `keep PATH` and `mark PATH` (what the first mount has, as a file and as an attribute of one), `remove PATH`, `say TEXT`, `exit CODE`, `env`, `mounts`, `meet N`, `hang`; `#` begins a comment.
 #[derive(Debug, Default)]
 pub(crate) struct FakeRunner {
     pub(crate) runs: AtomicUsize,
@@ -96,6 +96,11 @@ impl StepRunner for FakeRunner {
                 ["write", file, text] => {
                     fs_err::create_dir_all(path(file).parent().unwrap()).unwrap();
                     fs_err::write(path(file), text).unwrap();
+                }
+                ["keep", file] => fs_err::write(path(file), mounted(step)).unwrap(),
+                ["mark", file] => {
+                    fs_err::create_dir_all(path(file)).unwrap();
+                    Root::open(&path(file)).unwrap().set_xattr(".", "user.kept", &mounted(step)).unwrap();
                 }
                 ["remove", file] => fs_err::remove_file(path(file)).unwrap(),
                 ["say", ..] => print(output, &line.trim()[4..]),
@@ -144,6 +149,20 @@ impl FakeRunner {
 
 fn print(output: &mut dyn Write, line: &str) {
     output.write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+/// Returns the bytes of the first mount, or of the only file that is in it.
+fn mounted(step: &RunStep) -> Vec<u8> {
+    match &step.mounts[0].source {
+        MountSource::File { content, .. } => content.clone(),
+        MountSource::Bind { fd, .. } => {
+            let root = Root::from_fd(fd.try_clone().unwrap());
+            let mut bytes = Vec::new();
+            root.open_file(&root.names(".").unwrap()[0]).unwrap().read_to_end(&mut bytes).unwrap();
+            bytes
+        }
+        other => panic!("there is nothing to read in {other:?}"),
+    }
 }
 
 fn describe(step: &RunStep) -> String {

@@ -1,16 +1,20 @@
 //! Secrets that copies and instructions would bring into an image.
 
 use shipway_build::Secret;
+use shipway_linux::Root;
 use shipway_testkit::{Need, require};
 
 use crate::harness::{Bench, render};
 
 const TOKEN: &str = "canary-7f3a";
+/// One that looks like a path.
+const WAY: &str = "org-17/key-42";
 
 fn fails(bench: &Bench, text: &str, change: impl FnOnce(&mut shipway_build::BuildRequest)) -> Option<String> {
     let mut request = bench.request(text);
     let secret = |id: &str, content: &str| Secret { id: id.to_owned(), content: content.into() };
-    request.secrets = vec![secret("token", &format!("{TOKEN}\n")), secret("pin", "1234\n")];
+    request.secrets =
+        vec![secret("token", &format!("{TOKEN}\n")), secret("pin", "1234\n"), secret("way", WAY)];
     change(&mut request);
     let said = bench.run(&request).err().map(|error| render(&error));
     bench.assert_nothing_left();
@@ -29,6 +33,12 @@ fn files_with_a_secret_are_not_copied() {
     bench.file(&format!("names/{TOKEN}"), "");
     bench.file("links/l", &format!("->/x/{TOKEN}"));
     bench.file("pin", "1234\n");
+    bench.file(&format!("way/{WAY}/f"), "");
+    let context = Root::open(&bench.dir.path().join("context")).unwrap();
+    bench.file("marked/f", "");
+    context.set_xattr("marked/f", "user.token", TOKEN.as_bytes()).unwrap();
+    bench.file("named/f", "");
+    context.set_xattr("named/f", &format!("user.{TOKEN}"), b"").unwrap();
     for number in 0..300 {
         bench.file(&format!("many/f{number}"), "");
     }
@@ -45,6 +55,9 @@ fn files_with_a_secret_are_not_copied() {
         ("in a linked copy", "COPY --link etc/config /e/", "the secret `token` is in `/e/config`"),
         ("as a name", "COPY names /n/", "the secret `token` is in `/n/****`"),
         ("in a link", "COPY links /l/", "the secret `token` is in `/l/l`"),
+        ("as a path", "COPY way /w/", "the secret `way` is in `/w/****`"),
+        ("in an attribute", "COPY marked /m/", "the secret `token` is in `/m/f`"),
+        ("as the name of an attribute", "COPY named /m/", "the secret `token` is in `/m/f`"),
         (
             "of a stage",
             "RUN write /f canary-7f3a\nFROM debian\nCOPY --from=0 /f /f",
@@ -65,6 +78,33 @@ fn files_with_a_secret_are_not_copied() {
     assert_eq!(fails(&bench, text, |request| request.secrets.clear()), None);
     let said = fails(&bench, text, |_| ()).unwrap();
     assert!(said.contains("the secret `token` is in `etc/token` of the build context"), "{said}");
+}
+
+#[test]
+fn what_commands_leave_of_secrets_is_found_however_they_came_by_it() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    bench.file("config", &format!("x = {TOKEN};\n"));
+    for (name, run, want) in [
+        ("in a file", "--mount=type=secret,id=token,target=/t keep /f", "the secret `token` is in `/f`"),
+        (
+            "in an attribute",
+            "--mount=type=secret,id=token,target=/t mark /d",
+            "the secret `token` is in `/d`",
+        ),
+        ("out of the context", "--mount=target=/c keep /f", "the secret `token` is in `/f`"),
+    ] {
+        let said = fails(&bench, &format!("FROM debian\nRUN {run}\n"), |_| ()).expect(name);
+        assert!(
+            said.contains(want) && said.contains("remove the file in the same RUN"),
+            "case {name}: {said}"
+        );
+    }
+    let text = "FROM debian\nRUN --mount=target=/c mark /d && keep /d/f\n";
+    assert_eq!(fails(&bench, text, |request| request.secrets.clear()), None);
 }
 
 #[test]
