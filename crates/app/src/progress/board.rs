@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::text::clean;
+use crate::ui::visible;
 
 /// Lines of a running row's output that can be shown beneath it.
 pub(crate) const TAIL: usize = 5;
@@ -166,7 +167,8 @@ impl Board {
         };
         let row = Row {
             key,
-            name,
+            // Names of steps are texts of somebody's Dockerfile.
+            name: visible(&name).replace(['\n', '\t'], " "),
             status: Status::Running,
             detail: String::new(),
             remarks: Vec::new(),
@@ -197,7 +199,7 @@ impl Board {
     /// Puts a line beneath the newest row.
     pub(crate) fn remark(&mut self, text: String) {
         if let Some(row) = self.rows.last_mut() {
-            row.remarks.push(text);
+            row.remarks.push(visible(&text).replace(['\n', '\t'], " "));
         }
     }
 

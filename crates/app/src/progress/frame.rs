@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::board::{Board, End, Row, Status};
 use super::text::{clip, width};
+use crate::ui::visible;
 
 /// Columns that a row's name keeps however narrow the terminal is.
 const NARROWEST: usize = 8;
@@ -83,7 +84,7 @@ pub(crate) fn last(board: &Board, now: Duration, columns: usize, paint: Paint) -
     let mut lines: Vec<Line> = head.into_iter().collect();
     lines.extend(board.rows.iter().flat_map(|row| row_lines(row, now, columns, paint)));
     lines.extend(failures(board, paint));
-    lines.extend(board.notes.iter().map(|note| paint.line(Tone::Yellow, note.clone())));
+    lines.extend(board.notes.iter().map(|note| paint.line(Tone::Yellow, visible(note).into_owned())));
     lines
 }
 

@@ -59,6 +59,21 @@ fn signal(child: &Child, number: i32) {
 }
 
 #[test]
+fn a_terminal_shows_control_characters_and_does_not_obey_them() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::new();
+    let mut person = Person::new();
+    let mut child = person.start(&machine, &["rmi", "x\u{1b}]0;title\u{7}"]);
+    person.sees("no such image: x^[]0;title^G");
+    assert!(!child.wait().unwrap().success() && !person.seen.contains('\u{1b}'), "{}", person.seen);
+    // Another program gets what is there.
+    let said = machine.command(&["rmi", "x\u{1b}]0;"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&said.stderr).contains("no such image: x\u{1b}]0;"), "{said:?}");
+}
+
+#[test]
 fn a_person_talks_to_a_container_and_the_terminal_is_put_back() {
     if !can_run() {
         return;

@@ -82,6 +82,18 @@ fn no_line_is_wider_than_the_terminal() {
 }
 
 #[test]
+fn names_and_notes_of_strangers_do_nothing_to_the_terminal() {
+    let mut board = Board::new("Building");
+    board.start(Key::Step(1), "RUN \u{1b}[2Ja\tb\rc".into(), at(0));
+    board.remark("not cached: \u{7}".into());
+    board.notes.push("warning: \u{1b}]0;x".into());
+    assert_eq!(
+        shown(&last(&board, at(25), 40, PLAIN))[1..],
+        [" => RUN ^[[2Ja b^Mc                 2.5s", " => => not cached: ^G", "warning: ^[]0;x"]
+    );
+}
+
+#[test]
 fn the_detail_stays_where_the_name_is_cut() {
     let mut board = Board::new("Assembling");
     board.start(Key::Part("x".into()), "[debian:bookworm] download and unpack packages".into(), at(0));
