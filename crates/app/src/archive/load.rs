@@ -41,6 +41,8 @@ pub(crate) fn load(
     archive: &mut (dyn Read + Send),
     only: Option<&Platform>,
 ) -> Result<Vec<Loaded>, Failure> {
+    // What is unpacked must not be collected before it is taken in, nor that before it has a name.
+    let _lease = engine.store.lease()?;
     let files = Files::unpack(engine, archive, only.cloned().unwrap_or_else(Platform::host))?;
     take(&files, only)
 }
@@ -51,14 +53,13 @@ pub(crate) fn load_directory(
     dir: &Path,
     only: Option<&Platform>,
 ) -> Result<Vec<Loaded>, Failure> {
+    let _lease = engine.store.lease()?;
     let files = Files::open_directory(engine, dir, only.cloned().unwrap_or_else(Platform::host))?;
     take(&files, only)
 }
 
 fn take(files: &Files<'_>, only: Option<&Platform>) -> Result<Vec<Loaded>, Failure> {
     let engine = files.engine;
-    // What is taken in must not be collected before it has a name.
-    let _lease = engine.store.lease()?;
     let docker: Option<Vec<Entry>> = files
         .document("manifest.json")?
         .map(|bytes| serde_json::from_slice(&bytes))

@@ -143,3 +143,28 @@ fn a_pull_that_was_killed_is_made_good_by_the_next_one() {
     machine.ok(&["system", "prune", "-f"]);
     assert_eq!(machine.count("root/layers"), 3);
 }
+
+#[test]
+fn what_a_load_has_unpacked_so_far_is_not_swept_away_by_a_collection() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::new();
+    fs_err::write(machine.context().join("root.tar"), archive("file")).unwrap();
+    machine.ok(&["import", "root.tar", "web"]);
+    machine.ok(&["save", "-o", "web.tar", "web"]);
+    machine.ok(&["rmi", "web"]);
+    let bytes = fs_err::read(machine.context().join("web.tar")).unwrap();
+    let (first, rest) = bytes.split_at(bytes.len() / 2);
+    let mut command = machine.command(&["load", "-q"]);
+    let mut child = machine.spawn(command.stdin(Stdio::piped()).stdout(Stdio::null()));
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(first).unwrap();
+    machine.until("it unpacks", || machine.count("root/tmp") > 0);
+    machine.ok(&["system", "prune", "-f"]);
+    input.write_all(rest).unwrap();
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    machine.ok(&["system", "fsck"]);
+    machine.ok(&["save", "-o", "again.tar", "web"]);
+}
