@@ -166,6 +166,15 @@ impl Store {
         Ok(untagged.chain([Removal::Deleted(image_id)]).collect())
     }
 
+    /// Removes an image that has no name; one that somebody has given a name meanwhile stays.
+    pub fn remove_unnamed(&self, image_id: Digest) -> Result<Vec<Removal>, StoreError> {
+        let removed = self.free("remove an image", |transaction| {
+            let name = format!("{UNNAMED}{image_id}");
+            transaction.execute("DELETE FROM images WHERE name = ?1", [name])
+        })?;
+        Ok(if removed == 0 { Vec::new() } else { vec![Removal::Deleted(image_id)] })
+    }
+
     /// Returns the config of an image.
     pub fn config(&self, image_id: &Digest) -> Result<ImageConfig, StoreError> {
         self.document(image_id, "image config", CONFIG_LIMIT)

@@ -162,7 +162,15 @@ mod tests {
             .map(|image| image.image_id)
             .collect();
         assert_eq!(unnamed, [b]);
-        assert_eq!(store.remove_image(b).unwrap(), [Removal::Deleted(b)]);
+        // Somebody names it before it is removed, and it stays.
+        store.tag(&name("back"), Digest::of(b"mb"), b, 5).unwrap();
+        assert_eq!(store.remove_unnamed(b).unwrap(), []);
+        assert_eq!(store.resolve("back").unwrap().image_id, b);
+        store.tag(&name("back"), Digest::of(b"ma"), a, 6).unwrap();
+        assert_eq!(store.remove_unnamed(b).unwrap(), [Removal::Deleted(b)]);
+        assert_eq!(store.untag(&name("back")).unwrap(), [Removal::Untagged(name("back"))]);
+        store.tag(&name("back"), Digest::of(b"mb"), b, 5).unwrap();
+        assert_eq!(store.remove_image(b).unwrap(), [Removal::Untagged(name("back")), Removal::Deleted(b)]);
         assert_eq!(store.remove_image(a).unwrap().len(), 4);
         assert_eq!(store.images().unwrap(), []);
     }

@@ -37,7 +37,7 @@ pub(super) fn keep(engine: &Engine, budget: u64) -> Result<u64, Failure> {
         }
         if image.named < old && bytes + own > budget {
             tracing::info!(id = %image.image_id, own, "images without a name are over their budget");
-            engine.store.remove_image(image.image_id)?;
+            engine.store.remove_unnamed(image.image_id)?;
         } else {
             bytes += own;
         }

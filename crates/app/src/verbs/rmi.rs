@@ -68,9 +68,12 @@ fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<Vec<Told
     }
     let known = engine.store.digests(&found.image_id)?;
     let layers = engine.store.config(&found.image_id).map(|config| config.rootfs.diff_ids);
-    let removed = match &found.name {
-        Some(name) if !(force && names <= 1) => engine.store.untag(name)?,
-        _ => engine.store.remove_image(found.image_id)?,
+    // Only who insists on an id wants names gone that somebody may be giving the image at this moment.
+    let only = images.first().filter(|_| !force && names == 1).and_then(|image| image.name.as_ref());
+    let removed = match found.name.as_ref().or(only) {
+        Some(name) => engine.store.untag(name)?,
+        None if force => engine.store.remove_image(found.image_id)?,
+        None => engine.store.remove_unnamed(found.image_id)?,
     };
     let mut told = Vec::new();
     let mut left: Vec<Reference> = images.into_iter().filter_map(|image| image.name).collect();

@@ -108,6 +108,8 @@ fn start(
 ) -> Result<Started, Failure> {
     order::check(args)?;
     let publish = published(args, ui)?;
+    // The image must be here still when the container is recorded.
+    let _lease = engine.store.lease()?;
     let mut find = || pulls::find(engine, &args.image, args.pull, ui);
     let found = match forwarder {
         Some(forwarder) => forwarder.ending(find),

@@ -110,3 +110,34 @@ fn a_build_that_is_killed_damages_nothing() {
     assert_eq!(machine.script(&["--network", "none"], "echo works"), "works\n");
     machine.assert_nothing_is_left();
 }
+
+#[test]
+fn a_name_that_is_given_while_another_is_taken_away_stands_for_a_whole_image() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::new();
+    fs_err::write(machine.context().join("root.tar"), [0; 10_240]).unwrap();
+    let mut dice = Dice::new(0x7a6);
+    let (mut both, rounds) = (0, rounds(30));
+    for round in 0..rounds {
+        machine.ok(&["import", "root.tar", "one"]);
+        let start = |args: &[&str]| {
+            let mut command = machine.command(args);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            machine.spawn(&mut command)
+        };
+        let early = (dice.roll(2) == 0).then(|| start(&["tag", "one", "two"]));
+        let mut removal = start(&["rmi", "-f", "one"]);
+        let named = early.unwrap_or_else(|| start(&["tag", "one", "two"])).wait().unwrap().success();
+        assert!(removal.wait().unwrap().success(), "round {round}");
+        let fsck = machine.shipway(&["system", "fsck"]);
+        assert!(fsck.status.success(), "round {round}: {}", String::from_utf8_lossy(&fsck.stdout));
+        if named {
+            machine.ok(&["save", "-o", "two.tar", "two"]);
+            machine.ok(&["rmi", "two"]);
+            both += 1;
+        }
+    }
+    assert!(both > 0, "the removal always came first");
+}

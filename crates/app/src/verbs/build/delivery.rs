@@ -244,7 +244,7 @@ fn forget(engine: &Engine, built: &Built) -> Result<(), Failure> {
     let mut same = images.iter().filter(|image| image.image_id == built.image_id);
     let used = engine.store.containers()?.iter().any(|row| row.image_id == built.image_id);
     if !used && same.all(|image| image.name.is_none()) {
-        engine.store.remove_image(built.image_id)?;
+        engine.store.remove_unnamed(built.image_id)?;
     }
     Ok(())
 }

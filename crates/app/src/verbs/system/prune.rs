@@ -134,7 +134,11 @@ fn images(engine: &Engine, all: bool, filters: &Filters, ui: &mut Ui) -> Result<
         if !filters.accept(made, &config.config.labels) {
             continue;
         }
-        removed.extend(engine.store.remove_image(id)?.iter().map(|removal| match removal {
+        let gone = match all {
+            true => engine.store.remove_image(id)?,
+            false => engine.store.remove_unnamed(id)?,
+        };
+        removed.extend(gone.iter().map(|removal| match removal {
             Removal::Untagged(name) => format!("untagged: {}", name.familiar()),
             Removal::Deleted(id) => format!("deleted: {id}"),
         }));
