@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use shipway_oci::DiffId;
-use shipway_store::{LayerId, LayerRow};
+use shipway_store::{LayerId, LayerRow, is_of_the_moment};
 
 use crate::whole::{measure, unpack_whole};
 use crate::{LayerError, LayerStore as _, Unpacked, decompress};
@@ -28,6 +28,7 @@ impl Unpacked {
                 tracing::debug!(layer = %row.id, %error, "a layer is gone");
                 return Ok(None);
             }
+            Err(error) if is_of_the_moment(&error) => return Err(error),
             Err(error) => return Ok(Some(format!("cannot be read: {}", with_cause(&error)))),
         };
         let Some(mut archive) = self.archive(diff_id)? else {
@@ -35,6 +36,9 @@ impl Unpacked {
         };
         let again = self.prepare(&[])?;
         if let Err(error) = unpack_whole(&again.upper, &mut *archive, Some(diff_id), None) {
+            if is_of_the_moment(&error) {
+                return Err(error);
+            }
             tracing::debug!(layer = %row.id, %error, "a layer cannot be compared with its archive");
             return Ok(None);
         }
@@ -68,8 +72,10 @@ impl Unpacked {
     pub(crate) fn archive(&self, diff_id: DiffId) -> Result<Option<Box<dyn Read + Send>>, LayerError> {
         let forms = self.store.packed(diff_id).map_err(|source| LayerError::LookUp { source })?;
         for packed in forms {
-            if let Ok(file) = self.store.open_blob(&packed.digest) {
-                return decompress(Box::new(file)).map(Some);
+            match self.store.open_blob(&packed.digest) {
+                Ok(file) => return decompress(Box::new(file)).map(Some),
+                Err(source) if is_of_the_moment(&source) => return Err(LayerError::LookUp { source }),
+                Err(_gone) => {}
             }
         }
         Ok(None)

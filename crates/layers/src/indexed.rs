@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use shipway_erofs::{Tree, write_index};
 use shipway_linux::{Attributes, EarlyFile, INDEX_DATA, Root, can_mount_indexes, mount_index};
 use shipway_oci::{Beside, DiffId, Hashing, HashingBeside};
-use shipway_store::{LayerId, LayerNotes, LayerRow, NotedRoot, unique_name};
+use shipway_store::{LayerId, LayerNotes, LayerRow, NotedRoot, is_of_the_moment, unique_name};
 
 use crate::drawing::Pencil;
 use crate::earlier::Earlier;
@@ -122,6 +122,7 @@ impl Unpacked {
         let Own { mut sketch, drawn, found, length } = match Own::read(&dir) {
             Ok(own) => own,
             Err(_gone) if !dir.is_dir() => return Ok(None),
+            Err(error) if is_of_the_moment(&error) => return Err(LayerError::io("read", &dir)(error)),
             Err(error) => return Ok(Some(format!("has an archive that cannot be read: {error}"))),
         };
         if found != diff_id {
@@ -134,22 +135,27 @@ impl Unpacked {
             .map_err(LayerError::io("index", &path))?;
         let mut index = Hashing::new(io::sink());
         let read = File::open(&path).and_then(|mut file| io::copy(&mut file, &mut index));
-        let is_whole = read.is_ok() && index.digest() == wanted.digest();
+        let is_whole = match read {
+            Err(error) if is_of_the_moment(&error) => return Err(LayerError::io("read", &path)(error)),
+            read => read.is_ok() && index.digest() == wanted.digest(),
+        };
         Ok((!is_whole).then(|| "has an index that is not that of its archive".to_owned()))
     }
 
     /// Makes the index of a layer again if its archive is sound, or both of the archive that it came as; `false` if neither is here.
     pub(crate) fn restore_indexed(&self, id: &LayerId, diff_id: DiffId) -> Result<bool, LayerError> {
         let (path, root) = (self.path(id), self.row(id)?.notes.root);
-        if let Ok(Own { mut sketch, drawn: Ok(()), found, length }) = Own::read(&path)
-            && found == diff_id
-        {
-            let fresh = path.join(unique_name());
-            write_file(&fresh, &mut sketch, root.as_ref(), (length, diff_id))
-                .inspect_err(|_| drop(fs_err::remove_file(&fresh)))?;
-            fs_err::rename(&fresh, path.join(INDEX)).map_err(LayerError::io("name", &path))?;
-            self.store.flush().map_err(|source| LayerError::Sync { source })?;
-            return Ok(true);
+        match Own::read(&path) {
+            Err(error) if is_of_the_moment(&error) => return Err(LayerError::io("read", &path)(error)),
+            Ok(Own { mut sketch, drawn: Ok(()), found, length }) if found == diff_id => {
+                let fresh = path.join(unique_name());
+                write_file(&fresh, &mut sketch, root.as_ref(), (length, diff_id))
+                    .inspect_err(|_| drop(fs_err::remove_file(&fresh)))?;
+                fs_err::rename(&fresh, path.join(INDEX)).map_err(LayerError::io("name", &path))?;
+                self.store.flush().map_err(|source| LayerError::Sync { source })?;
+                return Ok(true);
+            }
+            _ => {}
         }
         let Some(mut archive) = self.archive(diff_id)? else { return Ok(false) };
         let again = self.prepare_empty()?;

@@ -188,6 +188,7 @@ impl Store {
                 .map_err(StoreError::io("write", &layout))?;
         }
         let path = root.join("store.db");
+        refuse_lost(root, &path)?;
         let connection = match open_tables(&path) {
             Err(StoreError::NoSpace { .. }) if reserve::spend(root) => {
                 let opened = open_tables(&path);
@@ -292,6 +293,21 @@ fn refuse_network(root: &Path) -> Result<(), StoreError> {
     Err(StoreError::FileSystem { path: root.to_owned(), kind })
 }
 
+/// A new database beside layers and blobs would know nothing of them, and the next collection would remove them all.
+fn refuse_lost(root: &Path, database: &Path) -> Result<(), StoreError> {
+    // In this order: whoever makes the first layer has made the database before.
+    let is_used = ["layers", "blobs/sha256"].iter().any(|name| {
+        let entries = fs_err::read_dir(root.join(name));
+        entries.is_ok_and(|mut entries| entries.next().is_some())
+    });
+    let length = match fs_err::metadata(database) {
+        Ok(found) => found.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(StoreError::io("examine", database)(error)),
+    };
+    if is_used && length == 0 { Err(StoreError::Lost { path: database.to_owned() }) } else { Ok(()) }
+}
+
 /// Tells a full disk from other troubles of the database at `path`.
 fn full_or_broken(operation: &'static str, path: PathBuf) -> impl FnOnce(rusqlite::Error) -> StoreError {
     move |source| {
@@ -371,6 +387,32 @@ mod tests {
         let error = Store::open(dir.path()).unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
         assert_eq!(fs_err::read(&path).unwrap().len(), 14_000);
+    }
+
+    #[test]
+    fn a_database_that_is_gone_is_not_made_anew_beside_what_it_knew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let remove = || {
+            for suffix in ["", "-wal", "-shm"] {
+                fs_err::remove_file(dir.path().join(format!("store.db{suffix}"))).unwrap();
+            }
+        };
+        let store = Store::open(dir.path()).unwrap();
+        drop(store);
+        remove();
+        // There was nothing to know.
+        let store = Store::open(dir.path()).unwrap();
+        let blob = store.put_blob(b"kept").unwrap();
+        drop(store);
+        remove();
+        for _ in 0..2 {
+            let error = Store::open(dir.path()).unwrap_err();
+            assert!(matches!(error, StoreError::Lost { .. }), "{error}");
+        }
+        fs_err::write(&path, "").unwrap();
+        assert!(matches!(Store::open(dir.path()), Err(StoreError::Lost { .. })));
+        assert!(dir.path().join("blobs/sha256").join(blob.hex()).exists());
     }
 
     #[test]

@@ -110,6 +110,19 @@ pub enum StoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// The database is not there, but what it told of is.
+    #[error("the store's database `{}` is gone, and layers and blobs that it knew of are here", path.display())]
+    #[diagnostic(
+        code(store::lost),
+        help(
+            "put it or a copy of it in its place; what is only here without it is lost: move {} aside and begin anew, also with another one: --root DIR",
+            path.parent().unwrap_or(path).display()
+        )
+    )]
+    Lost {
+        /// The database.
+        path: PathBuf,
+    },
     /// A newer program has changed the database.
     #[error("the store at `{path}` was written by a newer version (schema {found}, this one knows {known})")]
     #[diagnostic(code(store::newer), help("use that newer version, or another directory: --root DIR"))]
@@ -252,9 +265,49 @@ impl StoreError {
     }
 }
 
+/// Returns whether an error says what this process lacks at the moment, descriptors, memory, room or rights, and nothing of what is on
+/// the disk: nothing is damaged that cannot be looked at for such a reason.
+pub fn is_of_the_moment(error: &(dyn std::error::Error + 'static)) -> bool {
+    /// Too many open files, in the machine and in the process; no kind of their own.
+    const FILES: [i32; 2] = [23, 24];
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        let Some(error) = error.downcast_ref::<io::Error>() else { return false };
+        let is_code = error.raw_os_error().is_some_and(|code| FILES.contains(&code));
+        is_code
+            || matches!(
+                error.kind(),
+                io::ErrorKind::OutOfMemory
+                    | io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::ReadOnlyFilesystem
+                    | io::ErrorKind::Interrupted
+                    | io::ErrorKind::WouldBlock
+                    | io::ErrorKind::ResourceBusy
+            )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_process_lacks_is_told_from_what_is_damaged() {
+        let wrapped = |code| StoreError::io("read", Path::new("x"))(io::Error::from_raw_os_error(code));
+        for (name, code, want) in [
+            ("EMFILE", 24, true),
+            ("ENFILE", 23, true),
+            ("ENOMEM", 12, true),
+            ("EACCES", 13, true),
+            ("ENOSPC", 28, true),
+            ("EIO", 5, false),
+            ("EUCLEAN", 117, false),
+            ("EISDIR", 21, false),
+        ] {
+            assert_eq!(is_of_the_moment(&wrapped(code)), want, "{name}");
+        }
+    }
 
     #[test]
     fn a_full_disk_is_told_from_a_broken_database() {

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
+use shipway_linux::Root;
 use shipway_oci::{Digest, Hashing};
 
-use crate::{LayerId, Store, StoreError};
+use crate::gc::remove;
+use crate::{LayerId, Store, StoreError, is_of_the_moment};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,15 +112,19 @@ pub fn on_all_cores<T: Sync, U: Send>(things: &[T], work: impl Fn(&T) -> Option<
 
 impl Store {
     /// Looks at everything that is recorded and at every byte of every blob, and returns what is wrong, in the order of its names.
-    /// `heard` is told of each blob when it has been read, in bytes, from several threads. The caller holds a lease.
+    /// `heard` is told of each blob when it has been read, in bytes, from several threads. The caller holds a lease. It fails where it
+    /// could not look, lest that passes for damage.
     pub fn fsck(&self, heard: &(dyn Fn(u64) + Sync)) -> Result<Vec<Fault>, StoreError> {
         let mut faults = self.check_tables()?;
         let blobs = self.blobs()?;
-        faults.extend(on_all_cores(&blobs, |(digest, size)| {
+        let checked = on_all_cores(&blobs, |(digest, size)| {
             let fault = self.check_blob(digest);
             heard(*size);
-            fault
-        }));
+            fault.transpose()
+        });
+        for fault in checked {
+            faults.push(fault?);
+        }
         let damaged: HashSet<Digest> = faults
             .iter()
             .filter_map(|fault| match fault.subject {
@@ -175,12 +181,11 @@ impl Store {
             Ok(lost)
         })?;
         let path = self.blob_path(digest);
-        match fs_err::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::io("remove", &path)(error))
-            }
-            _ => Ok(lost),
+        // There may be anything by now.
+        if fs_err::symlink_metadata(&path).is_ok() {
+            remove(&path)?;
         }
+        Ok(lost)
     }
 
     /// Makes nothing new stand on a layer: it is no longer what its diff ID or a cached step leads to. What stands on it already
@@ -203,29 +208,42 @@ impl Store {
             .collect())
     }
 
-    fn check_blob(&self, digest: &Digest) -> Option<Fault> {
+    fn check_blob(&self, digest: &Digest) -> Result<Option<Fault>, StoreError> {
+        let path = self.blob_path(digest);
         let read = || -> io::Result<Digest> {
-            let mut content = Hashing::new(fs_err::File::open(self.blob_path(digest))?);
+            // It may be a pipe by now, that nobody writes to.
+            let file = Root::open(&self.root().join("blobs/sha256"))?.open_regular(digest.hex())?;
+            let mut content = Hashing::new(file.ok_or_else(|| io::Error::other("it is no file"))?);
             io::copy(&mut content, &mut io::sink())?;
             Ok(content.digest())
         };
         let reason = match read() {
-            Ok(found) if found == *digest => return None,
+            Ok(found) if found == *digest => return Ok(None),
             // Collected meanwhile, or never needed: what needs it will say so.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_of_the_moment(&error) => return Err(StoreError::io("read", &path)(error)),
             Ok(found) => format!("has other bytes: their digest is {found}"),
             Err(error) => format!("cannot be read: {error}"),
         };
-        Some(Fault { subject: Subject::Blob(*digest), reason })
+        Ok(Some(Fault { subject: Subject::Blob(*digest), reason }))
     }
 
     fn check_layers(&self) -> Result<Vec<Fault>, StoreError> {
         let dir = self.root().join("layers");
-        let gone = |row: &crate::LayerRow| !dir.join(row.id.as_str()).is_dir();
-        let faults = self.layers()?.into_iter().filter(gone);
-        Ok(faults
-            .map(|row| Fault { subject: Subject::Layer(row.id), reason: "has no files any more".to_owned() })
-            .collect())
+        let mut faults = Vec::new();
+        for row in self.layers()? {
+            let path = dir.join(row.id.as_str());
+            match fs_err::metadata(&path) {
+                Ok(found) if found.is_dir() => continue,
+                Err(error) if is_of_the_moment(&error) => {
+                    return Err(StoreError::io("examine", &path)(error));
+                }
+                _ => {}
+            }
+            faults
+                .push(Fault { subject: Subject::Layer(row.id), reason: "has no files any more".to_owned() });
+        }
+        Ok(faults)
     }
 
     fn check_images(&self, sound: &HashSet<Digest>) -> Result<Vec<Fault>, StoreError> {
@@ -256,6 +274,7 @@ impl Store {
         }
         let (manifest, config) = match (self.manifest(manifest), self.config(image_id)) {
             (Ok(manifest), Ok(config)) => (manifest, config),
+            (Err(error), _) | (_, Err(error)) if is_of_the_moment(&error) => return Err(error),
             (Err(error), _) | (_, Err(error)) => {
                 return Ok(Some(format!("has an unreadable document: {error}")));
             }

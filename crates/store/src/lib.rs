@@ -35,7 +35,7 @@ pub use blobs::Ingest;
 pub use cache::{CachedLayer, CachedStep};
 pub use containers::ContainerRow;
 pub use database::{Durability, Store};
-pub use error::StoreError;
+pub use error::{StoreError, is_of_the_moment};
 pub use fsck::{Fault, Subject, on_all_cores};
 pub use gc::{Freed, Usage};
 pub use hosted::HostedManifest;

@@ -112,3 +112,40 @@ fn what_nobody_else_has_is_removed_and_can_be_built_again() {
     assert_eq!(machine.script(&["--network", "none"], "echo works"), "works\n");
     assert_sound(&machine);
 }
+
+#[test]
+fn what_cannot_be_looked_at_for_want_of_files_is_not_called_damaged_and_stays() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.ok(&["save", "-o", "box.tar", "box"]);
+    machine.ok(&["load", "-i", "box.tar"]);
+    let before = machine.ok(&["images", "-q"]).0;
+    for files in 6..28 {
+        let said = machine.in_shell(&format!("ulimit -n {files}"), &["system", "fsck", "--repair"]);
+        let errors = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(String::from_utf8_lossy(&said.stdout), "", "{files} files: {errors}");
+        assert!(said.status.success() || errors.contains("error: "), "{files} files: {errors}");
+        assert_eq!(machine.ok(&["images", "-q"]).0, before, "{files} files");
+        assert_sound(&machine);
+    }
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_blob_is_damage_and_is_removed() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let [directory, pipe] =
+        ["a", "b"].map(|name| machine.dir.path().join("root/blobs/sha256").join(name.repeat(64)));
+    fs_err::create_dir(directory.as_path()).unwrap();
+    fs_err::write(directory.join("file"), "").unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let said = machine.shipway(&["system", "fsck"]);
+    assert_eq!(String::from_utf8_lossy(&said.stdout).matches("it is no file").count(), 2, "{said:?}");
+    machine.ok(&["system", "fsck", "--repair"]);
+    assert!(!directory.exists() && !pipe.exists());
+    assert_sound(&machine);
+}

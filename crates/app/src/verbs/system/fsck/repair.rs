@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use shipway_kubelet::pod_of_image;
-use shipway_layers::LayerError;
 use shipway_oci::{DiffId, Digest, Reference};
 use shipway_runtime::Status;
-use shipway_store::{Fault, LayerId, Removal, Subject};
+use shipway_store::{Fault, LayerId, Removal, Subject, is_of_the_moment};
 
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -105,8 +104,8 @@ impl Mending<'_> {
                 Ok(true)
             }
             Ok(false) => Ok(false),
-            // Nothing is given up that only wants room.
-            Err(error @ LayerError::NoSpace { .. }) => Err(error.into()),
+            // Nothing is given up that only wants room, or what else this process lacks.
+            Err(error) if is_of_the_moment(&error) => Err(error.into()),
             Err(error) => {
                 ui.note(format!("layer {id} could not be made again: {error}"));
                 Ok(false)
