@@ -70,7 +70,6 @@ fn what_is_made_here_for_another_machine_needs_no_emulator() {
     assert!(errors.contains("--provenance=mode=max"), "a value without its `=`: {errors}");
 }
 
-/// Of an archive, and of a name.
 #[test]
 fn other_systems_get_what_is_made_here() {
     if !can_run() {
@@ -130,6 +129,7 @@ fn an_image_is_for_what_was_asked() {
     }
 }
 
+/// Of an archive, and of a name.
 fn one_platform_is_taken(machine: &Machine, other: &Machine, saved: &Path, name: &str) {
     let load = ["load", "-i", saved.to_str().unwrap()];
     other.ok(&[&load[..], &["--platform", OTHER]].concat());
