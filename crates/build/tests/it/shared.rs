@@ -324,15 +324,14 @@ fn a_cache_is_passed_on_without_fetching_what_is_there() {
         let door = || door(bench, &shelf, CacheMode::Max);
         bench.builder().with_caches(vec![door()], vec![door()]).build(&bench.request(STAGES)).unwrap()
     };
-    export(&other);
+    let built = export(&other);
     assert_eq!(shelf.fetched.load(Ordering::SeqCst), 4, "what the image needs");
     let same = |shelf: &Shelf| StepRecord::parse(&shelf.document.lock().unwrap()).unwrap();
     assert_eq!(same(&shelf), StepRecord::parse(&before).unwrap());
     assert_eq!(shelf.layers.lock().unwrap().len(), 7);
     // One that is gone by then is left out, and its step still has its key.
     let third = machine();
-    let of_image: HashSet<DiffId> =
-        other.config(&other.build(STAGES).unwrap()).rootfs.diff_ids.into_iter().collect();
+    let of_image: HashSet<DiffId> = other.config(&built).rootfs.diff_ids.into_iter().collect();
     let others: Vec<DiffId> =
         shelf.layers.lock().unwrap().keys().filter(|diff_id| !of_image.contains(diff_id)).copied().collect();
     shelf.broken.lock().unwrap().extend(others);
