@@ -61,6 +61,15 @@ fn what_is_attested_of_files_is_beside_them() {
             ",platform-split=false",
             &[("provenance.linux_amd64.json", "etc/amd64"), ("provenance.linux_riscv64.json", "etc/riscv64")],
         ),
+        (&["--sbom"], ",attestation-prefix=app-", &[("app-sbom.spdx.json", "etc/amd64")]),
+        (
+            &["--provenance", both[0], both[1]],
+            ",platform-split=false,attestation-prefix=v1.",
+            &[
+                ("v1.provenance.linux_amd64.json", "etc/amd64"),
+                ("v1.provenance.linux_riscv64.json", "etc/riscv64"),
+            ],
+        ),
         (&[], "", &[]),
     ] {
         let build = |kind: &str, dest: &str| {

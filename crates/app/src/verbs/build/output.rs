@@ -29,7 +29,7 @@ use crate::part_file;
 use crate::ui::Ui;
 
 pub(super) use documents::Wish;
-pub(super) use files::Split;
+pub(super) use files::{Arrangement, Split};
 pub(super) use shape::{Form, fit, shape};
 pub(super) use typed::{Outputs, parse};
 
@@ -46,9 +46,9 @@ const ROOM: &str =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Output {
     /// Its files into a directory.
-    Local(PathBuf, Split),
+    Local(PathBuf, Arrangement),
     /// Its files as a tar.
-    Tar(Place, Split),
+    Tar(Place, Arrangement),
     /// The image as an archive, which is both an OCI layout and what `docker load` reads.
     Archive(Place, Form),
     /// The image as an OCI layout in a directory.
@@ -150,9 +150,11 @@ pub(super) fn write(
     let _lease = engine.store.lease()?;
     let mut image = None;
     match output {
-        Output::Local(directory, split) => local(&Files::of(engine, built, *split, wish)?, directory),
-        Output::Tar(place, split) => {
-            let files = Files::of(engine, built, *split, wish)?;
+        Output::Local(directory, arrangement) => {
+            local(&Files::of(engine, built, arrangement, wish)?, directory)
+        }
+        Output::Tar(place, arrangement) => {
+            let files = Files::of(engine, built, arrangement, wish)?;
             to(place, ui, |out| files.write(out).map_err(|error| unwritable(path_of(place), &error)))
         }
         Output::Archive(place, form) => to(place, ui, |out| save(engine, built, *form, &mut image, out)),
@@ -333,8 +335,8 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         fs_err::write(at("file"), "").unwrap();
         fs_err::create_dir(at("directory")).unwrap();
-        let local = |name: &str| Output::Local(at(name), Split::default());
-        let tar = |name: &str| Output::Tar(Place::File(at(name)), Split::default());
+        let local = |name: &str| Output::Local(at(name), Arrangement::default());
+        let tar = |name: &str| Output::Tar(Place::File(at(name)), Arrangement::default());
         for (name, output, want) in [
             ("a directory that is there", local("directory"), None),
             ("one to be made, with those above it", local("new/er"), None),
@@ -345,15 +347,19 @@ mod tests {
             ("a directory below a file", local("file/new"), Some("nothing can be made in `")),
             (
                 "one that takes nothing",
-                Output::Local("/proc/x/y".into(), Split::default()),
+                Output::Local("/proc/x/y".into(), Arrangement::default()),
                 Some("`/proc/x/y`"),
             ),
-            ("a file there", Output::Tar(Place::File("/proc/x".into()), Split::default()), Some("`/proc/x`")),
+            (
+                "a file there",
+                Output::Tar(Place::File("/proc/x".into()), Arrangement::default()),
+                Some("`/proc/x`"),
+            ),
             ("a directory for a file", tar("directory"), Some("it is a directory")),
             ("a file nowhere", tar("new/x.tar"), Some("its directory is not there")),
-            ("a device", Output::Tar(Place::File("/dev/null".into()), Split::default()), None),
-            ("a name alone", Output::Tar(Place::File("x.tar".into()), Split::default()), None),
-            ("the standard output", Output::Tar(Place::Stdout, Split::default()), None),
+            ("a device", Output::Tar(Place::File("/dev/null".into()), Arrangement::default()), None),
+            ("a name alone", Output::Tar(Place::File("x.tar".into()), Arrangement::default()), None),
+            ("the standard output", Output::Tar(Place::Stdout, Arrangement::default()), None),
         ] {
             let told = check_places(&[Output::Nothing, output]).err();
             let told = told.map(|failure| failure.text()).unwrap_or_default();

@@ -25,6 +25,14 @@ pub(in crate::verbs::build) enum Split {
     Never,
 }
 
+/// Where files and what is attested of them go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::verbs::build) struct Arrangement {
+    pub(in crate::verbs::build) split: Split,
+    /// What names of documents begin with. Compat: buildx, `attestation-prefix`.
+    pub(in crate::verbs::build) prefix: String,
+}
+
 /// The files of a result, and what is attested of them.
 pub(super) struct Files {
     pub(super) trees: Trees,
@@ -43,12 +51,17 @@ pub(super) enum Trees {
 
 impl Files {
     /// Returns the files of a result, read-only.
-    pub(super) fn of(engine: &Engine, built: &Built, split: Split, wish: Wish) -> Result<Self, Failure> {
+    pub(super) fn of(
+        engine: &Engine,
+        built: &Built,
+        arrangement: &Arrangement,
+        wish: Wish,
+    ) -> Result<Self, Failure> {
         let parts = match built.parts.as_slice() {
             [] => vec![(platform_of(engine, built)?, built)],
             parts => parts.iter().map(|(platform, part)| (platform.clone(), part)).collect(),
         };
-        let is_split = match split {
+        let is_split = match arrangement.split {
             Split::Several => !built.parts.is_empty(),
             Split::Always => true,
             Split::Never => false,
@@ -60,7 +73,9 @@ impl Files {
         };
         let mut documents = Vec::new();
         for ((platform, part), tree) in parts.iter().zip(&trees) {
-            let place = |name: &str| place_of(name, platform, is_split, parts.len() > 1);
+            let place = |name: &str| {
+                place_of(&format!("{}{name}", arrangement.prefix), platform, is_split, parts.len() > 1)
+            };
             documents.extend(documents::of(engine, (part, tree), wish, &place).map_err(unreadable)?);
         }
         let platforms = parts.into_iter().map(|(platform, _)| platform);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use shipway_distribution::{Compression, Departure};
 use shipway_oci::Reference;
 
-use super::{FORM, Form, Output, Place, Split};
+use super::{Arrangement, FORM, Form, Output, Place, Split};
 use crate::failure::Failure;
 use crate::units;
 use crate::verbs::build::{fields, packing};
@@ -52,12 +52,12 @@ struct Fields<'a> {
     is_directory: bool,
     packing: packing::Typed<'a>,
     docker_types: bool,
-    split: Split,
+    arrangement: Arrangement,
     annotations: Vec<String>,
 }
 
 const TYPES: [&str; 7] = ["local", "tar", "oci", "docker", "image", "registry", "cacheonly"];
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "type",
     "dest",
     "name",
@@ -69,12 +69,12 @@ const KEYS: [&str; 13] = [
     "force-compression",
     "oci-mediatypes",
     "platform-split",
+    "attestation-prefix",
     "rewrite-timestamp",
     "annotation.NAME",
 ];
 /// What BuildKit has beside those.
-const MISSING: [&str; 4] =
-    ["attestation-prefix", "dangling-name-prefix", "oci-artifact", "registry.insecure"];
+const MISSING: [&str; 3] = ["dangling-name-prefix", "oci-artifact", "registry.insecure"];
 
 impl<'a> Fields<'a> {
     fn parse(texts: &'a [Cow<'_, str>]) -> Result<Self, String> {
@@ -108,7 +108,13 @@ impl<'a> Fields<'a> {
                 "compression-level" => fields.packing.level = Some(value),
                 "force-compression" => fields.packing.force = flag()?,
                 "oci-mediatypes" => fields.docker_types = !flag()?,
-                "platform-split" => fields.split = if flag()? { Split::Always } else { Split::Never },
+                "platform-split" => {
+                    fields.arrangement.split = if flag()? { Split::Always } else { Split::Never };
+                }
+                "attestation-prefix" if value.contains('/') => {
+                    return Err(format!("`{key}` is the beginning of a name, and has no slash"));
+                }
+                "attestation-prefix" => value.clone_into(&mut fields.arrangement.prefix),
                 // As it is anyway; with SOURCE_DATE_EPOCH no file is younger than that.
                 "rewrite-timestamp" => is_so()?,
                 "registry.insecure" if flag()? => {
@@ -193,25 +199,28 @@ fn annotation(key: &str) -> Option<(&str, &str)> {
 
 fn one(text: &str, annotations: &mut Vec<String>) -> Result<Output, String> {
     if text == "-" {
-        return Ok(Output::Tar(Place::Stdout, Split::default()));
+        return Ok(Output::Tar(Place::Stdout, Arrangement::default()));
     }
     if !text.contains('=') {
-        return Ok(Output::Local(PathBuf::from(text), Split::default()));
+        return Ok(Output::Local(PathBuf::from(text), Arrangement::default()));
     }
     let texts = fields::split(text)?;
     let mut fields = Fields::parse(&texts)?;
     let form = fields.form()?;
     let is_of_files = ["local", "tar", "cacheonly"].contains(&fields.kind);
-    if !is_of_files && fields.split != Split::default() {
-        return Err("`platform-split` is for files: `type=local` and `type=tar`".to_owned());
+    let Arrangement { split, prefix } = &fields.arrangement;
+    let of_files =
+        [("platform-split", *split != Split::default()), ("attestation-prefix", !prefix.is_empty())];
+    if let Some((key, _)) = of_files.iter().find(|(_, is_set)| *is_set && !is_of_files) {
+        return Err(format!("`{key}` is for files: `type=local` and `type=tar`"));
     }
     if is_of_files && (form != Form::default() || !fields.annotations.is_empty()) {
         return Err("compression, media types and annotations are for images".to_owned());
     }
     annotations.append(&mut fields.annotations);
     match fields.kind {
-        "local" => Ok(Output::Local(fields.directory()?, fields.split)),
-        "tar" => Ok(Output::Tar(fields.place(), fields.split)),
+        "local" => Ok(Output::Local(fields.directory()?, fields.arrangement)),
+        "tar" => Ok(Output::Tar(fields.place(), fields.arrangement)),
         "oci" | "docker" if fields.is_directory => Ok(Output::Layout(fields.directory()?, form)),
         // Compat: buildx, without a file the image goes to the engine, which has it.
         "docker" if fields.dest.is_none() => fields.image(form),
@@ -249,13 +258,21 @@ mod tests {
         let docker = Form { docker_types: true, ..as_it_is };
         let zstd = Some(Packing { compression: Compression::Zstd, ..Packing::default() });
         let sent = Departure::default();
+        let of_files = |split: Split, prefix: &str| Arrangement { split, prefix: prefix.to_owned() };
         for (text, want) in [
-            ("out", Output::Local("out".into(), Split::Several)),
-            ("-", Output::Tar(Place::Stdout, Split::Several)),
-            ("type=local,dest=a/b", Output::Local("a/b".into(), Split::Several)),
-            ("type=local,dest=a/b,platform-split=false", Output::Local("a/b".into(), Split::Never)),
-            ("type=tar,dest=x.tar", Output::Tar(file("x.tar"), Split::Several)),
-            ("type=tar,dest=x.tar,platform-split=1", Output::Tar(file("x.tar"), Split::Always)),
+            ("out", Output::Local("out".into(), of_files(Split::Several, ""))),
+            ("-", Output::Tar(Place::Stdout, of_files(Split::Several, ""))),
+            ("type=local,dest=a/b", Output::Local("a/b".into(), of_files(Split::Several, ""))),
+            (
+                "type=local,dest=a/b,platform-split=false",
+                Output::Local("a/b".into(), of_files(Split::Never, "")),
+            ),
+            ("type=tar,dest=x.tar", Output::Tar(file("x.tar"), of_files(Split::Several, ""))),
+            (
+                "type=tar,dest=x.tar,attestation-prefix=app-",
+                Output::Tar(file("x.tar"), of_files(Split::Several, "app-")),
+            ),
+            ("type=tar,dest=x.tar,platform-split=1", Output::Tar(file("x.tar"), of_files(Split::Always, ""))),
             ("type=oci,dest=x", Output::Archive(file("x"), as_it_is)),
             (
                 "type=oci,dest=x,compression=zstd",
@@ -331,6 +348,8 @@ mod tests {
             ("type=tar,dest=x,oci-mediatypes=false", "are for images"),
             ("type=oci,dest=x,platform-split=false", "`platform-split` is for files"),
             ("type=tar,dest=x,platform-split=maybe", "is true or false"),
+            ("type=oci,dest=x,attestation-prefix=a", "`attestation-prefix` is for files"),
+            ("type=local,dest=x,attestation-prefix=../a", "has no slash"),
             ("type=image,push-by-digest=true,push=true", "goes with `push=true` and `name="),
             ("type=image,name=a.test/b:1,push-by-digest=true,push=true", "gives no tag"),
             ("type=registry,name=a,push=true,forse", "`forse` is unknown: there are "),
