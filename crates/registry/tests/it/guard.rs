@@ -122,6 +122,10 @@ fn numbers(key: &KeyPair) -> (String, String) {
 
 impl Service {
     fn new() -> Self {
+        Self::with(false)
+    }
+
+    fn with(anonymous_pull: bool) -> Self {
         let key = KeyPair::generate().unwrap();
         let (x, y) = numbers(&key);
         let set = json!({"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "kid": "k", "x": x, "y": y}]});
@@ -134,7 +138,7 @@ impl Service {
             issuer: "auth.test".to_owned(),
         };
         let tokens = Tokens::of(service, &path, || NOW).unwrap();
-        let guard = Guard::new(None, Some(tokens), false);
+        let guard = Guard::new(None, Some(tokens), anonymous_pull);
         Self { key, world: World::with(|config| Config { guard, ..config }) }
     }
 
@@ -200,6 +204,23 @@ async fn a_token_allows_what_it_says_and_no_more() {
             assert_eq!(challenge.contains("scope="), !scope.is_empty(), "case {line}: {challenge}");
             assert!(challenge.contains(scope), "case {line}: {challenge}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_allows_nothing_takes_nothing_from_what_everybody_may() {
+    let service = Service::with(true);
+    let nothing = service.allowing(&[]);
+    for (line, token, want) in [
+        ("GET /v2/web/tags/list", "", 404),
+        // Compat: docker, which has asked for a token before it asks for anything else.
+        ("GET /v2/web/tags/list", &*nothing, 404),
+        ("POST /v2/web/blobs/uploads/", &*nothing, 401),
+        ("DELETE /v2/web/manifests/1", &*nothing, 401),
+        ("GET /v2/_catalog", &*nothing, 401),
+        ("GET /v2/web/tags/list", "Bearer x.y.z", 401),
+    ] {
+        assert_eq!(asked(&service.world, line, token).await.status.as_u16(), want, "case {line} {token}");
     }
 }
 
