@@ -102,14 +102,21 @@ struct One {
 impl One {
     async fn serve(self, stream: TcpStream, stop: CancellationToken) {
         drop(stream.set_nodelay(true));
-        let Some(tls) = self.registry.inner.config.tls.clone() else {
+        let config = &self.registry.inner.config;
+        let patient = |stream| Patience::new(stream, config.idle);
+        let Some(tls) = &config.tls else {
+            let stream = patient(stream);
             return self.talk(stream, stop).await;
         };
         let accept = timeout(HEAD, async {
             let mut first = [0];
             stream.peek(&mut first).await?;
             // Spec: RFC 8446, 5.1, each handshake begins so.
-            if first == [22] { tls.acceptor().accept(stream).await.map(Some) } else { explain(stream).await }
+            if first != [22] {
+                return explain(stream).await;
+            }
+            // What is encrypted and taken by nobody counts, not what waits to be encrypted.
+            tls.acceptor().accept(patient(stream)).await.map(Some)
         });
         let accepted = tokio::select! {
             accepted = accept => accepted,
@@ -138,8 +145,7 @@ impl One {
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
-        let stream = TokioIo::new(Patience::new(stream, self.registry.inner.config.idle));
-        let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let served = tokio::select! {
             served = connection.as_mut() => served,
             () = self.place.ended() => return,

@@ -171,7 +171,9 @@ async fn connections_are_encrypted_where_there_is_a_certificate() {
     fs_err::write(&certificate, made.cert.pem()).unwrap();
     fs_err::write(&key, made.signing_key.serialize_pem()).unwrap();
     let tls = Tls::open(&certificate, &key).unwrap();
-    let world = World::with(|config| Config { tls: Some(tls), connections: 3, ..config });
+    let idle = Duration::from_millis(100);
+    let world = World::with(|config| Config { tls: Some(tls), connections: 3, idle, ..config });
+    let digest = world.push_blob("web", &vec![7; 64 << 20]).await;
     serving(&world, async |address| {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(made.cert.der().clone()).unwrap();
@@ -189,10 +191,22 @@ async fn connections_are_encrypted_where_there_is_a_certificate() {
             half.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
             halves.push(half);
         }
-        let stream = TcpStream::connect(address).await.unwrap();
-        let name = rustls::pki_types::ServerName::try_from("registry.test").unwrap();
-        let mut stream = connector.connect(name, stream).await.unwrap();
-        assert_eq!(base(&mut stream).await, "HTTP/1.1 200 OK");
+        let connect = async || {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let name = rustls::pki_types::ServerName::try_from("registry.test").unwrap();
+            connector.connect(name, stream).await.unwrap()
+        };
+        assert_eq!(base(&mut connect().await).await, "HTTP/1.1 200 OK");
+        // Those who ask for much and take nothing of it keep nobody out either.
+        let ask = format!("GET /v2/web/blobs/{digest} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let mut deaf = Vec::new();
+        for _ in 0..3 {
+            let mut stream = connect().await;
+            stream.write_all(ask.as_bytes()).await.unwrap();
+            stream.read_exact(&mut [0; 15]).await.unwrap();
+            deaf.push(stream);
+        }
+        assert_eq!(base(&mut connect().await).await, "HTTP/1.1 200 OK");
         // Whoever does not speak it is told so.
         let mut plain = TcpStream::connect(address).await.unwrap();
         plain.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
