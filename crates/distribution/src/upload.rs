@@ -13,8 +13,9 @@ use crate::documents::Repository;
 use crate::refusal::{Attempt, refusal};
 use crate::registry::Ask;
 
-/// So often an upload may break off.
-const BREAKS: u32 = 5;
+/// So often an upload may break off without getting further, and in all.
+const FRUITLESS: u32 = 5;
+const BREAKS: u32 = 100;
 /// Up to this size one request less matters more than being able to go on in the middle.
 pub(crate) const ONE_PIECE: u64 = 8 << 20;
 
@@ -40,6 +41,17 @@ pub(crate) struct Upload<'a> {
 enum Begun {
     Mounted,
     At(String),
+}
+
+/// How an upload goes that may break off.
+#[derive(Default)]
+struct Course {
+    /// Where an earlier attempt stopped.
+    begun: Option<String>,
+    /// Bytes that the registry had at most.
+    reached: u64,
+    fruitless: u32,
+    breaks: u32,
 }
 
 impl Repository {
@@ -150,21 +162,18 @@ impl Upload<'_> {
     }
 
     /// Sends what is missing of a blob whose upload broke off, if it had begun.
-    pub(crate) fn go_on(&self, mut begun: Option<String>) -> Result<(), RegistryError> {
-        let mut breaks = 0;
+    pub(crate) fn go_on(&self, begun: Option<String>) -> Result<(), RegistryError> {
+        let mut course = Course { begun, ..Course::default() };
         loop {
-            let sent = self.attempt(&mut begun);
-            let error = match sent {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
+            let Err(error) = self.attempt(&mut course) else { return Ok(()) };
             // It went meanwhile, or has ended and only the answer was lost.
-            let is_gone = matches!(&error, RegistryError::NotFound { .. }) && begun.take().is_some();
+            let is_gone = matches!(&error, RegistryError::NotFound { .. }) && course.begun.take().is_some();
             let may_hold = is_gone
                 || may_hold(&error)
-                || matches!(&error, RegistryError::Unauthorized { .. }) && breaks == 0;
-            breaks += 1;
-            if !may_hold || breaks > BREAKS {
+                || matches!(&error, RegistryError::Unauthorized { .. }) && course.breaks == 0;
+            course.fruitless += 1;
+            course.breaks += 1;
+            if !may_hold || course.fruitless > FRUITLESS || course.breaks > BREAKS {
                 return Err(error);
             }
             if is_gone && self.repository.has_blob(&self.digest, self.size, self.scope)? {
@@ -173,29 +182,32 @@ impl Upload<'_> {
             }
             tracing::debug!(blob = %self.digest, %error, "sending the rest");
             let config = self.repository.registry.inner.client.config();
-            if config.stop.wait(config.retry.pause(breaks, None)) {
+            if config.stop.wait(config.retry.pause(course.fruitless, None)) {
                 return Err(error);
             }
         }
     }
 
-    /// Sends what is missing. `begun` is where an earlier attempt stopped.
-    fn attempt(&self, begun: &mut Option<String>) -> Result<(), RegistryError> {
-        let (mut location, mut offset) = match begun.take() {
+    /// Sends what is missing.
+    fn attempt(&self, course: &mut Course) -> Result<(), RegistryError> {
+        let (mut location, mut offset) = match course.begun.take() {
             Some(location) => self.status(&location)?,
             None => (String::new(), 0),
         };
+        if offset > course.reached {
+            (course.reached, course.fruitless) = (offset, 0);
+        }
         if location.is_empty() {
             match self.repository.begin("", self.scope)? {
                 Begun::Mounted => return Ok(()),
                 Begun::At(at) => (location, offset) = (at, 0),
             }
         }
-        *begun = Some(location.clone());
+        course.begun = Some(location.clone());
         if self.size > ONE_PIECE && offset < self.size {
             location = self.patch(&location, offset)?;
             offset = self.size;
-            *begun = Some(location.clone());
+            course.begun = Some(location.clone());
         }
         self.put(&location, offset)
     }

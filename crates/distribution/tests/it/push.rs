@@ -166,6 +166,18 @@ fn an_upload_that_breaks_off_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn an_upload_that_gets_further_each_time_comes_to_its_end() {
+    let registry = TestRegistry::start();
+    let machine = Machine::new();
+    let name = registry.name("web:1");
+    build(&machine, &name, &[&noise(20 << 20)]);
+    registry.contents().broken_uploads = vec![2_000_000; 8];
+    machine.push(&name).unwrap();
+    Machine::new().pull(&name).unwrap();
+    assert_eq!(registry.count("PATCH", ""), 9);
+}
+
+#[test]
 fn an_upload_that_the_registry_has_lost_begins_anew() {
     for (name, lost, want) in [("once", 1, true), ("always", usize::MAX, false)] {
         let ends = AtomicUsize::new(0);
