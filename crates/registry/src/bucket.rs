@@ -28,7 +28,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{
-    Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+    Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, UpdateVersion,
 };
 use serde::{Deserialize, Serialize};
 use shipway_oci::Digest;
@@ -96,21 +96,41 @@ impl Bucket {
         Self { objects, prefix: Path::from(prefix), turns: Arc::new(Semaphore::new(SENDERS)) }
     }
 
-    /// Returns a secret that all who use this bucket have, and makes it if there is none yet.
+    /// Returns a secret that all who use this bucket have, and makes it if there is none yet. Fails where the storage cannot do what
+    /// a registry needs of it.
     pub async fn secret(&self) -> Result<[u8; 32], Error> {
         let path = self.at(["secret"]);
-        let made: [u8; 32] = rand::random();
-        let options = PutOptions::from(PutMode::Create);
-        match self.objects.put_opts(&path, PutPayload::from(made.to_vec()), options).await {
-            Ok(_) => return Ok(made),
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        let known = self.read(&path).await?.and_then(|bytes| bytes.try_into().ok());
-        known.ok_or_else(|| Error::NotFound {
+        // Tags are listed, and so is what a collection looks at.
+        self.objects.list(Some(&path)).try_next().await?;
+        let secret = match self.read(&path).await? {
+            Some(known) => known,
+            None => self.make_secret(&path).await?,
+        };
+        self.check_conditions(&path, &secret).await?;
+        secret.try_into().map_err(|_damaged| Error::NotFound {
             path: path.to_string(),
             source: "it is not 32 bytes long".into(),
         })
+    }
+
+    async fn make_secret(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        let made: [u8; 32] = rand::random();
+        if self.write_if(path, made.to_vec(), PutMode::Create).await?.is_some() {
+            return Ok(made.to_vec());
+        }
+        Ok(self.read(path).await?.unwrap_or_default())
+    }
+
+    /// Fails if the storage writes over what is there though it is told not to: collections would take away what a push relies on.
+    async fn check_conditions(&self, path: &Path, known: &[u8]) -> Result<(), Error> {
+        let other = UpdateVersion { e_tag: Some("\"another\"".to_owned()), version: None };
+        for (mode, header) in [(PutMode::Create, "If-None-Match"), (PutMode::Update(other), "If-Match")] {
+            if self.write_if(path, known.to_vec(), mode).await?.is_some() {
+                let source = format!("it does not heed `{header}` when something is written");
+                return Err(Error::NotSupported { source: source.into() });
+            }
+        }
+        Ok(())
     }
 
     fn at<const N: usize>(&self, parts: [&str; N]) -> Path {

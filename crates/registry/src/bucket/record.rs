@@ -94,7 +94,7 @@ impl Bucket {
         Ok(now.map(|record| record.version))
     }
 
-    async fn write_if(
+    pub(super) async fn write_if(
         &self,
         path: &Path,
         bytes: Vec<u8>,

@@ -192,3 +192,14 @@ async fn a_push_mends_what_somebody_took_out_of_the_bucket() {
     assert_eq!(world.get(&blob).await.is(200).body, b"layer");
     assert_eq!(objects(&world, "data").await, 2);
 }
+
+#[tokio::test]
+async fn storage_that_heeds_no_conditions_is_not_relied_on() {
+    let world = World::new();
+    let secret = world.kept.keep().secret().await.unwrap();
+    assert_eq!(world.kept.keep().secret().await.unwrap(), secret);
+    world.kept.objects.fail("put", "secret", Fault::Careless);
+    let error = world.kept.keep().secret().await.unwrap_err();
+    assert!(error.to_string().contains("does not heed `If-None-Match`"), "{error}");
+    assert_eq!(world.kept.keep().secret().await.unwrap(), secret, "it is what it was");
+}

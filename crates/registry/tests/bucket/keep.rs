@@ -12,7 +12,7 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use shipway_registry::Bucket;
 use tokio::sync::Notify;
@@ -42,6 +42,8 @@ pub(crate) enum Fault {
     Unsaid,
     /// It is done, the answer is lost, and asked again it finds what it has done.
     Repeated,
+    /// Its conditions are not heeded.
+    Careless,
     /// It is not done before somebody says so; the first tells that it has come.
     Held(Arc<Notify>, Arc<Notify>),
 }
@@ -83,10 +85,27 @@ impl Objects {
         Some(faults.remove(at).2)
     }
 
+    /// Returns how a write is done: as it is told, unless it is to be done anyhow.
+    fn options(&self, path: &Path, options: PutOptions) -> PutOptions {
+        let mut faults = self.faults.lock().unwrap();
+        let is_it = |(kind, part, fault): &(&str, &str, Fault)| {
+            *kind == "put" && path.as_ref().contains(part) && matches!(fault, Fault::Careless)
+        };
+        let conditional = !matches!(options.mode, PutMode::Overwrite);
+        match faults.iter().position(is_it).filter(|_| conditional) {
+            Some(at) => {
+                faults.remove(at);
+                PutOptions { mode: PutMode::Overwrite, ..options }
+            }
+            None => options,
+        }
+    }
+
     async fn meet<T>(&self, kind: &str, path: &Path, doing: impl Future<Output = Result<T>>) -> Result<T> {
         let failed = || Error::Generic { store: "test", source: "500 Internal Server Error".into() };
         match self.fault(kind, path) {
             None => doing.await,
+            Some(Fault::Careless) => doing.await,
             Some(Fault::Refused) => Err(failed()),
             Some(Fault::Unsaid) => doing.await.and_then(|_done| Err(failed())),
             Some(Fault::Repeated) => {
@@ -119,7 +138,7 @@ impl ObjectStore for Objects {
         'a: 'c,
         'b: 'c,
     {
-        Box::pin(self.meet("put", path, self.memory.put_opts(path, payload, options)))
+        Box::pin(self.meet("put", path, self.memory.put_opts(path, payload, self.options(path, options))))
     }
 
     fn put_multipart_opts<'a, 'b, 'c>(

@@ -115,10 +115,15 @@ fn failed(url: &str, error: &object_store::Error) -> Failure {
         }
         cause = found.source();
     }
-    Failure::new(
-        format!("the bucket {url} cannot be used: {text}"),
-        "it needs AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, and for another service than Amazon's --bucket-endpoint URL",
-    )
+    let hint = match error {
+        object_store::Error::NotSupported { .. } => {
+            "registries that share a bucket need a service with conditional writes: Amazon's, a recent MinIO, or R2"
+        }
+        _ => {
+            "it needs AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, and for another service than Amazon's --bucket-endpoint URL"
+        }
+    };
+    Failure::new(format!("the bucket {url} cannot be used: {text}"), hint)
 }
 
 #[derive(Debug)]
