@@ -59,6 +59,11 @@ impl StageState {
         let mut child = stage.clone();
         child.image.config.on_build.clear();
         child.cmd_set = false;
+        // Compat: BuildKit, ENV wins over an ARG below it that the stage had for itself.
+        for text in &child.image.config.env {
+            let (name, value) = text.split_once('=').unwrap_or((text, ""));
+            child.scope.set(name, value);
+        }
         child
     }
 
@@ -134,6 +139,27 @@ mod tests {
     fn only_scratch_says_where_it_is() {
         assert_eq!(StageState::scratch(&Platform::linux("amd64")).image.config.working_dir, "/");
         assert_eq!(StageState::of_image(&ImageConfig::default()).image.config.working_dir, "");
+    }
+
+    #[test]
+    fn a_stage_sees_the_variables_of_the_image_that_it_is_on() {
+        let mut base = StageState::scratch(&Platform::linux("amd64"));
+        set_env(&mut base.image.config.env, "X", "env");
+        base.scope.set("X", "arg");
+        base.scope.set("Y", "arg");
+        let child = StageState::of_stage(&base);
+        assert_eq!((child.scope.get("X"), child.scope.get("Y")), (Some("env"), Some("arg")));
+    }
+
+    #[test]
+    fn paths_of_windows_have_drives_and_two_kinds_of_slashes() {
+        let mut state = StageState::scratch(&"windows/amd64".parse().unwrap());
+        state.image.config.working_dir = "/app".to_owned();
+        for (path, want) in
+            [(r"C:\a\b", "/a/b"), (r"c\d", "/app/c/d"), ("d:/e/", "/e/"), ("ab:c", "/app/ab:c")]
+        {
+            assert_eq!(state.absolute(path), want, "case {path}");
+        }
     }
 
     #[test]
