@@ -55,12 +55,22 @@ pub(crate) fn prepare(
             "write one of them to a file",
         ));
     }
+    // Compat: buildx, a Dockerfile may come from an address of its own.
+    let address = file.and_then(Path::to_str).filter(|file| is_web_address(file));
+    let (named, file) = (file, file.filter(|_| address.is_none()));
     let mut prepared = if context == "-" {
         of_stdin(engine, file)?
     } else {
         of_address(engine, context, (file, keep_git_dir), stop)?
     };
-    if from_stdin {
+    if let Some(address) = address {
+        if prepared.text.is_some() {
+            prepared.unread = named.map(Path::to_owned);
+        } else {
+            prepared.text = Some(fetch_dockerfile(address)?);
+            prepared.dockerfile = PathBuf::from(DOCKERFILE);
+        }
+    } else if from_stdin {
         prepared.text = Some(read_dockerfile(&mut std::io::stdin().lock())?);
         prepared.dockerfile = PathBuf::from(DOCKERFILE);
     } else if prepared.text.is_none() && prepared.files.is_some() {
@@ -103,15 +113,23 @@ fn of_address(
             };
             of_repository(engine, parsed.map(kept), file, stop)
         }
-        None if address.starts_with("http://") || address.starts_with("https://") => {
-            of_archive(engine, address, file)
-        }
+        None if is_web_address(address) => of_archive(engine, address, file),
         None if address.contains("://") => Err(Failure::new(
             format!("`{address}` is no address that a context is fetched from"),
             "name a directory, an `https://` archive, or a git repository",
         )),
         None => of_directory(Path::new(address), file),
     }
+}
+
+fn is_web_address(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
+}
+
+fn fetch_dockerfile(address: &str) -> Result<Vec<u8>, Failure> {
+    let client = Client::new(tasks::fetching()?);
+    let mut body = client.open(&Request::get(address, MAX_DOCKERFILE + 1))?.into_body();
+    read_dockerfile(&mut body)
 }
 
 fn of_stdin(engine: Option<&Engine>, file: Option<&Path>) -> Result<Prepared, Failure> {

@@ -73,7 +73,7 @@ pub(crate) struct BuildArgs {
     /// Name of the result, `name[:tag]`; may be given several times
     #[arg(short, long = "tag", value_name = "NAME")]
     pub(crate) tags: Vec<String>,
-    /// The Dockerfile; `-` is the standard input [default: PATH/Dockerfile]
+    /// The Dockerfile; `-` is the standard input, an address is fetched [default: PATH/Dockerfile]
     #[arg(short, long)]
     // Also an empty one, as the other files.
     #[arg(value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from))]

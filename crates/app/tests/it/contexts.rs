@@ -417,6 +417,17 @@ fn a_dockerfile_of_this_machine_is_for_any_context() {
     let whole = format!("{url}.git");
     machine.ok(&["build", "-q", "--network", "none", "-t", "own", "-f", own.to_str().unwrap(), &whole]);
     assert_eq!(cat(&machine, "own", "/of-context"), "second\n");
+    // So is one from an address.
+    fs_err::copy(&own, served.join("Own")).unwrap();
+    let fetched = format!("http://{}/Own", server.address);
+    machine.ok(&["build", "-q", "--network", "none", "-t", "fetched", "-f", &fetched, &whole]);
+    assert_eq!(cat(&machine, "fetched", "/of-context"), "second\n");
+    fs_err::create_dir(machine.context().join("docker")).unwrap();
+    fs_err::write(machine.context().join("docker/file"), "here\n").unwrap();
+    machine.ok(&["build", "-q", "--network", "none", "-t", "fetched", "-f", &fetched, "."]);
+    assert_eq!(cat(&machine, "fetched", "/of-context"), "here\n");
+    let said = machine.refused(&["build", "--network", "none", "-f", &format!("{fetched}x"), "."], 1);
+    assert!(said.contains("404"), "{said}");
     // A name that is not absolute is one of the context.
     for name in ["Own", "/no/such/Own"] {
         let said = machine.refused(&["build", "--network", "none", "-f", name, &whole], 1);
