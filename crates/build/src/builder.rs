@@ -103,8 +103,13 @@ impl Builder {
     ///
     /// For several platforms it builds one after another; steps on this machine's platform that they share are done once.
     pub fn build(&self, request: &BuildRequest) -> Result<Built, BuildError> {
-        let several = request.platforms.len() > 1;
-        let built = if several { self.build_several(request) } else { self.build_one(request) };
+        let built = if request.platforms.len() > 1 {
+            self.build_several(request)
+        } else if request.as_several {
+            self.build_several(&BuildRequest { platforms: vec![request.platform()], ..request.clone() })
+        } else {
+            self.build_one(request)
+        };
         // What was on its way when somebody stopped the build fails in its own words.
         built.map_err(|error| if request.stop.is_set() { BuildError::Cancelled } else { error })
     }

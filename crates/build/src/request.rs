@@ -65,6 +65,8 @@ pub struct BuildRequest {
     pub platforms: Vec<Platform>,
     /// `--cache-to type=inline`: the image says under which keys its layers are found.
     pub inline_cache: bool,
+    /// One platform is treated as several are: an index lists its image.
+    pub as_several: bool,
     /// `--ssh`: agents, and their ids.
     pub agents: Vec<(String, Arc<dyn SshAgent>)>,
     /// `--secret`

@@ -254,8 +254,11 @@ fn request(
 ) -> Result<BuildRequest, Failure> {
     let annotations = [args.annotations.as_slice(), annotations].concat();
     let Annotations { manifest, index, descriptor, platform } = Annotations::parse(&annotations)?;
-    if attest == Attest::default() && args.platforms.len() < 2 && !(index.is_empty() && descriptor.is_empty())
-    {
+    // Compat: BuildKit.
+    let as_several = pairs::is_set(&pairs::build_args(&args.build_args)?, "BUILDKIT_MULTI_PLATFORM");
+    let has_index = attest != Attest::default() || args.platforms.len() > 1 || as_several;
+    let needs_index = !index.is_empty() || !descriptor.is_empty();
+    if needs_index && !has_index {
         return Err(Failure::new(
             "there is no index to annotate: an image of which nothing is attested is one manifest",
             "attest something too, such as --provenance=mode=min, or build for several platforms, or annotate the manifest: --annotation NAME=VALUE",
@@ -276,6 +279,7 @@ fn request(
         descriptor_annotations: descriptor,
         platform_annotations: platform,
         attest,
+        as_several,
         hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
         limits: limits(args)?,
         shm_size: limits::shm_size(args.shm_size.as_deref())?,

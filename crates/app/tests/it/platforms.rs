@@ -106,6 +106,29 @@ fn other_systems_get_what_is_made_here() {
 }
 
 #[test]
+fn one_platform_is_as_several_if_that_is_wanted() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM scratch\nCOPY passwd /x\n");
+    let out = machine.dir.path().join("out");
+    let layout = machine.dir.path().join("layout");
+    let (files, image) = (out.display().to_string(), format!("type=oci,tar=false,dest={}", layout.display()));
+    let wanted = ["--build-arg", "BUILDKIT_MULTI_PLATFORM=1", "--annotation", "index:a=b"];
+    machine.ok(&[&["build", "-q", "-t", "one", "-o", &files, "-o", &image][..], &wanted, &["."]].concat());
+    let host = platform_of(&machine, "box");
+    assert!(out.join(host.replace('/', "_")).join("x").exists());
+    let read = |path: &Path| -> Value { serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap() };
+    let index = read(&layout.join("index.json"))["manifests"][0]["digest"].as_str().unwrap().to_owned();
+    let index = read(&layout.join("blobs").join(index.replace(':', "/")));
+    assert_eq!(index["annotations"], json!({"a": "b"}));
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
+    assert_eq!(index["manifests"][0]["platform"]["os"], "linux");
+    assert_eq!(platform_of(&machine, "one"), host);
+}
+
+#[test]
 fn an_image_is_for_what_was_asked() {
     if !can_run() {
         return;
