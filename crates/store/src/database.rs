@@ -293,19 +293,25 @@ fn refuse_network(root: &Path) -> Result<(), StoreError> {
     Err(StoreError::FileSystem { path: root.to_owned(), kind })
 }
 
-/// A new database beside layers and blobs would know nothing of them, and the next collection would remove them all.
+/// A new database beside layers and blobs would know nothing of them, and the next collection would remove them all. SQLite would also
+/// remove the log of one that is empty.
 fn refuse_lost(root: &Path, database: &Path) -> Result<(), StoreError> {
     // In this order: whoever makes the first layer has made the database before.
-    let is_used = ["layers", "blobs/sha256"].iter().any(|name| {
-        let entries = fs_err::read_dir(root.join(name));
-        entries.is_ok_and(|mut entries| entries.next().is_some())
-    });
+    let is_used = is_used(root);
     let length = match fs_err::metadata(database) {
         Ok(found) => found.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(StoreError::io("examine", database)(error)),
     };
     if is_used && length == 0 { Err(StoreError::Lost { path: database.to_owned() }) } else { Ok(()) }
+}
+
+/// Whether there are layers or blobs.
+fn is_used(root: &Path) -> bool {
+    ["layers", "blobs/sha256"].iter().any(|name| {
+        let entries = fs_err::read_dir(root.join(name));
+        entries.is_ok_and(|mut entries| entries.next().is_some())
+    })
 }
 
 /// Tells a full disk from other troubles of the database at `path`.
@@ -346,7 +352,7 @@ fn make_private(path: &Path) {
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let known =
         |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-    let settings = |connection: &mut Connection| {
+    let settings = |connection: &mut Connection| -> rusqlite::Result<Option<i64>> {
         connection.busy_timeout(Duration::from_secs(30))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         Durability::Synced.apply(connection)?;
@@ -358,6 +364,9 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Another process may have been first.
             let done = usize::try_from(known(&transaction)?).unwrap_or(STEPS.len());
+            if done == 0 && path.parent().is_some_and(is_used) {
+                return Ok(None);
+            }
             for step in STEPS.iter().skip(done) {
                 transaction.execute_batch(step)?;
             }
@@ -366,9 +375,11 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
             }
             transaction.commit()?;
         }
-        known(connection)
+        known(connection).map(Some)
     };
     let found = settings(connection).map_err(full_or_broken("prepare the tables", path.to_owned()))?;
+    // Its log had all that there was, and is damaged.
+    let found = found.ok_or_else(|| StoreError::Lost { path: path.to_owned() })?;
     if found > SCHEMA {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: SCHEMA });
     }
@@ -411,6 +422,10 @@ mod tests {
             assert!(matches!(error, StoreError::Lost { .. }), "{error}");
         }
         fs_err::write(&path, "").unwrap();
+        assert!(matches!(Store::open(dir.path()), Err(StoreError::Lost { .. })));
+        // One that says nothing is as good as none.
+        Connection::open(&path).unwrap().pragma_update(None, "journal_mode", "WAL").unwrap();
+        assert!(path.metadata().unwrap().len() > 0);
         assert!(matches!(Store::open(dir.path()), Err(StoreError::Lost { .. })));
         assert!(dir.path().join("blobs/sha256").join(blob.hex()).exists());
     }
