@@ -149,9 +149,7 @@ impl LayerError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::NoSpace { operation, path, source }
             }
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::Permission { operation, path, source }
-            }
+            io::ErrorKind::PermissionDenied => Self::Permission { operation, path, source },
             _ => Self::Io { operation, path, source },
         }
     }

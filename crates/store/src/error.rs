@@ -234,9 +234,7 @@ impl StoreError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::NoSpace { operation, path, source }
             }
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::Permission { operation, path, source }
-            }
+            io::ErrorKind::PermissionDenied => Self::Permission { operation, path, source },
             _ => Self::Io { operation, path, source },
         }
     }
@@ -257,6 +255,11 @@ impl StoreError {
                 source: io::Error::new(io::ErrorKind::StorageFull, source),
             },
             // The lower byte is what the rest says more of.
+            Some(code) if code & 0xff == ffi::SQLITE_READONLY => Self::Io {
+                operation,
+                path,
+                source: io::Error::new(io::ErrorKind::ReadOnlyFilesystem, source),
+            },
             Some(code) if matches!(code & 0xff, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB) => {
                 Self::Damaged { path, source }
             }
@@ -317,5 +320,17 @@ mod tests {
         assert!(matches!(convert(rusqlite::ffi::SQLITE_IOERR_SHMSIZE), StoreError::NoSpace { .. }));
         assert!(matches!(convert(rusqlite::ffi::SQLITE_CORRUPT_INDEX), StoreError::Damaged { .. }));
         assert!(matches!(convert(rusqlite::ffi::SQLITE_BUSY), StoreError::Database { .. }));
+    }
+
+    #[test]
+    fn nobody_is_sent_to_become_root_where_nothing_can_be_written() {
+        let failed =
+            rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY), None);
+        let of_database = StoreError::database("note it", PathBuf::from("x"))(failed);
+        let of_file = StoreError::io("open", Path::new("x"))(io::ErrorKind::ReadOnlyFilesystem.into());
+        for error in [of_database, of_file] {
+            let hint = miette::Diagnostic::help(&error).unwrap().to_string();
+            assert!(hint.starts_with("see that the path is writable"), "{error}: {hint}");
+        }
     }
 }
