@@ -5,7 +5,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use shipway_fetch::{Client, Config, Method, Payload, Request, Resolver, Response, Trust, Wait};
+use shipway_fetch::{Client, Config, Method, Payload, Request, Resolver, Response, Retry, Trust, Wait};
 use shipway_oci::Reference;
 
 use crate::auth::Authorizer;
@@ -15,6 +15,8 @@ use crate::{CredentialStore, Credentials, Event, Progress, RegistryError, Settin
 
 /// Largest answer that is no blob and no manifest.
 pub(crate) const ANSWER_LIMIT: u64 = 4 << 20;
+/// So often a mirror is asked that does not answer: there is somebody else to ask.
+const MIRROR_ATTEMPTS: u32 = 2;
 
 /// Everything that registries have in common on this machine: settings, credentials, connections.
 #[derive(Clone, Debug)]
@@ -61,7 +63,9 @@ impl Registries {
             let authority = host.endpoint.authority.clone();
             let resolves = host.resolves;
             let known = self.known(&key);
-            (known.unwrap_or_else(|| self.keep(&key, self.open(&authority, host, None))), resolves)
+            let patience = self.inner.fetch.retry.attempts.min(MIRROR_ATTEMPTS);
+            let open = || self.keep(&key, self.open_for(patience, &authority, host, None));
+            (known.unwrap_or_else(open), resolves)
         });
         let mut all: Vec<_> = mirrors.collect();
         all.push((self.of(reference)?, true));
@@ -105,13 +109,20 @@ impl Registries {
     }
 
     fn open(&self, name: &str, host: Host, credentials: Option<Credentials>) -> Registry {
+        self.open_for(self.inner.fetch.retry.attempts, name, host, credentials)
+    }
+
+    /// Opens a registry that is asked so often for the same.
+    fn open_for(&self, attempts: u32, name: &str, host: Host, credentials: Option<Credentials>) -> Registry {
         let shared = &self.inner;
-        let client = if host.ca.is_empty() && host.identity.is_none() {
+        let is_usual = attempts == shared.fetch.retry.attempts;
+        let client = if is_usual && host.ca.is_empty() && host.identity.is_none() {
             shared.client.clone()
         } else {
             let trust =
                 if host.ca.is_empty() { shared.fetch.trust.clone() } else { Trust::HostAnd(host.ca.clone()) };
-            let config = Config { trust, identity: host.identity.clone(), ..shared.fetch.clone() };
+            let (identity, retry) = (host.identity.clone(), Retry { attempts, ..shared.fetch.retry });
+            let config = Config { trust, identity, retry, ..shared.fetch.clone() };
             Client::with_resolver(config, shared.resolver.clone())
         };
         let authorizer = Authorizer::new(shared.credentials.clone(), credentials);

@@ -132,6 +132,16 @@ fn a_mirror_that_is_not_there_is_left_out() {
 }
 
 #[test]
+fn a_mirror_that_does_not_get_well_is_not_waited_for() {
+    let pair = Pair::new(|asked, _| asked.is("GET", "/manifests/").then(|| Reply::new(503, "")));
+    pair.pull();
+    assert_eq!(pair.mirror.count("GET", "/manifests/"), 2, "the registry itself has it");
+    let broken = TestRegistry::with_fault(|_, _| Some(Reply::new(503, "")));
+    pair.machine.refused(&broken.name("web:1"));
+    assert!(broken.count("GET", "/manifests/") > 2, "nobody else is there to ask");
+}
+
+#[test]
 fn containerds_settings_hold_where_ours_say_nothing() {
     let (origin, mirror) = (TestRegistry::start(), TestRegistry::start());
     let image = image();
