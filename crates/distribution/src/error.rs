@@ -1,10 +1,11 @@
 //! What went wrong with a registry, and what to do next.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use miette::Diagnostic;
-use shipway_fetch::{FetchError, TrustError};
+use shipway_fetch::{CertificateFault, FetchError, TrustError};
 use shipway_oci::{Digest, Platform};
 use shipway_store::StoreError;
 
@@ -93,15 +94,15 @@ pub enum RegistryError {
     #[error("the certificate of {host} is not trusted")]
     #[diagnostic(
         code(registry::untrusted),
-        help(
-            "name its authority in registries.toml: [registry.\"{registry}\"] ca = \"FILE.pem\"; for plain HTTP: plain-http = true"
-        )
+        help("{}", untrusted_hint(registry, source.certificate_fault(), authorities))
     )]
     Untrusted {
         /// Where it answers.
         host: String,
         /// The registry, as images name it.
         registry: String,
+        /// The files with authorities that are trusted for it.
+        authorities: Vec<PathBuf>,
         /// Who was tried, and what the verification said.
         source: FetchError,
     },
@@ -371,7 +372,10 @@ impl RegistryError {
             FetchError::Trust { source, .. } if has_own => {
                 Self::Certificates { host, registry: registry.to_owned(), source }
             }
-            FetchError::Untrusted { .. } => Self::Untrusted { host, registry: registry.to_owned(), source },
+            FetchError::Untrusted { .. } => {
+                let authorities = settings.ca.clone();
+                Self::Untrusted { host, registry: registry.to_owned(), authorities, source }
+            }
             FetchError::WantsCertificate { .. } => {
                 Self::WantsCertificate { host, registry: registry.to_owned(), source }
             }
@@ -382,6 +386,26 @@ impl RegistryError {
             },
             _ => Self::Unreachable { host, source },
         }
+    }
+}
+
+/// Says what to do about a certificate that is not trusted.
+fn untrusted_hint(registry: &str, fault: Option<CertificateFault>, authorities: &[PathBuf]) -> String {
+    match (fault, authorities) {
+        (Some(CertificateFault::Expired), _) => {
+            "whoever runs it must renew its certificate; see also that the clock of this machine is right: `date`".to_owned()
+        }
+        (Some(CertificateFault::NotYet), _) => "see that the clock of this machine is right: `date`".to_owned(),
+        (Some(CertificateFault::OtherName), _) => {
+            "ask it by a name that its certificate has, or have it given one for this name".to_owned()
+        }
+        (Some(CertificateFault::UnknownIssuer), [first, ..]) => format!(
+            "the authority in `{}`, which is trusted for it, has not issued its certificate: name the one that has",
+            first.display()
+        ),
+        _ => format!(
+            "name its authority in registries.toml: [registry.\"{registry}\"] ca = \"FILE.pem\"; for plain HTTP: plain-http = true"
+        ),
     }
 }
 
@@ -425,5 +449,26 @@ fn status_hint(status: u16) -> &'static str {
         }
         413 => "the registry, or a proxy before it, does not take blobs of this size",
         _ => "see that the name is that of a registry: HOST/REPOSITORY:TAG",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_about_a_certificate_depends_on_what_is_wrong_with_it() {
+        let ca = [PathBuf::from("/ca.pem")];
+        for (fault, authorities, want) in [
+            (CertificateFault::Expired, &ca[..], "must renew"),
+            (CertificateFault::NotYet, &[], "the clock"),
+            (CertificateFault::OtherName, &ca, "a name that its certificate has"),
+            (CertificateFault::UnknownIssuer, &ca, "the authority in `/ca.pem`"),
+            (CertificateFault::UnknownIssuer, &[], "[registry.\"reg.test\"] ca = "),
+            (CertificateFault::Other, &ca, "[registry.\"reg.test\"] ca = "),
+        ] {
+            let hint = untrusted_hint("reg.test", Some(fault), authorities);
+            assert!(hint.contains(want), "case {fault:?}: {hint}");
+        }
     }
 }

@@ -155,7 +155,40 @@ pub enum FetchError {
     },
 }
 
+/// What is wrong with a server's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateFault {
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYet,
+    /// It is for other names.
+    OtherName,
+    /// Nobody who is trusted has issued it.
+    UnknownIssuer,
+    /// Something else.
+    Other,
+}
+
 impl FetchError {
+    /// Returns what is wrong with the server's certificate, if that is what went wrong.
+    pub fn certificate_fault(&self) -> Option<CertificateFault> {
+        use rustls::CertificateError as Fault;
+        let Self::Untrusted { source, .. } = self else { return None };
+        let fault = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        Some(match fault {
+            Some(rustls::Error::InvalidCertificate(fault)) => match fault {
+                Fault::Expired | Fault::ExpiredContext { .. } => CertificateFault::Expired,
+                Fault::NotValidYet | Fault::NotValidYetContext { .. } => CertificateFault::NotYet,
+                Fault::NotValidForName | Fault::NotValidForNameContext { .. } => CertificateFault::OtherName,
+                // One of the same name whose key is another has not issued it either.
+                Fault::UnknownIssuer | Fault::BadSignature => CertificateFault::UnknownIssuer,
+                _ => CertificateFault::Other,
+            },
+            _ => CertificateFault::Other,
+        })
+    }
+
     /// Returns the HTTP status, if the server answered with one that is an error.
     pub fn status(&self) -> Option<u16> {
         match self {

@@ -33,7 +33,7 @@ mod waits;
 pub use body::Body;
 pub use client::Client;
 pub use config::{Config, Retry};
-pub use error::FetchError;
+pub use error::{CertificateFault, FetchError};
 pub use message::{Method, Payload, Request, Response};
 pub use proxy::{InvalidProxyError, Proxies, is_loopback};
 pub use resolve::{ResolveError, Resolver};

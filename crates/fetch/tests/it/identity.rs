@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{CertifiedKey, KeyPair};
+use rcgen::{CertificateParams, CertifiedKey, KeyPair, date_time_ymd};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, Stream};
-use shipway_fetch::{Client, Config, FetchError, Identity, Request, Trust};
+use shipway_fetch::{CertificateFault, Client, Config, FetchError, Identity, Request, Trust};
 
 use crate::download::config;
 
@@ -78,4 +78,29 @@ fn a_certificate_is_shown_to_who_asks_for_it() {
     let error = get(Some(missing)).unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("found no key of a client certificate"), "{error}: {cause}");
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = made("client");
+    let of = |name: &str, years: (i32, i32)| {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(years.0, 1, 1), date_time_ymd(years.1, 1, 1));
+        let signing_key = KeyPair::generate().unwrap();
+        CertifiedKey { cert: params.self_signed(&signing_key).unwrap(), signing_key }
+    };
+    for (name, server, is_known, want) in [
+        ("expired", of("localhost", (2000, 2001)), true, CertificateFault::Expired),
+        ("not yet", of("localhost", (3000, 3001)), true, CertificateFault::NotYet),
+        ("another name", of("other.test", (2000, 3000)), true, CertificateFault::OtherName),
+        ("nobody's", of("localhost", (2000, 3000)), false, CertificateFault::UnknownIssuer),
+    ] {
+        let url = start(&server, &client);
+        let known = if is_known { &server } else { &client };
+        let ca = write(dir.path(), "ca.pem", known.cert.pem());
+        let client = Client::new(Config { trust: Trust::HostAnd(vec![ca]), ..config() });
+        let error = client.bytes(&Request::get(&url, 10)).unwrap_err();
+        assert_eq!(error.certificate_fault(), Some(want), "case {name}: {error:?}");
+    }
 }
