@@ -165,7 +165,8 @@ fn read(path: &Path) -> Result<Known, UsersError> {
     }
     let text = fs_err::read_to_string(path).map_err(failed)?;
     let mut hashes = HashMap::new();
-    for (number, line) in text.lines().enumerate() {
+    // Editors of Windows begin a file so.
+    for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -197,7 +198,8 @@ mod tests {
     async fn only_the_right_password_of_a_name_is_taken() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("users");
-        fs_err::write(&path, format!("# people\n\n{}{}", line("ann", "a:secret"), line("bob", ""))).unwrap();
+        let lines = format!("\u{feff}{}# people\r\n\r\n{}", line("ann", "a:secret"), line("bob", ""));
+        fs_err::write(&path, lines).unwrap();
         let users = Users::open(&path).unwrap();
         for (name, password, want) in [
             ("ann", "a:secret", true),
