@@ -50,6 +50,8 @@ struct Course {
     begun: Option<String>,
     /// Bytes that the registry had at most.
     reached: u64,
+    /// The last thing sent was content, which the client below does not send again by itself.
+    streamed: bool,
     fruitless: u32,
     breaks: u32,
 }
@@ -170,6 +172,7 @@ impl Upload<'_> {
             let is_gone = matches!(&error, RegistryError::NotFound { .. }) && course.begun.take().is_some();
             let may_hold = is_gone
                 || may_hold(&error)
+                || course.streamed && matches!(&error, RegistryError::Limited { .. })
                 || matches!(&error, RegistryError::Unauthorized { .. }) && course.breaks == 0;
             course.fruitless += 1;
             course.breaks += 1;
@@ -182,7 +185,18 @@ impl Upload<'_> {
             }
             tracing::debug!(blob = %self.digest, %error, "sending the rest");
             let config = self.repository.registry.inner.client.config();
-            if config.stop.wait(config.retry.pause(course.fruitless, None)) {
+            let asked = match &error {
+                RegistryError::Limited { wait, .. } => *wait,
+                _ => None,
+            };
+            if !config.retry.allows(asked) {
+                return Err(error);
+            }
+            let pause = config.retry.pause(course.fruitless, asked);
+            if asked.is_some() {
+                config.waits.tell(|| error.to_string(), pause);
+            }
+            if config.stop.wait(pause) {
                 return Err(error);
             }
         }
@@ -190,6 +204,7 @@ impl Upload<'_> {
 
     /// Sends what is missing.
     fn attempt(&self, course: &mut Course) -> Result<(), RegistryError> {
+        course.streamed = false;
         let (mut location, mut offset) = match course.begun.take() {
             Some(location) => self.status(&location)?,
             None => (String::new(), 0),
@@ -204,9 +219,11 @@ impl Upload<'_> {
             }
         }
         course.begun = Some(location.clone());
+        course.streamed = offset < self.size;
         if self.size > ONE_PIECE && offset < self.size {
             location = self.patch(&location, offset)?;
             offset = self.size;
+            course.streamed = false;
             course.begun = Some(location.clone());
         }
         self.put(&location, offset)

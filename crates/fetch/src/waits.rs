@@ -52,7 +52,8 @@ impl Waits {
         (Listening { waits: self.clone(), number }, receiver)
     }
 
-    pub(crate) fn tell(&self, reason: impl FnOnce() -> String, pause: Duration) {
+    /// Tells those who listen of a pause, if it is long enough to be told of.
+    pub fn tell(&self, reason: impl FnOnce() -> String, pause: Duration) {
         if pause < WORTH_TELLING {
             return;
         }

@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shipway_distribution::{Compression, Departure, Packing, RegistryError};
@@ -175,6 +176,24 @@ fn an_upload_that_gets_further_each_time_comes_to_its_end() {
     machine.push(&name).unwrap();
     Machine::new().pull(&name).unwrap();
     assert_eq!(registry.count("PATCH", ""), 9);
+}
+
+#[test]
+fn a_registry_that_wants_a_pause_in_an_upload_gets_it() {
+    for (name, pause, want) in [("short", "1", true), ("long", "3600", false)] {
+        let pieces = AtomicUsize::new(0);
+        let registry = TestRegistry::with_fault(move |asked, _| {
+            let is_limited = asked.is("PATCH", "") && pieces.fetch_add(1, Ordering::SeqCst) < 2;
+            is_limited.then(|| Reply::new(429, "").header("Retry-After", pause))
+        });
+        let mut machine = Machine::new();
+        machine.patience = Duration::from_secs(2);
+        let web = registry.name("web:1");
+        build(&machine, &web, &[&noise(20 << 20)]);
+        let pushed = machine.push(&web);
+        assert_eq!(pushed.is_ok(), want, "case {name}");
+        assert_eq!(registry.count("PATCH", ""), if want { 3 } else { 2 }, "case {name}");
+    }
 }
 
 #[test]
