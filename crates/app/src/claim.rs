@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 
 use crate::roots::Roots;
 
+/// Where the files are, below the state root.
+const DIRECTORY: &str = "claims";
+
 /// A claim could not be made.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("could not lock `{}`", path.display())]
@@ -44,6 +47,13 @@ impl Claim {
         }
     }
 
+    /// Takes away what those left behind who were killed before there was anything else of theirs to find.
+    pub(crate) fn sweep(roots: &Roots) {
+        for entry in fs_err::read_dir(roots.state.join(DIRECTORY)).into_iter().flatten().flatten() {
+            Self::is_held(roots, &entry.file_name().to_string_lossy());
+        }
+    }
+
     /// Returns whether a process claims the name. What one left behind that was killed is taken away.
     pub(crate) fn is_held(roots: &Roots, name: &str) -> bool {
         let path = path(roots, name);
@@ -76,7 +86,7 @@ impl Drop for Claim {
 }
 
 fn path(roots: &Roots, name: &str) -> PathBuf {
-    roots.state.join("claims").join(name)
+    roots.state.join(DIRECTORY).join(name)
 }
 
 #[cfg(test)]
@@ -94,7 +104,13 @@ mod tests {
         assert!(!Claim::is_held(&roots, "one"));
         fs_err::write(path(&roots, "left"), "").unwrap();
         assert!(!Claim::is_held(&roots, "left"));
-        assert_eq!(fs_err::read_dir(roots.state.join("claims")).unwrap().count(), 0);
+        let claims = || fs_err::read_dir(roots.state.join("claims")).unwrap().count();
+        assert_eq!(claims(), 0);
+        let claim = Claim::take(&roots, "one").unwrap();
+        fs_err::write(path(&roots, "left"), "").unwrap();
+        Claim::sweep(&roots);
+        assert!(Claim::is_held(&roots, "one") && claims() == 1);
+        drop(claim);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub(crate) fn sweep(engine: &Engine) {
     for done in [sandboxes(engine, is_build_or_container), containers(engine), steps(engine)] {
         note(done);
     }
+    Claim::sweep(&engine.roots);
 }
 
 /// Takes away the steps and sandboxes of builds that were killed: as [`sweep`] does, but only those.
@@ -23,6 +24,7 @@ pub(crate) fn sweep_builds(engine: &Engine) {
     // A step uses the sandbox of its build.
     note(steps(engine));
     note(sandboxes(engine, |id| id.starts_with(OF_BUILD)));
+    Claim::sweep(&engine.roots);
 }
 
 fn is_build_or_container(id: &str) -> bool {

@@ -125,18 +125,15 @@ impl Store {
         for fault in checked {
             faults.push(fault?);
         }
-        let damaged: HashSet<Digest> = faults
-            .iter()
-            .filter_map(|fault| match fault.subject {
-                Subject::Blob(digest) => Some(digest),
-                _ => None,
-            })
-            .collect();
-        let sound: HashSet<Digest> =
-            blobs.iter().map(|(digest, _)| *digest).filter(|digest| !damaged.contains(digest)).collect();
+        let mut known: HashMap<Digest, bool> = blobs.iter().map(|(digest, _)| (*digest, true)).collect();
+        for fault in &faults {
+            if let Subject::Blob(digest) = fault.subject {
+                known.insert(digest, false);
+            }
+        }
         faults.extend(self.check_layers()?);
-        faults.extend(self.check_images(&sound)?);
-        faults.extend(self.check_hosted(&sound)?);
+        faults.extend(self.check_images(&known)?);
+        faults.extend(self.check_hosted(&known)?);
         faults.extend(self.check_containers()?);
         faults.sort_by(|one, other| one.subject.cmp(&other.subject));
         Ok(faults)
@@ -228,6 +225,14 @@ impl Store {
         Ok(Some(Fault { subject: Subject::Blob(*digest), reason }))
     }
 
+    /// Returns whether a blob is what its digest says. `known` tells it of those that were looked at; others have come since.
+    fn is_sound(&self, digest: &Digest, known: &HashMap<Digest, bool>) -> Result<bool, StoreError> {
+        match known.get(digest) {
+            Some(is_sound) => Ok(*is_sound),
+            None => Ok(self.has_blob(digest) && self.check_blob(digest)?.is_none()),
+        }
+    }
+
     fn check_layers(&self) -> Result<Vec<Fault>, StoreError> {
         let dir = self.root().join("layers");
         let mut faults = Vec::new();
@@ -246,14 +251,14 @@ impl Store {
         Ok(faults)
     }
 
-    fn check_images(&self, sound: &HashSet<Digest>) -> Result<Vec<Fault>, StoreError> {
+    fn check_images(&self, known: &HashMap<Digest, bool>) -> Result<Vec<Fault>, StoreError> {
         let mut faults = Vec::new();
         let mut seen = HashSet::new();
         for image in self.images()? {
             if !seen.insert((image.image_id, image.manifest)) {
                 continue;
             }
-            if let Some(reason) = self.lack_of(&image.image_id, &image.manifest, sound)? {
+            if let Some(reason) = self.lack_of(&image.image_id, &image.manifest, known)? {
                 faults.push(Fault { subject: Subject::Image(image.image_id), reason });
             }
         }
@@ -265,10 +270,10 @@ impl Store {
         &self,
         image_id: &Digest,
         manifest: &Digest,
-        sound: &HashSet<Digest>,
+        known: &HashMap<Digest, bool>,
     ) -> Result<Option<String>, StoreError> {
         for (what, digest) in [("manifest", manifest), ("config", image_id)] {
-            if !sound.contains(digest) {
+            if !self.is_sound(digest, known)? {
                 return Ok(Some(format!("has lost its {what} {digest}")));
             }
         }
@@ -286,8 +291,8 @@ impl Store {
             // Archives of others' making cannot be made again of the tree.
             let foreign = self.packed(*diff_id)?.into_iter().find(|packed| packed.packer.is_empty());
             let named = manifest.layers.get(place).map(|layer| layer.digest);
-            if let Some(packed) =
-                foreign.filter(|packed| Some(packed.digest) == named && !sound.contains(&packed.digest))
+            if let Some(packed) = foreign.filter(|packed| Some(packed.digest) == named)
+                && !self.is_sound(&packed.digest, known)?
             {
                 let reason = format!("has lost the archive {} of its layer {}", packed.digest, layer.id);
                 return Ok(Some(reason));
@@ -297,7 +302,7 @@ impl Store {
     }
 
     /// A blob that somebody deleted is no damage: its repository knows nothing of it any more.
-    fn check_hosted(&self, sound: &HashSet<Digest>) -> Result<Vec<Fault>, StoreError> {
+    fn check_hosted(&self, known: &HashMap<Digest, bool>) -> Result<Vec<Fault>, StoreError> {
         type Blobs = HashMap<(String, String), String>;
         type Manifests = Vec<(String, String, String, String)>;
         let (blobs, manifests): (Blobs, Manifests) =
@@ -315,7 +320,9 @@ impl Store {
         let layers: HashSet<Digest> =
             self.layers()?.into_iter().filter_map(|row| row.diff_id).map(|diff_id| diff_id.0).collect();
         let is_sound = |blob: &str| {
-            blob.parse().is_ok_and(|blob: Digest| sound.contains(&blob) || layers.contains(&blob))
+            let is_there =
+                |blob: Digest| layers.contains(&blob) || self.is_sound(&blob, known).unwrap_or(true);
+            blob.parse().is_ok_and(is_there)
         };
         let mut faults = Vec::new();
         for (repository, digest, blob, names) in manifests {
@@ -408,6 +415,33 @@ mod tests {
         assert_eq!(faults, []);
         let want: u64 = store.blobs().unwrap().iter().map(|(_, size)| size).sum();
         assert_eq!(read.into_inner(), want);
+    }
+
+    #[test]
+    fn what_comes_while_it_is_looked_at_is_no_damage() {
+        let (_dir, store, [archive, config, _]) = world();
+        let come = std::sync::Once::new();
+        let faults = store.fsck(&|_| {
+            come.call_once(|| {
+                let mut manifest = store.manifest(&store.images().unwrap()[0].manifest).unwrap();
+                manifest.annotations.insert("new".to_owned(), "yes".to_owned());
+                let manifest = store.put_blob(&serde_json::to_vec(&manifest).unwrap()).unwrap();
+                store.tag(&"new".parse().unwrap(), manifest, config, CLOCK).unwrap();
+            });
+        });
+        assert_eq!(faults.unwrap(), []);
+        // And what has come is looked at.
+        let spoilt = std::sync::Once::new();
+        let faults = store.fsck(&|_| {
+            spoilt.call_once(|| {
+                let manifest = store.put_blob(b"document").unwrap();
+                fs_err::write(store.blob_path(&manifest), "d").unwrap();
+                store.tag(&"spoilt".parse().unwrap(), manifest, config, CLOCK).unwrap();
+            });
+        });
+        let want = format!("image {config} has lost its manifest {}", Digest::of(b"document"));
+        assert_eq!(faults.unwrap().iter().map(ToString::to_string).collect::<Vec<_>>(), [want]);
+        assert!(store.has_blob(&archive));
     }
 
     #[test]
