@@ -7,6 +7,7 @@ mod shell;
 
 use std::io::{Read as _, Write};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -221,7 +222,9 @@ struct Scratch {
 
 impl Scratch {
     fn new(dir: PathBuf) -> Result<Self, SeamError> {
-        fs_err::create_dir_all(&dir).map_err(prepare(&dir))?;
+        // A secret may be there for all users of the step to read, but not for those of this machine, whoever made the state root.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(prepare(&dir))?;
         Ok(Self { dir })
     }
 
@@ -243,4 +246,25 @@ impl Drop for Scratch {
 fn prepare(path: &Path) -> impl FnOnce(std::io::Error) -> SeamError {
     let path = path.to_owned();
     move |source| SeamError::new(StepError::Prepare { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::Scratch;
+
+    #[test]
+    fn the_files_of_a_step_are_for_nobody_else() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let scratch = Scratch::new(root.path().join("steps/one")).unwrap();
+        let secret = scratch.file("0", b"secret", 0o444).unwrap();
+        for dir in [&scratch.dir, scratch.dir.parent().unwrap()] {
+            assert_eq!(dir.metadata().unwrap().permissions().mode() & 0o777, 0o700, "{}", dir.display());
+        }
+        let dir = scratch.dir.clone();
+        drop(scratch);
+        assert!(!secret.exists() && !dir.exists());
+    }
 }
