@@ -60,8 +60,8 @@ pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder)
     planner.steps.push(load);
     planner.global_args()?;
     planner.epoch = planner.source_date_epoch()?;
-    for (name, value) in &request.labels {
-        let what = format!("the label `{}`", star(name, &request.secrets));
+    for (kind, name, value) in said_of_the_image(request) {
+        let what = format!("the {kind} `{}`", star(name, &request.secrets));
         check_text(&format!("{name}={value}"), &what, &request.secrets)
             .map_err(|problem| planner.fail(problem, file.stages[target].span))?;
     }
@@ -85,6 +85,15 @@ pub(crate) fn plan(file: &Dockerfile, request: &BuildRequest, builder: &Builder)
         unused_args,
         needed,
     })
+}
+
+/// Returns what the command line says of the image, and what it is.
+fn said_of_the_image(request: &BuildRequest) -> impl Iterator<Item = (&'static str, &String, &String)> {
+    let labels = request.labels.iter().map(|(name, value)| ("label", name, value));
+    let all = [&request.annotations, &request.index_annotations, &request.descriptor_annotations];
+    let annotations = all.into_iter().flatten().map(|(name, value)| ("annotation", name, value));
+    let of_one = request.platform_annotations.iter().map(|own| ("annotation", &own.name, &own.value));
+    labels.chain(annotations).chain(of_one)
 }
 
 /// Tells that the Dockerfile was read, and returns the step that did it.

@@ -136,5 +136,16 @@ fn instructions_keep_no_secret() {
     };
     let said = fails(&bench, "FROM debian\n", label).unwrap();
     assert!(said.contains("the secret `token` is in the label `a`"), "{said}");
+    let own = |request: &mut shipway_build::BuildRequest| {
+        request.annotations = vec![(format!("x{TOKEN}"), "b".to_owned())];
+    };
+    let of_index = |request: &mut shipway_build::BuildRequest| {
+        request.index_annotations = vec![("xb".to_owned(), TOKEN.to_owned())];
+    };
+    for said in [fails(&bench, "FROM debian\n", own), fails(&bench, "FROM debian\n", of_index)] {
+        let said = said.unwrap();
+        assert!(said.contains("the secret `token` is in the annotation `x"), "{said}");
+        assert!(!said.contains(TOKEN), "{said}");
+    }
     assert_eq!(fails(&bench, "FROM debian\nENV PIN=1234\nLABEL a=1234\n", |_| ()), None);
 }
