@@ -187,9 +187,14 @@ impl Archive<'_> {
             Some(Descriptor::new(kind, packed.digest, packed.size))
         });
         let mut forms = [layer.clone()].into_iter().chain(packed);
-        if let Some(form) = forms.find(|form| store.has_blob(&form.digest)) {
+        // A manifest may lie about a layer that was here already, and a blob may have been cut off.
+        let is_whole = |form: Descriptor| {
+            let blob = store.open_blob(&form.digest).ok()?;
+            let length = blob.metadata().ok()?.len();
+            (length == form.size).then_some((form, blob))
+        };
+        if let Some((form, mut blob)) = forms.find_map(is_whole) {
             if self.written.insert(form.digest) {
-                let mut blob = store.open_blob(&form.digest)?.take(form.size);
                 self.tar
                     .append_data(&mut header(form.size), path_of(&form.digest), &mut blob)
                     .map_err(unwritable)?;

@@ -149,3 +149,23 @@ fn what_stands_in_the_place_of_a_blob_is_damage_and_is_removed() {
     assert!(!directory.exists() && !pipe.exists());
     assert_sound(&machine);
 }
+
+#[test]
+fn an_archive_of_what_was_cut_off_is_whole_or_there_is_none() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = machine.inside(TestRegistry::start);
+    let name = registry.name("box:1");
+    machine.publish(&name);
+    machine.ok(&["rmi", "box", &name]);
+    machine.ok(&["system", "prune", "-af"]);
+    machine.ok(&["pull", "-q", &name]);
+    spoil_longest(&machine, "root/blobs/sha256");
+    machine.ok(&["save", "-o", "box.tar", &name]);
+    machine.ok(&["rmi", &name]);
+    machine.ok(&["system", "prune", "-af"]);
+    machine.ok(&["load", "-i", "box.tar"]);
+    assert_sound(&machine);
+}
