@@ -76,8 +76,8 @@ fn builds_without_cache_at_the_same_time_leave_steps_that_fit() {
     }
     let machine = Machine::with_box();
     // The first to come waits for the second, whose step so ends in between.
-    let wait = "RUN --mount=type=cache,id=turn,target=/turn if [ -e /turn/first ]; then touch /turn/second; else \
-                touch /turn/first; while [ ! -e /turn/second ]; do sleep 0.01; done; fi; cp /deps /built\n";
+    let wait = "RUN --mount=type=cache,id=turn,target=/turn if mkdir /turn/first; then \
+                while [ ! -e /turn/second ]; do sleep 0.01; done; else touch /turn/second; fi; cp /deps /built\n";
     machine.dockerfile(&format!("{DEPS}{wait}"));
     let args = ["build", "-q", "--network", "none", "--no-cache", "."];
     let start = || machine.spawn(machine.command(&args).stdout(Stdio::null()).stderr(Stdio::null()));
