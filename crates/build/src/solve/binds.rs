@@ -11,11 +11,12 @@ use shipway_linux::{Metadata, OpenFlags, Overlay, Root, clone_at};
 use super::Solver;
 use super::copies::of_build;
 use crate::Problem;
-use crate::context::{Context, PatternList};
+use crate::context::{Context, PatternList, has_wildcards};
 use crate::copy::{Gather, Item, Tree, Writer, digest_of, hash_all, resolve_in};
 use crate::plan::Origin;
 use crate::progress::StepInfo;
 use crate::seams::{MountSource, StepMount};
+use crate::state::clean_path;
 use crate::time::now;
 
 /// A bind mount whose source was found.
@@ -48,6 +49,22 @@ impl Solver<'_> {
         let writable = if mount.read_only { "" } else { " rw" };
         let described = format!("bind {} {source} {content}{writable}", bind.target);
         Ok((bind, described))
+    }
+
+    /// Returns what the key has to say of a part of a stage by what is in it; `None` where all of a stage is shown, and where nothing is
+    /// found, which the command's own failure tells.
+    pub(super) fn describe_content(&self, step: &StepInfo, bind: &Bind) -> Result<Option<String>, Problem> {
+        let source = bind.mount.source.as_deref().map(clean_path).unwrap_or_default();
+        // A mount takes its source word by word.
+        let is_part = !source.trim_matches('/').is_empty() && !has_wildcards(&source);
+        let (Some(origin @ Origin::Stage(_)), true) = (bind.origin, is_part) else { return Ok(None) };
+        let from = self.files_of(origin).map_err(of_build)?;
+        let files = self.open_files(&self.layers_of(step, &from.layers)?)?;
+        let tree =
+            Tree { root: &files, ignore: None, stats: None, keep_owner: true, place: self.place_of(origin) };
+        let Ok(items) = self.gather(&tree, &source) else { return Ok(None) };
+        let writable = if bind.mount.read_only { "" } else { " rw" };
+        Ok(Some(format!("bind {} with {}{writable}", bind.target, digest_of(&items, true))))
     }
 
     /// Makes the mount. What the command writes to it goes with `held`.

@@ -11,6 +11,7 @@ use shipway_linux::Root;
 use super::binds::Bind;
 use super::debug::Failed;
 use super::leaks::{OF_COMMAND, Redact, check, needles};
+use super::steps::{Applied, Left, Slot};
 use super::stubs::Stubs;
 use super::{Outcome, Solver};
 use crate::caches::Held;
@@ -40,6 +41,8 @@ pub(super) struct Mounts {
     caches: Vec<(String, usize, Mount, Option<Bind>)>,
     /// What of contexts and stages to show when the command really runs.
     binds: Vec<(usize, Bind)>,
+    /// The places of their descriptions.
+    binds_described: Vec<usize>,
     /// How many agents were named.
     agents: usize,
     /// What belongs to the mounts; it goes with the step.
@@ -48,13 +51,14 @@ pub(super) struct Mounts {
 
 impl Solver<'_> {
     /// Opens what `--mount` names. Nothing of a secret goes into the description.
-    pub(super) fn mount_sources(&self, run: &RunAction) -> Result<Mounts, Problem> {
+    fn mount_sources(&self, run: &RunAction) -> Result<Mounts, Problem> {
         let mut all = Mounts {
             mounts: Vec::new(),
             described: Vec::new(),
             env: Vec::new(),
             caches: Vec::new(),
             binds: Vec::new(),
+            binds_described: Vec::new(),
             agents: 0,
             held: Vec::new(),
         };
@@ -69,6 +73,7 @@ impl Solver<'_> {
             match mount.kind {
                 MountKind::Bind => {
                     let (bind, described) = self.find_bind(mount, *origin, target)?;
+                    all.binds_described.push(all.described.len());
                     all.described.push(described);
                     all.binds.push((place, bind));
                 }
@@ -167,7 +172,33 @@ impl Solver<'_> {
         Ok(())
     }
 
-    pub(super) fn run_key(&self, run: &RunAction, mounts: &Mounts, outcome: &Outcome) -> Key {
+    pub(super) fn run_step(
+        &self,
+        slot: &Slot<'_>,
+        run: &RunAction,
+        outcome: &mut Outcome,
+    ) -> Result<Applied, Problem> {
+        let mounts = self.mount_sources(run)?;
+        let mut keys = vec![self.run_key(run, &mounts.described, outcome)];
+        // As with a copy: only where a stage is not the same its files are looked at.
+        if let Some(applied) = self.look_up(slot, &keys, outcome)? {
+            return Ok(applied);
+        }
+        let mut described = mounts.described.clone();
+        for (place, (_, bind)) in mounts.binds_described.iter().zip(&mounts.binds) {
+            if let Some(content) = self.describe_content(&slot.step.info, bind)? {
+                described[*place] = content;
+            }
+        }
+        if described != mounts.described {
+            keys.push(self.run_key(run, &described, outcome));
+        }
+        self.cached_or(slot, &keys, outcome, |snapshot| {
+            self.run_command(slot.step, run, mounts, snapshot).map(|()| Left::Changes)
+        })
+    }
+
+    fn run_key(&self, run: &RunAction, described: &[String], outcome: &Outcome) -> Key {
         let mut key = self.key("run", outcome);
         key.text("instruction", &format!("{:?}", run.args));
         for variable in &run.env {
@@ -192,7 +223,7 @@ impl Solver<'_> {
         if let Some(bytes) = request.shm_size {
             key.text("/dev/shm", &bytes.to_string());
         }
-        for described in &mounts.described {
+        for described in described {
             key.text("mount", described);
         }
         key.finish()
@@ -226,7 +257,7 @@ impl Solver<'_> {
         Ok(held)
     }
 
-    pub(super) fn run_command(
+    fn run_command(
         &self,
         step: &Step,
         run: &RunAction,

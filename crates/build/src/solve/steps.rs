@@ -87,13 +87,7 @@ impl Solver<'_> {
         let slot = |at: &usize| Slot { step, position: position.clone(), history_at: *at, anew, link, turn };
         match &step.action {
             Action::Metadata => Ok(Applied { cached: true, layer: None }),
-            Action::Run(run, at) => {
-                let mounts = self.mount_sources(run)?;
-                let key = self.run_key(run, &mounts, outcome);
-                self.cached_or(&slot(at), &[key], outcome, |snapshot| {
-                    self.run_command(step, run, mounts, snapshot).map(|()| Left::Changes)
-                })
-            }
+            Action::Run(run, at) => self.run_step(&slot(at), run, outcome),
             Action::Copy(copy, at) => self.copy_step(&slot(at), copy, outcome),
             Action::Workdir(workdir, at) => {
                 if workdir.path == "/" {

@@ -74,3 +74,29 @@ fn an_empty_command_takes_that_of_the_base_away() {
     let config = bench.config(&built).config;
     assert_eq!((config.cmd, config.entrypoint, config.args_escaped), (None, None, true));
 }
+
+#[test]
+fn commands_that_read_a_part_of_a_stage_hit_when_it_was_made_again_with_the_same_files() {
+    let Some(bench) = bench() else { return };
+    let text = |how: &str, file: &str, n: &str| {
+        format!(
+            "FROM debian AS a\nRUN write /out/x {file} && say {n}\nFROM debian\n\
+             RUN --mount=from=a,target=/m,{how} mounts\nRUN write /y 1\n"
+        )
+    };
+    let cached_runs = |text: &str| {
+        bench.log.clear();
+        bench.build(text).unwrap();
+        let lines = bench.log.lines("CACHED");
+        lines.iter().filter(|line| line.contains("RUN --mount") || line.contains("RUN write /y")).count()
+    };
+    for how in ["source=/out", "source=out/x", "source=/out,rw"] {
+        cached_runs(&text(how, "1", "one"));
+        assert_eq!(cached_runs(&text(how, "1", "two")), 2, "{how}: the same files");
+        assert_eq!(cached_runs(&text(how, "1", "two")), 2, "{how}: the same stage");
+        assert_eq!(cached_runs(&text(how, "2", "two")), 0, "{how}: other files");
+    }
+    // Where all of it is shown, the stage must be the same; a mount takes no wildcards.
+    let build = |how: &str| (cached_runs(&text(how, "3", "one")), cached_runs(&text(how, "3", "two")));
+    assert_eq!(build("ro"), (0, 0));
+}
