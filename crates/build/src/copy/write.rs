@@ -181,7 +181,9 @@ impl<'a> Writer<'a> {
                 return Err(Problem::Cancelled);
             }
             let is_top = entry.path.as_os_str().is_empty();
-            if is_top && entry.metadata.is_directory() && item.kept.is_none() {
+            // With `--parents` too, where nothing of the path is kept: `dir/./`.
+            let is_contents = item.kept.as_ref().is_none_or(|kept| kept.path.as_os_str().is_empty());
+            if is_top && entry.metadata.is_directory() && is_contents {
                 // Compat: BuildKit, also one that was there before gets the time of the one whose contents it takes. The top of
                 // a context or of an image has none that anybody gave it.
                 if !target.as_os_str().is_empty() && !item.base.as_os_str().is_empty() {

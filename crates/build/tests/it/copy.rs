@@ -114,6 +114,19 @@ fn sources_and_destinations() {
 }
 
 #[test]
+fn contents_leave_the_directory_that_they_go_into_as_it_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some(bench) = bench() else { return };
+    let dir = bench.request("").context.join("dir");
+    fs_err::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let below = ["d/inner -> x", "d/sub/ 755 0:0", "d/sub/y 644 0:0 y", "d/x 644 0:0 x"];
+    for line in ["COPY dir /d/", "COPY --parents dir/./ /d/", "COPY --parents ./dir/./. /d/"] {
+        assert_eq!(added(&bench, line), [&["d/ 755 0:0"], &below[..]].concat(), "{line}");
+    }
+    assert_eq!(added(&bench, "COPY --parents ./dir /d/")[..2], ["d/ 755 0:0", "d/dir/ 700 0:0"]);
+}
+
+#[test]
 fn existing_files_are_replaced_and_links_in_the_image_are_kept() {
     let Some(bench) = bench() else { return };
     bench.file("root/lib64/lib.so", "so");
