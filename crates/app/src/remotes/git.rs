@@ -13,6 +13,10 @@ use crate::units;
 
 /// Longest part of what git says that is told.
 const SAID: usize = 2000;
+/// What git says where a repository names its commits by another digest; the second one where plain files of a web server are one.
+const OTHER_NAMES: [&str; 2] = ["mismatched algorithms", "did not send all necessary objects"];
+/// Digits of a commit that is named whole: SHA-1, SHA-256.
+const COMMITS: [usize; 2] = [40, 64];
 /// So often it is looked whether git should stop.
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -128,14 +132,38 @@ pub(crate) fn fetch(
     into: &Path,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<(PathBuf, String), RemoteError> {
+    let failed = match fetch_by(&[], address, into, is_stopped) {
+        Err(failed) if !is_stopped() => failed,
+        done => return done,
+    };
+    let is_of_names = |failed: &RemoteError| {
+        let said = failed.to_string();
+        OTHER_NAMES.iter().any(|words| said.contains(words))
+    };
+    if !is_of_names(&failed) {
+        return Err(failed);
+    }
+    fs_err::remove_dir_all(into.join(".git"))
+        .map_err(|error| RemoteError::io("remove `.git` of", into, &error))?;
+    fetch_by(&["--object-format=sha256"], address, into, is_stopped)
+        .map_err(|again| if is_of_names(&again) { failed } else { again })
+}
+
+/// Fetches into a repository that is made with these options.
+fn fetch_by(
+    options: &[&str],
+    address: &Address,
+    into: &Path,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<(PathBuf, String), RemoteError> {
     let git = |args: &[&str]| run(into, args, is_stopped);
     let remote = address.remote.as_str();
     let wanted = match (address.reference.as_str(), &address.checksum) {
-        ("", Some(checksum)) if checksum.len() == 40 => checksum.as_str(),
+        ("", Some(checksum)) if COMMITS.contains(&checksum.len()) => checksum.as_str(),
         ("", _) => "HEAD",
         (reference, _) => reference,
     };
-    git(&["init", "-q"])?;
+    git(&[&["init", "-q"], options].concat())?;
     // Addresses of repositories within it may be relative to its own, which stays in `.git`, but without a password.
     let origin =
         if address.keep_git_dir { shipway_oci::without_credentials(remote) } else { remote.to_owned() };
@@ -165,16 +193,7 @@ pub(crate) fn fetch(
     };
     git(&["checkout", "-q", "--detach", &found, "--"])?;
     let commit = git(&["rev-parse", "HEAD"])?.trim().to_owned();
-    // Of a tag with a message that is the tag itself.
-    let named = git(&["rev-parse", "--verify", "--end-of-options", &found])?;
-    let is_it =
-        |checksum: &&String| [&commit, named.trim()].iter().any(|sha| sha.starts_with(checksum.as_str()));
-    if let Some(checksum) = address.checksum.as_ref().filter(|checksum| !is_it(checksum)) {
-        return Err(RemoteError::new(
-            format!("{remote} is at commit {commit}, not {checksum}"),
-            "see which commit is wanted, and change the checksum if it is another one now",
-        ));
-    }
+    check(address, &commit, git(&["rev-parse", "--verify", "--end-of-options", &found])?.trim())?;
     if address.submodules && into.join(".gitmodules").is_file() {
         let update = ["submodule", "-q", "update", "--init", "--recursive"];
         // As above, not every server gives a part of its history.
@@ -203,6 +222,19 @@ pub(crate) fn fetch(
         )
     })?;
     Ok((top, commit))
+}
+
+/// Refuses another commit than the one that is wanted; `named` is that or, of a tag with a message, the tag itself.
+fn check(address: &Address, commit: &str, named: &str) -> Result<(), RemoteError> {
+    match &address.checksum {
+        Some(wanted) if !commit.starts_with(wanted.as_str()) && !named.starts_with(wanted.as_str()) => {
+            Err(RemoteError::new(
+                format!("{} is at commit {commit}, not {wanted}", address.remote),
+                "see which commit is wanted, and change the checksum if it is another one now",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns a directory that is really below another one.

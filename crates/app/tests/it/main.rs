@@ -31,6 +31,7 @@ mod outputs;
 mod platforms;
 mod progress;
 mod registries;
+mod repositories;
 mod reproducible;
 mod running;
 mod shared_steps;

@@ -15,8 +15,8 @@ use crate::plan::{CopyAction, SourceWord};
 
 /// What a file is called whose address ends with no name. Compat: BuildKit.
 const UNNAMED: &str = "__unnamed__";
-/// Digits of a commit that is named whole.
-const COMMIT: usize = 40;
+/// Digits of a commit that is named whole: SHA-1, SHA-256.
+const COMMITS: [usize; 2] = [40, 64];
 
 /// Something that was fetched; it goes with this value.
 pub(super) struct Fetch {
@@ -97,12 +97,14 @@ pub(super) fn is_pinned(copy: &CopyAction) -> bool {
     let is_commit = |address: &str| {
         let reference =
             address.split_once('#').map_or("", |(_, rest)| rest.split(':').next().unwrap_or_default());
-        reference.len() == COMMIT && reference.bytes().all(|byte| byte.is_ascii_hexdigit())
+        COMMITS.contains(&reference.len()) && reference.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
     !copy.sources.is_empty()
         && copy.sources.iter().all(|source| match source {
             SourceWord::Remote { checksum: Some(_), is_git: false, .. } => true,
-            SourceWord::Remote { checksum: Some(checksum), is_git: true, .. } if checksum.len() == COMMIT => {
+            SourceWord::Remote { checksum: Some(checksum), is_git: true, .. }
+                if COMMITS.contains(&checksum.len()) =>
+            {
                 true
             }
             SourceWord::Remote { address, is_git: true, .. } => is_commit(address),
