@@ -79,6 +79,9 @@ impl StartFailure {
     }
 
     fn message(&self) -> String {
+        if self.stage == Stage::Execute && self.subject.is_empty() {
+            return "there is no command to run".to_owned();
+        }
         let did = match self.stage {
             Stage::Spec => "could not read the description of",
             Stage::Cgroup => "could not make the control group",
@@ -112,14 +115,18 @@ impl StartFailure {
                 "see that the program is in the image and executable; name its full path, or give another command"
             }
             Stage::Publish => "stop what listens there, or publish another port: -p HOST:CONTAINER",
-            Stage::User => "name a user of the image, or a number: --user UID[:GID]",
+            Stage::User => {
+                "name a user of the image, or a number: `USER UID[:GID]` in a Dockerfile, `--user UID[:GID]` for a container"
+            }
             Stage::Limits => {
                 "only a privileged user raises a limit above its own: name a lower one, see `ulimit -a`"
             }
             Stage::Privileges => {
                 "name capabilities as in `man 7 capabilities`, and only those that this user has"
             }
-            Stage::WorkingDirectory => "choose another one: --workdir DIR",
+            Stage::WorkingDirectory => {
+                "choose another one: `WORKDIR DIR` in a Dockerfile, `--workdir DIR` for a container"
+            }
             Stage::Mounts if self.is_about_kinds() => {
                 "a directory is mounted on a directory, and a file on a file: choose another target"
             }
@@ -206,6 +213,8 @@ mod tests {
         assert_eq!(failure(Stage::Execute, 13).exit_code(), 126);
         assert_eq!(failure(Stage::Mounts, 2).exit_code(), 125);
         assert_eq!(failure(Stage::Execute, 2).to_string(), "could not run `x`: no such file or directory");
+        let nothing = StartFailure { subject: String::new(), ..failure(Stage::Execute, 2) };
+        assert_eq!(nothing.to_string(), "there is no command to run");
         assert!(failure(Stage::Mounts, 20).hint().contains("choose another target"));
         assert!(failure(Stage::Mounts, 1).hint().contains("run as root"));
     }
