@@ -296,14 +296,16 @@ fn refuse_network(root: &Path) -> Result<(), StoreError> {
 /// A new database beside layers and blobs would know nothing of them, and the next collection would remove them all. SQLite would also
 /// remove the log of one that is empty.
 fn refuse_lost(root: &Path, database: &Path) -> Result<(), StoreError> {
-    // In this order: whoever makes the first layer has made the database before.
-    let is_used = is_used(root);
-    let length = match fs_err::metadata(database) {
-        Ok(found) => found.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(StoreError::io("examine", database)(error)),
+    let is_empty = || match fs_err::metadata(database) {
+        Ok(found) => Ok(found.len() == 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(StoreError::io("examine", database)(error)),
     };
-    if is_used && length == 0 { Err(StoreError::Lost { path: database.to_owned() }) } else { Ok(()) }
+    // Once more at the end: whoever makes the first layer meanwhile has made the database before.
+    if is_empty()? && is_used(root) && is_empty()? {
+        return Err(StoreError::Lost { path: database.to_owned() });
+    }
+    Ok(())
 }
 
 /// Whether there are layers or blobs.

@@ -319,19 +319,25 @@ impl Store {
             })?;
         let layers: HashSet<Digest> =
             self.layers()?.into_iter().filter_map(|row| row.diff_id).map(|diff_id| diff_id.0).collect();
-        let is_sound = |blob: &str| {
-            let is_there =
-                |blob: Digest| layers.contains(&blob) || self.is_sound(&blob, known).unwrap_or(true);
-            blob.parse().is_ok_and(is_there)
+        let is_sound = |blob: &str| match blob.parse() {
+            Ok(blob) => Ok(layers.contains(&blob) || self.is_sound(&blob, known)?),
+            Err(_no_digest) => Ok(false),
+        };
+        let lost = |repository: &str, names: &str| -> Result<Option<String>, StoreError> {
+            for name in names.split(' ') {
+                let blob = blobs.get(&(repository.to_owned(), name.to_owned()));
+                if let Some(blob) = blob
+                    && !is_sound(blob)?
+                {
+                    return Ok(Some(format!("has lost its blob {name}")));
+                }
+            }
+            Ok(None)
         };
         let mut faults = Vec::new();
         for (repository, digest, blob, names) in manifests {
-            let is_lost = |name: &&str| {
-                let blob = blobs.get(&(repository.clone(), (*name).to_owned()));
-                blob.is_some_and(|blob| !is_sound(blob))
-            };
-            let reason = if is_sound(&blob) {
-                names.split(' ').find(is_lost).map(|name| format!("has lost its blob {name}"))
+            let reason = if is_sound(&blob)? {
+                lost(&repository, &names)?
             } else {
                 Some("has lost its own bytes".to_owned())
             };
