@@ -38,10 +38,7 @@ fn an_image_from_a_registry_is_made_whole_again() {
     }
     let machine = Machine::with_box();
     let registry = machine.inside(TestRegistry::start);
-    let name = registry.name("box:1");
-    machine.publish(&name);
-    machine.ok(&["rmi", "box", &name]);
-    machine.ok(&["system", "prune", "-af"]);
+    let name = machine.move_box_to(&registry);
     machine.ok(&["pull", "-q", &name]);
     let run = ["run", "--rm", "--network", "none", &name, "echo works"];
     assert_eq!(machine.ok(&run).0, "works\n");
@@ -157,10 +154,7 @@ fn an_archive_of_what_was_cut_off_is_whole_or_there_is_none() {
     }
     let machine = Machine::with_box();
     let registry = machine.inside(TestRegistry::start);
-    let name = registry.name("box:1");
-    machine.publish(&name);
-    machine.ok(&["rmi", "box", &name]);
-    machine.ok(&["system", "prune", "-af"]);
+    let name = machine.move_box_to(&registry);
     machine.ok(&["pull", "-q", &name]);
     spoil_longest(&machine, "root/blobs/sha256");
     machine.ok(&["save", "-o", "box.tar", &name]);

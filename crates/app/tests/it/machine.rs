@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use shipway_linux::{NetworkNamespace, RouteSocket, forget_private_mounts};
 use shipway_network::{Bridge, BridgeConfig};
 use shipway_oci::Digest;
+use shipway_testkit::registry::TestRegistry;
 use shipway_testkit::{Need, require};
 
 /// What running a container needs.
@@ -57,6 +58,15 @@ impl Machine {
     pub(crate) fn publish(&self, name: &str) -> String {
         self.ok(&["tag", "box", name]);
         self.ok(&["push", name]).0
+    }
+
+    /// Publishes what [`Machine::with_box`] has built, which is nowhere else then, and returns its name.
+    pub(crate) fn move_box_to(&self, registry: &TestRegistry) -> String {
+        let name = registry.name("box:1");
+        self.publish(&name);
+        self.ok(&["rmi", "box", &name]);
+        self.ok(&["system", "prune", "-af"]);
+        name
     }
 
     pub(crate) fn new() -> Self {

@@ -67,10 +67,7 @@ fn a_pull_that_is_killed_damages_nothing() {
     }
     let machine = Machine::with_box();
     let registry = machine.inside(TestRegistry::start);
-    let name = registry.name("box:1");
-    machine.publish(&name);
-    machine.ok(&["rmi", "box", &name]);
-    machine.ok(&["system", "prune", "-af"]);
+    let name = machine.move_box_to(&registry);
     kill(&machine, "pull", &["pull", "-q", &name], || {
         machine.ok(&["rmi", &name]);
         machine.ok(&["system", "prune", "-af"]);
