@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::Hasher;
+
 /// A `sha256` content digest in the OCI form `sha256:<64 lower-case hex digits>`.
 ///
 /// A value of this type is always well formed, so it is safe to use as a file name.

@@ -14,7 +14,7 @@ use shipway_oci::{
 };
 use shipway_store::{ATTESTATION_LIMIT, CONFIG_LIMIT, Found, LayerId, StoreError};
 
-use super::intake::{is_full, uncopied};
+use super::intake::{BUFFER, is_full, uncopied};
 use super::{DOCUMENT_LIMIT, path_of};
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -239,7 +239,7 @@ impl<'a> Files<'a> {
         // First what it is: a layer is made only of the bytes that the manifest means.
         ingest.commit(Some(layer.digest))?;
         if store.layer_of(diff_id)?.is_none() {
-            let mut blob = BufReader::with_capacity(1 << 16, store.open_blob(&layer.digest)?);
+            let mut blob = BufReader::with_capacity(BUFFER, store.open_blob(&layer.digest)?);
             trees.import(&mut blob, diff_id, None).map_err(|error| Failure::of_boxed(&*error))?;
         }
         if !is_plain {

@@ -13,8 +13,8 @@ use crate::failure::Failure;
 const GZIP: &str = MediaType::OCI_LAYER_GZIP;
 const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
-/// How much is read at a time.
-const BUFFER: usize = 1 << 16;
+/// How much of an archive is read at a time.
+pub(super) const BUFFER: usize = 1 << 16;
 
 /// Takes a layer in, compressed or not, whose diff ID must be `wanted` if given. What no
 /// registry takes, uncompressed or as xz and bzip2 compress, is kept compressed with gzip.

@@ -119,14 +119,13 @@ fn typed(
     let mut request = BuildRequest {
         stop,
         platforms,
-        build_args,
         dockerfile_text: prepared.text.clone(),
         contexts: named.iter().map(|(context, _files)| context.clone()).collect(),
         origin: prepared.origin.clone(),
         fetched: named.iter().filter_map(|(_, files)| files.as_ref()?.origin.clone()).collect(),
         ..request(
             (prepared.context.clone(), prepared.dockerfile.clone()),
-            args,
+            (args, build_args),
             (&annotations, attest),
             &mut |warning| ui.note(warning),
         )?
@@ -248,14 +247,14 @@ fn named_contexts(
 /// `annotations` are those that outputs ask for.
 fn request(
     (context, dockerfile): (PathBuf, PathBuf),
-    args: &BuildArgs,
+    (args, build_args): (&BuildArgs, Vec<(String, String)>),
     (annotations, attest): (&[String], Attest),
     warn: &mut dyn FnMut(String),
 ) -> Result<BuildRequest, Failure> {
     let annotations = [args.annotations.as_slice(), annotations].concat();
     let Annotations { manifest, index, descriptor, platform } = Annotations::parse(&annotations)?;
     // Compat: BuildKit.
-    let as_several = pairs::is_set(&pairs::build_args(&args.build_args)?, "BUILDKIT_MULTI_PLATFORM");
+    let as_several = pairs::is_set(&build_args, "BUILDKIT_MULTI_PLATFORM");
     let has_index = attest != Attest::default() || args.platforms.len() > 1 || as_several;
     let needs_index = !index.is_empty() || !descriptor.is_empty();
     if needs_index && !has_index {
@@ -280,6 +279,7 @@ fn request(
         platform_annotations: platform,
         attest,
         as_several,
+        build_args,
         hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
         limits: limits(args)?,
         shm_size: limits::shm_size(args.shm_size.as_deref())?,
