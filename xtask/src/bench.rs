@@ -16,6 +16,7 @@ mod builders;
 mod cluster;
 mod containers;
 pub(crate) mod docker;
+mod growth;
 mod images;
 pub(crate) mod inputs;
 mod machine;
@@ -35,7 +36,7 @@ use inputs::Scratch;
 use table::Table;
 
 const USAGE: &str =
-    "usage: cargo xtask bench [containers|images|build|cluster|flask|express|bootstrap]… [--runs N]";
+    "usage: cargo xtask bench [containers|images|build|growth|cluster|flask|express|bootstrap]… [--runs N]";
 
 /// A set of rows that share what they need.
 struct Group {
@@ -51,6 +52,7 @@ const GROUPS: &[Group] = &[
     Group { name: "containers", downloads: false, runs: 20, measure: containers::measure },
     Group { name: "images", downloads: false, runs: 3, measure: images::measure },
     Group { name: "build", downloads: false, runs: 3, measure: build::measure },
+    Group { name: "growth", downloads: false, runs: 2, measure: growth::measure },
     Group { name: "cluster", downloads: false, runs: 7, measure: cluster::measure },
     Group { name: "flask", downloads: true, runs: 5, measure: apps::flask },
     Group { name: "express", downloads: true, runs: 3, measure: apps::express },

@@ -110,6 +110,14 @@ impl Builder {
         Ok(Self { tool, _volume: volume })
     }
 
+    /// Returns our own program, if this is it.
+    pub(crate) fn shipway(&self) -> Option<&Shipway> {
+        match &self.tool {
+            Tool::Shipway(shipway) => Some(shipway),
+            Tool::Docker(_) | Tool::Buildah { .. } => None,
+        }
+    }
+
     /// Returns a build of a directory that gives the image `name`.
     pub(crate) fn build(&self, context: &Path, name: &str, no_cache: bool) -> Command {
         let mut command = match &self.tool {
