@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::answer::{empty, set, text};
+use crate::conditions;
 use crate::digest::AnyDigest;
 use crate::range::{self, Part};
 use crate::refusal::Refusal;
@@ -30,13 +31,16 @@ pub(crate) fn answer(
     body: impl FnOnce(u64, u64) -> Body,
 ) -> Result<Response, Refusal> {
     let tag = format!("\"{digest}\"");
-    if is_known(headers, &tag) {
+    conditions::require(headers, &tag)?;
+    if conditions::is_known(headers, &tag) {
         let mut response = empty(StatusCode::NOT_MODIFIED);
         set(response.headers_mut(), "etag", &tag);
         return Ok(response);
     }
-    // A part of something else than what the client has is of no use to it.
-    let range = text(headers, "range").filter(|_| text(headers, "if-range").is_none_or(|known| known == tag));
+    // Spec: RFC 9110, 14.2, no other method has parts. One of something else than what the client has is of no use to it.
+    let range = text(headers, "range")
+        .filter(|_| *method == Method::GET)
+        .filter(|_| text(headers, "if-range").is_none_or(|known| known == tag));
     let (status, first, length) = match range::parse(range, size) {
         Part::Whole => (StatusCode::OK, 0, size),
         Part::Bytes(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
@@ -65,17 +69,16 @@ pub(crate) async fn delete(
     registry: &Registry,
     name: String,
     digest: AnyDigest,
+    headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
+    if text(headers, "if-match").is_some() {
+        // What is not there is said to be so first.
+        registry.blob(name.clone(), digest.clone()).await?;
+        conditions::require(headers, &format!("\"{digest}\""))?;
+    }
     if registry.drop_blob(name, digest).await? {
         Ok(empty(StatusCode::ACCEPTED))
     } else {
         Err(Refusal::blob_unknown())
     }
-}
-
-/// Returns whether the client has what it asks for already. Spec: RFC 9110, 13.1.2.
-pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    text(headers, "if-none-match").is_some_and(|known| {
-        known.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
-    })
 }

@@ -30,6 +30,7 @@ mod answer;
 mod archive;
 mod blobs;
 mod bucket;
+mod conditions;
 mod connections;
 mod digest;
 mod guard;

@@ -8,7 +8,7 @@ use shipway_oci::{Digest, parse_json};
 use shipway_store::{HostedManifest, MOUNT_PROOF};
 
 use crate::answer::{empty, set, text};
-use crate::blobs::is_known;
+use crate::conditions;
 use crate::digest::{Algorithm, AnyDigest};
 use crate::path::{self, Target};
 use crate::query::Query;
@@ -34,7 +34,8 @@ pub(crate) async fn get(
 ) -> Result<Response, Refusal> {
     let (manifest, bytes) = registry.manifest(name, reference).await?;
     let tag = format!("\"{}\"", manifest.digest);
-    let mut response = if is_known(headers, &tag) {
+    conditions::require(headers, &tag)?;
+    let mut response = if conditions::is_known(headers, &tag) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
         let length = bytes.len();
@@ -53,8 +54,13 @@ pub(crate) async fn delete(
     registry: &Registry,
     name: String,
     reference: Target,
+    headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let shown = reference.to_string();
+    if text(headers, "if-match").is_some() {
+        let (manifest, _) = registry.manifest(name.clone(), reference.clone()).await?;
+        conditions::require(headers, &format!("\"{}\"", manifest.digest))?;
+    }
     let had = registry.drop_manifest(name, reference).await?;
     if had { Ok(empty(StatusCode::ACCEPTED)) } else { Err(Refusal::manifest_unknown(&shown)) }
 }

@@ -84,6 +84,12 @@ impl Refusal {
         Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", message)
     }
 
+    /// Spec: RFC 9110, 15.5.13.
+    pub(crate) fn another_version(tag: &str) -> Self {
+        let message = format!("what is here has the tag {tag}");
+        Self::new(StatusCode::PRECONDITION_FAILED, "UNKNOWN", message).with("etag", tag.to_owned())
+    }
+
     pub(crate) fn size(message: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message)
     }

@@ -221,7 +221,7 @@ impl Registry {
             }
             Place::Blob { name, digest } if reads => blobs::get(self, name, digest, headers, method).await,
             Place::Blob { name, digest } if *method == Method::DELETE => {
-                blobs::delete(self, name, digest).await
+                blobs::delete(self, name, digest, headers).await
             }
             Place::Manifest { name, reference } if reads => {
                 manifests::get(self, name, reference, headers).await
@@ -230,7 +230,7 @@ impl Registry {
                 manifests::put(self, name, reference, (headers, &query), body).await
             }
             Place::Manifest { name, reference } if *method == Method::DELETE => {
-                manifests::delete(self, name, reference).await
+                manifests::delete(self, name, reference, headers).await
             }
             Place::Uploads { name } if *method == Method::POST => {
                 uploads::begin(self, name, &query, &seen.caller, body).await

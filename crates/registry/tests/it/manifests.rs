@@ -18,6 +18,10 @@ async fn a_manifest_is_found_by_tag_and_by_digest() {
         assert_eq!(head.is(200).header("content-length"), found.body.len().to_string());
         let known = [("if-none-match", found.header("etag"))];
         world.ask(&format!("GET /v2/web/manifests/{reference}"), &known, "").await.is(304);
+        let other = [("if-match", "\"other\"")];
+        for method in ["GET", "HEAD", "DELETE"] {
+            world.ask(&format!("{method} /v2/web/manifests/{reference}"), &other, "").await.is(412);
+        }
     }
     // The tag moves; the older one is still there by its digest.
     let newer = world.push_image("web", "1", "newer").await;

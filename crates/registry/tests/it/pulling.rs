@@ -30,11 +30,26 @@ async fn a_blob_is_read_whole_in_part_and_not_again() {
         let part = get(vec![("range", range.to_owned())]).await;
         assert_eq!((part.is(206).body.as_slice(), part.header("content-range")), (want.as_bytes(), said));
     }
+    for range in ["bytes=0-3", "bytes=10-"] {
+        let head = world.ask(&format!("HEAD {target}"), &[("range", range)], "").await;
+        assert_eq!(head.is(200).header("content-length"), "10", "{range}");
+    }
     let none = get(vec![("range", "bytes=10-".to_owned())]).await;
     assert_eq!((none.is(416).code().as_str(), none.header("content-range")), ("RANGE_INVALID", "bytes */10"));
     assert_eq!(get(vec![("range", "bytes=0-1,4-5".to_owned())]).await.is(200).body, b"0123456789");
     get(vec![("if-none-match", tag.clone())]).await.is(304);
     get(vec![("if-none-match", "\"other\"".to_owned())]).await.is(200);
+    for (wanted, status) in [
+        (tag.clone(), 200),
+        (format!("\"other\", {tag}"), 200),
+        ("*".to_owned(), 200),
+        ("\"other\"".to_owned(), 412),
+        (format!("W/{tag}"), 412),
+    ] {
+        get(vec![("if-match", wanted)]).await.is(status);
+    }
+    let both = get(vec![("if-match", "\"other\"".to_owned()), ("if-none-match", tag.clone())]).await;
+    assert_eq!((both.is(412).code().as_str(), both.header("etag")), ("UNKNOWN", tag.as_str()));
     let resumed = get(vec![("range", "bytes=8-".to_owned()), ("if-range", tag)]).await;
     assert_eq!(resumed.is(206).body, b"89");
     get(vec![("range", "bytes=8-".to_owned()), ("if-range", "\"old\"".to_owned())]).await.is(200);
@@ -62,7 +77,10 @@ async fn a_repository_has_what_was_pushed_to_it_and_no_more() {
     }
     let target = format!("/v2/secret/blobs/{digest}");
     world.get(&target).await.is(200);
-    world.ask(&format!("DELETE {target}"), &[], "").await.is(202);
+    let delete = format!("DELETE {target}");
+    world.ask(&delete, &[("if-match", "\"other\"")], "").await.is(412);
+    let tag = format!("\"{digest}\"");
+    world.ask(&delete, &[("if-match", &tag)], "").await.is(202);
     assert_eq!(world.get(&target).await.is(404).code(), "BLOB_UNKNOWN");
-    world.ask(&format!("DELETE {target}"), &[], "").await.is(404);
+    world.ask(&delete, &[("if-match", &tag)], "").await.is(404);
 }
