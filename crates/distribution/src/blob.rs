@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use shipway_fetch::{Body, Method, Response};
+use shipway_fetch::{Body, Method, Response, is_overdue};
 use shipway_oci::{Descriptor, Digest, Hasher};
 
 use crate::RegistryError;
@@ -15,6 +15,11 @@ use crate::sources::Sources;
 /// So often in a row it may break off without anything arriving, and so often in all.
 const FRUITLESS: u32 = 5;
 const BREAKS: u32 = 100;
+/// So often it is waited in vain for one that is silent or hardly goes on: less for a mirror, beside which there is somebody else to ask.
+const DELAYS: u32 = 3;
+const MIRROR_DELAYS: u32 = 2;
+/// So much must have come between two such waits for them not to count together.
+const FRUITFUL: u64 = 64 << 10;
 
 /// A blob that is being read. Its end is reached only if size and digest are those of the descriptor; or, if somebody else hashes it, the size.
 pub(crate) struct BlobReader<'a> {
@@ -29,6 +34,8 @@ pub(crate) struct BlobReader<'a> {
     body: Option<Body>,
     fruitless: u32,
     breaks: u32,
+    /// Waits in vain, and what had been received at the last one.
+    delays: (u32, u64),
     is_over: bool,
     failure: Option<RegistryError>,
 }
@@ -45,6 +52,7 @@ impl<'a> BlobReader<'a> {
             body: None,
             fruitless: 0,
             breaks: 0,
+            delays: (0, 0),
             is_over: false,
             failure: None,
         }
@@ -180,15 +188,23 @@ impl<'a> BlobReader<'a> {
     /// Asks elsewhere for the rest, if there is any place left.
     fn leave(&mut self, error: RegistryError) -> Result<(), RegistryError> {
         self.place = self.sources.after(self.place, error)?;
-        (self.body, self.fruitless, self.breaks) = (None, 0, 0);
+        (self.body, self.fruitless, self.breaks, self.delays) = (None, 0, 0, (0, 0));
         Ok(())
+    }
+
+    /// Counts a wait in vain, and returns whether it was the last one.
+    fn is_given_up(&mut self) -> bool {
+        let (delays, received) = self.delays;
+        let is_next = self.received - received < FRUITFUL;
+        self.delays = (if is_next { delays + 1 } else { 1 }, self.received);
+        self.delays.0 >= if self.sources.is_last(self.place) { DELAYS } else { MIRROR_DELAYS }
     }
 
     fn note_break(&mut self, error: io::Error) -> Result<(), RegistryError> {
         self.body = None;
         self.fruitless += 1;
         self.breaks += 1;
-        if self.fruitless > FRUITLESS || self.breaks > BREAKS {
+        if self.fruitless > FRUITLESS || self.breaks > BREAKS || is_overdue(&error) && self.is_given_up() {
             return self.leave(self.broken(error));
         }
         tracing::debug!(blob = %self.digest, received = self.received, %error, "asking for the rest");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Read as _;
 
 use serde_json::{Map, Value};
-use shipway_fetch::{Method, Response};
+use shipway_fetch::{Method, Response, is_overdue};
 use shipway_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, MediaType, check_values, parse_json};
 use shipway_store::CONFIG_LIMIT;
 
@@ -16,6 +16,9 @@ use crate::sources::Sources;
 
 /// Largest manifest or index. Compat: containerd, distribution and containers/image agree on 4 MiB.
 pub(crate) const DOCUMENT_LIMIT: u64 = 4 << 20;
+
+/// So often it is waited in vain for a document that does not come to its end.
+const DELAYS: u32 = 2;
 
 /// Media types of what can be pulled, in the order of preference.
 const ACCEPTED: [&str; 4] =
@@ -214,7 +217,9 @@ impl Repository {
                 return Ok((head, bytes));
             };
             breaks += 1;
-            if breaks >= config.retry.attempts || config.stop.wait(config.retry.pause(breaks, None)) {
+            // What is small and does not come will not do so the next time.
+            let most = if is_overdue(&source) { DELAYS } else { config.retry.attempts };
+            if breaks >= most || config.stop.wait(config.retry.pause(breaks, None)) {
                 let (what, received) = (format!("manifest of {what}"), body.received());
                 let size = body.expected().unwrap_or(received);
                 return Err(RegistryError::Broken { what, received, size, source });

@@ -60,12 +60,17 @@ impl<'a> Sources<'a> {
 
     /// Notes that a mirror is of no use for something, and returns where to ask next; the error itself if it was none.
     pub(crate) fn after(&self, place: usize, error: RegistryError) -> Result<usize, RegistryError> {
-        if place >= self.last() {
+        if self.is_last(place) {
             self.tell_of_lacks();
             return Err(error);
         }
         // One that does not have something may have the rest.
         if matches!(error, RegistryError::NotFound { .. }) {
+    /// Returns whether the registry itself is at a place.
+    pub(crate) fn is_last(&self, place: usize) -> bool {
+        place >= self.last()
+    }
+
             self.all[place].lacked.store(true, Ordering::Relaxed);
         } else if !self.all[place].failed.swap(true, Ordering::Relaxed) {
             let note = format!("a mirror is left out: {}", error.with_cause());

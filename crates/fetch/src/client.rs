@@ -9,6 +9,7 @@ use crate::agents::Agents;
 use crate::body::Sent;
 use crate::error::FetchError;
 use crate::message::{Payload, Request, Response};
+use crate::pace::{SLOW_ATTEMPTS, is_too_slow};
 use crate::proxy::Proxy;
 use crate::retry::{
     failure_is_temporary, is_untrusted, refused_by_proxy, status_is_temporary, wants_certificate,
@@ -272,7 +273,7 @@ impl Client {
         if let Some(status) = refused_by_proxy(&error) {
             return Failure::last(FetchError::Status { url, status, route, attempts });
         }
-        let again = failure_is_temporary(&error).then_some(None);
+        let is_temporary = failure_is_temporary(&error);
         let source = match error {
             ureq::Error::Other(inner) => io::Error::other(inner),
             other => other.into_io(),
@@ -283,6 +284,7 @@ impl Client {
     fn refused(&self, target: &Target, proxy: Option<&Proxy>, response: &Response, attempts: u32) -> Failure {
         let status = response.status;
         let asked = response.retry_after();
+        let again = (is_temporary && may_be_faster(&source, attempts)).then_some(None);
         Failure {
             error: FetchError::Status {
                 url: target.to_string(),
@@ -351,8 +353,8 @@ impl Client {
                     route: self.route(&target, self.inner.config.proxies.for_target(&target)),
                     attempts: attempt,
                     source,
+                again: may_be_faster(&source, attempt).then_some(None),
                 },
-                again: Some(None),
             },
         })?;
         Ok(progress.received)
@@ -365,6 +367,11 @@ fn follow(target: &Target, response: &HttpResponse<ureq::Body>) -> Result<Target
         |to: &str, reason| FetchError::Redirect { url: target.to_string(), target: to.to_owned(), reason };
     let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
     let location = location.ok_or_else(|| refuse("nowhere", "the answer has no Location header"))?;
+/// Whether one more attempt is worth it after such a failure, as far as that is about time.
+fn may_be_faster(error: &io::Error, attempts: u32) -> bool {
+    !is_too_slow(error) || attempts < SLOW_ATTEMPTS
+}
+
     let next = target.join(location)?;
     if target.is_https() && !next.is_https() {
         return Err(refuse(&next.to_string(), "it leads from https to http"));

@@ -11,6 +11,7 @@ use ureq::unversioned::transport::{
 };
 
 use crate::Stop;
+use crate::pace::Pace;
 
 /// Connects to the first address that answers.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ impl<In: Transport> Connector<In> for Tcp {
             stream,
             buffers: LazyBuffers::new(input, output),
             limits: [None; 2],
+            pace: Pace::default(),
         })))
     }
 }
@@ -77,32 +79,39 @@ pub(crate) struct TcpTransport {
     buffers: LazyBuffers,
     /// For how long the kernel lets reads and writes wait.
     limits: [Option<Duration>; 2],
+    pace: Pace,
 }
 
 /// Tells the kernel for how long to wait.
 type SetLimit = fn(&TcpStream, Option<Duration>) -> io::Result<()>;
 
 impl TcpTransport {
-    /// Does something that may wait, for as long as it may.
+    /// Does something that may wait, for as long as it may; `None` if that was too short.
     fn within<T>(
         &mut self,
-        timeout: NextTimeout,
+        limit: Option<Duration>,
         (place, set): (usize, SetLimit),
         work: impl FnOnce(&mut LazyBuffers, &TcpStream) -> io::Result<T>,
-    ) -> Result<T, ureq::Error> {
-        if timeout.after.is_zero() {
-            return Err(ureq::Error::Timeout(timeout.reason));
+    ) -> io::Result<Option<T>> {
+        if limit.is_some_and(|limit| limit.is_zero()) {
+            return Ok(None);
         }
-        let limit = timeout.not_zero().map(|limit| *limit);
         if self.limits[place] != limit {
             set(&self.stream, limit)?;
             self.limits[place] = limit;
         }
-        work(&mut self.buffers, &self.stream).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
-            _ => error.into(),
-        })
+        match work(&mut self.buffers, &self.stream) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
     }
+}
+
+/// Returns for how long one may wait; nothing if that is over, `None` if there is no limit.
+fn limit_of(timeout: NextTimeout) -> Option<Duration> {
+    if timeout.after.is_zero() { Some(Duration::ZERO) } else { timeout.not_zero().map(|limit| *limit) }
 }
 
 impl Transport for TcpTransport {
@@ -111,22 +120,38 @@ impl Transport for TcpTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.within(timeout.for_write(), (0, TcpStream::set_write_timeout), |buffers, mut stream| {
-            stream.write_all(&buffers.output()[..amount])
-        })
+        self.pace.restart();
+        let timeout = timeout.for_write();
+        let sent =
+            self.within(limit_of(timeout), (0, TcpStream::set_write_timeout), |buffers, mut stream| {
+                stream.write_all(&buffers.output()[..amount])
+            })?;
+        sent.ok_or(ureq::Error::Timeout(timeout.reason))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.within(timeout.for_read(), (1, TcpStream::set_read_timeout), |buffers, mut stream| {
-            let amount = loop {
+        let window = timeout.per_read.map(|window| *window);
+        let timeout = timeout.for_read();
+        let patience = window.map(|window| self.pace.patience(window));
+        let limit = [limit_of(timeout), patience].into_iter().flatten().min();
+        let read = self.within(limit, (1, TcpStream::set_read_timeout), |buffers, mut stream| {
+            loop {
+                // A program that was stopped meanwhile has not waited for the server.
+                let began = Instant::now();
                 match stream.read(buffers.input_append_buf()) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    done => break done?,
+                    done => return done.map(|amount| (amount, began.elapsed())),
                 }
-            };
-            buffers.input_appended(amount);
-            Ok(amount > 0)
-        })
+            }
+        })?;
+        let (amount, waited) = read.unwrap_or((0, limit.unwrap_or_default()));
+        self.buffers.input_appended(amount);
+        if let Some(window) = window
+            && let Err(slow) = self.pace.note(amount, waited, window)
+        {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, slow).into());
+        }
+        if read.is_some() { Ok(amount > 0) } else { Err(ureq::Error::Timeout(timeout.reason)) }
     }
 
     /// One on which bytes wait that nobody has asked for is of no use either.

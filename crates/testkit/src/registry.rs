@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
@@ -48,12 +49,25 @@ pub struct Reply {
     pub cut: Option<usize>,
     /// The body goes on until the other side has enough.
     pub endless: bool,
+    /// The body comes slowly.
+    pub drips: Option<Drips>,
+}
+
+/// How a body comes slowly.
+#[derive(Clone, Copy, Debug)]
+pub struct Drips {
+    /// So many bytes come at once.
+    pub at_once: usize,
+    /// Then so many at a time.
+    pub piece: usize,
+    /// Before each of these so much time passes.
+    pub pause: Duration,
 }
 
 impl Reply {
     /// A whole answer.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), cut: None, endless: false }
+        Self { status, headers: Vec::new(), body: body.into(), cut: None, endless: false, drips: None }
     }
 
     /// Returns the same with one more header.
@@ -274,6 +288,13 @@ fn write_reply(stream: &mut &TcpStream, asked: &Asked, reply: &Reply) -> bool {
     }
     if asked.method == "HEAD" {
         return true;
+    }
+    if let Some(Drips { at_once, piece, pause }) = reply.drips {
+        let (at_once, rest) = reply.body.split_at(at_once);
+        stream.set_read_timeout(Some(pause)).unwrap();
+        let is_there = |stream: &mut &TcpStream| !matches!(stream.read(&mut [0]), Ok(0));
+        return stream.write_all(at_once).is_ok()
+            && rest.chunks(piece).all(|piece| is_there(stream) && stream.write_all(piece).is_ok());
     }
     let sent = &reply.body[..reply.cut.unwrap_or(reply.body.len())];
     if stream.write_all(sent).is_err() || reply.cut.is_some() {

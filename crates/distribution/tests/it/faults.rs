@@ -7,7 +7,7 @@ use shipway_distribution::RegistryError;
 
 use crate::image::{Image, noise};
 use crate::machine::Machine;
-use shipway_testkit::registry::{Asked, Reply, TestRegistry};
+use shipway_testkit::registry::{Asked, Drips, Reply, TestRegistry};
 
 /// Pulls an image from a registry that answers some questions about its one large layer as `fault` says.
 fn pull_with(
@@ -113,6 +113,51 @@ fn a_manifest_that_breaks_off_is_asked_for_again() {
             }
         }
     }
+}
+
+#[test]
+fn a_registry_that_hardly_sends_anything_is_not_waited_for_again_and_again() {
+    let image = image();
+    let manifest = serde_json::to_vec(&image.manifest).unwrap();
+    let blob = image.blobs[0].clone();
+    let drips = |body: &[u8], at_once| {
+        let drips = Drips { at_once, piece: 1, pause: Duration::from_millis(10) };
+        Reply { drips: Some(drips), ..Reply::new(200, body) }
+    };
+    for (name, part, reply, most) in [
+        ("a manifest", "/manifests/", drips(&manifest, 20), 2),
+        ("a layer", "/blobs/", drips(&blob, 200_000), 3),
+        ("a layer from its first byte on", "/blobs/", drips(&blob, 0), 3),
+    ] {
+        let layer = format!("/blobs/{}", image.blob_digest(0));
+        let wanted = if part == "/blobs/" { layer } else { part.to_owned() };
+        let of_fault = wanted.clone();
+        let registry =
+            TestRegistry::with_fault(move |asked, _| asked.is("GET", &of_fault).then(|| reply.clone()));
+        image.publish(&registry, "web", "1");
+        let mut machine = Machine::new();
+        machine.silence = Duration::from_millis(200);
+        let error = machine.refused(&registry.name("web:1"));
+        assert!(matches!(error, RegistryError::Broken { .. }), "case {name}: {error}");
+        assert!(error.with_cause().contains("bytes came in"), "case {name}: {}", error.with_cause());
+        assert_eq!(registry.count("GET", &wanted), most, "case {name}");
+    }
+}
+
+#[test]
+fn a_slow_line_brings_an_image() {
+    let image = Image::of(&[b"small"]);
+    let manifest = serde_json::to_vec(&image.manifest).unwrap();
+    // It takes several times as long as a server may be silent.
+    let drips = Drips { at_once: 0, piece: 4, pause: Duration::from_millis(5) };
+    let slow = Reply { drips: Some(drips), ..Reply::new(200, manifest) };
+    let registry =
+        TestRegistry::with_fault(move |asked, _| asked.is("GET", "/manifests/").then(|| slow.clone()));
+    image.publish(&registry, "web", "1");
+    let mut machine = Machine::new();
+    machine.silence = Duration::from_millis(200);
+    machine.pull(&registry.name("web:1")).unwrap();
+    assert_eq!(registry.count("GET", "/manifests/"), 1);
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Machine {
     pub(crate) notes: Notes,
     /// The longest pause before something is asked again.
     pub(crate) patience: Duration,
+    /// How long the other side may be silent.
+    pub(crate) silence: Duration,
 }
 
 /// Layers by their diff IDs.
@@ -117,6 +119,7 @@ impl Machine {
             settings: Settings::default(),
             notes: Notes::default(),
             patience: Duration::from_millis(5),
+            silence: Duration::from_secs(5),
         }
     }
 
@@ -132,7 +135,7 @@ impl Machine {
     pub(crate) fn registries(&self) -> Registries {
         let retry =
             Retry { attempts: 3, first_pause: Duration::from_millis(1), longest_pause: self.patience };
-        let fetch = Config { retry, read_timeout: Duration::from_secs(5), ..Config::default() };
+        let fetch = Config { retry, read_timeout: self.silence, ..Config::default() };
         Registries::new(self.settings.clone(), self.credentials(), fetch)
     }
 

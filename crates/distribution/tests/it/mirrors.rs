@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use shipway_distribution::RegistrySettings;
 
 use crate::image::{Image, noise};
 use crate::machine::Machine;
-use shipway_testkit::registry::{Asked, Reply, TestRegistry};
+use shipway_testkit::registry::{Asked, Drips, Reply, TestRegistry};
 
 fn image() -> Image {
     Image::of(&[&noise(600_000), b"small"])
@@ -73,6 +75,8 @@ fn whatever_a_mirror_does_wrong_the_registry_itself_makes_good() {
     };
     let all = |reply: Reply| -> Fault { Box::new(move |_, _| Some(reply.clone())) };
     let other = Reply::new(200, "{}").header("docker-content-digest", format!("sha256:{}", "0".repeat(64)));
+    let drips = Drips { at_once: 1000, piece: 1, pause: Duration::from_millis(10) };
+    let drips = Reply { drips: Some(drips), ..Reply::new(200, blob.clone()) };
     let faults: Vec<(&str, Fault)> = vec![
         ("has nothing", all(Reply::new(404, ""))),
         ("wants a name", all(Reply::new(401, "").header("www-authenticate", "Basic realm=\"x\""))),
@@ -82,10 +86,12 @@ fn whatever_a_mirror_does_wrong_the_registry_itself_makes_good() {
         ("has other blobs", blobs(Reply::new(200, "other"))),
         ("lies about a blob", large(Reply::new(200, wrong))),
         ("has one that nobody can read", large(Reply::new(200, unreadable))),
+        ("hardly sends anything", large(drips)),
         ("never gets further", large(Reply { cut: Some(1000), ..Reply::new(200, blob) })),
     ];
     for (name, fault) in faults {
-        let pair = Pair::new(fault);
+        let mut pair = Pair::new(fault);
+        pair.machine.silence = Duration::from_millis(300);
         pair.pull();
         assert!(!pair.origin.asked().is_empty(), "case {name}");
         assert_eq!(fs_err::read_dir(pair.machine.store.tmp()).unwrap().count(), 0, "case {name}");
