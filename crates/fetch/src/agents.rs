@@ -7,7 +7,7 @@ use ureq::config::AutoHeaderValue;
 use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, NextTimeout, RustlsConnector};
+use ureq::unversioned::transport::{Connector as _, NextTimeout, RustlsConnector};
 
 use crate::absolute::AbsoluteForm;
 use crate::connect::Tcp;
@@ -15,6 +15,7 @@ use crate::proxy::Proxy;
 use crate::resolve::Resolver;
 use crate::stop::{Attached, Stop};
 use crate::target::Target;
+use crate::tunnel::Tunnel;
 use crate::{Config, TrustError};
 
 /// The agents of a client. Certificates are read when the first `https` request comes.
@@ -94,7 +95,7 @@ impl Agents {
         let agent = |proxy: Option<&Proxy>| {
             let config = base(&self.config).tls_config(tls.clone()).proxy(proxy.and_then(to_ureq)).build();
             let connector =
-                ().chain(ConnectProxyConnector::default())
+                ().chain(Tunnel::default())
                     .chain(Tcp(self.config.stop.clone()))
                     .chain(RustlsConnector::default());
             Agent::with_parts(config, connector, Names(self.resolver.clone(), self.config.stop.clone()))

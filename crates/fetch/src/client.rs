@@ -15,6 +15,7 @@ use crate::retry::{
     failure_is_temporary, is_untrusted, refused_by_proxy, status_is_temporary, wants_certificate,
 };
 use crate::target::Target;
+use crate::tunnel::of_proxy;
 use crate::{Body, Config, InvalidProxyError, Resolver};
 
 const REDIRECTS: usize = 10;
@@ -264,10 +265,15 @@ impl Client {
 
     fn failed(&self, target: &Target, proxy: Option<&Proxy>, error: ureq::Error, attempts: u32) -> Failure {
         let (url, route) = (target.to_string(), self.route(target, proxy));
+        let (error, is_of_proxy) = of_proxy(error);
+        if let (true, true, Some(proxy)) = (is_of_proxy, is_untrusted(&error), proxy) {
+            let proxy = proxy.to_string();
+            return Failure::last(FetchError::UntrustedProxy { proxy, source: error.into_io() });
+        }
         if is_untrusted(&error) {
             return Failure::last(FetchError::Untrusted { url, route, source: error.into_io() });
         }
-        if wants_certificate(&error) {
+        if !is_of_proxy && wants_certificate(&error) {
             return Failure::last(FetchError::WantsCertificate { url, route, source: error.into_io() });
         }
         if let Some(status) = refused_by_proxy(&error) {
@@ -278,13 +284,13 @@ impl Client {
             ureq::Error::Other(inner) => io::Error::other(inner),
             other => other.into_io(),
         };
+        let again = (is_temporary && may_be_faster(&source, attempts)).then_some(None);
         Failure { error: FetchError::Unreachable { url, route, attempts, source }, again }
     }
 
     fn refused(&self, target: &Target, proxy: Option<&Proxy>, response: &Response, attempts: u32) -> Failure {
         let status = response.status;
         let asked = response.retry_after();
-        let again = (is_temporary && may_be_faster(&source, attempts)).then_some(None);
         Failure {
             error: FetchError::Status {
                 url: target.to_string(),
@@ -347,18 +353,23 @@ impl Client {
             CopyError::Write(source) => Failure::last(FetchError::Write { url: target.to_string(), source }),
             CopyError::Read(error) if Body::is_over_budget(&error) => too_large(),
             CopyError::Read(source) => Failure {
+                again: may_be_faster(&source, attempt).then_some(None),
                 error: FetchError::Truncated {
                     url: target.to_string(),
                     received: progress.received,
                     route: self.route(&target, self.inner.config.proxies.for_target(&target)),
                     attempts: attempt,
                     source,
-                again: may_be_faster(&source, attempt).then_some(None),
                 },
             },
         })?;
         Ok(progress.received)
     }
+}
+
+/// Whether one more attempt is worth it after such a failure, as far as that is about time.
+fn may_be_faster(error: &io::Error, attempts: u32) -> bool {
+    !is_too_slow(error) || attempts < SLOW_ATTEMPTS
 }
 
 /// Where a redirect leads. Spec: RFC 9110 section 15.4.
@@ -367,11 +378,6 @@ fn follow(target: &Target, response: &HttpResponse<ureq::Body>) -> Result<Target
         |to: &str, reason| FetchError::Redirect { url: target.to_string(), target: to.to_owned(), reason };
     let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
     let location = location.ok_or_else(|| refuse("nowhere", "the answer has no Location header"))?;
-/// Whether one more attempt is worth it after such a failure, as far as that is about time.
-fn may_be_faster(error: &io::Error, attempts: u32) -> bool {
-    !is_too_slow(error) || attempts < SLOW_ATTEMPTS
-}
-
     let next = target.join(location)?;
     if target.is_https() && !next.is_https() {
         return Err(refuse(&next.to_string(), "it leads from https to http"));

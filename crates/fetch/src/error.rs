@@ -52,6 +52,15 @@ pub enum FetchError {
         /// What the verification said.
         source: io::Error,
     },
+    /// The same of the proxy that it is asked through.
+    #[error("the certificate of the proxy {proxy} is not trusted")]
+    #[diagnostic(code(fetch::untrusted_proxy), help("{}", proxy_hint(fault_of(source))))]
+    UntrustedProxy {
+        /// Its address, without user name and password.
+        proxy: String,
+        /// What the verification said.
+        source: io::Error,
+    },
     /// The server takes only those who show a certificate that it knows.
     #[error("{url} wants a certificate that it knows ({route})")]
     #[diagnostic(code(fetch::certificate), help("whoever runs the server gives one out, with its key"))]
@@ -173,20 +182,10 @@ pub enum CertificateFault {
 impl FetchError {
     /// Returns what is wrong with the server's certificate, if that is what went wrong.
     pub fn certificate_fault(&self) -> Option<CertificateFault> {
-        use rustls::CertificateError as Fault;
-        let Self::Untrusted { source, .. } = self else { return None };
-        let fault = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        Some(match fault {
-            Some(rustls::Error::InvalidCertificate(fault)) => match fault {
-                Fault::Expired | Fault::ExpiredContext { .. } => CertificateFault::Expired,
-                Fault::NotValidYet | Fault::NotValidYetContext { .. } => CertificateFault::NotYet,
-                Fault::NotValidForName | Fault::NotValidForNameContext { .. } => CertificateFault::OtherName,
-                // One of the same name whose key is another has not issued it either.
-                Fault::UnknownIssuer | Fault::BadSignature => CertificateFault::UnknownIssuer,
-                _ => CertificateFault::Other,
-            },
-            _ => CertificateFault::Other,
-        })
+        match self {
+            Self::Untrusted { source, .. } => Some(fault_of(source)),
+            _ => None,
+        }
     }
 
     /// Returns the HTTP status, if the server answered with one that is an error.
@@ -194,6 +193,36 @@ impl FetchError {
         match self {
             Self::Status { status, .. } => Some(*status),
             _ => None,
+        }
+    }
+}
+
+/// Returns what is wrong with a certificate that was not taken.
+fn fault_of(source: &io::Error) -> CertificateFault {
+    use rustls::CertificateError as Fault;
+    let fault = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(fault)) = fault else { return CertificateFault::Other };
+    match fault {
+        Fault::Expired | Fault::ExpiredContext { .. } => CertificateFault::Expired,
+        Fault::NotValidYet | Fault::NotValidYetContext { .. } => CertificateFault::NotYet,
+        Fault::NotValidForName | Fault::NotValidForNameContext { .. } => CertificateFault::OtherName,
+        // One of the same name whose key is another has not issued it either.
+        Fault::UnknownIssuer | Fault::BadSignature => CertificateFault::UnknownIssuer,
+        _ => CertificateFault::Other,
+    }
+}
+
+fn proxy_hint(fault: CertificateFault) -> &'static str {
+    match fault {
+        CertificateFault::Expired => {
+            "whoever runs the proxy must renew its certificate; see also that the clock of this machine is right: `date`"
+        }
+        CertificateFault::NotYet => "see that the clock of this machine is right: `date`",
+        CertificateFault::OtherName => {
+            "write the proxy in HTTP_PROXY and HTTPS_PROXY by a name that its certificate has"
+        }
+        CertificateFault::UnknownIssuer | CertificateFault::Other => {
+            "add the authority of the proxy to the host's, or name a bundle that has it in SSL_CERT_FILE"
         }
     }
 }

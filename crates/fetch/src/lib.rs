@@ -29,6 +29,7 @@ mod retry;
 mod stop;
 mod target;
 mod trust;
+mod tunnel;
 mod waits;
 
 pub use body::Body;
@@ -36,8 +37,8 @@ pub use client::Client;
 pub use config::{Config, Retry};
 pub use error::{CertificateFault, FetchError};
 pub use message::{Method, Payload, Request, Response};
-pub use proxy::{InvalidProxyError, Proxies, is_loopback};
 pub use pace::is_overdue;
+pub use proxy::{InvalidProxyError, Proxies, is_loopback};
 pub use resolve::{ResolveError, Resolver};
 pub use stop::Stop;
 pub use target::decode_percent;

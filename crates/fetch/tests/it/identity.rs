@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, CertifiedKey, KeyPair, date_time_ymd};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, Stream};
-use shipway_fetch::{CertificateFault, Client, Config, FetchError, Identity, Request, Trust};
+use shipway_fetch::{CertificateFault, Client, Config, FetchError, Identity, Proxies, Request, Trust};
 
 use crate::download::config;
 
@@ -78,6 +78,25 @@ fn a_certificate_is_shown_to_who_asks_for_it() {
     let error = get(Some(missing)).unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("found no key of a client certificate"), "{error}: {cause}");
+}
+
+#[test]
+fn the_certificate_of_a_proxy_is_not_taken_for_that_of_a_server() {
+    let proxy = start(&made("localhost"), &made("client"));
+    let address = proxy.trim_end_matches('/').replace("https://", "https://me:secret@");
+    for url in ["https://reg.invalid/", "http://reg.invalid/"] {
+        let proxies =
+            Proxies::none().or_http(&address, "a test").unwrap().or_https(&address, "a test").unwrap();
+        let client = Client::new(Config { proxies, ..config() });
+        let error = client.bytes(&Request::get(url, 10)).unwrap_err();
+        assert!(matches!(error, FetchError::UntrustedProxy { .. }), "{url}: {error:?}");
+        assert_eq!(
+            error.to_string(),
+            format!("the certificate of the proxy {} is not trusted", proxy.trim_end_matches('/'))
+        );
+        let hint = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(hint.contains("the authority of the proxy"), "{url}: {hint}");
+    }
 }
 
 #[test]
