@@ -48,6 +48,24 @@ pub enum RegistryError {
         /// What the registry said.
         message: String,
     },
+    /// The registry does not have a layer whose manifest says that it lies elsewhere.
+    #[error("{host} does not have layer {}, which its manifest says is to be had at `{url}`", digest.short())]
+    #[diagnostic(
+        code(registry::elsewhere),
+        help(
+            "addresses in a manifest are not followed; a tool that does so brings the image: `skopeo copy docker://{image} docker-archive:image.tar && shipway load -i image.tar`"
+        )
+    )]
+    Elsewhere {
+        /// Where it answers.
+        host: String,
+        /// The whole name of the image.
+        image: String,
+        /// The layer.
+        digest: Digest,
+        /// The first of these places.
+        url: String,
+    },
     /// The registry limits how much may be asked.
     #[error("{host} limits requests{}{}", after(*.wait), said(.message))]
     #[diagnostic(code(registry::limited), help("wait, or log in: `shipway login {registry}`"))]

@@ -10,6 +10,8 @@ use crate::{Event, Progress, Registries, RegistryError};
 /// Where the content of one repository may be had.
 #[derive(Debug)]
 pub(crate) struct Sources<'a> {
+    /// The image or repository, by its whole name.
+    name: String,
     /// The registry itself is the last.
     all: Vec<Source>,
     progress: &'a dyn Progress,
@@ -39,7 +41,13 @@ impl<'a> Sources<'a> {
             failed: AtomicBool::new(false),
             lacked: AtomicBool::new(false),
         };
-        Ok(Self { all: all.into_iter().map(source).collect(), progress })
+        let name = reference.to_string();
+        Ok(Self { name, all: all.into_iter().map(source).collect(), progress })
+    }
+
+    /// Returns the whole name of what is asked for.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Returns the repository of the registry itself.
@@ -58,6 +66,11 @@ impl<'a> Sources<'a> {
         (place..=self.last()).find(usable).unwrap_or(self.last())
     }
 
+    /// Returns whether the registry itself is at a place.
+    pub(crate) fn is_last(&self, place: usize) -> bool {
+        place >= self.last()
+    }
+
     /// Notes that a mirror is of no use for something, and returns where to ask next; the error itself if it was none.
     pub(crate) fn after(&self, place: usize, error: RegistryError) -> Result<usize, RegistryError> {
         if self.is_last(place) {
@@ -66,11 +79,6 @@ impl<'a> Sources<'a> {
         }
         // One that does not have something may have the rest.
         if matches!(error, RegistryError::NotFound { .. }) {
-    /// Returns whether the registry itself is at a place.
-    pub(crate) fn is_last(&self, place: usize) -> bool {
-        place >= self.last()
-    }
-
             self.all[place].lacked.store(true, Ordering::Relaxed);
         } else if !self.all[place].failed.swap(true, Ordering::Relaxed) {
             let note = format!("a mirror is left out: {}", error.with_cause());

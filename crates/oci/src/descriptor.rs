@@ -40,4 +40,10 @@ impl Descriptor {
             other: serde_json::Map::new(),
         }
     }
+
+    /// Returns where else the content is said to be. Spec: image-spec descriptor.md, `urls`.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        let urls = self.other.get("urls").and_then(serde_json::Value::as_array);
+        urls.into_iter().flatten().filter_map(serde_json::Value::as_str)
+    }
 }

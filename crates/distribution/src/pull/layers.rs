@@ -187,6 +187,19 @@ impl<'a> Layers<'a> {
         Ok(())
     }
 
+    /// Says of a layer that is not there where its manifest says that it is.
+    fn lacking(&self, layer: &Descriptor, error: RegistryError) -> RegistryError {
+        match (error, layer.urls().next()) {
+            (RegistryError::NotFound { host, .. }, Some(url)) => {
+                // It is shown, and nobody vouches for it.
+                let url = url.chars().filter(|c| !c.is_control()).take(200).collect();
+                let image = self.sources.name().to_owned();
+                RegistryError::Elsewhere { host, image, digest: layer.digest, url }
+            }
+            (error, _) => error,
+        }
+    }
+
     /// Downloads a layer and passes it on; `None` if nobody wants it any more.
     fn download(
         &self,
@@ -204,7 +217,7 @@ impl<'a> Layers<'a> {
                 Err(error) => {
                     // The one who reads must not take the end of the pipe for that of the archive.
                     drop(pieces.send(Err(io::ErrorKind::UnexpectedEof.into())));
-                    return Err(reader.failure(error));
+                    return Err(self.lacking(layer, reader.failure(error)));
                 }
             };
             let read = piece.bytes().len() as u64;

@@ -378,8 +378,11 @@ fn addresses_in_a_manifest_are_not_followed() {
         json!("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
     image.publish(&registry, "web", "1");
     Machine::new().pull(&registry.name("web:1")).unwrap();
-    registry.contents().links.clear();
+    let layer = image.blob_digest(0).to_string();
+    registry.contents().links.retain(|(_, digest)| *digest != layer);
     let error = Machine::new().refused(&registry.name("web:1"));
-    assert!(matches!(error, RegistryError::NotFound { .. }), "{error}");
+    let said = error.to_string();
+    assert!(matches!(error, RegistryError::Elsewhere { .. }), "{said}");
+    assert!(said.contains(&format!("at `http://{}/layer`", elsewhere.address)), "{said}");
     assert_eq!(elsewhere.asked().len(), 0);
 }
