@@ -66,7 +66,8 @@ pub(crate) fn registries_with(
 ) -> Result<Registries, PullFailure> {
     let settings = Settings::from_environment().map_err(PullFailure::Settings)?;
     let fetch = change(tasks::fetching().map_err(PullFailure::Proxy)?);
-    Ok(Registries::new(settings, CredentialStore::from_environment().with_keyring(Arc::new(Kernel)), fetch))
+    let credentials = CredentialStore::from_environment().with_keyring(Arc::new(Kernel));
+    Ok(Registries::new(settings, credentials.with_spawn(shipway_linux::spawn_bound), fetch))
 }
 
 /// The kernel's keyring of this user.

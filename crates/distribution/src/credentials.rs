@@ -14,9 +14,10 @@ use base64::Engine as _;
 use miette::Diagnostic;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use shipway_fetch::Stop;
 
 use self::written::Written;
-use crate::helper::Helper;
+use crate::helper::{Helper, Running, Spawn};
 
 /// Compat: docker.
 const DOCKER_HUB: &str = "docker.io";
@@ -140,6 +141,7 @@ pub enum Kept {
 pub struct CredentialStore {
     path: Option<PathBuf>,
     keyring: Option<Arc<dyn Keyring>>,
+    helpers: Running,
 }
 
 impl CredentialStore {
@@ -147,7 +149,8 @@ impl CredentialStore {
     pub fn from_environment() -> Self {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let dir = variable("DOCKER_CONFIG").or_else(|| Some(variable("HOME")?.join(".docker")));
-        Self { path: dir.map(|dir| dir.join("config.json")), keyring: None }
+        let path = dir.map(|dir| dir.join("config.json"));
+        Self { path, keyring: None, helpers: Running::default() }
     }
 
     /// Returns where the file is, or would be; `None` if nothing says where.
@@ -157,13 +160,31 @@ impl CredentialStore {
 
     /// Returns a file by its path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: Some(path.into()), keyring: None }
+        Self { path: Some(path.into()), keyring: None, helpers: Running::default() }
     }
 
     /// Keeps secrets in a keyring where the file names no helper.
     #[must_use]
     pub fn with_keyring(self, keyring: Arc<dyn Keyring>) -> Self {
         Self { keyring: Some(keyring), ..self }
+    }
+
+    /// Starts helpers in another way.
+    #[must_use]
+    pub fn with_spawn(mut self, spawn: Spawn) -> Self {
+        self.helpers.spawn = spawn;
+        self
+    }
+
+    /// Lets a stop end helpers.
+    pub(crate) fn with_stop(mut self, stop: Stop) -> Self {
+        self.helpers.stop = stop;
+        self
+    }
+
+    /// Returns the helper that keeps the secret of a registry.
+    fn helper_of(&self, document: &Map<String, Value>, registry: &str) -> Option<Helper> {
+        helper_name(document, registry).map(|name| Helper::named(name, &self.helpers))
     }
 
     /// Returns what the secret of a registry is called in a keyring: other files have others.
@@ -186,7 +207,7 @@ impl CredentialStore {
         let Some(path) = &self.path else { return Ok(None) };
         let document = load(path)?;
         let key = key_of(registry);
-        if let Some(helper) = helper_of(&document, registry) {
+        if let Some(helper) = self.helper_of(&document, registry) {
             return helper.get(key);
         }
         if let Some(found) = self.remembered(key) {
@@ -221,7 +242,7 @@ impl CredentialStore {
         let path = self.path.as_ref().ok_or(CredentialsError::NoHome)?;
         let mut document = load(path)?;
         let key = key_of(registry);
-        if let Some(helper) = helper_of(&document, registry) {
+        if let Some(helper) = self.helper_of(&document, registry) {
             helper.put(key, credentials)?;
             // Compat: docker keeps an empty entry, so that listings know of it.
             entry_of(&mut document, key, json!({}));
@@ -250,7 +271,7 @@ impl CredentialStore {
         let mut document = load(path)?;
         let key = key_of(registry);
         let mut found = false;
-        if let Some(helper) = helper_of(&document, registry) {
+        if let Some(helper) = self.helper_of(&document, registry) {
             found = helper.get(key)?.is_some();
             if found {
                 helper.erase(key)?;
@@ -301,12 +322,12 @@ fn registry_of(key: &str) -> &str {
     }
 }
 
-fn helper_of(document: &Map<String, Value>, registry: &str) -> Option<Helper> {
+fn helper_name<'a>(document: &'a Map<String, Value>, registry: &str) -> Option<&'a str> {
     let own = document.get("credHelpers").and_then(|helpers| {
         helpers.get(registry).or_else(|| helpers.get(key_of(registry))).and_then(Value::as_str)
     });
     let name = own.or_else(|| document.get("credsStore").and_then(Value::as_str));
-    name.filter(|name| !name.is_empty()).map(Helper::named)
+    name.filter(|name| !name.is_empty())
 }
 
 fn read_entry(entry: &Value) -> Result<Option<Credentials>, ()> {

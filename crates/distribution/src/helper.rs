@@ -1,11 +1,12 @@
 //! Programs that keep credentials: `docker-credential-NAME`. Compat: docker-credential-helpers' protocol.
 
 use std::io::{self, Read, Write as _};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shipway_fetch::Stop;
 
 use crate::credentials::{Credentials, CredentialsError, Secret};
 
@@ -15,16 +16,36 @@ const TOKEN_USER: &str = "<token>";
 const ANSWER: u64 = 1 << 20;
 /// What a helper that has ended complained of is there at once.
 const COMPLAINTS: Duration = Duration::from_millis(200);
+/// So often it is looked whether one should be ended.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How programs are started.
+pub type Spawn = fn(&mut Command) -> io::Result<Child>;
+
+/// How helpers are run.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    pub(crate) spawn: Spawn,
+    /// Ends those that run.
+    pub(crate) stop: Stop,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self { spawn: Command::spawn, stop: Stop::default() }
+    }
+}
 
 /// One helper.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Helper {
     pub(crate) name: String,
+    running: Running,
 }
 
 impl Helper {
-    pub(crate) fn named(name: &str) -> Self {
-        Self { name: name.to_owned() }
+    pub(crate) fn named(name: &str, running: &Running) -> Self {
+        Self { name: name.to_owned(), running: running.clone() }
     }
 
     pub(crate) fn get(&self, key: &str) -> Result<Option<Credentials>, CredentialsError> {
@@ -87,7 +108,7 @@ impl Helper {
         if !self.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
             return Err(self.failed(operation, key, "that is no name of a helper"));
         }
-        converse(&format!("docker-credential-{}", self.name), operation, input)
+        converse(&self.running, &format!("docker-credential-{}", self.name), operation, input)
             .map_err(|error| self.failed(operation, key, &error.to_string()))
     }
 
@@ -102,24 +123,21 @@ impl Helper {
 }
 
 /// Runs a helper and returns whether it succeeded and what it said.
-fn converse(program: &str, operation: &str, input: &str) -> io::Result<(bool, String)> {
-    let mut child = Command::new(program)
-        .arg(operation)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+fn converse(running: &Running, program: &str, operation: &str, input: &str) -> io::Result<(bool, String)> {
+    let mut command = Command::new(program);
+    command.arg(operation).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = (running.spawn)(&mut command)?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that does not want to read says why itself.
         drop(stdin.write_all(input.as_bytes()));
     }
     let complaints = complaints(&mut child);
-    let said = child.stdout.take().map_or(Ok(Vec::new()), at_most);
+    let said = answer(&mut child, &running.stop);
     let is_long = said.as_ref().is_ok_and(|said| said.len() as u64 > ANSWER);
-    if is_long {
+    if is_long || said.is_err() {
         drop(child.kill());
     }
-    let ended = child.wait()?;
+    let ended = ended(&mut child, &running.stop)?;
     if is_long {
         return Err(io::Error::other("its answer does not end"));
     }
@@ -129,6 +147,41 @@ fn converse(program: &str, operation: &str, input: &str) -> io::Result<(bool, St
     }
     // Why should stand in the answer, but not all keep to that.
     Ok((false, complaints.recv_timeout(COMPLAINTS).unwrap_or_default()))
+}
+
+/// Waits for what a helper says, or until it should be ended.
+fn answer(child: &mut Child, stop: &Stop) -> io::Result<Vec<u8>> {
+    let Some(stdout) = child.stdout.take() else { return Ok(Vec::new()) };
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || drop(sender.send(at_most(stdout))));
+    loop {
+        match receiver.recv_timeout(INTERVAL) {
+            Ok(said) => return said,
+            Err(RecvTimeoutError::Timeout) if stop.is_stopped() => return Err(interrupted()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(Vec::new()),
+        }
+    }
+}
+
+/// Waits until a helper has ended, and ends it if it should be.
+fn ended(child: &mut Child, stop: &Stop) -> io::Result<ExitStatus> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if stop.wait(pause) {
+            drop(child.kill());
+            child.wait()?;
+            return Err(interrupted());
+        }
+        pause = (pause * 2).min(INTERVAL);
+    }
+}
+
+fn interrupted() -> io::Error {
+    io::Error::new(io::ErrorKind::Interrupted, "it was interrupted")
 }
 
 /// Reads what a helper complains of. Nobody need wait for it: what the helper has left running may hold that open.
@@ -156,15 +209,45 @@ mod tests {
 
     use super::*;
 
-    /// Asks a helper that does what a script says.
-    fn asked(script: &str) -> Result<Option<Credentials>, String> {
-        let dir = tempfile::tempdir().unwrap();
-        let program = dir.path().join("docker-credential-x");
+    /// Makes a helper that does what a script says.
+    fn write_helper(dir: &std::path::Path, script: &str) -> String {
+        let program = dir.join("docker-credential-x");
         fs_err::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let said =
-            converse(program.to_str().unwrap(), "get", "reg.test").map_err(|error| error.to_string())?;
-        Helper::named("x").understand("reg.test", said).map_err(|error| error.to_string())
+        program.to_str().unwrap().to_owned()
+    }
+
+    /// Asks one.
+    fn asked(script: &str) -> Result<Option<Credentials>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let program = write_helper(dir.path(), script);
+        let running = Running::default();
+        let said = converse(&running, &program, "get", "reg.test").map_err(|error| error.to_string())?;
+        Helper::named("x", &running).understand("reg.test", said).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn one_that_hangs_is_ended_with_what_waits_for_it() {
+        // The second one says all that it has to say, and stays.
+        for script in ["exec sleep 600", "exec sleep 600 >&- 2>&-"] {
+            let dir = tempfile::tempdir().unwrap();
+            let program =
+                write_helper(dir.path(), &format!("echo $$ > {}/pid; {script}", dir.path().display()));
+            let running = Running::default();
+            let stop = running.stop.clone();
+            let asking = std::thread::spawn(move || converse(&running, &program, "get", "reg.test"));
+            let pid = loop {
+                let said = fs_err::read_to_string(dir.path().join("pid")).unwrap_or_default();
+                if let Some(pid) = said.strip_suffix('\n') {
+                    break pid.to_owned();
+                }
+                std::thread::yield_now();
+            };
+            stop.stop();
+            let error = asking.join().unwrap().unwrap_err();
+            assert_eq!(error.to_string(), "it was interrupted", "case {script}");
+            assert!(!std::path::Path::new("/proc").join(&pid).exists(), "case {script}: {pid}");
+        }
     }
 
     #[test]

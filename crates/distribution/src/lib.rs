@@ -46,6 +46,7 @@ pub use documents::{Content, Document, read_document};
 pub use error::{PullError, PushError, RegistryError};
 pub use forms::{Compression, PackedLayer, Packing, known_forms, layer_type, pack_layer};
 pub use gzip::{GzipWriter, PACKER, compress};
+pub use helper::Spawn;
 pub use passing::{RawManifest, blob_size, fetch_blob, fetch_manifest, look_up};
 pub use progress::{Event, LayerState, Progress};
 pub use pull::{Pull, Pulled, pull, pull_layers};

@@ -41,6 +41,7 @@ impl Registries {
         let resolver = Resolver::host();
         let client = Client::with_resolver(fetch.clone(), resolver.clone());
         let known = Mutex::default();
+        let credentials = credentials.with_stop(fetch.stop.clone());
         Self { inner: Arc::new(Shared { settings, credentials, fetch, resolver, client, known }) }
     }
 

@@ -68,7 +68,7 @@ pub use process::{
     CONTAINER_NAMESPACES, Ended, Forked, Namespaces, PROCESS_NAMESPACE, become_subreaper, change_directory,
     close_others_on_exec, die_with_parent, execute, exit_now, fork_into, join_namespace, keep_on_exec,
     kernel_working_directory, new_cgroup_namespace, new_session, no_new_privileges, open_parent, open_pidfd,
-    replace_standard, set_hostname, set_ids, signal_pidfd, wait_end, wait_for, wait_pidfd,
+    replace_standard, set_hostname, set_ids, signal_pidfd, spawn_bound, wait_end, wait_for, wait_pidfd,
 };
 pub use program::forget_code;
 pub use read::read_cached_at;

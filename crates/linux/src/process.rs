@@ -3,6 +3,8 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command};
 use std::ptr;
 
 use crate::Cgroup;
@@ -184,6 +186,20 @@ pub fn become_subreaper() -> io::Result<()> {
 /// The process dies with its parent.
 pub fn die_with_parent() -> io::Result<()> {
     control(libc::PR_SET_PDEATHSIG, libc::SIGKILL.cast_unsigned().into())
+}
+
+/// Starts a program that is killed when this thread or process ends, however that comes, and that takes all signals, whatever is held
+/// back here.
+pub fn spawn_bound(command: &mut Command) -> io::Result<Child> {
+    let own = rustix::process::getpid();
+    let bind = move || {
+        die_with_parent()?;
+        crate::interrupt::take_signals();
+        // Who was quicker to die has left it to somebody else.
+        if rustix::process::getppid() == Some(own) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    };
+    // SAFETY: it makes three system calls, and neither takes memory nor locks; its errors are plain numbers.
+    unsafe { command.pre_exec(bind) }.spawn()
 }
 
 /// No program started from here on gains privileges by set-uid bits or file capabilities.

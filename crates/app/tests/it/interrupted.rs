@@ -1,14 +1,15 @@
 //! Pulls that have not ended, or never will: what they have brought by then is neither damage nor in anybody's way.
 
 use std::io::Write as _;
-use std::process::{Child, Stdio};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
-use shipway_testkit::registry::{TestRegistry, digest_of};
+use shipway_testkit::registry::{Reply, TestRegistry, digest_of};
 
 use crate::machine::{Machine, can_run};
 
@@ -167,4 +168,62 @@ fn what_a_load_has_unpacked_so_far_is_not_swept_away_by_a_collection() {
     assert!(child.wait().unwrap().success());
     machine.ok(&["system", "fsck"]);
     machine.ok(&["save", "-o", "again.tar", "web"]);
+}
+
+#[test]
+fn a_helper_that_hangs_ends_with_who_asks_it() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::new();
+    let registry = machine.inside(|| {
+        TestRegistry::with_fault(|_, _| {
+            Some(Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"test\""))
+        })
+    });
+    let tools = machine.dir.path().join("tools");
+    fs_err::create_dir(&tools).unwrap();
+    let pid_file = tools.join("pid");
+    let helper = tools.join("docker-credential-hangs");
+    let script =
+        format!("#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nexec sleep 600\n", pid_file.display());
+    fs_err::write(&helper, script).unwrap();
+    fs_err::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    fs_err::write(tools.join("config.json"), r#"{"credsStore":"hangs"}"#).unwrap();
+    machine.dockerfile(&format!("FROM {}\n", registry.name("app:1")));
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let name = registry.name("app:1");
+    for (args, signal) in [
+        (&["pull", &name][..], "TERM"),
+        (&["pull", &name], "INT"),
+        (&["pull", &name], "KILL"),
+        (&["build", "."], "TERM"),
+        (&["build", "."], "INT"),
+        (&["run", &name], "INT"),
+    ] {
+        let mut command = machine.command(args);
+        command.env("DOCKER_CONFIG", &tools).env("PATH", &path);
+        let mut child = machine.spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+        let begun = Instant::now();
+        while !pid_file.exists() {
+            assert!(begun.elapsed() < SOON, "{args:?}: nobody asks the helper");
+            std::thread::yield_now();
+        }
+        let pid = fs_err::read_to_string(&pid_file).unwrap();
+        fs_err::remove_file(&pid_file).unwrap();
+        let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let ended = child.wait().unwrap();
+        assert!(!ended.success(), "{args:?} {signal}");
+        // Whoever takes its place as parent may be slow to take notice.
+        let is_alive = || {
+            let stat = fs_err::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+            stat.contains("sleep") && !stat.contains(") Z ")
+        };
+        while is_alive() {
+            assert!(begun.elapsed() < SOON, "{args:?} {signal}: the helper lives on");
+            std::thread::yield_now();
+        }
+    }
+    machine.assert_nothing_is_left();
 }
