@@ -81,8 +81,8 @@ pub use surroundings::{
     spread_directories, wait_readable,
 };
 pub use sync::{
-    exchange, filesystem_magic, free_bytes, free_files, rename_new, reserve_bytes, sync_directory,
-    sync_filesystem, total_bytes,
+    exchange, filesystem_magic, free_bytes, free_files, is_read_only, rename_new, reserve_bytes,
+    sync_directory, sync_filesystem, total_bytes,
 };
 pub use syscall_filter::{ArgumentTest, FilterAction, FilterRule, SyscallFilter};
 pub use terminal::{

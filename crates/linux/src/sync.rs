@@ -52,6 +52,11 @@ pub fn free_files(path: &Path) -> io::Result<u64> {
     Ok(if stat.f_files == 0 { u64::MAX } else { stat.f_favail })
 }
 
+/// Returns whether nothing below a path can be changed because it is mounted so.
+pub fn is_read_only(path: &Path) -> io::Result<bool> {
+    Ok(rustix::fs::statvfs(path)?.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
 /// Returns the magic number of the file system that `path` is on (`statfs(2)`).
 #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "magic numbers have 32 bits")]
 pub fn filesystem_magic(path: &Path) -> io::Result<u32> {

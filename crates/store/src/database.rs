@@ -1,5 +1,7 @@
 //! The store itself: its directories and its database.
 
+mod reading;
+
 use std::fmt;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -155,6 +157,7 @@ pub struct Store {
     root: Arc<PathBuf>,
     connection: Arc<Mutex<Connection>>,
     pub(crate) disk: Arc<Disk>,
+    is_read_only: bool,
 }
 
 impl fmt::Debug for Store {
@@ -170,6 +173,9 @@ impl Store {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(StoreError::io("make the directory", path))
         };
+        if reading::is_to_be_read(root) {
+            return Self::open_to_read(root);
+        }
         make(root)?;
         refuse_network(root)?;
         for dir in ["blobs/sha256", "layers", "active", "containers", "tmp", "empty"] {
@@ -198,10 +204,22 @@ impl Store {
             other => other?,
         };
         let connection = Arc::new(Mutex::new(connection));
-        let store = Self { root: Arc::new(root.to_owned()), connection, disk };
+        let store = Self { root: Arc::new(root.to_owned()), connection, disk, is_read_only: false };
         store.forget_unsynced()?;
         reserve::keep(root);
         Ok(store)
+    }
+
+    /// Opens a store of which nothing can be changed.
+    fn open_to_read(root: &Path) -> Result<Self, StoreError> {
+        let disk = Arc::new(Disk::open(&root.join("layers"))?);
+        let connection = Arc::new(Mutex::new(reading::open_tables(root, SCHEMA)?));
+        Ok(Self { root: Arc::new(root.to_owned()), connection, disk, is_read_only: true })
+    }
+
+    /// Returns whether nothing in the store can be changed, because it is mounted so.
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only
     }
 
     /// Returns the directory of the store.

@@ -123,6 +123,18 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
+    /// What the store would have to be brought to before it is read cannot be written.
+    #[error("the store at `{}` cannot be written, and {lack}", path.display())]
+    #[diagnostic(
+        code(store::read_only),
+        help("make it writable for one command, such as `shipway images`; then it can be read as it is")
+    )]
+    ReadOnly {
+        /// The root.
+        path: PathBuf,
+        /// What is missing.
+        lack: String,
+    },
     /// A newer program has changed the database.
     #[error("the store at `{path}` was written by a newer version (schema {found}, this one knows {known})")]
     #[diagnostic(code(store::newer), help("use that newer version, or another directory: --root DIR"))]

@@ -398,3 +398,48 @@ fn containers_are_listed_by_filter_and_template() {
     machine.ok(&["rm", "-f", "one", "two", "three"]);
     machine.assert_nothing_is_left();
 }
+
+#[test]
+fn a_store_that_cannot_be_written_is_looked_at_all_the_same() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let root = machine.dir.path().join("root");
+    let reading = |before: &str, args: &[&str]| {
+        let command = machine.command(args);
+        let mount =
+            "mount --bind \"$SHIPWAY_ROOT\" \"$SHIPWAY_ROOT\" && mount -o remount,bind,ro \"$SHIPWAY_ROOT\"";
+        let mut shell = std::process::Command::new("unshare");
+        shell.args(["-m", "sh", "-ec", &format!("{before}; {mount}; exec \"$0\" \"$@\"")]);
+        shell.arg(command.get_program()).args(command.get_args()).current_dir(machine.context());
+        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = machine.inside(|| shell.output().unwrap());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let verbs: [&[&str]; 7] = [
+        &["images", "--no-trunc"],
+        &["images", "--tree"],
+        &["history", "--no-trunc", "box"],
+        &["inspect", "box"],
+        &["save", "box"],
+        &["system", "df"],
+        &["ps", "-a"],
+    ];
+    for before in ["true", "rm -f $SHIPWAY_ROOT/lease.lock"] {
+        for args in verbs {
+            let (code, printed, said) = reading(before, args);
+            assert_eq!(code, Some(0), "{before}: {args:?}: {said}");
+            assert_eq!(printed, machine.ok(args).0, "{before}: {args:?}");
+        }
+    }
+    let (code, _, said) = reading("true", &["tag", "box", "other"]);
+    assert!(code == Some(1) && said.contains("hint: see that the path is writable"), "{said}");
+    // What is in a log alone cannot be read without its index.
+    fs_err::remove_file(root.join("store.db-shm")).unwrap();
+    let (code, _, said) = reading("true", &["images"]);
+    assert!(code == Some(1) && said.contains("cannot be written, and its database has a log"), "{said}");
+    machine.ok(&["images"]);
+    machine.assert_nothing_is_left();
+}
