@@ -1,5 +1,6 @@
 //! What a person sees while layers come and go: lines that change in place on a terminal, a line per event elsewhere.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::io::{IsTerminal as _, Write};
 use std::sync::{Mutex, PoisonError};
@@ -36,6 +37,8 @@ struct State {
     out: Box<dyn Write + Send>,
     in_place: bool,
     rows: Vec<(Digest, String)>,
+    /// Where the row of a layer is.
+    places: HashMap<Digest, usize>,
     drawn: Option<Instant>,
 }
 
@@ -64,7 +67,7 @@ impl Transfers {
         out: Box<dyn Write + Send>,
         in_place: bool,
     ) -> Self {
-        let state = State { out, in_place, rows: Vec::new(), drawn: None };
+        let state = State { out, in_place, rows: Vec::new(), places: HashMap::new(), drawn: None };
         Self { direction, heading, state: Mutex::new(state) }
     }
 
@@ -124,6 +127,8 @@ impl Progress for Transfers {
 impl State {
     fn begin(&mut self, rows: Vec<(Digest, String)>) {
         self.rows = rows;
+        // Of one that is there twice the first row changes.
+        self.places = self.rows.iter().enumerate().rev().map(|(at, (digest, _))| (*digest, at)).collect();
         for at in 0..self.rows.len() {
             let line = self.line(at);
             self.say(&line);
@@ -131,7 +136,7 @@ impl State {
     }
 
     fn change(&mut self, digest: &Digest, words: String, is_passing: bool) {
-        let Some(at) = self.rows.iter().position(|(known, _)| known == digest) else { return };
+        let Some(at) = self.places.get(digest).copied() else { return };
         let is_new = self.rows[at].1 != words;
         self.rows[at].1 = words;
         if !self.in_place {

@@ -4,13 +4,13 @@
 //! begins with the same layers shares it. It is made when the chain is first asked for, is on the disk before it is recorded,
 //! and goes when a layer of its chain goes. That none is needed is recorded too.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use shipway_linux::{Overlay, Root};
+use shipway_linux::{MAX_LOWERS, Overlay, Root};
 use shipway_oci::DiffId;
-use shipway_store::{LayerId, LayerNotes, LayerRow};
+use shipway_store::{Chain, LayerId, LayerNotes, LayerRow};
 
 use crate::chain::{Repair, plan};
 use crate::fixup::{Mending, Mounts};
@@ -26,28 +26,53 @@ impl Unpacked {
     pub(crate) fn resolve_chain(&self, diff_ids: &[DiffId]) -> Result<Vec<LayerId>, LayerError> {
         // What is found must not be collected before it is used; callers hold a lease of their own for longer.
         let _lease = self.store.lease().map_err(|source| LayerError::LookUp { source })?;
-        let mut chain = Vec::new();
-        let mut mounted = Vec::new();
+        let mut chain = Chain::default();
+        let mut mounted: Vec<LayerId> = Vec::new();
+        let mut pile = Pile::default();
         let mut opened = Opened { all_plain: true, ..Opened::new(self) };
+        let mut last: Option<(DiffId, LayerId)> = None;
         for diff_id in diff_ids {
+            // What lies on itself changes nothing.
+            if let Some((_, id)) = last.as_ref().filter(|(last, _)| last == diff_id) {
+                mounted.push(id.clone());
+                continue;
+            }
             let row = self.store.layer_of(*diff_id).map_err(|source| LayerError::LookUp { source })?;
             let row = row.ok_or_else(|| LayerError::NoLayer(diff_id.to_string()))?;
-            chain.push(row.id.clone());
-            let fixup = self.fixup(&chain, &mounted, &row, &mut opened)?;
+            chain.push(&row.id);
+            let fixup = self.fixup(&mut chain, &pile, &row, &mut opened)?;
             opened.all_plain &= is_plain(&row) && fixup.is_none();
-            mounted.push(row.id);
-            mounted.extend(fixup);
+            last = fixup.is_none().then(|| (*diff_id, row.id.clone()));
+            for id in [row.id].into_iter().chain(fixup) {
+                pile.push(&id);
+                mounted.push(id);
+            }
+        }
+        if let Some(top) = mounted.last() {
+            self.record_chain(&mut chain, top)?;
         }
         Ok(mounted)
+    }
+
+    fn record_chain(&self, chain: &mut Chain, top: &LayerId) -> Result<(), LayerError> {
+        // It is found out again each time.
+        if self.store.is_read_only() {
+            return Ok(());
+        }
+        let recorded = self.store.record_chain(chain);
+        recorded.map_err(|source| LayerError::Record { id: top.clone(), source })
     }
 
     /// Puts one more layer on a chain that is mounted as it is, with its fix-up where it needs one.
     pub(crate) fn stack_layer(&self, below: &[LayerId], layer: &LayerId) -> Result<Vec<LayerId>, LayerError> {
         let _lease = self.store.lease().map_err(|source| LayerError::LookUp { source })?;
         let row = self.row(layer)?;
-        let mut chain = self.own_layers(below)?;
-        chain.push(layer.clone());
-        let fixup = self.fixup(&chain, below, &row, &mut Opened::new(self))?;
+        let (mut chain, mut pile) = (Chain::default(), Pile::default());
+        self.own_layers(below)?.iter().for_each(|own| chain.push(own));
+        chain.push(layer);
+        below.iter().for_each(|id| pile.push(id));
+        let fixup = self.fixup(&mut chain, &pile, &row, &mut Opened::new(self))?;
+        self.record_chain(&mut chain, layer)?;
         Ok(below.iter().cloned().chain([row.id]).chain(fixup).collect())
     }
 
@@ -65,8 +90,8 @@ impl Unpacked {
     /// Returns the fix-up of the last layer of `chain`, which lies on `below`.
     fn fixup(
         &self,
-        chain: &[LayerId],
-        below: &[LayerId],
+        chain: &mut Chain,
+        below: &Pile,
         layer: &LayerRow,
         opened: &mut Opened<'_>,
     ) -> Result<Option<LayerId>, LayerError> {
@@ -82,27 +107,34 @@ impl Unpacked {
         if let Some(known) = self.store.fixup(chain).map_err(|source| LayerError::LookUp { source })? {
             return Ok(known);
         }
+        // No kernel mounts what it would mend.
+        if below.len() >= MAX_LOWERS {
+            return Ok(None);
+        }
         let needs_none = opened.all_plain && says_nothing_else(layer);
         let made = if needs_none { None } else { self.make_fixup(below, layer, opened)? };
-        let record = self.store.record_fixup(chain, made.as_ref());
-        record.map_err(|source| LayerError::Record { id: made.unwrap_or_else(|| layer.id.clone()), source })
+        let Some(made) = made else {
+            chain.needs_none();
+            return Ok(None);
+        };
+        let record = self.store.record_fixup(chain, &made);
+        record.map(Some).map_err(|source| LayerError::Record { id: made, source })
     }
 
     fn make_fixup(
         &self,
-        below: &[LayerId],
+        below: &Pile,
         layer: &LayerRow,
         opened: &mut Opened<'_>,
     ) -> Result<Option<LayerId>, LayerError> {
         let path = self.path(&layer.id);
         let tree = opened.get(&layer.id)?;
-        let mut seen = HashSet::new();
-        let below_it = below.iter().rev().filter(|id| seen.insert(*id));
-        let stack = Stack::new(below_it.map(|id| opened.get(id)).collect::<Result<_, _>>()?);
+        let stack = Stack::new(below.iter().rev().map(|id| opened.get(id)).collect::<Result<_, _>>()?);
         let repairs = plan(&stack, &tree, &layer.notes).map_err(LayerError::io("compare", &path))?;
         if repairs.is_empty() {
             return Ok(None);
         }
+        let below: Vec<LayerId> = below.iter().cloned().collect();
         let lowers: Vec<LayerId> = below.iter().chain([&layer.id]).cloned().collect();
         let mut snapshot = self.prepare(&lowers)?;
         // Names of one file are told by its inode's number, which is not the same in each mount if an index is among what is mounted.
@@ -126,7 +158,7 @@ impl Unpacked {
             mounted.map_err(LayerError::io("mount the layers up to", &path))
         };
         let read_only = |lowers| Overlay { lowers, ..Overlay::default() };
-        let under = mount(&read_only(trees.view(below)))?;
+        let under = mount(&read_only(trees.view(&below)))?;
         let before = mount(&read_only(snapshot.lowers.clone()))?;
         let after = mount(&snapshot.overlay())?;
         let mounts = Mounts { below: &under, before: &before, after: &after };
@@ -154,6 +186,37 @@ fn is_plain(layer: &LayerRow) -> bool {
 fn says_nothing_else(layer: &LayerRow) -> bool {
     let LayerNotes { implied, links, hiding, empties_root, .. } = &layer.notes;
     is_plain(layer) && implied.len() == 1 && links.is_empty() && hiding.is_empty() && !empties_root
+}
+
+/// Layers that lie on each other, each once: of one that comes again only the upper place counts.
+#[derive(Debug, Default)]
+struct Pile {
+    by_place: BTreeMap<usize, LayerId>,
+    places: HashMap<LayerId, usize>,
+    height: usize,
+}
+
+impl Pile {
+    fn push(&mut self, id: &LayerId) {
+        if let Some(before) = self.places.insert(id.clone(), self.height) {
+            self.by_place.remove(&before);
+        }
+        self.by_place.insert(self.height, id.clone());
+        self.height += 1;
+    }
+
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Returns them, base first.
+    fn iter(&self) -> impl DoubleEndedIterator<Item = &LayerId> {
+        self.by_place.values()
+    }
 }
 
 /// Layers that are open, each once: to open an index is to mount it.

@@ -61,7 +61,7 @@ pub use mount::{
 pub use mount_attr::set_read_only;
 pub use netlink::{InterfaceAddress, Link, NetlinkError, Route, RouteSocket, Veth};
 pub use netns::{NetworkNamespace, forget_private_mounts, keep_mounts_private};
-pub use overlay::Overlay;
+pub use overlay::{MAX_LOWERS, Overlay};
 pub use parents::Parents;
 pub use power_cut::cut_power;
 pub use process::{

@@ -20,7 +20,7 @@ use crate::{can_mount_indexes, mount_index};
 pub(crate) use option_page::read_only_view;
 
 /// How many lower directories the kernel stacks (`OVL_MAX_STACK`).
-const MAX_LOWERS: usize = 500;
+pub const MAX_LOWERS: usize = 500;
 
 /// The options of every mount; a flag has no value.
 const OPTIONS: [(&str, &str); 4] =

@@ -145,10 +145,10 @@ impl Attested {
         if images.is_empty() || !images.iter().all(|image| has(&image.digest)) {
             return None;
         }
+        let known: BTreeSet<String> = images.iter().map(|image| image.digest.to_string()).collect();
         let (mut manifests, mut blobs) = (Vec::new(), Vec::new());
         for listed in said {
-            let of = listed.annotations.get(REFERENCE_DIGEST)?;
-            images.iter().find(|image| image.digest.to_string() == *of)?;
+            listed.annotations.get(REFERENCE_DIGEST).filter(|of| known.contains(*of))?;
             let bytes = read(&listed)?;
             let manifest: Manifest = parse_json(&bytes).ok()?;
             for blob in manifest.layers.into_iter().chain([manifest.config]) {

@@ -14,15 +14,15 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::atomic::atomic_write;
 use crate::disk::Disk;
-use crate::{StoreError, reserve};
+use crate::{StoreError, chains, reserve};
 
 /// Version of the tables: each step of [`STEPS`] makes the next one.
-const SCHEMA: i64 = 6;
+const SCHEMA: i64 = 7;
 
 /// The write-ahead log is written back into the tables at this length: one megabyte.
 const LOG_PAGES: i64 = 256;
 
-const STEPS: [&str; 6] = [TABLES, CONTAINERS, REGISTRIES, HOSTED, CACHED, INDEXES];
+const STEPS: [&str; 7] = [TABLES, CONTAINERS, REGISTRIES, HOSTED, CACHED, INDEXES, chains::TABLE];
 
 /// Version 6: names of indexes that hold what is attested of an image.
 const INDEXES: &str = "ALTER TABLE images ADD COLUMN index_digest TEXT;";

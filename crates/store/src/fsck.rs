@@ -191,7 +191,7 @@ impl Store {
         self.free("forget a damaged layer", |transaction| {
             transaction.execute("UPDATE layers SET diff_id = NULL WHERE id = ?1", [id.as_str()])?;
             transaction.execute("DELETE FROM steps WHERE layer = ?1", [id.as_str()])?;
-            transaction.execute("DELETE FROM fixups WHERE layer = ?1", [id.as_str()]).map(drop)
+            Self::forget_fixup(transaction, id)
         })
     }
 

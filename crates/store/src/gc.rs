@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
 use shipway_oci::{DiffId, Digest, Index, is_attestation, parse_json};
 
+use crate::chains::drop_chains;
 use crate::images::DOCUMENT_LIMIT;
 use crate::{Found, ImageRecord, LayerId, Store, StoreError};
 
@@ -73,7 +73,7 @@ impl Store {
             let mut freed = Freed::default();
             let mut kept = HashSet::new();
             let sql = "SELECT id, diff_id, size, id IN (SELECT layer FROM steps) FROM layers
-                       WHERE id NOT IN (SELECT layer FROM fixups WHERE layer IS NOT NULL)";
+                       WHERE id NOT IN (SELECT fixup FROM chains WHERE fixup IS NOT NULL)";
             let layers: Vec<(String, Option<String>, i64, Option<bool>)> = transaction
                 .prepare(sql)?
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
@@ -87,7 +87,7 @@ impl Store {
                     freed.bytes += size.unsigned_abs();
                 }
             }
-            keep_fixups(transaction, &mut kept)?;
+            drop_chains(transaction, &needed.layers, &mut kept)?;
             transaction
                 .execute("DELETE FROM digests WHERE image_id NOT IN (SELECT image_id FROM images)", [])?;
             let forgotten = "DELETE FROM packed WHERE diff_id NOT IN
@@ -286,23 +286,6 @@ impl Store {
     }
 }
 
-/// A fix-up goes with the first layer of its chain.
-fn keep_fixups(connection: &Connection, kept: &mut HashSet<String>) -> rusqlite::Result<()> {
-    let fixups: Vec<(String, Option<String>)> = connection
-        .prepare("SELECT chain, layer FROM fixups")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    for (chain, layer) in fixups {
-        if chain.split(',').all(|member| kept.contains(member)) {
-            kept.extend(layer);
-        } else {
-            connection.execute("DELETE FROM fixups WHERE chain = ?1", [&chain])?;
-            connection.execute("DELETE FROM layers WHERE id = ?1", [&layer])?;
-        }
-    }
-    Ok(())
-}
-
 pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
     let metadata = fs_err::symlink_metadata(path).map_err(StoreError::io("examine", path))?;
     let removed = if metadata.is_dir() { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) };
@@ -312,7 +295,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CachedStep, LayerNotes, LayerRow};
+    use crate::{CachedStep, Chain, LayerNotes, LayerRow};
     use shipway_oci::{Attested, Descriptor, ImageConfig, Manifest, MediaType, RootFs, Statement};
 
     fn layer(store: &Store, content: &str) -> (LayerId, DiffId) {
@@ -442,17 +425,50 @@ mod tests {
     }
 
     #[test]
+    fn a_fix_up_stays_while_its_chain_or_a_snapshot_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let [(a, in_use), (b, _), (first, _), (second, _)] =
+            ["a", "b", "first", "second"].map(|content| layer(&store, content));
+        let (manifest, id) = image(&store, in_use);
+        store.tag(&"web".parse().unwrap(), manifest, id, 1).unwrap();
+        let mut chain = Chain::default();
+        chain.push(&a);
+        store.record_fixup(&mut chain, &first).unwrap();
+        chain.push(&b);
+        store.record_fixup(&mut chain, &second).unwrap();
+        fs_err::create_dir(store.snapshot_path("kept")).unwrap();
+        store.note_parents("kept", std::slice::from_ref(&second)).unwrap();
+        store.keep_snapshot("kept").unwrap();
+        store.gc(0).unwrap().unwrap();
+        let left: Vec<LayerId> = store.layers().unwrap().into_iter().map(|row| row.id).collect();
+        assert_eq!(left.len(), 3, "{left:?}");
+        assert!(!left.contains(&b));
+        fs_err::remove_dir_all(store.snapshot_path("kept")).unwrap();
+        store.gc(0).unwrap().unwrap();
+        assert_eq!(store.layers().unwrap().len(), 2);
+    }
+
+    #[test]
     fn a_fix_up_goes_with_its_chain() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let [(a, in_use), (b, _), (fixup, _)] = ["a", "b", "fixup"].map(|content| layer(&store, content));
         let (manifest, id) = image(&store, in_use);
         store.tag(&"web".parse().unwrap(), manifest, id, 1).unwrap();
-        assert_eq!(store.fixup(std::slice::from_ref(&a)).unwrap(), None);
-        store.record_fixup(&[a.clone(), b], Some(&fixup)).unwrap();
-        store.record_fixup(std::slice::from_ref(&a), None).unwrap();
+        let chain = |layers: &[&LayerId]| {
+            let mut chain = Chain::default();
+            layers.iter().for_each(|layer| chain.push(layer));
+            chain
+        };
+        assert_eq!(store.fixup(&chain(&[&a])).unwrap(), None);
+        store.record_fixup(&mut chain(&[&a, &b]), &fixup).unwrap();
+        let mut plain = chain(&[&a]);
+        plain.needs_none();
+        store.record_chain(&mut plain).unwrap();
         store.gc(0).unwrap().unwrap();
-        assert_eq!(store.fixup(std::slice::from_ref(&a)).unwrap(), Some(None));
+        assert_eq!(store.fixup(&chain(&[&a])).unwrap(), Some(None));
+        assert_eq!(store.fixup(&chain(&[&a, &b])).unwrap(), None);
         assert_eq!(store.layers().unwrap().len(), 1);
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use shipway_oci::DiffId;
 
@@ -233,47 +233,6 @@ impl Store {
             transaction.execute("DELETE FROM layers WHERE synced = 0", []).map(drop)
         })
     }
-
-    /// Returns the fix-up layer of a chain: `None` if nobody looked yet, `Some(None)` if it needs none.
-    pub fn fixup(&self, chain: &[LayerId]) -> Result<Option<Option<LayerId>>, StoreError> {
-        self.read("find a fix-up", |connection| fixup_of(connection, &chain_key(chain)))
-    }
-
-    /// Records the fix-up layer of a chain, or that it needs none; returns the one that stands: another process may have been
-    /// first.
-    pub fn record_fixup(
-        &self,
-        chain: &[LayerId],
-        layer: Option<&LayerId>,
-    ) -> Result<Option<LayerId>, StoreError> {
-        let record = |transaction: &Transaction<'_>| {
-            let key = chain_key(chain);
-            if let Some(known) = fixup_of(transaction, &key)? {
-                return Ok(known);
-            }
-            let sql = "INSERT OR REPLACE INTO fixups (chain, layer) VALUES (?1, ?2)";
-            transaction.execute(sql, params![key, layer.map(LayerId::as_str)])?;
-            Ok(layer.cloned())
-        };
-        // That none is needed can be found out again.
-        if layer.is_some() {
-            self.write("record a fix-up", record)
-        } else {
-            self.write_lazily("record that no fix-up is needed", record)
-        }
-    }
-}
-
-/// A fix-up that was lost in a power cut counts as not looked for.
-fn fixup_of(connection: &Connection, key: &str) -> rusqlite::Result<Option<Option<LayerId>>> {
-    let sql = "SELECT layer FROM fixups WHERE chain = ?1
-               AND (layer IS NULL OR layer IN (SELECT id FROM layers))";
-    let layer = |row: &Row<'_>| Ok(row.get::<_, Option<String>>(0)?.map(LayerId));
-    connection.prepare_cached(sql)?.query_row([key], layer).optional()
-}
-
-fn chain_key(chain: &[LayerId]) -> String {
-    chain.iter().map(LayerId::as_str).collect::<Vec<_>>().join(",")
 }
 
 pub(crate) fn row_of(row: &Row<'_>) -> rusqlite::Result<LayerRow> {

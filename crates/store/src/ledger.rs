@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use shipway_oci::Digest;
 
+use crate::chains::Chains;
 use crate::gc::Needed;
 use crate::{LayerRow, Store, StoreError};
 
@@ -43,6 +44,17 @@ impl Holders {
             in_use: self.in_use || other.in_use,
             registry: self.registry || other.registry,
             step: self.step || other.step,
+        }
+    }
+}
+
+impl Holders {
+    fn least(self, other: Self) -> Self {
+        Self {
+            image: self.image && other.image,
+            in_use: self.in_use && other.in_use,
+            registry: self.registry && other.registry,
+            step: self.step && other.step,
         }
     }
 }
@@ -108,23 +120,12 @@ impl Store {
 
     /// A fix-up stays as long as every layer of its chain: whoever keeps the least kept of them keeps it.
     fn add_fixups(&self, layers: &mut [(LayerRow, Holders)]) -> Result<(), StoreError> {
-        let fixups: Vec<(String, String)> = self.read("list fix-ups", |connection| {
-            let sql = "SELECT chain, layer FROM fixups WHERE layer IS NOT NULL";
-            connection.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        })?;
+        let chains = self.read("list chains", Chains::load)?;
         let places: HashMap<String, usize> =
             layers.iter().enumerate().map(|(place, (row, _))| (row.id.to_string(), place)).collect();
-        for (chain, layer) in fixups {
-            let mut of_chain =
-                chain.split(',').map(|id| places.get(id).map(|place| layers[*place].1).unwrap_or_default());
-            let first = of_chain.next().unwrap_or_default();
-            let holders = of_chain.fold(first, |one, other| Holders {
-                image: one.image && other.image,
-                in_use: one.in_use && other.in_use,
-                registry: one.registry && other.registry,
-                step: one.step && other.step,
-            });
-            if let Some(place) = places.get(&layer) {
+        let of_layer = |id: &str| places.get(id).map(|place| layers[*place].1).unwrap_or_default();
+        for (fixup, holders) in chains.fixups(Holders::default(), of_layer, Holders::least) {
+            if let Some(place) = places.get(&fixup) {
                 layers[*place].1 = layers[*place].1.with(holders);
             }
         }

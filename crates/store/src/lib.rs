@@ -13,6 +13,7 @@
 mod atomic;
 mod blobs;
 mod cache;
+mod chains;
 mod containers;
 mod database;
 mod disk;
@@ -33,6 +34,7 @@ mod variants;
 pub use atomic::{atomic_write, unique_name};
 pub use blobs::Ingest;
 pub use cache::{CachedLayer, CachedStep};
+pub use chains::Chain;
 pub use containers::ContainerRow;
 pub use database::{Durability, Store};
 pub use error::{StoreError, is_of_the_moment};

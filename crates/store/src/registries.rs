@@ -1,6 +1,6 @@
 //! What registries call images, and how layers are compressed there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Row, params};
 use shipway_oci::{DiffId, Digest, Reference};
@@ -73,23 +73,26 @@ impl Store {
         Ok(digests.iter().any(|known| known.repository == name.name()))
     }
 
-    /// Returns the repositories that have, or had, an image with a layer of this digest.
-    pub fn repositories_of_blob(&self, blob: &Digest) -> Result<Vec<String>, StoreError> {
+    /// Returns which repositories of a registry have which layers, as manifests that came from there or went there say: what a push may
+    /// mount instead of sending it.
+    pub fn repositories_by_layer(&self, registry: &str) -> Result<HashMap<Digest, Vec<String>>, StoreError> {
+        let prefix = format!("{registry}/");
         let known: Vec<(String, Option<Digest>)> = self.read("list digests", |connection| {
-            let sql = "SELECT DISTINCT repository, manifest FROM digests ORDER BY repository";
+            let sql = "SELECT DISTINCT repository, manifest FROM digests
+                       WHERE substr(repository, 1, length(?1)) = ?1 ORDER BY repository";
             let mut statement = connection.prepare_cached(sql)?;
-            statement.query_map([], |row| Ok((row.get(0)?, digest_in(row, 1)?)))?.collect()
+            statement.query_map([&prefix], |row| Ok((row.get(0)?, digest_in(row, 1)?)))?.collect()
         })?;
-        let has_it = |manifest: &Option<Digest>| {
-            let manifest = manifest.as_ref().and_then(|digest| self.manifest(digest).ok());
-            manifest.is_some_and(|manifest| manifest.layers.iter().any(|layer| layer.digest == *blob))
-        };
-        let mut found: Vec<String> = known
-            .into_iter()
-            .filter(|(_, manifest)| has_it(manifest))
-            .map(|(repository, _)| repository)
-            .collect();
-        found.dedup();
+        let mut found: HashMap<Digest, Vec<String>> = HashMap::new();
+        for (repository, manifest) in known {
+            let Some(manifest) = manifest.and_then(|digest| self.manifest(&digest).ok()) else { continue };
+            for layer in manifest.layers {
+                let holders = found.entry(layer.digest).or_default();
+                if holders.last() != Some(&repository) {
+                    holders.push(repository.clone());
+                }
+            }
+        }
         Ok(found)
     }
 

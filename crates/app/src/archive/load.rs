@@ -1,12 +1,14 @@
 //! From an archive to images: an OCI layout, or Docker's `manifest.json` with layers beside it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
 use shipway_layers::LayerStore as _;
-use shipway_oci::{Descriptor, Digest, Manifest, MediaType, Platform, Reference};
-use shipway_store::{CONFIG_LIMIT, Found};
+use shipway_oci::{Descriptor, DiffId, Digest, Manifest, MediaType, Platform, Reference};
+use shipway_store::{CONFIG_LIMIT, Found, Packed};
 
 use super::files::Files;
 use super::{CONTAINERD_NAME, REF_NAME, take_in};
@@ -27,7 +29,7 @@ pub(crate) enum Loaded {
 /// One image of `manifest.json`. Compat: docker.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct Saved {
     config: String,
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
@@ -60,7 +62,7 @@ pub(crate) fn load_directory(
 
 fn take(files: &Files<'_>, only: Option<&Platform>) -> Result<Vec<Loaded>, Failure> {
     let engine = files.engine;
-    let docker: Option<Vec<Entry>> = files
+    let docker: Option<Vec<Saved>> = files
         .document("manifest.json")?
         .map(|bytes| serde_json::from_slice(&bytes))
         .transpose()
@@ -118,7 +120,7 @@ fn refuse_other(files: &Files<'_>, image: &Found, platform: &Platform) -> Result
 /// An image and its names.
 type Image = (Found, Vec<Reference>);
 
-fn of_docker(files: &Files<'_>, entry: &Entry) -> Result<Image, Failure> {
+fn of_docker(files: &Files<'_>, entry: &Saved) -> Result<Image, Failure> {
     let missing = |path: &str| files.wrong(format!("`{path}` is missing"));
     let config = files.document_within(&entry.config, CONFIG_LIMIT)?.ok_or_else(|| missing(&entry.config))?;
     let parsed = files.config(&config)?;
@@ -126,10 +128,21 @@ fn of_docker(files: &Files<'_>, entry: &Entry) -> Result<Image, Failure> {
     if parsed.rootfs.diff_ids.len() != layers.len() {
         return Err(files.wrong("manifest.json and the config differ in their layers".to_owned()));
     }
-    let mut described = Vec::new();
+    let mut described: Vec<Descriptor> = Vec::new();
+    let mut taken: HashMap<(&String, DiffId), Descriptor> = HashMap::new();
     for (path, diff_id) in layers.iter().zip(&parsed.rootfs.diff_ids) {
-        let mut file = files.open(path)?.ok_or_else(|| missing(path))?;
-        described.push(take_in(files.engine, &mut file, Some(*diff_id))?.1);
+        let layer = match taken.entry((path, *diff_id)) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(place) => {
+                let mut file = files.open(path)?.ok_or_else(|| missing(path))?;
+                let layer = match known(files.engine, *diff_id)? {
+                    Some(known) => known,
+                    None => take_in(files.engine, &mut file, Some(*diff_id))?.1,
+                };
+                place.insert(layer).clone()
+            }
+        };
+        described.push(layer);
     }
     files.engine.layers.resolve(&parsed.rootfs.diff_ids)?;
     let image_id = files.engine.store.put_config(&config)?;
@@ -140,12 +153,25 @@ fn of_docker(files: &Files<'_>, entry: &Entry) -> Result<Image, Failure> {
     Ok((Found::new(image_id, manifest), tags_of(entry)))
 }
 
-fn tags_of(entry: &Entry) -> Vec<Reference> {
+/// Returns a layer that is here already, with the archive that it came in.
+fn known(engine: &Engine, diff_id: DiffId) -> Result<Option<Descriptor>, Failure> {
+    if engine.store.layer_of(diff_id)?.is_none() {
+        return Ok(None);
+    }
+    let as_it_came = engine.store.packed(diff_id)?.into_iter().find(|packed| packed.packer.is_empty());
+    let is_here = |packed: &Packed| {
+        fs_err::metadata(engine.store.blob_path(&packed.digest)).is_ok_and(|found| found.len() == packed.size)
+    };
+    let described = |packed: Packed| Descriptor::new(packed.media_type, packed.digest, packed.size);
+    Ok(as_it_came.filter(is_here).map(described))
+}
+
+fn tags_of(entry: &Saved) -> Vec<Reference> {
     entry.repo_tags.iter().flatten().filter_map(|name| name.parse().ok()).collect()
 }
 
 /// Returns what an image of a layout is called: as containerd says, as Docker says, or as a name that is whole.
-fn names_of(entry: &Descriptor, image_id: Digest, docker: &[Entry]) -> Vec<Reference> {
+fn names_of(entry: &Descriptor, image_id: Digest, docker: &[Saved]) -> Vec<Reference> {
     if let Some(name) = entry.annotations.get(CONTAINERD_NAME).and_then(|name| name.parse().ok()) {
         return vec![name];
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use shipway_oci::{Descriptor, DiffId, Digest};
@@ -25,6 +25,7 @@ pub(super) struct Layers<'a> {
     layers: &'a [(Descriptor, DiffId)],
     pub(super) forms: Forms<'a>,
     pub(super) buffers: Buffers,
+    holders: OnceLock<HashMap<Digest, Vec<String>>>,
     next: AtomicUsize,
     failed: AtomicBool,
 }
@@ -44,6 +45,7 @@ impl<'a> Layers<'a> {
             layers,
             forms: Forms { store: deps.store, source: deps.source, packing },
             buffers: Buffers::default(),
+            holders: OnceLock::new(),
             next: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         }
@@ -142,6 +144,16 @@ impl<'a> Layers<'a> {
         Upload { repository, scope, digest: form.digest, size: form.size, bytes, sent }
     }
 
+    /// Returns which repositories of the registry have which layers; they are looked for once.
+    fn holders(&self) -> Result<&HashMap<Digest, Vec<String>>, RegistryError> {
+        if let Some(known) = self.holders.get() {
+            return Ok(known);
+        }
+        let found = self.deps.store.repositories_by_layer(self.repository.registry.name());
+        let found = found.map_err(RegistryError::store)?;
+        Ok(self.holders.get_or_init(|| found))
+    }
+
     /// Returns whether the repository has a form of a layer, or can have it from another repository.
     pub(super) fn is_there(&self, form: &Descriptor, diff_id: DiffId) -> Result<bool, RegistryError> {
         if self.repository.has_blob(&form.digest, form.size, self.scope)? {
@@ -149,8 +161,8 @@ impl<'a> Layers<'a> {
             return Ok(true);
         }
         let prefix = format!("{}/", self.repository.registry.name());
-        let holders = self.deps.store.repositories_of_blob(&form.digest).map_err(RegistryError::store)?;
-        let others = holders.iter().filter_map(|holder| holder.strip_prefix(&prefix));
+        let holders = self.holders()?.get(&form.digest);
+        let others = holders.into_iter().flatten().filter_map(|holder| holder.strip_prefix(&prefix));
         for from in others.filter(|from| *from != self.repository.path) {
             let scope = format!("{} repository:{from}:pull", self.scope);
             // A registry that does not let us read the other one may still take the blob itself.
