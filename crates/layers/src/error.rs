@@ -41,12 +41,7 @@ pub enum LayerError {
     },
     /// The user may not use a file or directory.
     #[error("no permission to {operation} `{}`", path.display())]
-    #[diagnostic(
-        code(layers::permission),
-        help(
-            "run it as root (`sudo shipway …`): files of a layer belong to any user, devices and set-uid files among them"
-        )
-    )]
+    #[diagnostic(code(layers::permission), help("{}", permission_hint(shipway_linux::is_root())))]
     Permission {
         /// What was tried, as a verb.
         operation: &'static str,
@@ -152,5 +147,14 @@ impl LayerError {
             io::ErrorKind::PermissionDenied => Self::Permission { operation, path, source },
             _ => Self::Io { operation, path, source },
         }
+    }
+}
+
+/// What root may not do, nobody may there.
+fn permission_hint(is_root: bool) -> &'static str {
+    if is_root {
+        "its file system does not take all that a layer has, such as marks of what was deleted, as that of a container does not: choose a directory on a local ext4, xfs or btrfs: --root DIR"
+    } else {
+        "run it as root (`sudo shipway …`): files of a layer belong to any user, devices and set-uid files among them"
     }
 }
