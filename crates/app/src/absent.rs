@@ -100,7 +100,6 @@ impl Flag {
 /// The flags of each verb.
 const TABLES: &[(&str, &[Flag])] = &[
     ("build", images::BUILD),
-    ("images", images::IMAGES),
     ("import", images::IMPORT),
     ("pull", images::TRANSFER),
     ("push", images::TRANSFER),
@@ -185,7 +184,7 @@ mod tests {
             ("build --builder x .", Err("`shipway build --builder` is not there yet\nhint: ")),
             ("pull --disable-content-trust web", Ok(0)),
             ("push --disable-content-trust=false web", Ok(0)),
-            ("images --tree", Err("`shipway images --tree` is not there yet\nhint: ")),
+            ("images --tree", Ok(0)),
             ("rmi --no-prune x", Ok(1)),
             ("build --nonsense .", Err("unexpected argument '--nonsense'")),
         ] {

@@ -45,6 +45,25 @@ impl Ui {
         }
     }
 
+    /// Writes one line of a result that has colours: whoever drew it has seen to it that nothing else is done to a terminal.
+    pub(crate) fn drawn_line(&mut self, text: impl std::fmt::Display) {
+        match write_line((&mut self.out, false), &text) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => self.lost = Some(error),
+            _ => {}
+        }
+    }
+
+    /// Returns how many letters a line of results may have; `None` where they do not go to a terminal.
+    pub(crate) fn width(&self) -> Option<usize> {
+        let size = self.terminals.0.then(|| shipway_linux::window_size(io::stdout()).ok()).flatten();
+        size.map(|size| usize::from(size.columns)).filter(|columns| *columns > 0)
+    }
+
+    /// Whether results may have colours.
+    pub(crate) fn paints(&self) -> bool {
+        self.terminals.0 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+
     /// Returns why lines of a result were not written, if they were not, and somebody waits for them.
     pub(crate) fn lost(&mut self) -> Option<io::Error> {
         self.lost.take()

@@ -27,10 +27,6 @@ pub(super) const BUILD: &[Flag] = &[
 /// `docker pull` and `docker push`. Compat: docker 28, which takes it and does nothing else.
 pub(super) const TRANSFER: &[Flag] = &[Flag::switch("disable-content-trust", "").taken()];
 
-/// `docker images`.
-pub(super) const IMAGES: &[Flag] =
-    &[Flag::switch("tree", "an image is for one platform: `shipway images` lists all of it")];
-
 /// `docker import`.
 pub(super) const IMPORT: &[Flag] = &[
     Flag::value("change", "build on the image: FROM and what you want to change").with_short('c'),

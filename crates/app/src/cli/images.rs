@@ -8,7 +8,8 @@ use shipway_oci::Platform;
   shipway images                           all of them
   shipway images web                       of one repository; `we*` of several
   shipway images -f dangling=true -q       ids of those that lost their name
-  shipway images --format '{{.Repository}}:{{.Tag}} {{.Size}}'")]
+  shipway images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+  shipway images --tree                    with those for each platform")]
 pub(crate) struct ImagesArgs {
     /// Only this repository, or repository and tag; `*` and `?` stand for other characters
     #[arg(value_name = "REPOSITORY[:TAG]")]
@@ -31,6 +32,9 @@ pub(crate) struct ImagesArgs {
     /// `table`, `table TEMPLATE`, `json`, or a Go template
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
+    /// With the images for each platform below them
+    #[arg(long)]
+    pub(crate) tree: bool,
 }
 
 /// What can be looked at.

@@ -3,6 +3,7 @@
 mod filter;
 mod pattern;
 mod row;
+mod tree;
 
 use serde_json::Value;
 use shipway_oci::Reference;
@@ -39,13 +40,57 @@ const WITH_DIGESTS: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.
 const RAW: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
 const RAW_DIGESTS: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\ndigest: {{.Digest}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
 
+/// Letters in a line where there is no terminal. Compat: docker.
+const TREE_WIDTH: usize = 80;
+
 /// What to do about an image that cannot be listed.
 const LEFT_OUT: &str = "`shipway system fsck` says what is damaged; `shipway rmi -f` removes it";
 
 pub(crate) fn run(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    if args.tree {
+        return tree(engine, args, ui);
+    }
     let format = format(args);
     let columns = if args.digests { WITH_DIGESTS } else { COLUMNS };
     let listing = Listing::new(format.as_deref(), args.quiet.then_some("{{.ID}}"), columns, HEADS)?;
+    let rows = rows(engine, args, ui)?;
+    // Compat: docker, a name has a row for each digest, if anybody asks for digests.
+    let with_digests = args.digests || format.is_some_and(|format| format.contains("{{.Digest}}"));
+    let values: Vec<Value> = rows.iter().flat_map(|row| row.values(args.no_trunc, with_digests)).collect();
+    listing.lines(&values)?.iter().for_each(|line| ui.line(line));
+    if let (true, Some(name)) = (values.is_empty(), &args.name)
+        && spelling::is_of_group("image", name)
+    {
+        ui.note(format!("no image is called `{name}`\nhint: did you mean `shipway image {name}`?"));
+    }
+    Ok(0)
+}
+
+/// Prints images with those for each platform below them.
+fn tree(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<u8, Failure> {
+    let refused = [
+        (args.quiet, "--quiet"),
+        (args.no_trunc, "--no-trunc"),
+        (args.digests, "--digests"),
+        (args.format.is_some(), "--format"),
+    ];
+    if let Some((_, flag)) = refused.iter().find(|(is_given, _)| *is_given) {
+        return Err(Failure::new(
+            format!("{flag} and --tree do not go together"),
+            "leave one of them out: `shipway images --format json` has a line for each name",
+        ));
+    }
+    let mut rows = rows(engine, args, ui)?;
+    // Compat: docker, images without a name only where somebody asks for them.
+    let wants_unnamed = args.all || args.filter.iter().any(|filter| filter.starts_with("dangling="));
+    rows.retain(|row| wants_unnamed || row.image.name.is_some());
+    let look = tree::Look { width: ui.width().unwrap_or(TREE_WIDTH), colours: ui.paints() };
+    tree::lines(engine, &rows, look)?.iter().for_each(|line| ui.drawn_line(line));
+    Ok(0)
+}
+
+/// Finds the images that are wanted, the newest first.
+fn rows(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for image in engine.store.images()? {
         let called = image.name.as_ref().map_or_else(|| image.image_id.short(), Reference::familiar);
@@ -59,18 +104,9 @@ pub(crate) fn run(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<u8,
     }
     let filters = Filters::parse(&args.filter, args.name.as_deref(), |name| created_of(engine, name))?;
     rows.retain(|row| filters.accept(row));
-    // Compat: docker, the newest first.
+    // Compat: docker.
     rows.sort_by_key(|row| std::cmp::Reverse(row.created));
-    // Compat: docker, a name has a row for each digest, if anybody asks for digests.
-    let with_digests = args.digests || format.is_some_and(|format| format.contains("{{.Digest}}"));
-    let values: Vec<Value> = rows.iter().flat_map(|row| row.values(args.no_trunc, with_digests)).collect();
-    listing.lines(&values)?.iter().for_each(|line| ui.line(line));
-    if let (true, Some(name)) = (values.is_empty(), &args.name)
-        && spelling::is_of_group("image", name)
-    {
-        ui.note(format!("no image is called `{name}`\nhint: did you mean `shipway image {name}`?"));
-    }
-    Ok(0)
+    Ok(rows)
 }
 
 /// Returns how the list is wanted, as it was typed or as docker's configuration says.

@@ -15,6 +15,8 @@ use crate::template::{MISWRITTEN, Shape, Template};
 use crate::ui::Ui;
 use crate::variants::image_for;
 
+pub(in crate::verbs) use image::index_of;
+
 pub(crate) fn run(engine: &Engine, args: &InspectArgs, ui: &mut Ui) -> Result<u8, Failure> {
     // Compat: docker, an empty format is none.
     let format = args.format.as_deref().filter(|format| !format.is_empty());

@@ -505,4 +505,24 @@ fn an_image_for_several_platforms_shows_them_all() {
         .collect();
     let here = listed[1].2;
     assert_eq!(listed, [(&*other, false, "s390x"), (&*own, true, here)]);
+    machine.ok(&["tag", &name, "box:2"]);
+    let tree = machine.ok(&["images", "--tree"]).0;
+    let short = |digest: &str| digest["sha256:".len()..][..12].to_owned();
+    let lines: Vec<Vec<&str>> = tree.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[..2], [vec!["Info", "->", "U", "In", "Use"], vec![]], "{tree}");
+    assert_eq!(lines[3], [name.as_str()], "{tree}");
+    assert_eq!(lines[4][0], "box:2", "{tree}");
+    assert_eq!(lines[5][1..], ["linux/s390x", &short(&other), "0B", "0B"], "{tree}");
+    assert_eq!(lines[6][1..3], [&format!("linux/{here}"), &short(&own)], "{tree}");
+    assert!(!tree.contains('\u{1b}'), "{tree}");
+    // A container uses it.
+    machine.ok(&["run", "-d", "--network", "none", "box:2", "sleep 60"]);
+    let tree = machine.ok(&["images", "--tree"]).0;
+    assert_eq!(tree.lines().filter(|line| line.ends_with("   U")).count(), 2, "{tree}");
+    for flag in ["-q", "--no-trunc", "--digests", "--format=json"] {
+        let said = machine.refused(&["images", "--tree", flag], 1);
+        assert!(said.contains("and --tree do not go together"), "{flag}: {said}");
+    }
+    let id = machine.ok(&["ps", "-q"]).0;
+    machine.ok(&["rm", "-f", id.trim()]);
 }

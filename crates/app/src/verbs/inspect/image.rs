@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use shipway_layers::LayerStore as _;
 use shipway_oci::{Descriptor, Digest, Index, MediaType, Reference, Statement, is_attestation, parse_json};
-use shipway_store::Found;
+use shipway_store::{Found, RepositoryDigest};
 
 use crate::archive::DOCUMENT_LIMIT;
 use crate::clock;
@@ -30,8 +30,7 @@ pub(super) fn document(engine: &Engine, found: &Found) -> Result<Value, Failure>
     }
     digests.sort();
     digests.dedup();
-    let indexes = known.iter().map(|known| known.digest).filter(|digest| *digest != found.manifest);
-    let index = found.index.into_iter().chain(indexes).filter_map(|digest| index(engine, &digest)).next();
+    let index = index_of(engine, found, &known);
     let mut document = json!({
         "Id": found.image_id,
         "RepoTags": tags,
@@ -79,7 +78,16 @@ fn manifest(engine: &Engine, found: &Found) -> Result<Descriptor, Failure> {
     Ok(Descriptor::new(kind, found.manifest, bytes.len() as u64))
 }
 
-/// Returns the index that a registry has the image in, if it is here.
+/// Returns the index that a name, or a registry, has an image in, if it is here; `known` are the digests that registries have for it.
+pub(in crate::verbs) fn index_of(
+    engine: &Engine,
+    found: &Found,
+    known: &[RepositoryDigest],
+) -> Option<(Descriptor, Index)> {
+    let indexes = known.iter().map(|known| known.digest).filter(|digest| *digest != found.manifest);
+    found.index.into_iter().chain(indexes).find_map(|digest| index(engine, &digest))
+}
+
 fn index(engine: &Engine, digest: &Digest) -> Option<(Descriptor, Index)> {
     let bytes = engine.store.read_blob(digest, DOCUMENT_LIMIT).ok()?;
     let index: Index = parse_json(&bytes).ok()?;
