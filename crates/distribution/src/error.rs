@@ -32,12 +32,7 @@ pub enum RegistryError {
     },
     /// There is no such manifest, blob or repository.
     #[error("{host} has no `{what}`{}", said(.message))]
-    #[diagnostic(
-        code(registry::not_found),
-        help(
-            "check the name and the tag; a private repository looks the same to those who did not `shipway login {registry}`"
-        )
-    )]
+    #[diagnostic(code(registry::not_found), help("{}", missing_hint(.registry, *.logged_in)))]
     NotFound {
         /// Where it answers.
         host: String,
@@ -45,6 +40,8 @@ pub enum RegistryError {
         registry: String,
         /// What is not there.
         what: String,
+        /// Credentials were sent.
+        logged_in: bool,
         /// What the registry said.
         message: String,
     },
@@ -458,6 +455,17 @@ fn login_hint(registry: &str, logged_in: bool) -> String {
     }
 }
 
+/// Who is logged in need not do so.
+fn missing_hint(registry: &str, logged_in: bool) -> String {
+    if logged_in {
+        "check the name and the tag; a repository that the account may not see looks the same".to_owned()
+    } else {
+        format!(
+            "check the name and the tag; a private repository looks the same to those who did not `shipway login {registry}`"
+        )
+    }
+}
+
 fn status_hint(status: u16) -> &'static str {
     match status {
         500..=599 => "the registry has a problem: try again later",
@@ -473,6 +481,15 @@ fn status_hint(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_sent_to_log_in_who_is() {
+        for hint in [missing_hint, login_hint] {
+            assert!(hint("reg.test", false).contains("`shipway login reg.test`"));
+        }
+        assert!(!missing_hint("reg.test", true).contains("shipway login"));
+        assert!(login_hint("reg.test", true).contains("as another"));
+    }
 
     #[test]
     fn what_to_do_about_a_certificate_depends_on_what_is_wrong_with_it() {

@@ -55,7 +55,10 @@ pub(crate) fn refusal(registry: &Registry, attempt: Attempt<'_>, response: Respo
             logged_in: registry.is_logged_in(),
             message,
         },
-        404 => RegistryError::NotFound { host, registry: name, what, message },
+        404 => {
+            let logged_in = registry.is_logged_in();
+            RegistryError::NotFound { host, registry: name, what, logged_in, message }
+        }
         429 => RegistryError::Limited { host, registry: name, wait, message },
         _ => RegistryError::Status { host, status, operation: attempt.operation, what, message },
     }
