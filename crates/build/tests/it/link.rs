@@ -64,6 +64,31 @@ fn a_linked_copy_gives_the_files_that_a_plain_one_gives() {
 }
 
 #[test]
+fn directories_of_the_base_keep_their_times_in_later_layers() {
+    let Some(bench) = bench() else { return };
+    for (name, below, above) in [
+        ("a file", "a /usr/lib/one", "a /usr/lib/two"),
+        ("a directory", "tree /usr/lib/one", "--link tree /usr/lib/one/two"),
+    ] {
+        let built = bench
+            .build(&format!("FROM base\nCOPY --link {below}\nCOPY {above}\nCOPY a /usr/three\n"))
+            .unwrap();
+        let found = bench.files(&built).metadata("etc").unwrap().unwrap();
+        assert_eq!(found.mtime, (1_000_000_000, 0), "nobody has touched it");
+        let found = bench.config(&built).rootfs.diff_ids;
+        let layer = bench.layers.resolve(&found[found.len() - 2..found.len() - 1]).unwrap();
+        let tree = Root::from_fd(
+            Overlay { lowers: bench.layers.view(&layer), ..Overlay::default() }.mount_detached().unwrap(),
+        );
+        // Of a linked layer it is not: it says nothing of that directory.
+        let usr = tree.metadata("usr").unwrap().unwrap();
+        let want = if above.starts_with("--link") { (0, 0) } else { (1_000_000_000, 0) };
+        assert_eq!(usr.mtime, want, "case {name}");
+    }
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn directories_that_are_new_are_in_its_layer() {
     let Some(bench) = bench() else { return };
     let builder = "FROM base AS from\nWORKDIR /e\nFROM base\n";
