@@ -5,8 +5,8 @@ mod emulation;
 mod network;
 mod shell;
 
-use std::io::{Read as _, Write};
-use std::os::fd::AsRawFd as _;
+use std::io::{self, Read as _, Write};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use shipway_build::{BuildNetwork, MountSource, RunStep, SeamError, StepMount, StepRunner};
+use shipway_linux::{MountAttributes, Root, new_filesystem};
 use shipway_runtime::{
     CapabilityProfile, ContainerSpec, Containers, Mount, MountKind, Network, ProcessLimit, Rootfs,
     RuntimeError, StdIo,
@@ -47,6 +48,9 @@ enum StepError {
     #[error("could not prepare `{path}` for a step")]
     #[diagnostic(code(build::prepare), help("see that the state directory is writable: --state DIR"))]
     Prepare { path: PathBuf, source: std::io::Error },
+    #[error("could not keep a file of a step in memory")]
+    #[diagnostic(code(build::memory), help("try again"))]
+    Memory { source: std::io::Error },
     #[error("could not read the output of a step")]
     #[diagnostic(code(build::output), help("try again"))]
     Output { source: std::io::Error },
@@ -65,11 +69,10 @@ impl StepRunner for ContainerSteps {
         let id = format!("{OF_STEP}{}-{number}", std::process::id());
         // What a build that was killed has left is nobody's.
         let _claim = Claim::take(&self.roots, &id).map_err(SeamError::new)?;
-        let scratch = Scratch::new(self.roots.state.join("steps").join(&id))?;
+        // It goes with the step.
+        let mut scratch = Scratch::new(self.roots.state.join("steps").join(&id));
         let given = self.network_of(step, output)?;
-        // They go with the step.
-        let mut agents = Vec::new();
-        let spec = self.spec(id, step, (&scratch, &mut agents))?;
+        let spec = self.spec(id, step, &mut scratch)?;
         let (spec, own) = given.to(spec, &step.hosts);
         let (mut reader, writer) = std::io::pipe().map_err(output_error)?;
         let stderr = writer.try_clone().map_err(output_error)?;
@@ -125,27 +128,18 @@ impl ContainerSteps {
         }
     }
 
-    fn spec(
-        &self,
-        id: String,
-        step: &RunStep,
-        (scratch, agents): (&Scratch, &mut Vec<Agent>),
-    ) -> Result<ContainerSpec, SeamError> {
-        let mut mounts = Vec::new();
-        for (number, mount) in step.mounts.iter().enumerate() {
-            mounts.push(mount_of(mount, number, scratch, agents)?);
-        }
+    fn spec(&self, id: String, step: &RunStep, scratch: &mut Scratch) -> Result<ContainerSpec, SeamError> {
+        let mut mounts = step
+            .mounts
+            .iter()
+            .map(|mount| mount_of(mount, scratch))
+            .collect::<Result<Vec<_>, SeamError>>()?;
         let mut env = step.env.clone();
         if step.host_ca {
             let bundle = host_ca::bundle().ok_or_else(|| SeamError::new(StepError::NoHostCa))?;
-            let apt = scratch.file("apt.conf", host_ca::apt_config().as_bytes(), 0o644)?;
-            for (source, target) in [(bundle, host_ca::BUNDLE), (apt, host_ca::APT_CONFIG)] {
-                mounts.push(Mount {
-                    kind: MountKind::Bind(source),
-                    target: PathBuf::from(target),
-                    read_only: true,
-                    size: None,
-                });
+            let apt = scratch.file(host_ca::apt_config().as_bytes(), (0o644, 0, 0))?;
+            for (kind, target) in [(MountKind::Bind(bundle), host_ca::BUNDLE), (apt, host_ca::APT_CONFIG)] {
+                mounts.push(Mount { kind, target: PathBuf::from(target), read_only: true, size: None });
             }
             env.extend(host_ca::variables());
         }
@@ -185,60 +179,87 @@ impl ContainerSteps {
 }
 
 /// Returns what a step's mount is to the runtime.
-fn mount_of(
-    mount: &StepMount,
-    number: usize,
-    scratch: &Scratch,
-    agents: &mut Vec<Agent>,
-) -> Result<Mount, SeamError> {
+fn mount_of(mount: &StepMount, scratch: &mut Scratch) -> Result<Mount, SeamError> {
     let target = PathBuf::from(&mount.target);
     let (kind, read_only, size) = match &mount.source {
-        // Made by the builder; the number stays valid while the step runs.
-        MountSource::Bind { fd, sub, .. } => {
-            let link = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd()));
-            (MountKind::Detached { link, sub: sub.clone() }, false, None)
-        }
+        // Made by the builder.
+        MountSource::Bind { fd, sub, .. } => (detached(fd, sub), false, None),
         MountSource::Cache { directory, read_only } => (MountKind::Bind(directory.clone()), *read_only, None),
         MountSource::Tmpfs { size, read_only } => (MountKind::Tmpfs, *read_only, *size),
         MountSource::Agent { agent, mode, uid, gid } => {
-            let path = scratch.dir.join(format!("agent-{number}"));
+            let path = scratch.place(&format!("agent-{}", scratch.agents.len()))?;
             let agent = Agent::open(&path, agent, (*mode, *uid, *gid)).map_err(prepare(&path))?;
-            agents.push(agent);
+            scratch.agents.push(agent);
             (MountKind::Bind(path), false, None)
         }
         MountSource::File { content, mode, uid, gid } => {
-            let path = scratch.file(&number.to_string(), content, *mode)?;
-            std::os::unix::fs::chown(&path, Some(*uid), Some(*gid)).map_err(prepare(&path))?;
-            (MountKind::Bind(path), true, None)
+            (scratch.file(content, (*mode, *uid, *gid))?, true, None)
         }
     };
     Ok(Mount { kind, target, read_only, size })
 }
 
-/// Files of one step, gone with it.
+/// Returns what is at a path of a mount that has no place. The number of its descriptor stays valid while the step runs.
+fn detached(mount: &OwnedFd, sub: &Path) -> MountKind {
+    let link = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), mount.as_raw_fd()));
+    MountKind::Detached { link, sub: sub.to_owned() }
+}
+
+/// What one step has beside its mounts, gone with it.
 struct Scratch {
+    /// Made for the first that wants a place in it.
     dir: PathBuf,
+    agents: Vec<Agent>,
+    /// File systems of its files.
+    files: Vec<OwnedFd>,
 }
 
 impl Scratch {
-    fn new(dir: PathBuf) -> Result<Self, SeamError> {
-        // A secret may be there for all users of the step to read, but not for those of this machine, whoever made the state root.
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-        made.map_err(prepare(&dir))?;
-        Ok(Self { dir })
+    fn new(dir: PathBuf) -> Self {
+        Self { dir, agents: Vec::new(), files: Vec::new() }
     }
 
-    fn file(&self, name: &str, content: &[u8], mode: u32) -> Result<PathBuf, SeamError> {
-        let path = self.dir.join(name);
-        shipway_store::atomic_write(&path, content, mode).map_err(prepare(&path))?;
-        Ok(path)
+    /// Returns where something of that name may be, which others of this machine do not reach.
+    fn place(&self, name: &str) -> Result<PathBuf, SeamError> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+        made.map_err(prepare(&self.dir))?;
+        Ok(self.dir.join(name))
     }
+
+    /// Makes a file in memory. SECURITY row 21: it is in no directory of this machine, so nothing of it is left, however we end.
+    fn file(&mut self, content: &[u8], owned: (u32, u32, u32)) -> Result<MountKind, SeamError> {
+        let made = memory_file(content, owned);
+        let made = made.map_err(|source| SeamError::new(StepError::Memory { source }))?;
+        let kind = detached(&made, Path::new(FILE));
+        self.files.push(made);
+        Ok(kind)
+    }
+}
+
+/// The file of a file system that has no other.
+const FILE: &str = "file";
+
+/// Returns a file system that has one file and no place.
+fn memory_file(content: &[u8], (mode, uid, gid): (u32, u32, u32)) -> io::Result<OwnedFd> {
+    let attributes = MountAttributes { no_suid: true, no_dev: true, ..MountAttributes::default() };
+    let make = |options: &[(&str, &str)]| new_filesystem("tmpfs", options, attributes);
+    // Older kernels than 6.4 do not know the second.
+    let mounted = make(&[("mode", "700"), ("noswap", "")]).or_else(|_unknown| make(&[("mode", "700")]))?;
+    let root = Root::from_fd(mounted.try_clone()?);
+    root.create_file(FILE, 0o600)?.write_all(content)?;
+    root.set_owner(FILE, uid, gid)?;
+    root.set_mode(FILE, mode)?;
+    Ok(mounted)
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = fs_err::remove_dir_all(&self.dir) {
-            tracing::warn!(%error, "could not remove the files of a step");
+        self.agents.clear();
+        match fs_err::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "could not remove the files of a step");
+            }
+            _ => {}
         }
     }
 }
@@ -255,16 +276,17 @@ mod tests {
     use super::Scratch;
 
     #[test]
-    fn the_files_of_a_step_are_for_nobody_else() {
+    fn the_places_of_a_step_are_for_nobody_else() {
         let root = tempfile::tempdir().unwrap();
         std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let scratch = Scratch::new(root.path().join("steps/one")).unwrap();
-        let secret = scratch.file("0", b"secret", 0o444).unwrap();
+        let scratch = Scratch::new(root.path().join("steps/one"));
+        assert!(!scratch.dir.exists());
+        scratch.place("agent").unwrap();
         for dir in [&scratch.dir, scratch.dir.parent().unwrap()] {
             assert_eq!(dir.metadata().unwrap().permissions().mode() & 0o777, 0o700, "{}", dir.display());
         }
         let dir = scratch.dir.clone();
         drop(scratch);
-        assert!(!secret.exists() && !dir.exists());
+        assert!(!dir.exists());
     }
 }

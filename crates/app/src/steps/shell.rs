@@ -21,10 +21,9 @@ impl ContainerSteps {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let id = format!("{OF_STEP}{}-{number}", std::process::id());
         let _claim = Claim::take(&self.roots, &id).map_err(SeamError::new)?;
-        let scratch = Scratch::new(self.roots.state.join("steps").join(&id))?;
+        let mut scratch = Scratch::new(self.roots.state.join("steps").join(&id));
         let given = self.network_of(step, ui.status())?;
-        let mut agents = Vec::new();
-        let spec = self.spec(id, step, (&scratch, &mut agents))?;
+        let spec = self.spec(id, step, &mut scratch)?;
         let (spec, own) = given.to(spec, &step.hosts);
         let mut spec = ContainerSpec { terminal: Some(terminal::size()), ..spec };
         if !spec.env.iter().any(|variable| variable.starts_with("TERM=")) {
