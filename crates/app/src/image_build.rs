@@ -59,16 +59,17 @@ pub(crate) fn build(
 }
 
 fn failed(error: BuildError, show: &Show) -> Failure {
-    // Compat: docker's classic builder, what its output ends with.
+    // Compat: docker's classic builder, what its output ends with, and its exit code.
     let last = match &error {
         BuildError::RunFailed { command, code, .. } if show.is_legacy() => {
-            Some(format!("The command '{command}' returned a non-zero code: {code}"))
+            let line = format!("The command '{command}' returned a non-zero code: {code}");
+            u8::try_from(*code).ok().map(|code| (line, code))
         }
         _ => None,
     };
     let failure = Failure::from(error);
     match last {
-        Some(last) => failure.with_last_line(last),
+        Some((line, code)) => failure.with_last_line(line).with_code(code),
         None => failure,
     }
 }

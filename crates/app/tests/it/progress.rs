@@ -195,7 +195,7 @@ fn the_legacy_form_tells_of_the_containers_of_commands_and_ends_with_the_code_of
     assert!(said.contains(" ---> Using cache") && !said.contains("container"), "{said}");
 
     machine.dockerfile("FROM box\nRUN exit 3\n");
-    let said = machine.refused(&build, 1);
+    let said = machine.refused(&build, 3);
     let want = "The command '/bin/sh -c exit 3' returned a non-zero code: 3";
     assert_eq!(said.lines().last(), Some(want), "{said}");
     let said = machine.refused(&["build", "--network", "none", "."], 1);
