@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use shipway_linux::{
     Cgroup, MountAttributes, OpenFlags, Overlay, Root, attach, clone_at, clone_tree, new_filesystem,
@@ -84,7 +84,7 @@ pub(crate) fn seal_root(root: &Root) -> io::Result<()> {
 
 fn mount_one(root: &Root, mount: &Mount) -> io::Result<()> {
     let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    if mount.target.components().all(|part| !matches!(part, std::path::Component::Normal(_))) {
+    if mount.target.components().all(|part| !matches!(part, Component::Normal(_))) {
         return refused("it would cover the whole root file system");
     }
     // SECURITY row 4: over a file of the kernel's, what is written for the kernel would go elsewhere.
@@ -167,19 +167,31 @@ fn mount_dev(spec: &ContainerSpec, root: &Root) -> io::Result<()> {
     for (name, target) in LINKS {
         dev.symlink(Path::new(target), name)?;
     }
-    for name in ["pts", "shm", "mqueue"] {
-        dev.create_dir(name, 0o755)?;
+    for (name, mode) in [("pts", 0o755), ("shm", 0o1777), ("mqueue", 0o755)] {
+        dev.create_dir(name, mode)?;
     }
     let devpts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let no_suid_exec = MountAttributes { no_suid: true, no_exec: true, ..MountAttributes::default() };
     place_directory(&dev, "pts", new_filesystem("devpts", &devpts, no_suid_exec)?)?;
-    let shm = spec.shm_size.unwrap_or(SHM_SIZE).to_string();
-    place_directory(
-        &dev,
-        "shm",
-        new_filesystem("tmpfs", &[("mode", "1777"), ("size", &shm)], NOTHING_SPECIAL)?,
-    )?;
-    place_directory(&dev, "mqueue", new_filesystem("mqueue", &[], NOTHING_SPECIAL)?)
+    if !is_replaced(spec, "/dev/shm") {
+        let shm = spec.shm_size.unwrap_or(SHM_SIZE).to_string();
+        let shm = new_filesystem("tmpfs", &[("mode", "1777"), ("size", &shm)], NOTHING_SPECIAL)?;
+        place_directory(&dev, "shm", shm)?;
+    }
+    if !is_replaced(spec, "/dev/mqueue") {
+        place_directory(&dev, "mqueue", new_filesystem("mqueue", &[], NOTHING_SPECIAL)?)?;
+    }
+    Ok(())
+}
+
+/// Returns whether a mount that somebody asked for stands where one of ours usually does. Compat: docker and BuildKit, it is the only one
+/// there then.
+fn is_replaced(spec: &ContainerSpec, place: &str) -> bool {
+    let normal = |path: &Path| {
+        let parts = path.components().filter(|part| matches!(part, Component::Normal(_)));
+        parts.collect::<PathBuf>()
+    };
+    spec.mounts.iter().any(|mount| normal(&mount.target) == normal(Path::new(place)))
 }
 
 /// Type bits of a mode. Spec: inode(7).
