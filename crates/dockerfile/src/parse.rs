@@ -250,7 +250,9 @@ fn onbuild(parts: &Parts<'_>, heredocs: &[Heredoc]) -> Result<String, Located> {
         return Err(parts.malformed(format!("{} cannot be a trigger", inner.keyword), None));
     }
     instruction(&inner, heredocs)?;
-    let mut trigger = parts.rest.to_owned();
+    // Compat: BuildKit, blanks at the end stay.
+    let line = &parts.line.text;
+    let mut trigger = format!("{}{}", parts.rest, &line[line.trim_end().len()..]);
     for heredoc in heredocs {
         trigger.push('\n');
         trigger.push_str(&heredoc.content);

@@ -298,6 +298,11 @@ fn pairs_and_the_rest() {
         ("json volumes", "VOLUME [\"/a b\"]", InstructionKind::Volume(vec!["/a b".into()])),
         ("trigger", "ONBUILD  copy . /x", InstructionKind::Onbuild("copy . /x".to_owned())),
         (
+            "blanks behind a trigger",
+            "ONBUILD RUN x \\\n y \t",
+            InstructionKind::Onbuild("RUN x  y \t".to_owned()),
+        ),
+        (
             "trigger with heredoc",
             "ONBUILD RUN <<E\nx\nE",
             InstructionKind::Onbuild("RUN <<E\nx\nE".to_owned()),
