@@ -19,12 +19,13 @@ pub(crate) fn sweep(engine: &Engine) {
     Claim::sweep(&engine.roots);
 }
 
-/// Takes away the steps and sandboxes of builds that were killed: as [`sweep`] does, but only those.
+/// Takes away the steps and sandboxes of builds that were killed, and what these had made: as [`sweep`] does, but only those.
 pub(crate) fn sweep_builds(engine: &Engine) {
     // A step uses the sandbox of its build.
     note(steps(engine));
     note(sandboxes(engine, |id| id.starts_with(OF_BUILD)));
     Claim::sweep(&engine.roots);
+    note(engine.store.sweep().map_err(Failure::from));
 }
 
 fn is_build_or_container(id: &str) -> bool {

@@ -109,7 +109,7 @@ impl Store {
             remove(&path)?;
             freed.layers += 1;
         }
-        for path in self.strangers("active", |name| self.snapshot_path(name).join(KEPT).exists())? {
+        for path in self.unfinished_snapshots()? {
             remove(&path)?;
             freed.snapshots += 1;
         }
@@ -121,6 +121,25 @@ impl Store {
         drop(lock);
         crate::reserve::regain(self.root());
         Ok(Some(freed))
+    }
+
+    /// Removes the unfinished work of processes that were killed, unless somebody holds a lease: it may be his. What a collection removes
+    /// besides stays.
+    pub fn sweep(&self) -> Result<(), StoreError> {
+        let unfinished = || {
+            let mut all = self.unfinished_snapshots()?;
+            all.extend(self.strangers("tmp", |_| false)?);
+            Ok(all)
+        };
+        if unfinished()?.is_empty() {
+            return Ok(());
+        }
+        let Some(_lock) = self.try_exclusive()? else { return Ok(()) };
+        unfinished()?.iter().try_for_each(|path| remove(path))
+    }
+
+    fn unfinished_snapshots(&self) -> Result<Vec<PathBuf>, StoreError> {
+        self.strangers("active", |name| self.snapshot_path(name).join(KEPT).exists())
     }
 
     /// Returns what the store holds.
@@ -316,6 +335,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_left_unfinished_goes_while_nobody_is_at_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let unnamed = store.put_blob(b"without a name").unwrap();
+        for path in ["active/left/upper", "active/kept", "tmp/layer"] {
+            fs_err::create_dir_all(store.root().join(path)).unwrap();
+        }
+        store.keep_snapshot("kept").unwrap();
+        let there =
+            || ["active/left", "active/kept", "tmp/layer"].map(|path| store.root().join(path).exists());
+        let lease = store.lease().unwrap();
+        store.sweep().unwrap();
+        assert_eq!(there(), [true; 3]);
+        drop(lease);
+        store.sweep().unwrap();
+        assert_eq!(there(), [false, true, false]);
+        assert!(store.blob_path(&unnamed).exists(), "that is for a collection");
+    }
+
+    #[test]
     fn only_what_nothing_needs_goes() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
@@ -325,6 +364,7 @@ mod tests {
         store.tag(&"web".parse().unwrap(), manifest, id, 1).unwrap();
         let step = CachedStep {
             key: Digest::of(b"k"),
+            state: String::new(),
             position: String::new(),
             inputs: String::new(),
             result: String::new(),
