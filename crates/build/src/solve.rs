@@ -17,13 +17,14 @@ mod runs;
 mod sent;
 mod steps;
 mod stubs;
+mod ways;
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use shipway_layers::{Layer, LayerError, LayerId};
@@ -42,6 +43,7 @@ use crate::{BuildError, BuildRequest, Builder, Built, Event, Problem};
 use opening::Opening;
 use permits::Permits;
 use steps::Turn;
+use ways::{Read, Ways};
 
 pub(crate) use imports::{Imports, Stacked, StageLayer};
 pub(crate) use leaks::{check_text, star, tell};
@@ -62,6 +64,8 @@ pub(crate) struct Outcome {
     pub(crate) layers: Vec<Stacked>,
     /// For each history entry that a step made: its place, when, and whether there is a layer.
     pub(crate) made: Vec<Made>,
+    /// The other stages that it was made of.
+    pub(crate) read: Read,
 }
 
 /// What a step left.
@@ -95,7 +99,7 @@ pub(crate) struct Solver<'a> {
     /// The build context, then those that are named.
     contexts: Vec<OnceLock<Result<Context, String>>>,
     context_error: Mutex<Option<BuildError>>,
-    outcomes: Mutex<Vec<Option<Outcome>>>,
+    outcomes: Mutex<Vec<Option<Ways>>>,
     changed: Condvar,
     permits: Permits,
     first_error: Mutex<Option<BuildError>>,
@@ -104,8 +108,8 @@ pub(crate) struct Solver<'a> {
     is_debugged: AtomicBool,
     /// Cache rows of this build by their layer: an equal layer may replace one.
     rows: Mutex<HashMap<LayerId, Vec<CachedStep>>>,
-    /// Keys of the steps that were done or found.
-    used: Mutex<Vec<Digest>>,
+    /// Steps that were done or found, by key and state.
+    used: Mutex<Vec<(Digest, String)>>,
     /// Whether an earlier build has used a base image, by the state after it.
     bases: Mutex<HashMap<Digest, bool>>,
     /// A layer that a cache should have cannot be had.
@@ -213,8 +217,8 @@ impl<'a> Solver<'a> {
         if self.stop.is_set() {
             return Err(BuildError::Cancelled);
         }
-        let outcome = lock(&self.outcomes).last().cloned().flatten().ok_or(BuildError::Cancelled)?;
-        self.finish(&outcome)
+        let ways = lock(&self.outcomes).last().cloned().flatten().ok_or(BuildError::Cancelled)?;
+        self.finish(ways.first())
     }
 
     /// Hashes layers while further steps run. An error is met again, and reported, when the image needs the layer.
@@ -233,9 +237,18 @@ impl<'a> Solver<'a> {
     }
 
     fn stage_thread(&self, stage: usize, to_hash: &Sender<(LayerId, StepInfo)>) {
-        let result = self.stage(&self.plan.stages[stage], to_hash);
+        let planned = &self.plan.stages[stage];
+        let result = self.begin(planned.base).and_then(|mut ways| {
+            let done = self.stage(planned, to_hash, &mut ways);
+            let used = |made: &Made| {
+                let keys = made.keys.iter().chain([&made.last]);
+                keys.map(|key| (*key, made.state.to_string())).collect::<Vec<_>>()
+            };
+            lock(&self.used).extend(ways.first().made.iter().flat_map(used));
+            done.map(|()| ways)
+        });
         match result {
-            Ok(outcome) => lock(&self.outcomes)[stage] = Some(outcome),
+            Ok(ways) => lock(&self.outcomes)[stage] = Some(ways),
             Err(error) => {
                 let mut first = lock(&self.first_error);
                 // Others end because this one failed; the reason is the first that is none of that.
@@ -249,7 +262,7 @@ impl<'a> Solver<'a> {
     }
 
     /// Waits for another stage.
-    pub(crate) fn wait_for(&self, stage: usize) -> Result<Outcome, BuildError> {
+    fn wait_for(&self, stage: usize) -> Result<Ways, BuildError> {
         // The request's flag can be set without a word to us.
         const LOOK: Duration = Duration::from_millis(100);
         let mut outcomes = lock(&self.outcomes);
@@ -264,38 +277,54 @@ impl<'a> Solver<'a> {
         }
     }
 
-    /// Returns the files of a stage or image.
-    pub(crate) fn files_of(&self, origin: Origin) -> Result<Outcome, BuildError> {
+    /// Returns the ways on which a stage begins.
+    fn begin(&self, base: Origin) -> Result<Ways, BuildError> {
+        let Origin::Stage(stage) = base else { return Ok(Ways::one(self.files_of_no_stage(base))) };
+        let mut ways = self.wait_for(stage)?;
+        let begun = ways.iter().map(|way| way.with(stage, way)).collect();
+        ways.follow(begun);
+        Ok(ways)
+    }
+
+    /// Returns the files of a stage or image as a way has read them.
+    pub(crate) fn files_of(&self, origin: Origin, way: &Outcome) -> Result<Arc<Outcome>, BuildError> {
         match origin {
-            Origin::Stage(stage) => self.wait_for(stage),
+            Origin::Stage(stage) => match way.read.get(&stage) {
+                Some(read) => Ok(Arc::clone(read)),
+                None => self.wait_for(stage).map(|ways| Arc::clone(ways.first())),
+            },
+            origin => Ok(Arc::new(self.files_of_no_stage(origin))),
+        }
+    }
+
+    fn files_of_no_stage(&self, origin: Origin) -> Outcome {
+        let (key, layers) = match origin {
             Origin::Image(image) => {
                 let image = &self.plan.images[image];
                 let here = |id: &LayerId| Stacked { layer: StageLayer::Here(id.clone()), linked: false };
-                let layers = image.image.layers.iter().map(here).collect();
-                Ok(Outcome { key: image.key, layers, made: Vec::new() })
+                (image.key, image.image.layers.iter().map(here).collect())
             }
             // It has no layers; whoever reads it opens it.
-            Origin::Scratch | Origin::Context(_) => Ok(Outcome {
-                key: KeyBuilder::new("scratch").finish().digest,
-                layers: Vec::new(),
-                made: Vec::new(),
-            }),
-        }
+            Origin::Scratch | Origin::Context(_) | Origin::Stage(_) => {
+                (KeyBuilder::new("scratch").finish().digest, Vec::new())
+            }
+        };
+        Outcome { key, layers, made: Vec::new(), read: Read::new() }
     }
 
     fn stage(
         &self,
         stage: &PlannedStage,
         to_hash: &Sender<(LayerId, StepInfo)>,
-    ) -> Result<Outcome, BuildError> {
-        let mut outcome = self.files_of(stage.base)?;
+        ways: &mut Ways,
+    ) -> Result<(), BuildError> {
         let base = &stage.base_step;
         if base.kind == StepKind::Base {
             let mut counts = lock(&self.counts);
             counts.steps += 1;
             counts.cached += 1;
         }
-        let opening = Opening::new(base, outcome.key);
+        let opening = Opening::new(base, ways.first().key);
         if base.kind != StepKind::Base {
             self.begin_stage(&opening);
         }
@@ -305,19 +334,19 @@ impl<'a> Solver<'a> {
             }
             // What a step takes is its own work, and not that of the stages that it reads.
             for stage in step.action.stages() {
-                self.wait_for(stage)?;
+                ways.read(stage, &self.wait_for(stage)?);
             }
             let (start, waited) = (Instant::now(), Cell::default());
             let elapsed = || start.elapsed().saturating_sub(waited.get());
             if matches!(step.action, Action::Metadata) {
-                self.begin_step((&opening, outcome.key), &step.info);
+                self.begin_step((&opening, ways.first().key), &step.info);
                 continue;
             }
             self.begin_stage(&opening);
-            self.begin_step((&opening, outcome.key), &step.info);
+            self.begin_step((&opening, ways.first().key), &step.info);
             let position = format!("{}/{index}", stage.name);
             let turn = Turn { position, waited: &waited, opening: &opening };
-            let applied = self.layer_step(stage, step, &turn, &mut outcome);
+            let applied = self.layer_step(stage, step, &turn, ways);
             self.tell_of_base(&opening, false);
             match applied {
                 Ok(applied) => {
@@ -325,7 +354,7 @@ impl<'a> Solver<'a> {
                     counts.steps += 1;
                     counts.cached += usize::from(applied.cached);
                     drop(counts);
-                    let key = outcome.key;
+                    let key = ways.first().key;
                     if applied.cached {
                         self.builder.progress.event(&Event::Cached { step: &step.info, key });
                     } else {
@@ -360,7 +389,7 @@ impl<'a> Solver<'a> {
         }
         self.begin_stage(&opening);
         self.tell_of_base(&opening, true);
-        Ok(outcome)
+        Ok(())
     }
 
     /// Returns the context, opened when the first step needs it.

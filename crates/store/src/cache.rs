@@ -6,11 +6,16 @@ use shipway_oci::Digest;
 use crate::layer_rows::{COLUMNS, row_of};
 use crate::{LayerId, LayerRow, Store, StoreError};
 
+/// So many results of one step are kept.
+const RESULTS: i64 = 4;
+
 /// A finished step of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedStep {
     /// Digest over everything that can change the result.
     pub key: Digest,
+    /// Tells results from each other that were found under one key.
+    pub state: String,
     /// Where in which build the step stood; steps of one position explain each other's misses.
     pub position: String,
     /// What went into the key, as a JSON document.
@@ -33,31 +38,47 @@ pub struct CachedLayer {
 }
 
 impl Store {
-    /// Remembers a finished step. `now` is seconds since the epoch. A power cut may make it forgotten.
+    /// Remembers a finished step beside other results of it, of which the last ones are kept. `now` is seconds since the epoch. A power
+    /// cut may make it forgotten.
     pub fn cache_put(&self, step: &CachedStep, now: i64) -> Result<(), StoreError> {
+        self.cache_put_or_replace(step, false, now)
+    }
+
+    /// Like [`Store::cache_put`], instead of other results of it.
+    pub fn cache_replace(&self, step: &CachedStep, now: i64) -> Result<(), StoreError> {
+        self.cache_put_or_replace(step, true, now)
+    }
+
+    fn cache_put_or_replace(&self, step: &CachedStep, alone: bool, now: i64) -> Result<(), StoreError> {
         self.write_lazily("record a build step", |transaction| {
-            let sql = "INSERT OR REPLACE INTO steps (key, position, inputs, result, layer, used) VALUES (?1,?2,?3,?4,?5,?6)";
-            let layer = step.layer.as_ref().map(LayerId::as_str);
-            let values = params![step.key.to_string(), step.position, step.inputs, step.result, layer, now];
-            transaction.execute(sql, values).map(drop)
+            let sql = "INSERT OR REPLACE INTO steps (key, state, position, inputs, result, layer, used)
+                       VALUES (?1,?2,?3,?4,?5,?6,?7)";
+            let (key, layer) = (step.key.to_string(), step.layer.as_ref().map(LayerId::as_str));
+            let values = params![key, step.state, step.position, step.inputs, step.result, layer, now];
+            transaction.execute(sql, values)?;
+            let sql = "DELETE FROM steps WHERE key = ?1 AND state != ?2 AND state NOT IN
+                       (SELECT state FROM steps WHERE key = ?1 ORDER BY layer IS NULL, rowid DESC LIMIT ?3)";
+            let others = if alone { 0 } else { RESULTS };
+            transaction.execute(sql, params![key, step.state, others]).map(drop)
         })
     }
 
-    /// Returns the step with a key.
-    pub fn cache_get(&self, key: &Digest) -> Result<Option<CachedStep>, StoreError> {
+    /// Returns the results of a step under a key: those whose layer is here first, and of these the one that was recorded last.
+    pub fn cache_get(&self, key: &Digest) -> Result<Vec<CachedStep>, StoreError> {
         self.read("find a build step", |connection| {
-            let sql = "SELECT position, inputs, result, layer FROM steps WHERE key = ?1
-                       AND (layer IS NULL OR layer IN (SELECT id FROM layers))";
+            let sql = "SELECT position, inputs, result, layer, state FROM steps WHERE key = ?1
+                       AND (layer IS NULL OR layer IN (SELECT id FROM layers)) ORDER BY layer IS NULL, rowid DESC";
             let step = |row: &rusqlite::Row<'_>| {
                 Ok(CachedStep {
                     key: *key,
+                    state: row.get(4)?,
                     position: row.get(0)?,
                     inputs: row.get(1)?,
                     result: row.get(2)?,
                     layer: row.get::<_, Option<String>>(3)?.map(LayerId::from_database),
                 })
             };
-            connection.query_row(sql, [key.to_string()], step).optional()
+            connection.prepare_cached(sql)?.query_map([key.to_string()], step)?.collect()
         })
     }
 
@@ -103,7 +124,7 @@ impl Store {
         self.read("list cached layers", |connection| {
             // Of several steps of a layer SQLite takes the one that has the maximum.
             let sql = format!(
-                "SELECT {COLUMNS}, key, position, inputs, result, max(used) AS newest FROM layers
+                "SELECT {COLUMNS}, key, position, inputs, result, max(used) AS newest, state FROM layers
                  JOIN steps ON layer = id GROUP BY id ORDER BY newest, id DESC"
             );
             let cached = |row: &rusqlite::Row<'_>| {
@@ -112,6 +133,7 @@ impl Store {
                 Ok(CachedLayer {
                     step: CachedStep {
                         key: key.parse().unwrap_or_else(|_damaged| Digest::of(key.as_bytes())),
+                        state: row.get(9)?,
                         position: row.get(5)?,
                         inputs: row.get(6)?,
                         result: row.get(7)?,
@@ -147,9 +169,9 @@ impl Store {
         let in_images = self.needed()?.diff_ids;
         self.free("prune the build cache", |transaction| {
             let sql =
-                "SELECT steps.key, layers.diff_id FROM steps LEFT JOIN layers ON layers.id = steps.layer
-                       WHERE steps.layer IS NOT NULL";
-            let steps: Vec<(String, Option<String>)> = transaction
+                "SELECT steps.rowid, layers.diff_id FROM steps LEFT JOIN layers ON layers.id = steps.layer
+                       WHERE steps.layer IS NOT NULL OR instr(steps.result, '\"diffID\"')";
+            let steps: Vec<(i64, Option<String>)> = transaction
                 .prepare(sql)?
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
@@ -157,22 +179,24 @@ impl Store {
                 .iter()
                 .filter(|(_, diff_id)| !diff_id.as_ref().is_some_and(|id| in_images.contains(id)));
             let mut forgotten = 0;
-            for (key, _) in unused {
-                forgotten += transaction.execute("DELETE FROM steps WHERE key = ?1", [key])?;
+            for (row, _) in unused {
+                forgotten += transaction.execute("DELETE FROM steps WHERE rowid = ?1", [row])?;
             }
             Ok(forgotten)
         })
     }
 
-    /// Notes that steps were used together at `now`, seconds since the epoch.
-    pub fn cache_used(&self, keys: &[Digest], now: i64) -> Result<(), StoreError> {
-        if keys.is_empty() {
+    /// Notes that results of steps, by key and state, were used together at `now`, seconds since the epoch.
+    pub fn cache_used(&self, steps: &[(Digest, String)], now: i64) -> Result<(), StoreError> {
+        if steps.is_empty() {
             return Ok(());
         }
         self.write_lazily("mark build steps", |transaction| {
-            let mut statement =
-                transaction.prepare_cached("UPDATE steps SET used = ?2 WHERE key = ?1 AND used < ?2")?;
-            keys.iter().try_for_each(|key| statement.execute(params![key.to_string(), now]).map(drop))
+            let sql = "UPDATE steps SET used = ?3 WHERE key = ?1 AND state = ?2 AND used < ?3";
+            let mut statement = transaction.prepare_cached(sql)?;
+            steps.iter().try_for_each(|(key, state)| {
+                statement.execute(params![key.to_string(), state, now]).map(drop)
+            })
         })
     }
 }
@@ -187,6 +211,7 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         let step = |text: &str| CachedStep {
             key: Digest::of(text.as_bytes()),
+            state: String::new(),
             position: "web/0/3".to_owned(),
             inputs: text.to_owned(),
             result: "{}".to_owned(),
@@ -195,14 +220,47 @@ mod tests {
         let (old, new) = (step("old"), step("new"));
         store.cache_put(&old, 1).unwrap();
         store.cache_put(&new, 2).unwrap();
-        assert_eq!(store.cache_get(&old.key).unwrap().unwrap(), old);
+        assert_eq!(store.cache_get(&old.key).unwrap(), std::slice::from_ref(&old));
         assert_eq!(store.cache_last_inputs("web/0/3").unwrap().unwrap(), "new");
         let lost = CachedStep { layer: Some(LayerId::unique(1)), ..step("lost") };
         store.cache_put(&lost, 3).unwrap();
-        assert_eq!(store.cache_get(&lost.key).unwrap(), None, "its layer is gone");
+        assert_eq!(store.cache_get(&lost.key).unwrap(), [], "its layer is gone");
         assert_eq!(store.cache_last_layer("web/0/3").unwrap(), None);
         assert_eq!(store.cache_prune(3).unwrap(), 2);
-        assert_eq!(store.cache_get(&Digest::of(b"no")).unwrap(), None);
+        assert_eq!(store.cache_get(&Digest::of(b"no")).unwrap(), []);
+    }
+
+    #[test]
+    fn a_step_has_several_results_until_it_is_done_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let layer = LayerId::unique(1);
+        let notes = crate::LayerNotes::default();
+        store.record_layer(&LayerRow { id: layer.clone(), diff_id: None, size: 3, notes }).unwrap();
+        let result = |state: &str, layer: Option<&LayerId>| CachedStep {
+            key: Digest::of(b"key"),
+            state: state.to_owned(),
+            position: "web/0/3".to_owned(),
+            inputs: "[]".to_owned(),
+            result: "{}".to_owned(),
+            layer: layer.cloned(),
+        };
+        let states = || -> Vec<String> {
+            let found = store.cache_get(&Digest::of(b"key")).unwrap();
+            found.into_iter().map(|step| step.state).collect()
+        };
+        store.cache_put(&result("own", Some(&layer)), 1).unwrap();
+        for state in ["a", "b", "c", "d", "e"] {
+            store.cache_put(&result(state, None), 2).unwrap();
+        }
+        assert_eq!(states(), ["own", "e", "d", "c"]);
+        store.cache_put(&result("c", Some(&layer)), 2).unwrap();
+        assert_eq!(states(), ["c", "own", "e", "d"], "its layer has come");
+        store.cache_used(&[(Digest::of(b"key"), "d".to_owned())], 9).unwrap();
+        assert_eq!((store.cache_prune(9).unwrap(), states()), (3, vec!["d".to_owned()]));
+        store.cache_put(&result("e", None), 9).unwrap();
+        store.cache_replace(&result("new", Some(&layer)), 10).unwrap();
+        assert_eq!(states(), ["new"]);
     }
 
     #[test]
@@ -219,6 +277,7 @@ mod tests {
         ids.iter().for_each(|id| store.record_layer(&row(id)).unwrap());
         let step = |text: &str, layer: Option<&LayerId>| CachedStep {
             key: Digest::of(text.as_bytes()),
+            state: String::new(),
             position: "web/0/3".to_owned(),
             inputs: text.to_owned(),
             result: "{}".to_owned(),

@@ -17,12 +17,32 @@ use crate::disk::Disk;
 use crate::{StoreError, chains, reserve};
 
 /// Version of the tables: each step of [`STEPS`] makes the next one.
-const SCHEMA: i64 = 7;
+const SCHEMA: i64 = 8;
 
 /// The write-ahead log is written back into the tables at this length: one megabyte.
 const LOG_PAGES: i64 = 256;
 
-const STEPS: [&str; 7] = [TABLES, CONTAINERS, REGISTRIES, HOSTED, CACHED, INDEXES, chains::TABLE];
+const STEPS: [&str; 8] =
+    [TABLES, CONTAINERS, REGISTRIES, HOSTED, CACHED, INDEXES, chains::TABLE, RESULTS];
+
+/// Version 8: several results of a step under one key.
+const RESULTS: &str = "
+ALTER TABLE steps RENAME TO steps_of_one_result;
+CREATE TABLE steps (
+    key TEXT NOT NULL,
+    state TEXT NOT NULL,
+    position TEXT NOT NULL,
+    inputs TEXT NOT NULL,
+    result TEXT NOT NULL,
+    layer TEXT,
+    used INTEGER NOT NULL,
+    PRIMARY KEY (key, state)
+) STRICT;
+INSERT INTO steps SELECT key, CASE json_valid(result) WHEN 1 THEN coalesce(result ->> 'state', '') ELSE '' END,
+    position, inputs, result, layer, used FROM steps_of_one_result ORDER BY rowid;
+DROP TABLE steps_of_one_result;
+CREATE INDEX steps_by_position ON steps (position, used);
+";
 
 /// Version 6: names of indexes that hold what is attested of an image.
 const INDEXES: &str = "ALTER TABLE images ADD COLUMN index_digest TEXT;";
@@ -408,6 +428,8 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use shipway_oci::Digest;
+
     use super::*;
 
     #[test]
@@ -486,9 +508,14 @@ mod tests {
         connection.execute_batch(TABLES).unwrap();
         connection.pragma_update(None, "user_version", 1).unwrap();
         connection.execute("INSERT INTO layers VALUES ('old', NULL, 7)", []).unwrap();
+        let key = Digest::of(b"key");
+        let step = "INSERT INTO steps VALUES (?1, 'here', '[]', '{\"state\":\"left\"}', 'old', 8)";
+        connection.execute(step, [key.to_string()]).unwrap();
         drop(connection);
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(store.layers().unwrap()[0].size, 7);
+        let [step] = store.cache_get(&key).unwrap().try_into().unwrap();
+        assert_eq!((&*step.state, &*step.position, step.layer.unwrap().as_str()), ("left", "here", "old"));
         assert_eq!(store.containers().unwrap(), []);
     }
 

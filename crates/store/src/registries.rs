@@ -250,6 +250,7 @@ mod tests {
         store.record_layer(&layer).unwrap();
         let key = crate::CachedStep {
             key: Digest::of(b"step"),
+            state: String::new(),
             position: String::new(),
             inputs: String::new(),
             result: String::new(),

@@ -1,13 +1,14 @@
 //! What a build has done, for caches elsewhere.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use shipway_layers::LayerError;
 use shipway_oci::{Descriptor, DiffId, MediaType};
 
 use super::imports::StageLayer;
+use super::ways::Ways;
 use super::{Outcome, Solver, lock};
 use crate::error::with_causes;
 use crate::plan::internal;
@@ -25,7 +26,7 @@ impl Solver<'_> {
     pub(crate) fn records(&self) -> Result<Records, LayerError> {
         let mut records = Records::default();
         // Two stages may do the same twice: what the image has of it counts.
-        for outcome in lock(&self.outcomes).iter().rev().flatten() {
+        for outcome in self.chosen().iter().rev() {
             let mut chain = Vec::new();
             for made in &outcome.made {
                 let diff_id = made.layer.as_ref().map(|layer| self.diff_id_of(layer)).transpose()?;
@@ -36,6 +37,17 @@ impl Solver<'_> {
             }
         }
         Ok(records)
+    }
+
+    /// Returns what has become of all stages, as the last one has read them.
+    fn chosen(&self) -> Vec<Arc<Outcome>> {
+        let outcomes = lock(&self.outcomes);
+        let Some(last) = outcomes.last().and_then(Option::as_ref).map(Ways::first) else { return Vec::new() };
+        let chosen = |(stage, ways): (usize, &Option<Ways>)| {
+            let read = last.read.get(&stage).or_else(|| ways.as_ref().map(Ways::first));
+            read.map(Arc::clone)
+        };
+        outcomes.iter().enumerate().filter_map(chosen).collect()
     }
 
     fn diff_id_of(&self, layer: &StageLayer) -> Result<DiffId, LayerError> {
@@ -55,11 +67,11 @@ impl Solver<'_> {
         if let Some(several) = &self.builder.several {
             records = several.with_records(records);
         }
-        let all = lock(&self.outcomes).clone();
+        let all = self.chosen();
         for target in &self.builder.cache_targets {
             let outcomes: Vec<&Outcome> = match target.mode() {
                 CacheMode::Min => vec![image],
-                CacheMode::Max => all.iter().flatten().collect(),
+                CacheMode::Max => all.iter().map(|outcome| &**outcome).collect(),
             };
             let layers = outcomes.into_iter().flat_map(|outcome| &outcome.made);
             let layers: Vec<&StageLayer> = layers.filter_map(|made| made.layer.as_ref()).collect();

@@ -111,11 +111,15 @@ impl Imports {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Returns a step whose layer may still be had.
-    pub(super) fn find(&self, key: &Digest) -> Option<&StepRecord> {
-        let lost = lock(&self.lost);
-        let is_of_use = |step: &&StepRecord| step.diff_id.is_none_or(|diff_id| !lost.contains(&diff_id));
-        self.caches.iter().filter_map(|cache| cache.steps.get(key)).find(is_of_use)
+    /// Returns the results of a step whose layers may still be had.
+    pub(super) fn find(&self, key: &Digest) -> impl Iterator<Item = &StepRecord> {
+        let found = self.caches.iter().filter_map(|cache| cache.steps.get(key));
+        found.filter(|step| step.diff_id.is_none_or(|diff_id| !self.is_lost(diff_id)))
+    }
+
+    /// Returns whether it turned out that a layer cannot be had.
+    pub(super) fn is_lost(&self, diff_id: DiffId) -> bool {
+        lock(&self.lost).contains(&diff_id)
     }
 
     /// Returns a layer; the same one for the same diff ID always.

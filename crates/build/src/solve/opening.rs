@@ -83,8 +83,8 @@ impl Solver<'_> {
             let key = KeyBuilder::new("base").text("image", &base.to_string()).finish().digest;
             let texts = [String::new(), "[]".to_owned(), "{}".to_owned()];
             let [position, inputs, result] = texts;
-            let found = self.builder.store.cache_get(&key).map(|row| row.is_some());
-            let row = CachedStep { key, position, inputs, result, layer: None };
+            let found = self.builder.store.cache_get(&key).map(|rows| !rows.is_empty());
+            let row = CachedStep { key, state: String::new(), position, inputs, result, layer: None };
             found.and_then(|found| match found {
                 true => Ok(true),
                 false => self.builder.store.cache_put(&row, now_seconds()).map(|()| false),

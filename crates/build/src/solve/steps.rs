@@ -2,20 +2,23 @@
 
 use std::cell::Cell;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use shipway_layers::{Drawing, LayerId, Pencil, Snapshot};
 use shipway_linux::Root;
-use shipway_oci::Digest;
+use shipway_oci::{DiffId, Digest};
 use shipway_store::{CachedStep, StoreError};
 
 use super::imports::{Stacked, StageLayer};
 use super::opening::Opening;
+use super::ways::Ways;
 use super::{Made, Outcome, Solver, lock};
 use crate::copy::{Filling, Writer, resolve_in, resolve_owner};
 use crate::key::{Input, Key, KeyBuilder, explain};
 use crate::plan::{Action, PlannedStage, Step, WorkdirAction};
+use crate::records::StepRecord;
 use crate::time::{now, now_seconds, rfc3339, rfc3339_of};
 use crate::{CACHE_NOT_USED, Event, NOT_BUILT_BEFORE, Problem};
 
@@ -70,6 +73,19 @@ pub(crate) struct StoredResult {
     last: Digest,
     /// What later steps build on: it identifies the files that the step left.
     state: Digest,
+    /// The layer that it made, where that is not here.
+    #[serde(default, rename = "diffID", skip_serializing_if = "Option::is_none")]
+    diff_id: Option<DiffId>,
+}
+
+/// A result of a step that may be gone on with.
+struct Found {
+    result: StoredResult,
+    layer: Option<StageLayer>,
+    /// Place of the key that it was found under.
+    at: usize,
+    /// It is in the cache here as it is.
+    row: Option<CachedStep>,
 }
 
 impl Solver<'_> {
@@ -78,7 +94,7 @@ impl Solver<'_> {
         stage: &PlannedStage,
         step: &'s Step,
         turn: &'s Turn<'s>,
-        outcome: &mut Outcome,
+        ways: &mut Ways,
     ) -> Result<Applied, Problem> {
         let position = format!("{}/{}", self.position(), turn.position);
         let anew = self.request.no_cache
@@ -87,18 +103,22 @@ impl Solver<'_> {
         let slot = |at: &usize| Slot { step, position: position.clone(), history_at: *at, anew, link, turn };
         match &step.action {
             Action::Metadata => Ok(Applied { cached: true, layer: None }),
-            Action::Run(run, at) => self.run_step(&slot(at), run, outcome),
-            Action::Copy(copy, at) => self.copy_step(&slot(at), copy, outcome),
+            Action::Run(run, at) => self.run_step(&slot(at), run, ways),
+            Action::Copy(copy, at) => self.copy_step(&slot(at), copy, ways),
             Action::Workdir(workdir, at) => {
                 if workdir.path == "/" {
                     return Ok(Applied { cached: true, layer: None });
                 }
-                let key = self
-                    .key("workdir", outcome)
-                    .text("instruction", &format!("WORKDIR {}", workdir.path))
-                    .text("user", &workdir.user)
-                    .finish();
-                self.cached_or(&slot(at), &[key], outcome, |snapshot| self.workdir(workdir, snapshot))
+                let key = |way: &Arc<Outcome>| {
+                    let mut key = self.key("workdir", way);
+                    key.text("instruction", &format!("WORKDIR {}", workdir.path)).text("user", &workdir.user);
+                    vec![key.finish()]
+                };
+                let keys: Vec<_> = ways.iter().map(key).collect();
+                if let Some(applied) = self.look_up(&slot(at), &keys, ways)? {
+                    return Ok(applied);
+                }
+                self.do_step(&slot(at), &keys[0], ways, |snapshot| self.workdir(workdir, snapshot))
             }
         }
     }
@@ -132,18 +152,31 @@ impl Solver<'_> {
         shipway_oci::Digest::of(text.as_bytes()).short()
     }
 
-    /// Takes a step from the cache under one of its keys, or does it.
+    /// Takes a step from the cache under one of its keys on the first way, or does it.
     pub(super) fn cached_or<'a>(
         &self,
         slot: &Slot<'_>,
         keys: &[Key],
-        outcome: &mut Outcome,
+        ways: &mut Ways,
+        work: impl FnOnce(&Snapshot) -> Result<Left<'a>, Problem>,
+    ) -> Result<Applied, Problem> {
+        ways.choose();
+        if let Some(applied) = self.look_up(slot, &[keys.to_vec()], ways)? {
+            return Ok(applied);
+        }
+        self.do_step(slot, keys, ways, work)
+    }
+
+    /// Does a step on the first way; all others are given up.
+    pub(super) fn do_step<'a>(
+        &self,
+        slot: &Slot<'_>,
+        keys: &[Key],
+        ways: &mut Ways,
         work: impl FnOnce(&Snapshot) -> Result<Left<'a>, Problem>,
     ) -> Result<Applied, Problem> {
         let last = keys.last().expect("a step has a key");
-        if let Some(applied) = self.look_up(slot, keys, outcome)? {
-            return Ok(applied);
-        }
+        let outcome = ways.choose();
         // A linked layer is made on nothing.
         let below = match slot.link {
             true => Vec::new(),
@@ -189,9 +222,10 @@ impl Solver<'_> {
             None => rfc3339_of(now()),
         };
         let state = self.state_of(last, layer.as_ref())?;
-        let result = StoredResult { created, last: last.digest, state };
-        self.remember(slot, keys, &result, layer.as_ref())?;
-        advance(outcome, slot, keys, result, layer.clone().map(StageLayer::Here));
+        let result = StoredResult { created, last: last.digest, state, diff_id: None };
+        self.remember(slot, rows(slot, keys, &result, layer.as_ref()))?;
+        let next = advance(&outcome, slot, keys, result, layer.clone().map(StageLayer::Here));
+        ways.follow(vec![next]);
         Ok(Applied { cached: false, layer })
     }
 
@@ -212,67 +246,108 @@ impl Solver<'_> {
         Ok(state.finish().digest)
     }
 
-    /// Looks for a step under its keys; a later one also becomes known under those before it.
+    /// Looks for a step under its keys on each way, and goes on with those on which it is found; under a later key it also becomes known
+    /// under those before.
     pub(super) fn look_up(
         &self,
         slot: &Slot<'_>,
-        keys: &[Key],
-        outcome: &mut Outcome,
+        keys: &[Vec<Key>],
+        ways: &mut Ways,
     ) -> Result<Option<Applied>, Problem> {
         if slot.anew {
             return Ok(None);
         }
         let fail = |source| Problem::Store { action: "look into the build cache", source };
-        for (index, key) in keys.iter().enumerate() {
-            let Some(row) = self.builder.store.cache_get(&key.digest).map_err(fail)? else { continue };
-            let Ok(result) = serde_json::from_str::<StoredResult>(&row.result) else { continue };
-            if let Some(layer) = &row.layer {
-                if self.builder.store.layer(layer).map_err(fail)?.is_none() {
-                    continue;
-                }
-                lock(&self.rows).entry(layer.clone()).or_default().push(row.clone());
+        let mut found = Vec::new();
+        for (way, keys) in ways.iter().zip(keys) {
+            for step in self.results(keys).map_err(fail)? {
+                self.take(slot, keys, &step)?;
+                found.push(advance(way, slot, keys, step.result, step.layer));
             }
-            lock(&self.used).push(key.digest);
-            if index > 0 {
-                self.remember(slot, &keys[..index], &result, row.layer.as_ref())?;
-            }
-            advance(outcome, slot, keys, result, row.layer.clone().map(StageLayer::Here));
-            return Ok(Some(Applied { cached: true, layer: row.layer }));
         }
-        self.look_elsewhere(slot, keys, outcome)
+        if found.is_empty() {
+            return Ok(None);
+        }
+        ways.follow(found);
+        Ok(Some(Applied { cached: true, layer: None }))
     }
 
-    /// Looks for a step in the caches of other machines. Its layer stays there for now.
-    fn look_elsewhere(
-        &self,
-        slot: &Slot<'_>,
-        keys: &[Key],
-        outcome: &mut Outcome,
-    ) -> Result<Option<Applied>, Problem> {
-        let fail = |source| Problem::Store { action: "record a step", source };
-        let found = keys.iter().enumerate().find_map(|(index, key)| {
-            let step = self.imports.find(&key.digest)?;
-            Some((index, step))
-        });
-        let Some((index, step)) = found else { return Ok(None) };
-        let result = StoredResult { created: step.created.clone(), last: step.last, state: step.state };
-        let layer = match step.diff_id {
-            None => None,
-            Some(diff_id) => match self.builder.store.layer_of(diff_id).map_err(fail)? {
-                Some(row) => Some(StageLayer::Here(row.id)),
-                None => Some(StageLayer::Distant(self.imports.layer(diff_id))),
-            },
-        };
-        let known = &keys[..=index];
-        match &layer {
-            None => self.remember(slot, known, &result, None)?,
-            Some(StageLayer::Here(layer)) => self.remember(slot, known, &result, Some(layer))?,
-            Some(StageLayer::Distant(layer)) => {
-                self.await_layer(layer, &rows(slot, known, &result, None)).map_err(fail)?;
+    /// Returns the results of a step, those in the cache here before those that caches of other machines have.
+    fn results(&self, keys: &[Key]) -> Result<Vec<Found>, StoreError> {
+        let mut found = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            for row in self.builder.store.cache_get(&key.digest)? {
+                found.extend(self.result_here(row, at)?);
+            }
+            if !found.is_empty() {
+                break;
             }
         }
-        advance(outcome, slot, keys, result, layer);
-        Ok(Some(Applied { cached: true, layer: None }))
+        let at = keys.iter().position(|key| self.imports.find(&key.digest).next().is_some());
+        for step in at.into_iter().flat_map(|at| self.imports.find(&keys[at].digest)) {
+            if found.iter().all(|found| found.result.state != step.state) {
+                let StepRecord { last, state, diff_id, created, .. } = step.clone();
+                let layer = diff_id.map(|diff_id| self.layer_with(diff_id)).transpose()?;
+                let result = StoredResult { created, last, state, diff_id };
+                found.push(Found { result, layer, at: at.unwrap_or_default(), row: None });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns a result that the cache here has, unless its files were looked for in vain. Without its layer it still leads to the steps
+    /// after it.
+    fn result_here(&self, row: CachedStep, at: usize) -> Result<Option<Found>, StoreError> {
+        let Ok(result) = serde_json::from_str::<StoredResult>(&row.result) else { return Ok(None) };
+        let layer = match (&row.layer, result.diff_id) {
+            (Some(layer), _) if self.builder.store.layer(layer)?.is_none() => return Ok(None),
+            (Some(layer), _) => Some(StageLayer::Here(layer.clone())),
+            (None, Some(diff_id)) => match self.layer_with(diff_id)? {
+                StageLayer::Distant(_) if self.imports.is_lost(diff_id) => return Ok(None),
+                layer => Some(layer),
+            },
+            (None, None) => None,
+        };
+        let is_whole = row.layer.is_some() || layer.is_none();
+        Ok(Some(Found { result, layer, at, row: is_whole.then_some(row) }))
+    }
+
+    fn layer_with(&self, diff_id: DiffId) -> Result<StageLayer, StoreError> {
+        Ok(match self.builder.store.layer_of(diff_id)? {
+            Some(row) => StageLayer::Here(row.id),
+            None => StageLayer::Distant(self.imports.layer(diff_id)),
+        })
+    }
+
+    /// Records what the cache here does not know yet of a result.
+    fn take(&self, slot: &Slot<'_>, keys: &[Key], found: &Found) -> Result<(), Problem> {
+        let here = match &found.layer {
+            Some(StageLayer::Here(layer)) => Some(layer),
+            _ => None,
+        };
+        if let (Some(row), Some(layer)) = (&found.row, here) {
+            lock(&self.rows).entry(layer.clone()).or_default().push(row.clone());
+        }
+        let (at, result) = (found.at, &found.result);
+        let new = match found.row {
+            Some(_) => rows(slot, &keys[..at], result, here),
+            // The last of its keys says what it read, whichever it was found under.
+            None if keys.iter().any(|key| key.digest == result.last) => {
+                rows(slot, &keys[..=at], result, here)
+            }
+            None => {
+                let mut new = rows(slot, &keys[..=at], result, here);
+                let last = row(slot, (&result.last, &keys[at].inputs), result, here);
+                new.push(CachedStep { position: format!("{}#", slot.position), ..last });
+                new
+            }
+        };
+        if let Some(StageLayer::Distant(layer)) = &found.layer {
+            let awaited = new.iter().try_for_each(|row| self.put(row));
+            let awaited = awaited.and_then(|()| self.await_layer(layer, &new));
+            return awaited.map_err(|source| Problem::Store { action: "record a step", source });
+        }
+        self.remember(slot, new)
     }
 
     /// Returns the layer that the step made when it was done last.
@@ -298,18 +373,16 @@ impl Solver<'_> {
         Ok(())
     }
 
-    fn remember(
-        &self,
-        slot: &Slot<'_>,
-        keys: &[Key],
-        result: &StoredResult,
-        layer: Option<&LayerId>,
-    ) -> Result<(), Problem> {
-        for row in rows(slot, keys, result, layer) {
-            self.put(&row).map_err(|source| Problem::Store { action: "record a step", source })?;
-            lock(&self.used).push(row.key);
-            if let Some(layer) = layer {
-                lock(&self.rows).entry(layer.clone()).or_default().push(row);
+    fn remember(&self, slot: &Slot<'_>, rows: Vec<CachedStep>) -> Result<(), Problem> {
+        for row in rows {
+            let put = match slot.anew {
+                // Nobody is to go on from what was there before.
+                true => self.builder.store.cache_replace(&row, now_seconds()),
+                false => self.put(&row),
+            };
+            put.map_err(|source| Problem::Store { action: "record a step", source })?;
+            if let Some(layer) = row.layer.clone() {
+                lock(&self.rows).entry(layer).or_default().push(row);
             }
         }
         Ok(())
@@ -342,30 +415,38 @@ impl Solver<'_> {
 
 /// Returns what the cache here is to know of a step.
 fn rows(slot: &Slot<'_>, keys: &[Key], result: &StoredResult, layer: Option<&LayerId>) -> Vec<CachedStep> {
-    let row = |key: &Key| {
-        // Only the last key's inputs explain a miss; those before it are shortcuts.
-        let shortcut = if key.digest == result.last { "" } else { "#" };
-        CachedStep {
-            key: key.digest,
-            position: format!("{}{shortcut}", slot.position),
-            inputs: serde_json::to_string(&key.inputs).expect("texts are always JSON"),
-            result: serde_json::to_string(result).expect("texts are always JSON"),
-            layer: layer.cloned(),
-        }
-    };
+    let row = |key: &Key| row(slot, (&key.digest, &key.inputs), result, layer);
     keys.iter().map(row).collect()
 }
 
-/// Adds what a step left.
+fn row(
+    slot: &Slot<'_>,
+    (key, inputs): (&Digest, &[Input]),
+    result: &StoredResult,
+    layer: Option<&LayerId>,
+) -> CachedStep {
+    // Only the last key's inputs explain a miss; those before it are shortcuts.
+    let shortcut = if *key == result.last { "" } else { "#" };
+    CachedStep {
+        key: *key,
+        state: result.state.to_string(),
+        position: format!("{}{shortcut}", slot.position),
+        inputs: serde_json::to_string(inputs).expect("texts are always JSON"),
+        result: serde_json::to_string(result).expect("texts are always JSON"),
+        layer: layer.cloned(),
+    }
+}
+
+/// Returns a way with what a step left on it.
 fn advance(
-    outcome: &mut Outcome,
+    way: &Outcome,
     slot: &Slot<'_>,
     keys: &[Key],
     result: StoredResult,
     layer: Option<StageLayer>,
-) {
-    let parent = outcome.key;
-    outcome.key = match slot.link {
+) -> Outcome {
+    let (parent, mut next) = (way.key, way.clone());
+    next.key = match slot.link {
         // Its own key does not know what it lies on; what comes after it must.
         true => {
             let mut key = KeyBuilder::new("linked");
@@ -374,8 +455,8 @@ fn advance(
         }
         false => result.state,
     };
-    outcome.layers.extend(layer.clone().map(|layer| Stacked { layer, linked: slot.link }));
-    outcome.made.push(Made {
+    next.layers.extend(layer.clone().map(|layer| Stacked { layer, linked: slot.link }));
+    next.made.push(Made {
         history_at: slot.history_at,
         created: result.created,
         layer,
@@ -384,6 +465,7 @@ fn advance(
         last: result.last,
         state: result.state,
     });
+    next
 }
 
 /// Mounts a snapshot where nobody else sees it.

@@ -206,6 +206,69 @@ fn a_cache_has_the_steps_for_all_platforms() {
 }
 
 #[test]
+fn steps_that_came_without_their_layers_lead_on_without_the_cache_that_had_them() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let (one, other, shelf) = (machine(), machine(), Arc::new(Shelf::default()));
+    let built = fill(&one, &shelf, CacheMode::Max, &one.request(STAGES));
+    take(&other, &shelf, &other.request(STAGES));
+    assert_eq!(shelf.fetched.load(Ordering::SeqCst), 4, "none of the first stage");
+    let again = other.build(STAGES).unwrap();
+    assert_eq!((again.image_id, again.cached_steps, runs(&other)), (built.image_id, again.steps, 0));
+    other.file("page", "another");
+    other.build(STAGES).unwrap();
+    assert_eq!((runs(&other), other.log.lines("MISSED").len()), (1, 2), "{:?}", other.log.lines("MISSED"));
+    // Where the files are wanted after all they are made, and the steps that were found are still there.
+    other.file("src/main.c", "2");
+    other.runner.runs.store(0, Ordering::SeqCst);
+    let changed = other.build(STAGES).unwrap();
+    assert_eq!(runs(&other), 2, "{:?}", other.log.lines("MISSED"));
+    assert_eq!(other.log.lines("WARNING"), [""; 0]);
+    other.file("src/main.c", "1");
+    other.file("page", "page");
+    let back = other.build(STAGES).unwrap();
+    assert_eq!((back.image_id, back.cached_steps, runs(&other)), (built.image_id, back.steps, 2));
+    assert_eq!(other.listing(&changed).len(), other.listing(&back).len());
+    other.assert_nothing_left();
+}
+
+#[test]
+fn who_has_done_a_step_himself_goes_on_with_what_others_did_on_theirs() {
+    const FIRST: &str = "FROM debian AS made\nRUN write /tools 1\n";
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let whole = format!("{FIRST}COPY src /src\nRUN write /out made\n");
+    let on_it = format!("{FIRST}FROM made AS more\nRUN write /more 1\nFROM made\nCOPY --from=more /more /\n");
+    for (name, own, text) in [
+        ("a step", FIRST, STAGES),
+        ("a stage that is copied from", &whole, STAGES),
+        ("a stage that others are on", FIRST, &on_it),
+    ] {
+        let (one, other, shelf) = (machine(), machine(), Arc::new(Shelf::default()));
+        let built = fill(&one, &shelf, CacheMode::Max, &one.request(text));
+        other.build(own).unwrap();
+        let again = take(&other, &shelf, &other.request(text));
+        assert_eq!((again.cached_steps, runs(&other)), (again.steps, 0), "{name}: {:?}", other.log);
+        assert_eq!(again.image_id, built.image_id, "{name}");
+        assert_eq!(other.listing(&again), one.listing(&built), "{name}");
+        // Both are known from now on, and what was done here is the first.
+        let again = other.build(text).unwrap();
+        assert_eq!((again.image_id, again.cached_steps), (built.image_id, again.steps), "{name}");
+        let mine = other.build(own).unwrap();
+        assert_eq!(mine.cached_steps, mine.steps, "{name}");
+        // Until it is done anew.
+        let first = BuildRequest { no_cache: true, ..other.request(FIRST) };
+        other.run(&first).unwrap();
+        other.build(text).unwrap();
+        // What is on other files is done again, and what has read the same bytes is found.
+        assert!(!other.log.lines("MISSED").is_empty(), "{name}");
+        other.assert_nothing_left();
+    }
+}
+
+#[test]
 fn linked_copies_are_found_without_what_they_lie_on() {
     const LINKED: &str = "FROM debian AS made\nRUN write /tools 1\nCOPY --link src /src/new\nRUN write /out made\n\
                           FROM debian\nCOPY --from=made --link --chown=web /out /srv/new/\nCOPY --link page /etc\n";
