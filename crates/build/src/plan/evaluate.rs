@@ -165,7 +165,12 @@ impl Evaluation {
             }
             _ => planner.lexer,
         };
-        let text = self.state.scope.expand(&lexer, text).unwrap_or_else(|_| text.clone());
+        let mut scope = self.state.scope.clone();
+        // Compat: BuildKit, a variable that a secret is given by has no other value.
+        for name in self.secret_variables(planner, resolved) {
+            scope.set(&name, "****");
+        }
+        let text = scope.expand(&lexer, text).unwrap_or_else(|_| text.clone());
         let (keyword, rest) = text.split_once(char::is_whitespace).unwrap_or((&text, ""));
         let mut shown = format!("{} {rest}", keyword.to_uppercase());
         if let InstructionKind::Run(Run { heredocs, .. }) = &resolved.instruction.kind
@@ -177,6 +182,12 @@ impl Evaluation {
             shown.push_str(&format!(" ({line}{more})"));
         }
         shown.trim_end().to_owned()
+    }
+
+    fn secret_variables(&self, planner: &Planner<'_>, resolved: &Resolved) -> Vec<String> {
+        let InstructionKind::Run(run) = &resolved.instruction.kind else { return Vec::new() };
+        let mounts = run.mounts.iter().filter_map(|word| self.mount(planner, word).ok());
+        mounts.filter(|mount| mount.kind == MountKind::Secret).filter_map(|mount| mount.env).collect()
     }
 
     fn layer(&mut self, planner: &Planner<'_>, resolved: &Resolved) -> Result<Action, Problem> {

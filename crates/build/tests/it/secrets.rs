@@ -149,3 +149,17 @@ fn instructions_keep_no_secret() {
     }
     assert_eq!(fails(&bench, "FROM debian\nENV PIN=1234\nLABEL a=1234\n", |_| ()), None);
 }
+
+#[test]
+fn a_step_is_shown_without_what_its_secrets_hide() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    let text = "FROM debian\nENV T=shown\nRUN --mount=type=secret,id=token,env=T say $T $U\nRUN say $T\n";
+    assert_eq!(fails(&bench, text, |_| ()), None);
+    let steps = bench.log.lines("STARTED [");
+    assert!(steps.iter().any(|step| step.ends_with("env=T say **** $U")), "{steps:?}");
+    assert!(steps.iter().any(|step| step.ends_with("RUN say shown")), "{steps:?}");
+}
