@@ -20,7 +20,7 @@ use shipway_oci::Digest;
 use crate::context::{Ignore, StatCache};
 
 pub(crate) use draw::{Filling, can_draw};
-pub(crate) use gather::{Gather, digest_of};
+pub(crate) use gather::{Gather, digest_of, digest_of_commit};
 pub(crate) use hash::hash_all;
 pub(crate) use mode::ModeChange;
 pub(crate) use owner::resolve_owner;

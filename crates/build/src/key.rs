@@ -48,11 +48,15 @@ impl KeyBuilder {
 
     /// Adds an input.
     pub(crate) fn text(&mut self, name: &str, value: &str) -> &mut Self {
+        self.text_as(name, value, value)
+    }
+
+    /// Adds an input that is another text to people.
+    pub(crate) fn text_as(&mut self, name: &str, value: &str, shown: &str) -> &mut Self {
         self.hash(name, value);
-        let value =
-            if value.len() > SHOWN { Digest::of(value.as_bytes()).to_string() } else { value.to_owned() };
-        self.inputs.push(Input { name: name.to_owned(), value });
-        self
+        let shown =
+            if shown.len() > SHOWN { Digest::of(shown.as_bytes()).to_string() } else { shown.to_owned() };
+        self.note(name.to_owned(), shown)
     }
 
     /// Adds an input that is hashed but not kept.

@@ -80,6 +80,17 @@ fn links_lead_no_mount_and_no_copy_out_of_where_they_are_15_18_19() {
             "can't open '/x/sentinel'",
         ),
         (
+            "part of a cache",
+            "RUN --mount=type=cache,id=evil,target=/c ln -sfn /etc /c/absolute; ln -sfn ../../../../../../.. /c/up\n\
+             RUN --mount=type=cache,id=evil,source=absolute,target=/x cat /x",
+            "cannot open in a cache `absolute`",
+        ),
+        (
+            "part of a cache above it",
+            "RUN --mount=type=cache,id=evil,source=up/etc,target=/x ls /x",
+            "cannot open in a cache `up/etc`",
+        ),
+        (
             "cache with a way up",
             "RUN --mount=type=cache,id=../../../sentinel,target=/x cat /x/* /x",
             "Is a directory",

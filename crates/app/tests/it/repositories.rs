@@ -40,3 +40,51 @@ fn repositories_may_name_their_commits_by_sha256() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(machine.context().join("out/added/Dockerfile").exists());
 }
+
+#[test]
+fn a_repository_that_is_added_is_cached_by_its_commit() {
+    if !can_run() || !require(&[Need::Git]) {
+        return;
+    }
+    let machine = Machine::with_box();
+    let repository = machine.dir.path().join("kept.git");
+    fs_err::create_dir(&repository).unwrap();
+    fs_err::write(repository.join("file"), "one\n").unwrap();
+    let git = "git -c user.name=me -c user.email=me@test";
+    let made =
+        format!("{git} init -q && git add . && {git} commit -qm one && {git} tag v1 && git rev-parse v1");
+    let commit = String::from_utf8(run(&repository, &made)).unwrap().trim().to_owned();
+    let ssh = machine.dir.path().join("ssh");
+    fs_err::write(&ssh, "#!/bin/sh\nfor command; do :; done\nexec sh -c \"$command\"\n").unwrap();
+    run(machine.dir.path(), "chmod 755 ssh");
+    let address = format!("ssh://here{}", repository.display());
+    let build = |flags: &str, reference: &str| {
+        machine.dockerfile(&format!("FROM box\nADD {flags} {address}{reference} /added\nRUN ls /added\n"));
+        let mut build = machine.command(&["build", "--network", "none", "."]);
+        let output = build.env("GIT_SSH_COMMAND", &ssh).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said.contains("3 of 3 steps from the cache")
+    };
+    let checked = format!("--checksum={commit}");
+    for (name, flags, reference, cached) in [
+        ("the first", "--keep-git-dir", "#v1", false),
+        ("with all that git writes anew at each fetch", "--keep-git-dir", "#v1", true),
+        ("the same by another name", "--keep-git-dir", "", true),
+        ("with a checksum", &format!("--keep-git-dir {checked}"), "#v1", true),
+        ("without its history", "", "#v1", false),
+        ("and with a checksum", &checked, "", true),
+    ] {
+        assert_eq!(build(flags, reference), cached, "case {name}");
+    }
+    run(&repository, &format!("echo two > file && {git} commit -qam two"));
+    for (name, reference, cached) in [("another commit", "", false), ("the former", "#v1", true)] {
+        assert_eq!(build("--keep-git-dir", reference), cached, "case {name}");
+    }
+    // The same files, another commit.
+    assert!(!build("", ""));
+    run(&repository, &format!("{git} commit -q --allow-empty -m three"));
+    for (name, flags, cached) in [("with its history", "--keep-git-dir", false), ("without", "", true)] {
+        assert_eq!(build(flags, ""), cached, "case {name}");
+    }
+}

@@ -395,6 +395,50 @@ fn secrets_and_agents_reach_a_step_and_stay_out_of_the_image() {
 }
 
 #[test]
+fn a_secret_is_in_no_file_of_this_machine_also_where_its_build_is_killed() {
+    const SECRET: &str = "canary-5b1e";
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let given = machine.dir.path().join("given");
+    fs_err::write(&given, SECRET).unwrap();
+    machine.dockerfile(
+        "FROM box\nRUN --mount=type=secret,id=token --mount=type=cache,target=/c \
+         grep -q canary /run/secrets/token && touch /c/seen; until test -e /c/done; do sleep 0.05; done\n",
+    );
+    let secret = format!("id=token,src={}", given.display());
+    let build = ["build", "-q", "--network", "none", "--secret", &secret, "."];
+    let mut building = machine.spawn(machine.command(&build).stdout(Stdio::null()));
+    let caches = machine.dir.path().join("root/build/caches");
+    let in_cache = |name: &str| {
+        let caches = fs_err::read_dir(&caches).into_iter().flatten().flatten();
+        caches.map(|cache| cache.path()).find(|path| path.is_dir()).map(|path| path.join(name))
+    };
+    machine.until("the command has seen it", || in_cache("seen").is_some_and(|path| path.exists()));
+    let assert_nowhere = |when: &str| {
+        let mut todo = vec![machine.dir.path().join("root"), machine.dir.path().join("state")];
+        while let Some(path) = todo.pop() {
+            if path.is_dir() {
+                // What goes meanwhile has nothing.
+                let entries = fs_err::read_dir(&path).into_iter().flatten().flatten();
+                todo.extend(entries.map(|entry| entry.path()));
+            } else if let Ok(true) = path.metadata().map(|found| found.is_file()) {
+                let bytes = fs_err::read(&path).unwrap_or_default();
+                assert!(!String::from_utf8_lossy(&bytes).contains(SECRET), "{when}: {}", path.display());
+            }
+        }
+    };
+    assert_nowhere("while it runs");
+    building.kill().unwrap();
+    building.wait().unwrap();
+    assert_nowhere("after it was killed");
+    fs_err::write(in_cache("done").unwrap(), "").unwrap();
+    machine.ok(&build);
+    machine.assert_nothing_is_left();
+}
+
+#[test]
 fn a_private_cache_in_two_places_is_one_to_its_command() {
     if !can_run() {
         return;
@@ -422,10 +466,17 @@ fn mounts_go_where_links_lead_and_are_as_what_they_cover() {
          RUN --mount=source=sub,target=/dangling cat /gone/file >> /seen\n\
          RUN --mount=type=tmpfs,target=/real --mount=type=tmpfs,target=/new stat -c '%a %u' /real /new >> /seen\n\
          RUN --mount=type=cache,id=1,from=other,source=/d,target=/c stat -c '%a %u:%g' /c /c/x >> /seen\n\
-         RUN --mount=type=cache,id=2,from=other,source=/d,target=/c,uid=5,mode=0700 stat -c '%a %u:%g' /c >> /seen\n",
+         RUN --mount=type=cache,id=2,from=other,source=/d,target=/c,uid=5,mode=0700 stat -c '%a %u:%g' /c >> /seen\n\
+         RUN --mount=type=cache,id=3,from=other,source=/d/x,target=/file echo kept >> /file; cat /file >> /seen\n\
+         RUN --mount=type=cache,id=3,from=other,source=/d/x,target=/file stat -c '%F %a %u:%g' /file >> /seen; cat /file >> /seen\n\
+         RUN --mount=type=cache,id=4,target=/c mkdir /c/in; echo y > /c/in/y\n\
+         RUN --mount=type=cache,id=4,source=in,target=/c ls /c >> /seen\n\
+         RUN --mount=type=tmpfs,target=/dev/shm,size=1m --mount=type=cache,target=/c --mount=type=tmpfs,target=/c \
+         grep -cE ' /(dev/shm|c) ' /proc/mounts >> /seen; grep -c size=1024k /proc/mounts >> /seen; stat -c %a /dev/shm >> /seen\n",
     );
     machine.ok(&["build", "-q", "--network", "none", "-t", "covered", "."]);
-    let want = "x\ncached\nx\n711 0\n1777 0\n751 3:4\n644 3:4\n700 5:4\n";
+    let want = "x\ncached\nx\n711 0\n1777 0\n751 3:4\n644 3:4\n700 5:4\n\
+                x\nkept\nregular file 644 3:4\nx\nkept\ny\n2\n1\n1777\n";
     assert_eq!(cat(&machine, "covered", "/seen"), want);
     let left =
         machine.ok(&["run", "--rm", "--network", "none", "covered", "ls /real /gone /c 2>&1 || true"]).0;

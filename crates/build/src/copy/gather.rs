@@ -321,3 +321,17 @@ pub(crate) fn digest_of(items: &[Item], keep_owner: bool) -> Digest {
     }
     hasher.finish()
 }
+
+/// The same of the files of a commit, whose history in `.git` is another one at each fetch, if only by its times.
+pub(crate) fn digest_of_commit(items: &[Item], keep_owner: bool, commit: &str) -> Digest {
+    let is_history = |entry: &Entry| entry.path.starts_with(".git");
+    let files = |item: &Item| {
+        let entries = item.entries.iter().filter(|entry| !is_history(entry)).cloned().collect();
+        Item { name: item.name.clone(), base: item.base.clone(), entries, kept: None }
+    };
+    if !items.iter().flat_map(|item| &item.entries).any(is_history) {
+        return digest_of(items, keep_owner);
+    }
+    let files: Vec<Item> = items.iter().map(files).collect();
+    Digest::of(format!("{} of {commit}", digest_of(&files, keep_owner)).as_bytes())
+}

@@ -8,8 +8,8 @@ use shipway_dockerfile::Mount;
 use shipway_layers::Snapshot;
 use shipway_linux::{Metadata, OpenFlags, Overlay, Root, clone_at};
 
-use super::Solver;
 use super::copies::of_build;
+use super::{Outcome, Solver, Stacked};
 use crate::Problem;
 use crate::context::{Context, PatternList, has_wildcards};
 use crate::copy::{Gather, Item, Tree, Writer, digest_of, hash_all, resolve_in};
@@ -24,8 +24,16 @@ pub(super) struct Bind {
     mount: Mount,
     target: String,
     origin: Option<Origin>,
+    /// What a stage or an image is, where it is of one.
+    from: Option<Arc<Outcome>>,
     /// What a context has there.
     items: Vec<Item>,
+}
+
+impl Bind {
+    fn layers(&self) -> &[Stacked] {
+        self.from.as_ref().map_or(&[], |from| &from.layers)
+    }
 }
 
 impl Solver<'_> {
@@ -33,18 +41,21 @@ impl Solver<'_> {
     pub(super) fn find_bind(
         &self,
         mount: &Mount,
-        origin: Option<Origin>,
+        (origin, way): (Option<Origin>, &Outcome),
         target: String,
     ) -> Result<(Bind, String), Problem> {
         let source = mount.source.clone().unwrap_or_default();
-        let mut bind = Bind { mount: mount.clone(), target, origin, items: Vec::new() };
+        let mut bind = Bind { mount: mount.clone(), target, origin, from: None, items: Vec::new() };
         let content = match self.context_of(origin) {
             Some(found) => {
                 let (context, place) = found?;
                 bind.items = self.gather(&tree_of(context, place), &source)?;
                 digest_of(&bind.items, true).to_string()
             }
-            None => self.files_of(origin.unwrap_or(Origin::Scratch)).map_err(of_build)?.key.to_string(),
+            None => {
+                let from = self.files_of(origin.unwrap_or(Origin::Scratch), way).map_err(of_build)?;
+                bind.from.insert(from).key.to_string()
+            }
         };
         let writable = if mount.read_only { "" } else { " rw" };
         let described = format!("bind {} {source} {content}{writable}", bind.target);
@@ -58,8 +69,7 @@ impl Solver<'_> {
         // A mount takes its source word by word.
         let is_part = !source.trim_matches('/').is_empty() && !has_wildcards(&source);
         let (Some(origin @ Origin::Stage(_)), true) = (bind.origin, is_part) else { return Ok(None) };
-        let from = self.files_of(origin).map_err(of_build)?;
-        let files = self.open_files(&self.layers_of(step, &from.layers)?)?;
+        let files = self.open_files(&self.layers_of(step, bind.layers())?)?;
         let tree =
             Tree { root: &files, ignore: None, stats: None, keep_owner: true, place: self.place_of(origin) };
         let Ok(items) = self.gather(&tree, &source) else { return Ok(None) };
@@ -108,12 +118,26 @@ impl Solver<'_> {
             return self.copy_items(&tree_of(context, place), &bind.items, root);
         }
         let origin = bind.origin.unwrap_or(Origin::Scratch);
-        let from = self.files_of(origin).map_err(of_build)?;
-        let files = self.open_files(&self.layers_of(step, &from.layers)?)?;
+        let files = self.open_files(&self.layers_of(step, bind.layers())?)?;
         let place = self.place_of(origin);
         let tree = Tree { root: &files, ignore: None, stats: None, keep_owner: true, place };
         let items = self.gather(&tree, bind.mount.source.as_deref().unwrap_or("/"))?;
         self.copy_items(&tree, &items, root)
+    }
+
+    /// Returns what the file is called that a bind mount would show, if it would show one.
+    pub(super) fn file_of(&self, step: &StepInfo, bind: &Bind) -> Result<Option<PathBuf>, Problem> {
+        let source = clean_path(bind.mount.source.as_deref().unwrap_or("/"));
+        let is_directory = if self.context_of(bind.origin).is_some() {
+            bind.items.iter().any(Item::is_directory)
+        } else {
+            let files = self.open_files(&self.layers_of(step, bind.layers())?)?;
+            let found = resolve_in(&files, Path::new(&source)).map_err(Problem::io("find", &source))?;
+            let found = files.metadata(&found).map_err(Problem::io("find", &source))?;
+            found.is_none_or(|found| found.is_directory())
+        };
+        let name = Path::new(&source).file_name().filter(|_| !is_directory);
+        Ok(name.map(PathBuf::from))
     }
 
     fn copy_items(&self, tree: &Tree<'_>, items: &[Item], root: &Root) -> Result<(), Problem> {
@@ -135,10 +159,9 @@ impl Solver<'_> {
         bind: &Bind,
         held: &mut Vec<Snapshot>,
     ) -> Result<MountSource, Problem> {
-        let from = self.files_of(bind.origin.unwrap_or(Origin::Scratch)).map_err(of_build)?;
         let layers = &self.builder.layers;
         let mut overlay =
-            Overlay { lowers: layers.view(&self.layers_of(step, &from.layers)?), ..Overlay::default() };
+            Overlay { lowers: layers.view(&self.layers_of(step, bind.layers())?), ..Overlay::default() };
         if !bind.mount.read_only {
             overlay = self.writable(overlay, held)?;
         }

@@ -10,11 +10,12 @@ use shipway_oci::Digest;
 use super::fetches::{Fetch, is_pinned};
 use super::leaks::{OF_COPY, check, check_digests, check_item, needles};
 use super::steps::{Applied, Left, Slot, mount};
+use super::ways::Ways;
 use super::{Outcome, Solver};
 use crate::context::PatternList;
 use crate::copy::{
-    Apart, Gather, Item, Tree, UNPACKING, Writer, can_draw, digest_of, hash_all, is_archive, resolve_in,
-    resolve_owner, unpack_archive,
+    Apart, Gather, Item, Tree, UNPACKING, Writer, can_draw, digest_of, digest_of_commit, hash_all,
+    is_archive, resolve_in, resolve_owner, unpack_archive,
 };
 use crate::key::{Key, KeyBuilder};
 use crate::plan::{Below, CopyAction, Origin, SourceWord};
@@ -40,17 +41,17 @@ impl Solver<'_> {
         &self,
         slot: &Slot<'_>,
         copy: &CopyAction,
-        outcome: &mut Outcome,
+        ways: &mut Ways,
     ) -> Result<Applied, Problem> {
         match copy.from {
-            None => self.copy_from_context(slot, copy, outcome),
+            None => self.copy_from_context(slot, copy, ways),
             Some(Origin::Context(number)) => {
                 let name = &self.plan.contexts[number].name;
                 let context = self.named_context(number).map_err(of_build)?;
                 let tree = context.tree(format!("the context `{name}`"));
-                self.copy_from_tree(slot, (copy, &[]), &tree, outcome)
+                self.copy_from_tree(slot, (copy, &[]), &tree, ways)
             }
-            Some(origin) => self.copy_from_stage(slot, copy, origin, outcome),
+            Some(origin) => self.copy_from_stage(slot, copy, origin, ways),
         }
     }
 
@@ -60,19 +61,20 @@ impl Solver<'_> {
         &self,
         slot: &Slot<'_>,
         copy: &CopyAction,
-        outcome: &mut Outcome,
+        ways: &mut Ways,
         (read, keys): (&[Read<'_>], &KeysOf<'_>),
     ) -> Result<Applied, Problem> {
-        let mut all = keys(copy, outcome);
-        if !copy.link {
-            return self.cached_or(slot, &all, outcome, |snapshot| self.write(copy, read, snapshot));
-        }
-        if let Some(applied) = self.look_up(slot, &all, outcome)? {
+        let mut all: Vec<Vec<Key>> = ways.iter().map(|way| keys(copy, way)).collect();
+        if let Some(applied) = self.look_up(slot, &all, ways)? {
             return Ok(applied);
         }
-        let apart = self.look_below(slot, copy, outcome)?;
-        all.extend(keys(&apart, outcome));
-        self.cached_or(slot, &all, outcome, |snapshot| self.write(&apart, read, snapshot))
+        let (way, mut all) = (ways.choose(), all.swap_remove(0));
+        if !copy.link {
+            return self.do_step(slot, &all, ways, |snapshot| self.write(copy, read, snapshot));
+        }
+        let apart = self.look_below(slot, copy, &way)?;
+        all.extend(keys(&apart, &way));
+        self.cached_or(slot, &all, ways, |snapshot| self.write(&apart, read, snapshot))
     }
 
     /// Finds out what a linked copy must know of what lies below after all: whether the destination is a directory, the numbers of an
@@ -115,18 +117,18 @@ impl Solver<'_> {
         &self,
         slot: &Slot<'_>,
         copy: &CopyAction,
-        outcome: &mut Outcome,
+        ways: &mut Ways,
     ) -> Result<Applied, Problem> {
         if is_pinned(copy) {
-            let by_address = self.address_key(copy, outcome);
-            if let Some(applied) = self.look_up(slot, std::slice::from_ref(&by_address), outcome)? {
+            let by_address: Vec<_> = ways.iter().map(|way| vec![self.address_key(copy, way)]).collect();
+            if let Some(applied) = self.look_up(slot, &by_address, ways)? {
                 return Ok(applied);
             }
         }
         let fetches = self.fetch_sources(copy)?;
         let context = self.context().map_err(of_build)?;
         let tree = context.tree("the build context".to_owned());
-        self.copy_from_tree(slot, (copy, &fetches), &tree, outcome)
+        self.copy_from_tree(slot, (copy, &fetches), &tree, ways)
     }
 
     /// Copies from a context; `fetches` are the sources that are none of it, if there are such.
@@ -135,7 +137,7 @@ impl Solver<'_> {
         slot: &Slot<'_>,
         (copy, fetches): (&CopyAction, &[Option<Fetch>]),
         tree: &Tree<'_>,
-        outcome: &mut Outcome,
+        ways: &mut Ways,
     ) -> Result<Applied, Problem> {
         let trees: Vec<Option<Tree<'_>>> =
             fetches.iter().map(|fetch| fetch.as_ref().map(Fetch::tree)).collect();
@@ -144,9 +146,9 @@ impl Solver<'_> {
         let read = self.read(copy, &of_source, &word_of)?;
         let keys = |copy: &CopyAction, outcome: &Outcome| {
             let by_address = is_pinned(copy).then(|| self.address_key(copy, outcome));
-            by_address.into_iter().chain([self.content_key(copy, &read, outcome)]).collect()
+            by_address.into_iter().chain([self.content_key(copy, (&read, fetches), outcome)]).collect()
         };
-        self.cached_copy(slot, copy, outcome, (&read, &keys))
+        self.cached_copy(slot, copy, ways, (&read, &keys))
     }
 
     fn copy_from_stage(
@@ -154,29 +156,34 @@ impl Solver<'_> {
         slot: &Slot<'_>,
         copy: &CopyAction,
         origin: Origin,
-        outcome: &mut Outcome,
+        ways: &mut Ways,
     ) -> Result<Applied, Problem> {
-        let from = self.files_of(origin).map_err(of_build)?;
         // The stage being the same is enough to know; only if it is not, its files are looked at.
-        let by_stage = |copy: &CopyAction, outcome: &Outcome| {
-            self.copy_key(copy, outcome).text("from", &from.key.to_string()).finish()
+        let by_stage = |copy: &CopyAction, way: &Outcome, from: &Outcome| {
+            self.copy_key(copy, false, way).text("from", &from.key.to_string()).finish()
         };
-        if let Some(applied) = self.look_up(slot, &[by_stage(copy, outcome)], outcome)? {
+        let by_stages = ways.iter().map(|way| {
+            let from = self.files_of(origin, way).map_err(of_build)?;
+            Ok(vec![by_stage(copy, way, &from)])
+        });
+        let by_stages = by_stages.collect::<Result<Vec<_>, Problem>>()?;
+        if let Some(applied) = self.look_up(slot, &by_stages, ways)? {
             return Ok(applied);
         }
+        let from = self.files_of(origin, &ways.choose()).map_err(of_build)?;
         let root = self.open_files(&self.layers_of(&slot.step.info, &from.layers)?)?;
         let tree =
             Tree { root: &root, ignore: None, stats: None, keep_owner: true, place: self.place_of(origin) };
         let read = self.read(copy, &|_| &tree, &|_| None)?;
         let keys = |copy: &CopyAction, outcome: &Outcome| {
-            vec![by_stage(copy, outcome), self.content_key(copy, &read, outcome)]
+            vec![by_stage(copy, outcome, &from), self.content_key(copy, (&read, &[]), outcome)]
         };
-        self.cached_copy(slot, copy, outcome, (&read, &keys))
+        self.cached_copy(slot, copy, ways, (&read, &keys))
     }
 
     /// Returns the key of a copy whose addresses alone say what comes.
     fn address_key(&self, copy: &CopyAction, outcome: &Outcome) -> Key {
-        let mut key = self.copy_key(copy, outcome);
+        let mut key = self.copy_key(copy, true, outcome);
         key.text("from", "its address");
         key.finish()
     }
@@ -243,7 +250,7 @@ impl Solver<'_> {
         Ok(found)
     }
 
-    fn copy_key(&self, copy: &CopyAction, outcome: &Outcome) -> KeyBuilder {
+    fn copy_key(&self, copy: &CopyAction, by_address: bool, outcome: &Outcome) -> KeyBuilder {
         let mut key = match (copy.is_add, copy.link) {
             (true, false) => self.key("add", outcome),
             (false, false) => self.key("copy", outcome),
@@ -266,8 +273,15 @@ impl Solver<'_> {
             }
         }
         words.push(copy.destination.clone());
+        let shown = format!("{words:?}");
+        if !by_address {
+            // Compat: BuildKit, what came is what counts.
+            let sources = copy.sources.iter().zip(&mut words);
+            let remote = sources.filter(|(source, _)| matches!(source, SourceWord::Remote { .. }));
+            remote.for_each(|(_, word)| "what came".clone_into(word));
+        }
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        key.text("instruction", &format!("{words:?}"))
+        key.text_as("instruction", &format!("{words:?}"), &shown)
             .text("--chown", &text(&copy.chown))
             .text("--chmod", copy.chmod.as_ref().map_or("", |(text, _)| text))
             .text("--exclude", &format!("{:?}", copy.exclude))
@@ -283,15 +297,25 @@ impl Solver<'_> {
         key
     }
 
-    fn content_key(&self, copy: &CopyAction, read: &[Read<'_>], outcome: &Outcome) -> Key {
-        let mut key = self.copy_key(copy, outcome);
+    fn content_key(
+        &self,
+        copy: &CopyAction,
+        (read, fetches): (&[Read<'_>], &[Option<Fetch>]),
+        outcome: &Outcome,
+    ) -> Key {
+        let mut key = self.copy_key(copy, false, outcome);
         if !copy.unpack_remote && read.iter().any(|items| matches!(items, Read::Items(_, _, true))) {
             key.text(UNPACKING.0, UNPACKING.1);
         }
         let (mut named, mut all) = (0, Vec::new());
-        for items in read {
+        for (source, items) in read.iter().enumerate() {
             let Read::Items(items, tree, _) = items else { continue };
-            let digest = digest_of(items, tree.keep_owner).hex();
+            let commit =
+                fetches.get(source).and_then(Option::as_ref).and_then(|fetch| fetch.commit.as_deref());
+            let digest = match commit {
+                Some(commit) => digest_of_commit(items, tree.keep_owner, commit).hex(),
+                None => digest_of(items, tree.keep_owner).hex(),
+            };
             key.hidden("files", &digest);
             all.push(digest);
             let entries = items.iter().flat_map(|item| item.entries.iter().map(move |entry| (item, entry)));

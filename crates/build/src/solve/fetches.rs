@@ -23,6 +23,8 @@ pub(super) struct Fetch {
     root: Root,
     /// What of it is copied.
     pub(super) word: String,
+    /// Of which commit it is, where it is a repository.
+    pub(super) commit: Option<String>,
     place: String,
     _files: Snapshot,
 }
@@ -74,7 +76,8 @@ impl Solver<'_> {
         let modified = UNIX_EPOCH + Duration::from_secs(fetched.modified.unwrap_or_default());
         opened.set_times(FileTimes::new().set_modified(modified)).map_err(failed())?;
         let root = Root::open(&files.upper).map_err(failed())?;
-        Ok(Fetch { root, word: format!("/{}", quoted(&name)), place: format!("`{url}`"), _files: files })
+        let (word, place) = (format!("/{}", quoted(&name)), format!("`{url}`"));
+        Ok(Fetch { root, word, commit: None, place, _files: files })
     }
 
     fn fetch_repository(&self, address: &str, options: (bool, Option<&str>)) -> Result<Fetch, Problem> {
@@ -88,7 +91,8 @@ impl Solver<'_> {
         })?;
         self.materials.commit(address, &commit);
         let root = Root::open(&top).map_err(Problem::io("open", address))?;
-        Ok(Fetch { root, word: "/".to_owned(), place: format!("`{address}`"), _files: files })
+        let (word, place) = ("/".to_owned(), format!("`{address}`"));
+        Ok(Fetch { root, word, commit: Some(commit), place, _files: files })
     }
 }
 

@@ -1,18 +1,22 @@
 //! RUN steps: mounts, key, and the command itself.
 
+use std::collections::HashSet;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use shipway_dockerfile::{Mount, MountKind};
 use shipway_layers::Snapshot;
-use shipway_linux::Root;
+use shipway_linux::{OpenFlags, Root, clone_at};
 
 use super::binds::Bind;
 use super::debug::Failed;
 use super::leaks::{OF_COMMAND, Redact, check, needles};
 use super::steps::{Applied, Left, Slot};
 use super::stubs::Stubs;
+use super::ways::Ways;
 use super::{Outcome, Solver};
 use crate::caches::Held;
 use crate::key::Key;
@@ -51,7 +55,7 @@ pub(super) struct Mounts {
 
 impl Solver<'_> {
     /// Opens what `--mount` names. Nothing of a secret goes into the description.
-    fn mount_sources(&self, run: &RunAction) -> Result<Mounts, Problem> {
+    fn mount_sources(&self, run: &RunAction, way: &Outcome) -> Result<Mounts, Problem> {
         let mut all = Mounts {
             mounts: Vec::new(),
             described: Vec::new(),
@@ -72,7 +76,7 @@ impl Solver<'_> {
             let target = mount.target.clone().unwrap_or_default();
             match mount.kind {
                 MountKind::Bind => {
-                    let (bind, described) = self.find_bind(mount, *origin, target)?;
+                    let (bind, described) = self.find_bind(mount, (*origin, way), target)?;
                     all.binds_described.push(all.described.len());
                     all.described.push(described);
                     all.binds.push((place, bind));
@@ -93,14 +97,10 @@ impl Solver<'_> {
                     let first = match (&mount.from, &mount.source) {
                         (Some(_), _) => {
                             let read = Mount { read_only: true, ..mount.clone() };
-                            Some(self.find_bind(&read, *origin, String::new())?)
+                            Some(self.find_bind(&read, (*origin, way), String::new())?)
                         }
-                        (None, Some(_)) => {
-                            return Err(Problem::invalid(
-                                "a cache mount with `source` needs `from`: the stage or image that has it",
-                            ));
-                        }
-                        (None, None) => None,
+                        // A part of what the cache has itself.
+                        (None, _) => None,
                     };
                     if let Some((_, described)) = &first {
                         // Compat: BuildKit, what begins with other files is another cache.
@@ -109,8 +109,10 @@ impl Solver<'_> {
                         // And so is one whose directory belongs to somebody else.
                         id = format!("{id} {owned}");
                     }
+                    let part = mount.source.as_deref().filter(|_| mount.from.is_none()).unwrap_or_default();
+                    let part = if part.is_empty() { String::new() } else { format!(" part {part}") };
                     all.described
-                        .push(format!("cache {target} {id} {:?} {}", mount.sharing, mount.read_only));
+                        .push(format!("cache {target} {id} {:?} {}{part}", mount.sharing, mount.read_only));
                     all.caches.push((id, place, mount.clone(), first.map(|(bind, _)| bind)));
                 }
                 MountKind::Secret => self.secret((place, mount), &mut all)?,
@@ -176,14 +178,18 @@ impl Solver<'_> {
         &self,
         slot: &Slot<'_>,
         run: &RunAction,
-        outcome: &mut Outcome,
+        ways: &mut Ways,
     ) -> Result<Applied, Problem> {
-        let mounts = self.mount_sources(run)?;
-        let mut keys = vec![self.run_key(run, &mounts.described, outcome)];
+        let sources = ways.iter().map(|way| self.mount_sources(run, way));
+        let mut sources = sources.collect::<Result<Vec<_>, Problem>>()?;
+        let keys =
+            ways.iter().zip(&sources).map(|(way, mounts)| vec![self.run_key(run, &mounts.described, way)]);
+        let mut keys: Vec<Vec<Key>> = keys.collect();
         // As with a copy: only where a stage is not the same its files are looked at.
-        if let Some(applied) = self.look_up(slot, &keys, outcome)? {
+        if let Some(applied) = self.look_up(slot, &keys, ways)? {
             return Ok(applied);
         }
+        let (way, mut keys, mounts) = (ways.choose(), keys.swap_remove(0), sources.swap_remove(0));
         let mut described = mounts.described.clone();
         for (place, (_, bind)) in mounts.binds_described.iter().zip(&mounts.binds) {
             if let Some(content) = self.describe_content(&slot.step.info, bind)? {
@@ -191,9 +197,9 @@ impl Solver<'_> {
             }
         }
         if described != mounts.described {
-            keys.push(self.run_key(run, &described, outcome));
+            keys.push(self.run_key(run, &described, &way));
         }
-        self.cached_or(slot, &keys, outcome, |snapshot| {
+        self.cached_or(slot, &keys, ways, |snapshot| {
             self.run_command(slot.step, run, mounts, snapshot).map(|()| Left::Changes)
         })
     }
@@ -250,8 +256,16 @@ impl Solver<'_> {
                     directory
                 }
             };
+            let part = match &first {
+                Some(bind) => self.file_of(&step.info, bind)?,
+                None => mount.source.as_deref().map(PathBuf::from).filter(|path| *path != Path::new("/")),
+            };
+            let source = match part {
+                Some(part) => part_of_cache(&directory, &part, mount.read_only)
+                    .map_err(Problem::io("open in a cache", &part))?,
+                None => MountSource::Cache { directory, read_only: mount.read_only },
+            };
             let target = mount.target.clone().unwrap_or_default();
-            let source = MountSource::Cache { directory, read_only: mount.read_only };
             mounts.mounts.push((place, StepMount { target, source }));
         }
         Ok(held)
@@ -271,9 +285,13 @@ impl Solver<'_> {
             mounts.mounts.push((*place, mount));
         }
         let binds: Vec<Bind> = binds.into_iter().map(|(_, bind)| bind).collect();
-        // Compat: BuildKit, of two with one target the last is seen.
+        // Compat: BuildKit, of two with one target the last is the only one.
         mounts.mounts.sort_by_key(|(place, _)| *place);
         let mut step_mounts: Vec<StepMount> = mounts.mounts.into_iter().map(|(_, mount)| mount).collect();
+        let mut targets = HashSet::new();
+        step_mounts.reverse();
+        step_mounts.retain(|mount| targets.insert(mount.target.clone()));
+        step_mounts.reverse();
         sort(&mut step_mounts);
         let trust = HOST_CA_STUBS.iter().filter(|_| self.request.host_ca);
         let mut wanted: Vec<(PathBuf, StubKind)> =
@@ -333,6 +351,17 @@ impl Solver<'_> {
         drop(held);
         check(&snapshot.upper, &needles, OF_COMMAND)
     }
+}
+
+/// Opens a file or directory of a cache. SECURITY row 15: whoever writes there, links lead to nothing outside of it.
+fn part_of_cache(directory: &Path, part: &Path, read_only: bool) -> io::Result<MountSource> {
+    let opened = Root::open(directory)?.open_with(part, OpenFlags::PATH, 0)?;
+    let found = File::from(opened.try_clone()?).metadata()?;
+    if !found.is_dir() && !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is neither a directory nor a file"));
+    }
+    let fd = Arc::new(clone_at(opened, read_only)?);
+    Ok(MountSource::Bind { fd, sub: PathBuf::new(), is_directory: found.is_dir() })
 }
 
 /// Says so where a command may have met with a full disk: what it wrote is gone before anybody can look.

@@ -26,14 +26,14 @@ fn secrets_and_agents_that_were_not_given_leave_their_variables() {
 }
 
 #[test]
-fn the_last_of_two_mounts_with_one_target_is_seen() {
+fn the_last_of_two_mounts_with_one_target_is_the_only_one() {
     let Some(bench) = bench() else { return };
     bench.file("page", "x");
     for (mounts, want) in [
-        ("--mount=target=/m --mount=type=tmpfs,target=/m", ["bind", "tmpfs"]),
-        ("--mount=type=tmpfs,target=/m --mount=target=/m", ["tmpfs", "bind"]),
-        ("--mount=target=/m --mount=type=cache,target=/m", ["bind", "cache"]),
-        ("--mount=type=secret,id=s,target=/m --mount=type=secret,id=t,target=/m", ["file one", "file two"]),
+        ("--mount=target=/m --mount=type=tmpfs,target=/m", "tmpfs"),
+        ("--mount=type=tmpfs,target=/m --mount=target=/m", "bind"),
+        ("--mount=target=/m --mount=type=cache,target=/m", "cache"),
+        ("--mount=type=secret,id=s,target=/m --mount=type=secret,id=t,target=/m", "file two"),
     ] {
         bench.log.clear();
         let secret = |id: &str, content: &str| Secret { id: id.to_owned(), content: content.into() };
@@ -42,8 +42,7 @@ fn the_last_of_two_mounts_with_one_target_is_seen() {
         bench.run(&request).unwrap();
         let said = bench.log.lines("OUTPUT").concat();
         let kinds: Vec<&str> = said.split(';').filter_map(|mount| mount.strip_prefix("/m=")).collect();
-        let found = kinds.iter().zip(want).all(|(kind, want)| kind.starts_with(want));
-        assert!(kinds.len() == 2 && found, "{mounts}: {said}");
+        assert!(kinds.len() == 1 && kinds[0].starts_with(want), "{mounts}: {said}");
     }
 }
 
