@@ -40,6 +40,10 @@ impl PatternList {
                 }
                 continue;
             }
+            // Compat: moby, the whole context is nothing to take back.
+            if takes_back && text.trim_matches('/').is_empty() {
+                return Err(line.to_owned());
+            }
             let text = clean(text);
             let glob = Glob::new(&text).map_err(|_bad| line.to_owned())?;
             patterns.push(Pattern { glob, text, takes_back });
@@ -190,7 +194,9 @@ mod tests {
             let list = PatternList::new(lines).unwrap();
             assert_eq!(list.matches_alone(path), want, "case {name}");
         }
-        assert!(PatternList::new(["!"]).is_err());
+        for pattern in ["!", "!/", "! //"] {
+            assert!(PatternList::new([pattern]).is_err(), "{pattern}");
+        }
         assert!(PatternList::new(["[a"]).is_err());
     }
 
