@@ -22,8 +22,7 @@ const SCHEMA: i64 = 8;
 /// The write-ahead log is written back into the tables at this length: one megabyte.
 const LOG_PAGES: i64 = 256;
 
-const STEPS: [&str; 8] =
-    [TABLES, CONTAINERS, REGISTRIES, HOSTED, CACHED, INDEXES, chains::TABLE, RESULTS];
+const STEPS: [&str; 8] = [TABLES, CONTAINERS, REGISTRIES, HOSTED, CACHED, INDEXES, chains::TABLE, RESULTS];
 
 /// Version 8: several results of a step under one key.
 const RESULTS: &str = "
