@@ -24,6 +24,8 @@ const MOST: u64 = 100 << 30;
 /// Cache mounts that a build has used since stay, and images that had a name since.
 const UNUSED: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many seconds a step is known whose layer is not here, after it was used last.
+const KEPT: i64 = 30 * 24 * 60 * 60;
 
 /// Returns the budget in bytes; `None` where there is no limit.
 fn budget(engine: &Engine) -> Result<Option<u64>, Failure> {
@@ -45,6 +47,8 @@ fn budget(engine: &Engine) -> Result<Option<u64>, Failure> {
 /// within the budget, and frees their layers unless somebody is at work. What named images need does not count, and stays.
 pub(crate) fn keep(engine: &Engine) -> Result<(), Failure> {
     let Some(budget) = budget(engine)? else { return Ok(()) };
+    // They take little, but no layer takes them with it.
+    engine.store.cache_forget_without_layer(clock::now() - KEPT)?;
     let budget = cache_mounts(engine, budget);
     let budget = for_layers(budget, unnamed::keep(engine, budget / 2)?);
     let layers = engine.store.cached_layers()?;

@@ -243,8 +243,11 @@ const FILE: &str = "file";
 fn memory_file(content: &[u8], (mode, uid, gid): (u32, u32, u32)) -> io::Result<OwnedFd> {
     let attributes = MountAttributes { no_suid: true, no_dev: true, ..MountAttributes::default() };
     let make = |options: &[(&str, &str)]| new_filesystem("tmpfs", options, attributes);
-    // Older kernels than 6.4 do not know the second.
-    let mounted = make(&[("mode", "700"), ("noswap", "")]).or_else(|_unknown| make(&[("mode", "700")]))?;
+    let mounted = match make(&[("mode", "700"), ("noswap", "")]) {
+        // Older kernels than 6.4 do not know the second.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => make(&[("mode", "700")])?,
+        made => made?,
+    };
     let root = Root::from_fd(mounted.try_clone()?);
     root.create_file(FILE, 0o600)?.write_all(content)?;
     root.set_owner(FILE, uid, gid)?;

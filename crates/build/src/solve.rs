@@ -108,7 +108,7 @@ pub(crate) struct Solver<'a> {
     is_debugged: AtomicBool,
     /// Cache rows of this build by their layer: an equal layer may replace one.
     rows: Mutex<HashMap<LayerId, Vec<CachedStep>>>,
-    /// Steps that were done or found, by key and state.
+    /// Steps that were done or found in stages that failed, by key and state.
     used: Mutex<Vec<(Digest, String)>>,
     /// Whether an earlier build has used a base image, by the state after it.
     bases: Mutex<HashMap<Digest, bool>>,
@@ -179,7 +179,9 @@ impl<'a> Solver<'a> {
     pub(crate) fn run(&self) -> Result<Built, BuildError> {
         let built = self.do_stages();
         // All at one time: of those that were used last together, what was made last goes first.
-        if let Err(error) = self.builder.store.cache_used(&lock(&self.used), now_seconds()) {
+        let mut used = std::mem::take(&mut *lock(&self.used));
+        used.extend(self.chosen().iter().flat_map(|outcome| outcome.steps()));
+        if let Err(error) = self.builder.store.cache_used(&used, now_seconds()) {
             tracing::debug!(%error, "could not record which steps were used");
         }
         built
@@ -240,11 +242,9 @@ impl<'a> Solver<'a> {
         let planned = &self.plan.stages[stage];
         let result = self.begin(planned.base).and_then(|mut ways| {
             let done = self.stage(planned, to_hash, &mut ways);
-            let used = |made: &Made| {
-                let keys = made.keys.iter().chain([&made.last]);
-                keys.map(|key| (*key, made.state.to_string())).collect::<Vec<_>>()
-            };
-            lock(&self.used).extend(ways.first().made.iter().flat_map(used));
+            if done.is_err() {
+                lock(&self.used).extend(ways.first().steps());
+            }
             done.map(|()| ways)
         });
         match result {
@@ -280,10 +280,7 @@ impl<'a> Solver<'a> {
     /// Returns the ways on which a stage begins.
     fn begin(&self, base: Origin) -> Result<Ways, BuildError> {
         let Origin::Stage(stage) = base else { return Ok(Ways::one(self.files_of_no_stage(base))) };
-        let mut ways = self.wait_for(stage)?;
-        let begun = ways.iter().map(|way| way.with(stage, way)).collect();
-        ways.follow(begun);
-        Ok(ways)
+        Ok(Ways::on(stage, &self.wait_for(stage)?))
     }
 
     /// Returns the files of a stage or image as a way has read them.

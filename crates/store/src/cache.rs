@@ -186,6 +186,20 @@ impl Store {
         })
     }
 
+    /// Forgets results without a layer here that nobody has used since `before`, in seconds since the epoch. Returns how many.
+    pub fn cache_forget_without_layer(&self, before: i64) -> Result<usize, StoreError> {
+        const OLD: &str = "FROM steps WHERE layer IS NULL AND used < ?1";
+        let there_are = self.read("find old build steps", |connection| {
+            connection.query_row(&format!("SELECT EXISTS (SELECT 1 {OLD})"), [before], |row| row.get(0))
+        })?;
+        match there_are {
+            true => self.write_lazily("forget old build steps", |transaction| {
+                transaction.execute(&format!("DELETE {OLD}"), [before])
+            }),
+            false => Ok(0),
+        }
+    }
+
     /// Notes that results of steps, by key and state, were used together at `now`, seconds since the epoch.
     pub fn cache_used(&self, steps: &[(Digest, String)], now: i64) -> Result<(), StoreError> {
         if steps.is_empty() {
@@ -259,6 +273,8 @@ mod tests {
         store.cache_used(&[(Digest::of(b"key"), "d".to_owned())], 9).unwrap();
         assert_eq!((store.cache_prune(9).unwrap(), states()), (3, vec!["d".to_owned()]));
         store.cache_put(&result("e", None), 9).unwrap();
+        assert_eq!((store.cache_forget_without_layer(9).unwrap(), states().len()), (0, 2));
+        assert_eq!((store.cache_forget_without_layer(10).unwrap(), states().len()), (2, 0));
         store.cache_replace(&result("new", Some(&layer)), 10).unwrap();
         assert_eq!(states(), ["new"]);
     }

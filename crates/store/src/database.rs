@@ -193,6 +193,7 @@ impl Store {
             made.map_err(StoreError::io("make the directory", path))
         };
         if reading::is_to_be_read(root) {
+            refuse_network(root)?;
             return Self::open_to_read(root);
         }
         make(root)?;

@@ -135,7 +135,9 @@ impl Store {
             return Ok(());
         }
         let Some(_lock) = self.try_exclusive()? else { return Ok(()) };
-        unfinished()?.iter().try_for_each(|path| remove(path))
+        // One that cannot be removed keeps none of the others.
+        let removed: Vec<_> = unfinished()?.iter().map(|path| remove(path)).collect();
+        removed.into_iter().collect()
     }
 
     fn unfinished_snapshots(&self) -> Result<Vec<PathBuf>, StoreError> {

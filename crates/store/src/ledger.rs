@@ -46,9 +46,7 @@ impl Holders {
             step: self.step || other.step,
         }
     }
-}
 
-impl Holders {
     fn least(self, other: Self) -> Self {
         Self {
             image: self.image && other.image,

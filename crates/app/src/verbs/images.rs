@@ -7,6 +7,7 @@ mod tree;
 
 use serde_json::Value;
 use shipway_oci::Reference;
+use shipway_store::{ImageRecord, StoreError};
 
 use crate::cli::ImagesArgs;
 use crate::engine::Engine;
@@ -85,20 +86,23 @@ fn tree(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<u8, Failure> 
     let wants_unnamed = args.all || args.filter.iter().any(|filter| filter.starts_with("dangling="));
     rows.retain(|row| wants_unnamed || row.image.name.is_some());
     let look = tree::Look { width: ui.width().unwrap_or(TREE_WIDTH), colours: ui.paints() };
-    tree::lines(engine, &rows, look)?.iter().for_each(|line| ui.drawn_line(line));
+    tree::lines(engine, &rows, look, ui)?.iter().for_each(|line| ui.drawn_line(line));
     Ok(0)
+}
+
+/// Returns what to say of an image whose documents are damaged.
+fn left_out(image: &ImageRecord, error: &StoreError) -> String {
+    let called = image.name.as_ref().map_or_else(|| image.image_id.short(), Reference::familiar);
+    format!("warning: image {called} is left out: {error}\nhint: {LEFT_OUT}")
 }
 
 /// Finds the images that are wanted, the newest first.
 fn rows(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for image in engine.store.images()? {
-        let called = image.name.as_ref().map_or_else(|| image.image_id.short(), Reference::familiar);
-        match Row::find(engine, image) {
+        match Row::find(engine, image.clone()) {
             Ok(row) => rows.push(row),
-            Err(error) if error.is_of_document() => {
-                ui.note(format!("warning: image {called} is left out: {error}\nhint: {LEFT_OUT}"));
-            }
+            Err(error) if error.is_of_document() => ui.note(left_out(&image, &error)),
             Err(error) => return Err(error.into()),
         }
     }

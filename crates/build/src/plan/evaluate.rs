@@ -1,5 +1,7 @@
 //! One stage's instructions with their variables expanded.
 
+use std::borrow::Cow;
+
 use shipway_dockerfile::{
     AddOptions, CommandLine, Copy, CopySource, InstructionKind, Lexer, Mount, MountKind, Run, RunNetwork,
     Word,
@@ -165,10 +167,10 @@ impl Evaluation {
             }
             _ => planner.lexer,
         };
-        let mut scope = self.state.scope.clone();
+        let mut scope = Cow::Borrowed(&self.state.scope);
         // Compat: BuildKit, a variable that a secret is given by has no other value.
         for name in self.secret_variables(planner, resolved) {
-            scope.set(&name, "****");
+            scope.to_mut().set(&name, "****");
         }
         let text = scope.expand(&lexer, text).unwrap_or_else(|_| text.clone());
         let (keyword, rest) = text.split_once(char::is_whitespace).unwrap_or((&text, ""));

@@ -39,13 +39,13 @@ impl Solver<'_> {
         Ok(records)
     }
 
-    /// Returns what has become of all stages, as the last one has read them.
-    fn chosen(&self) -> Vec<Arc<Outcome>> {
+    /// Returns what has become of the stages that are done, as the last one has read them.
+    pub(super) fn chosen(&self) -> Vec<Arc<Outcome>> {
         let outcomes = lock(&self.outcomes);
-        let Some(last) = outcomes.last().and_then(Option::as_ref).map(Ways::first) else { return Vec::new() };
+        let last = outcomes.last().and_then(Option::as_ref).map(Ways::first);
         let chosen = |(stage, ways): (usize, &Option<Ways>)| {
-            let read = last.read.get(&stage).or_else(|| ways.as_ref().map(Ways::first));
-            read.map(Arc::clone)
+            let read = last.and_then(|last| last.read.get(&stage));
+            read.or_else(|| ways.as_ref().map(Ways::first)).map(Arc::clone)
         };
         outcomes.iter().enumerate().filter_map(chosen).collect()
     }

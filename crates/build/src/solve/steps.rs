@@ -224,8 +224,11 @@ impl Solver<'_> {
         let state = self.state_of(last, layer.as_ref())?;
         let result = StoredResult { created, last: last.digest, state, diff_id: None };
         self.remember(slot, rows(slot, keys, &result, layer.as_ref()))?;
-        let next = advance(&outcome, slot, keys, result, layer.clone().map(StageLayer::Here));
-        ways.follow(vec![next]);
+        drop(outcome);
+        let made = layer.clone().map(StageLayer::Here);
+        ways.go_on(vec![(0, (result, made))], |way, _, (result, made)| {
+            advance(way, slot, keys, result, made)
+        });
         Ok(Applied { cached: false, layer })
     }
 
@@ -259,16 +262,16 @@ impl Solver<'_> {
         }
         let fail = |source| Problem::Store { action: "look into the build cache", source };
         let mut found = Vec::new();
-        for (way, keys) in ways.iter().zip(keys) {
+        for (at, keys) in keys.iter().enumerate() {
             for step in self.results(keys).map_err(fail)? {
                 self.take(slot, keys, &step)?;
-                found.push(advance(way, slot, keys, step.result, step.layer));
+                found.push((at, step));
             }
         }
         if found.is_empty() {
             return Ok(None);
         }
-        ways.follow(found);
+        ways.go_on(found, |way, at, step| advance(way, slot, &keys[at], step.result, step.layer));
         Ok(Some(Applied { cached: true, layer: None }))
     }
 
@@ -300,7 +303,6 @@ impl Solver<'_> {
     fn result_here(&self, row: CachedStep, at: usize) -> Result<Option<Found>, StoreError> {
         let Ok(result) = serde_json::from_str::<StoredResult>(&row.result) else { return Ok(None) };
         let layer = match (&row.layer, result.diff_id) {
-            (Some(layer), _) if self.builder.store.layer(layer)?.is_none() => return Ok(None),
             (Some(layer), _) => Some(StageLayer::Here(layer.clone())),
             (None, Some(diff_id)) => match self.layer_with(diff_id)? {
                 StageLayer::Distant(_) if self.imports.is_lost(diff_id) => return Ok(None),
@@ -308,8 +310,9 @@ impl Solver<'_> {
             },
             (None, None) => None,
         };
-        let is_whole = row.layer.is_some() || layer.is_none();
-        Ok(Some(Found { result, layer, at, row: is_whole.then_some(row) }))
+        // A layer that has come since is to be recorded with it.
+        let is_known = row.layer.is_some() || !matches!(layer, Some(StageLayer::Here(_)));
+        Ok(Some(Found { result, layer, at, row: is_known.then_some(row) }))
     }
 
     fn layer_with(&self, diff_id: DiffId) -> Result<StageLayer, StoreError> {
@@ -329,7 +332,7 @@ impl Solver<'_> {
             lock(&self.rows).entry(layer.clone()).or_default().push(row.clone());
         }
         let (at, result) = (found.at, &found.result);
-        let new = match found.row {
+        let mut new = match found.row {
             Some(_) => rows(slot, &keys[..at], result, here),
             // The last of its keys says what it read, whichever it was found under.
             None if keys.iter().any(|key| key.digest == result.last) => {
@@ -343,8 +346,9 @@ impl Solver<'_> {
             }
         };
         if let Some(StageLayer::Distant(layer)) = &found.layer {
-            let awaited = new.iter().try_for_each(|row| self.put(row));
-            let awaited = awaited.and_then(|()| self.await_layer(layer, &new));
+            let put = new.iter().try_for_each(|row| self.put(row));
+            new.extend(found.row.clone());
+            let awaited = put.and_then(|()| self.await_layer(layer, &new));
             return awaited.map_err(|source| Problem::Store { action: "record a step", source });
         }
         self.remember(slot, new)
@@ -439,13 +443,13 @@ fn row(
 
 /// Returns a way with what a step left on it.
 fn advance(
-    way: &Outcome,
+    way: Outcome,
     slot: &Slot<'_>,
     keys: &[Key],
     result: StoredResult,
     layer: Option<StageLayer>,
 ) -> Outcome {
-    let (parent, mut next) = (way.key, way.clone());
+    let (parent, mut next) = (way.key, way);
     next.key = match slot.link {
         // Its own key does not know what it lies on; what comes after it must.
         true => {

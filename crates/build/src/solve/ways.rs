@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Outcome;
+use shipway_oci::Digest;
+
+use super::{Made, Outcome};
 
 /// So many are followed.
 const MOST: usize = 8;
@@ -24,6 +26,11 @@ impl Ways {
         Self(vec![Arc::new(outcome)])
     }
 
+    /// Returns those of a stage that begins on another one.
+    pub(super) fn on(stage: usize, others: &Self) -> Self {
+        Self(others.0.iter().map(|way| Arc::new(way.with(stage, way))).collect())
+    }
+
     pub(crate) fn first(&self) -> &Arc<Outcome> {
         self.0.first().expect("there is one at least")
     }
@@ -32,11 +39,21 @@ impl Ways {
         self.0.iter()
     }
 
-    /// Goes on with others, which are those that a step was found on; none says nothing.
-    pub(super) fn follow(&mut self, mut found: Vec<Outcome>) {
+    /// Goes on with what `next` makes of ways and what was found on them; each is given by its place, in their order, and there is one at
+    /// least. A way is copied only where it is gone on with more than once, or somebody else has it.
+    pub(super) fn go_on<T>(
+        &mut self,
+        mut found: Vec<(usize, T)>,
+        next: impl Fn(Outcome, usize, T) -> Outcome,
+    ) {
         found.truncate(MOST);
-        if !found.is_empty() {
-            self.0 = found.into_iter().map(Arc::new).collect();
+        let mut ways: Vec<_> = std::mem::take(&mut self.0).into_iter().map(Some).collect();
+        let mut found = found.into_iter().peekable();
+        while let Some((at, step)) = found.next() {
+            let is_last = found.peek().is_none_or(|(next, _)| *next != at);
+            let way = if is_last { ways[at].take() } else { ways[at].clone() };
+            let way = Arc::unwrap_or_clone(way.expect("it is taken when it is gone on with last"));
+            self.0.push(Arc::new(next(way, at, step)));
         }
     }
 
@@ -64,6 +81,15 @@ impl Ways {
 }
 
 impl Outcome {
+    /// Returns its steps, by key and state.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (Digest, String)> {
+        let of_one = |made: &Made| {
+            let keys = made.keys.iter().chain([&made.last]);
+            keys.map(|key| (*key, made.state.to_string())).collect::<Vec<_>>()
+        };
+        self.made.iter().flat_map(of_one)
+    }
+
     /// Returns the same after reading another stage.
     pub(super) fn with(&self, stage: usize, other: &Arc<Self>) -> Self {
         let mut read = other.read.clone();
@@ -81,8 +107,6 @@ fn fit(way: &Outcome, stage: usize, other: &Arc<Outcome>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use shipway_oci::Digest;
-
     use super::*;
 
     fn outcome(name: &str) -> Outcome {

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use shipway_oci::{Descriptor, Digest, Reference, is_attestation};
-use shipway_store::Found;
+use shipway_store::{Found, StoreError};
 
+use super::left_out;
 use super::row::Row;
 use crate::clock;
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::ui::visible;
+use crate::ui::{Ui, visible};
 use crate::verbs::inspect::index_of;
 
 /// Between columns.
@@ -64,7 +65,7 @@ struct Details {
 }
 
 /// Returns the lines to print of images, in their order. Nothing of what strangers wrote does anything to a terminal.
-pub(super) fn lines(engine: &Engine, rows: &[Row], look: Look) -> Result<Vec<String>, Failure> {
+pub(super) fn lines(engine: &Engine, rows: &[Row], look: Look, ui: &mut Ui) -> Result<Vec<String>, Failure> {
     let used: HashSet<Digest> = engine.store.containers()?.into_iter().map(|row| row.image_id).collect();
     let mut places: HashMap<(Digest, Option<Digest>), usize> = HashMap::new();
     let mut tops: Vec<(Top, &Row)> = Vec::new();
@@ -76,8 +77,15 @@ pub(super) fn lines(engine: &Engine, rows: &[Row], look: Look) -> Result<Vec<Str
         tops[place].0.names.extend(row.image.name.as_ref().map(Reference::familiar));
     }
     let sizes = Sizes { engine, used: &used };
-    let filled = tops.into_iter().map(|(top, row)| sizes.fill(top, row));
-    Ok(render(&filled.collect::<Result<Vec<_>, Failure>>()?, look))
+    let mut filled = Vec::new();
+    for (top, row) in tops {
+        match sizes.fill(top, row) {
+            Ok(top) => filled.push(top),
+            Err(error) if error.is_of_document() => ui.note(left_out(&row.image, &error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(render(&filled, look))
 }
 
 /// Finds out how large images are.
@@ -87,23 +95,23 @@ struct Sizes<'a> {
 }
 
 impl Sizes<'_> {
-    fn fill(&self, mut top: Top, row: &Row) -> Result<Top, Failure> {
+    fn fill(&self, mut top: Top, row: &Row) -> Result<Top, StoreError> {
         let store = &self.engine.store;
         let image = &row.image;
         let found = Found { index: image.index, ..Found::new(image.image_id, image.manifest) };
         // The last name stands in its column, those before it have lines for themselves. Compat: docker, the shortest one.
         top.names.sort_by_key(|name| std::cmp::Reverse(name.chars().count()));
-        top.details = self.details(&found)?;
         let Some((descriptor, index)) = index_of(self.engine, &found, &store.digests(&image.image_id)?)
         else {
             let platform = row.config.platform().to_string();
+            top.details = self.details(&found)?;
             top.children = vec![Child { platform, is_here: true, details: top.details.clone() }];
             top.details.id = image.image_id.short();
             return Ok(top);
         };
         let mut blobs = descriptor.size;
-        top.details =
-            Details { id: image.image_id.short(), is_used: top.details.is_used, ..Details::default() };
+        let is_used = self.used.contains(&image.image_id);
+        top.details = Details { id: image.image_id.short(), is_used, ..Details::default() };
         for listed in &index.manifests {
             if is_attestation(listed) {
                 blobs += self.attested(listed);
@@ -120,7 +128,7 @@ impl Sizes<'_> {
         Ok(top)
     }
 
-    fn child(&self, listed: &Descriptor) -> Result<Child, Failure> {
+    fn child(&self, listed: &Descriptor) -> Result<Child, StoreError> {
         let platform = listed.platform.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
         let (is_here, details) = match self.engine.store.whole_image(&listed.digest) {
             Some(found) => (true, self.details(&found)?),
@@ -130,7 +138,7 @@ impl Sizes<'_> {
     }
 
     /// Returns how large an image for one platform is.
-    fn details(&self, found: &Found) -> Result<Details, Failure> {
+    fn details(&self, found: &Found) -> Result<Details, StoreError> {
         let store = &self.engine.store;
         let manifest = store.manifest(&found.manifest)?;
         let diff_ids = store.config(&found.image_id)?.rootfs.diff_ids;
