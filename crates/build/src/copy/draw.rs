@@ -15,7 +15,7 @@ use crate::Problem;
 use crate::request::Stop;
 
 /// From so many on it is worth it, and up to so many the layer's index can have them.
-const ENTRIES: std::ops::Range<usize> = 200..400_000;
+const ENTRIES: std::ops::Range<usize> = 200..900_000;
 
 /// Archives have budgets; what is larger or deeper than this is left to the tree.
 const BYTES: u64 = 32 << 30;

@@ -15,7 +15,7 @@ use crate::serialise::OPAQUE;
 use crate::tar_reader::TarReader;
 
 /// So many names are kept in memory, at some 150 bytes each, and so many bytes of long ones, targets and attributes.
-const NAMES: usize = 500_000;
+const NAMES: usize = 1_000_000;
 const BYTES: usize = 64 << 20;
 
 /// What an archive makes of a tree, to be written as an index of it.
