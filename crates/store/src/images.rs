@@ -1,6 +1,6 @@
 //! Images and their names.
 
-use rusqlite::params;
+use rusqlite::{params, params_from_iter};
 use shipway_oci::{
     Attested, Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, Reference, Statement, check_values,
     is_attestation, parse_json,
@@ -109,11 +109,36 @@ impl Store {
 
     /// Returns every name of every image, newest first.
     pub fn images(&self) -> Result<Vec<ImageRecord>, StoreError> {
+        self.images_where("TRUE", &[])
+    }
+
+    /// Returns the names of one image, newest first, without a look at the others.
+    pub fn images_of(&self, image_id: &Digest) -> Result<Vec<ImageRecord>, StoreError> {
+        self.images_where("image_id = ?1", &[&image_id.to_string()])
+    }
+
+    /// Says whether an image has lost its last name, without a look at those that have one.
+    pub fn has_unnamed(&self) -> Result<bool, StoreError> {
+        self.read("look for images without a name", |connection| {
+            // The range is that of the prefix, so that the index is used: `A` follows `@`.
+            let sql = "SELECT EXISTS (SELECT 1 FROM images WHERE name >= '<none>@' AND name < '<none>A')";
+            connection.query_row(sql, [], |row| row.get(0))
+        })
+    }
+
+    /// Returns the rows that `condition` is true of, newest first; its parameters are `values`.
+    pub(crate) fn images_where(
+        &self,
+        condition: &str,
+        values: &[&str],
+    ) -> Result<Vec<ImageRecord>, StoreError> {
         self.read("list images", |connection| {
-            let sql = "SELECT name, image_id, manifest, created, index_digest FROM images
-                       ORDER BY created DESC, name";
-            let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map([], |row| {
+            let sql = format!(
+                "SELECT name, image_id, manifest, created, index_digest FROM images
+                 WHERE {condition} ORDER BY created DESC, name"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(params_from_iter(values), |row| {
                 let texts: [String; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
                 Ok((texts, row.get(3)?, row.get::<_, Option<String>>(4)?))
             })?;

@@ -29,45 +29,42 @@ impl Store {
     ///
     /// Compat: docker, a name wins over the beginning of an id, and a whole id over a name.
     pub fn resolve(&self, text: &str) -> Result<Found, StoreError> {
-        let images = self.images()?;
         let is_id = text.parse::<Digest>().is_ok();
-        let reference: Option<Reference> = text.parse().ok().filter(|_| !is_id);
-        if let Some(reference) = &reference {
-            let by_name = |image: &&ImageRecord| match (&image.name, reference.digest()) {
-                (Some(name), None) => name == reference,
-                // The digest says which image; its names may have moved on.
-                (_, Some(digest)) => {
-                    image.manifest == digest || image.image_id == digest || image.index == Some(digest)
-                }
-                (None, None) => false,
-            };
-            if let Some(image) = images.iter().find(by_name) {
-                return Ok(Found { name: image.name.clone(), ..found(image) });
-            }
-            if let Some(known) = reference
-                .digest()
-                .and_then(|digest| self.by_registry_digest(&reference.name(), &digest, &images).transpose())
-            {
-                return known;
-            }
+        match text.parse().ok().filter(|_| !is_id) {
+            Some(reference) => match self.resolve_name(&reference)? {
+                Some(found) => Ok(found),
+                None => self.resolve_id(text),
+            },
+            None => self.resolve_id(text),
         }
-        self.resolve_id(text, &images)
     }
 
-    fn resolve_id(&self, text: &str, images: &[ImageRecord]) -> Result<Found, StoreError> {
+    fn resolve_name(&self, reference: &Reference) -> Result<Option<Found>, StoreError> {
+        let Some(digest) = reference.digest() else {
+            let named = self.images_where("name = ?1", &[&reference.to_string()])?;
+            return Ok(named.first().map(|image| Found { name: image.name.clone(), ..found(image) }));
+        };
+        // The digest says which image; its names may have moved on.
+        if let Some(image) = self.images_of_digest(&digest.to_string())?.first() {
+            return Ok(Some(Found { name: image.name.clone(), ..found(image) }));
+        }
+        self.by_registry_digest(&reference.name(), &digest)
+    }
+
+    fn resolve_id(&self, text: &str) -> Result<Found, StoreError> {
         let prefix = text.strip_prefix("sha256:").unwrap_or(text);
         let hexadecimal =
             !prefix.is_empty() && prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if !hexadecimal {
             return Err(StoreError::NoImage(text.to_owned()));
         }
-        let fits = |image: &&ImageRecord| {
-            let whole = |digest: Digest| prefix.len() == 64 && digest.hex() == prefix;
-            image.image_id.hex().starts_with(prefix)
-                || whole(image.manifest)
-                || image.index.is_some_and(whole)
+        let mut fitting = if prefix.len() == 64 {
+            self.images_of_digest(&format!("sha256:{prefix}"))?
+        } else {
+            // A range, so that the index is used: `g` follows all digits.
+            let (from, to) = (format!("sha256:{prefix}"), format!("sha256:{prefix}g"));
+            self.images_where("image_id >= ?1 AND image_id < ?2", &[&from, &to])?
         };
-        let mut fitting: Vec<&ImageRecord> = images.iter().filter(fits).collect();
         fitting.sort_by_key(|image| image.image_id);
         fitting.dedup_by_key(|image| image.image_id);
         match fitting.as_slice() {
@@ -78,6 +75,11 @@ impl Store {
                 candidates: several.iter().map(|image| image.image_id.short()).collect(),
             }),
         }
+    }
+
+    /// Returns the rows that a whole digest stands for: that of an image's config, manifest or index.
+    fn images_of_digest(&self, digest: &str) -> Result<Vec<ImageRecord>, StoreError> {
+        self.images_where("image_id = ?1 OR manifest = ?1 OR index_digest = ?1", &[digest])
     }
 }
 
@@ -137,6 +139,30 @@ mod tests {
         for text in ["web:2", "nothing", "", "sha256:"] {
             assert!(matches!(store.resolve(text), Err(StoreError::NoImage(_))), "{text}");
         }
+        // Its digest begins with the digit that b's begins with.
+        store.tag(&name("cache"), Digest::of(b"me"), Digest::of(b"e"), 4).unwrap();
+        let Err(StoreError::Ambiguous { candidates, .. }) = store.resolve("3") else {
+            panic!("not ambiguous")
+        };
+        assert_eq!(candidates, [b.short(), Digest::of(b"e").short()]);
+    }
+
+    #[test]
+    fn one_image_is_found_without_a_look_at_all() {
+        let (_dir, store, [a, b]) = store();
+        for condition in ["name = ?1", "image_id = ?1", "image_id >= ?1 AND image_id < ?1"] {
+            let sql = format!("EXPLAIN QUERY PLAN SELECT manifest FROM images WHERE {condition}");
+            let plan: String = store
+                .read("explain", |connection| connection.query_row(&sql, ["x"], |row| row.get("detail")))
+                .unwrap();
+            assert!(plan.starts_with("SEARCH images USING"), "{condition}: {plan}");
+        }
+        assert_eq!(store.images_of(&a).unwrap().len(), 2);
+        assert!(!store.has_unnamed().unwrap());
+        store.tag(&name("db"), Digest::of(b"ma"), a, 4).unwrap();
+        assert!(store.has_unnamed().unwrap());
+        assert_eq!(store.remove_unnamed(b).unwrap(), [Removal::Deleted(b)]);
+        assert!(!store.has_unnamed().unwrap());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{Row, params};
 use shipway_oci::{DiffId, Digest, Reference};
 
-use crate::{Found, ImageRecord, Store, StoreError};
+use crate::{Found, Store, StoreError};
 
 /// What a repository of a registry calls an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,26 +172,23 @@ impl Store {
         &self,
         repository: &str,
         digest: &Digest,
-        images: &[ImageRecord],
     ) -> Result<Option<Found>, StoreError> {
         let known: Vec<(Option<Digest>, Option<Digest>)> = self.read("find a digest", |connection| {
-            let sql = "SELECT image_id, manifest FROM digests WHERE repository = ?1 AND digest = ?2 ORDER BY rowid DESC";
+            let sql = "SELECT image_id, manifest FROM digests WHERE repository = ?1 AND digest = ?2
+                       AND image_id IN (SELECT image_id FROM images) ORDER BY rowid DESC";
             let mut statement = connection.prepare_cached(sql)?;
             let rows = statement.query_map(params![repository, digest.to_string()], |row| {
                 Ok((digest_in(row, 0)?, digest_in(row, 1)?))
             })?;
             rows.collect()
         })?;
-        let found = known.into_iter().find_map(|(image_id, manifest)| {
-            let (image_id, manifest) = (image_id?, manifest?);
-            images.iter().any(|image| image.image_id == image_id).then_some(Found {
-                image_id,
-                manifest,
-                index: Some(*digest).filter(|digest| *digest != manifest),
-                name: None,
-            })
-        });
-        Ok(found)
+        let read = known.into_iter().find_map(|(image_id, manifest)| Some((image_id?, manifest?)));
+        Ok(read.map(|(image_id, manifest)| Found {
+            image_id,
+            manifest,
+            index: Some(*digest).filter(|digest| *digest != manifest),
+            name: None,
+        }))
     }
 }
 

@@ -14,10 +14,10 @@ use crate::in_use;
 /// Removes those that lost their names longest ago while what is only theirs takes more than `budget` bytes; one that a container or
 /// a pod uses, or that lost its name lately, stays. Returns the bytes of those that stay.
 pub(super) fn keep(engine: &Engine, budget: u64) -> Result<u64, Failure> {
-    let images = engine.store.images()?;
-    if images.iter().all(|image| image.name.is_some()) {
+    if !engine.store.has_unnamed()? {
         return Ok(0);
     }
+    let images = engine.store.images()?;
     let used = in_use::images(engine)?;
     let stays = |image: &ImageRecord| image.name.is_some() || used.contains(&image.image_id);
     // A layer counts for the newest image that has it, and for none where one that stays does.

@@ -52,8 +52,7 @@ enum Told {
 
 fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<Vec<Told>, Failure> {
     let Some(found) = find(engine, name, force, ui)? else { return Ok(Vec::new()) };
-    let images: Vec<ImageRecord> =
-        engine.store.images()?.into_iter().filter(|image| image.image_id == found.image_id).collect();
+    let images = engine.store.images_of(&found.image_id)?;
     let found = meant(name, found, &images)?;
     let names = images.len();
     let last = names <= 1 || found.name.is_none();

@@ -240,10 +240,9 @@ fn push_one(
 
 /// Forgets an image that has no name; its steps stay cached.
 fn forget(engine: &Engine, built: &Built) -> Result<(), Failure> {
-    let images = engine.store.images()?;
-    let mut same = images.iter().filter(|image| image.image_id == built.image_id);
+    let images = engine.store.images_of(&built.image_id)?;
     let used = engine.store.containers()?.iter().any(|row| row.image_id == built.image_id);
-    if !used && same.all(|image| image.name.is_none()) {
+    if !used && images.iter().all(|image| image.name.is_none()) {
         engine.store.remove_unnamed(built.image_id)?;
     }
     Ok(())

@@ -13,9 +13,8 @@ use crate::failure::Failure;
 /// Returns everything about an image.
 pub(super) fn document(engine: &Engine, found: &Found) -> Result<Value, Failure> {
     let config = engine.store.config(&found.image_id)?;
-    let images = engine.store.images()?.into_iter().filter(|image| image.image_id == found.image_id);
     let (mut names, mut tagged) = (Vec::new(), 0);
-    for image in images {
+    for image in engine.store.images_of(&found.image_id)? {
         tagged = tagged.max(image.named);
         names.extend(image.name);
     }
