@@ -13,7 +13,7 @@ use serde::Serialize;
 use shipway_linux::Root;
 use shipway_oci::{Digest, Hashing};
 
-use crate::gc::remove;
+use crate::trash::remove;
 use crate::{LayerId, Store, StoreError, is_of_the_moment};
 
 /// Something that is not as it should be.

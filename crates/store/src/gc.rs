@@ -8,6 +8,7 @@ use shipway_oci::{DiffId, Digest, Index, is_attestation, parse_json};
 
 use crate::chains::drop_chains;
 use crate::images::DOCUMENT_LIMIT;
+use crate::trash::{Trash, remove};
 use crate::{Found, ImageRecord, LayerId, Store, StoreError};
 
 /// What a collection removed.
@@ -62,7 +63,16 @@ impl Store {
     ///
     /// Records go first, files after; what a crash leaves in between has no record, and the next collection removes it.
     pub fn gc(&self, now: i64) -> Result<Option<Freed>, StoreError> {
-        let Some(lock) = self.try_exclusive()? else { return Ok(None) };
+        let Some((freed, trash)) = self.collect(now)? else { return Ok(None) };
+        // Others go on meanwhile: a tree of many files takes seconds.
+        trash.remove()?;
+        crate::reserve::regain(self.root());
+        Ok(Some(freed))
+    }
+
+    /// Takes what nothing needs out of the store while nobody is at work.
+    fn collect(&self, now: i64) -> Result<Option<(Freed, Trash)>, StoreError> {
+        let Some(_lock) = self.try_exclusive()? else { return Ok(None) };
         // What cannot be read needs nobody knows what.
         let mut needed = self.needed_by(|_| true, |_| false)?;
         let hosted = self.hosted_needs(now)?;
@@ -105,22 +115,21 @@ impl Store {
             remove(&path)?;
             freed.blobs += 1;
         }
-        for path in self.strangers("layers", |name| kept.contains(name))? {
-            remove(&path)?;
-            freed.layers += 1;
-        }
-        for path in self.unfinished_snapshots()? {
-            remove(&path)?;
-            freed.snapshots += 1;
-        }
+        let mut trash = Trash::default();
         for path in self.strangers("tmp", |_| false)? {
             // A directory is a layer that was being unpacked, or a tree that was being removed: few bytes are its own.
             freed.bytes += if path.is_dir() { 0 } else { blob_bytes(&path).unwrap_or_default() };
-            remove(&path)?;
+            trash.take(self, path)?;
         }
-        drop(lock);
-        crate::reserve::regain(self.root());
-        Ok(Some(freed))
+        for path in self.strangers("layers", |name| kept.contains(name))? {
+            trash.take(self, path)?;
+            freed.layers += 1;
+        }
+        for path in self.unfinished_snapshots()? {
+            trash.take(self, path)?;
+            freed.snapshots += 1;
+        }
+        Ok(Some((freed, trash)))
     }
 
     /// Removes the unfinished work of processes that were killed, unless somebody holds a lease: it may be his. What a collection removes
@@ -134,10 +143,13 @@ impl Store {
         if unfinished()?.is_empty() {
             return Ok(());
         }
-        let Some(_lock) = self.try_exclusive()? else { return Ok(()) };
-        // One that cannot be removed keeps none of the others.
-        let removed: Vec<_> = unfinished()?.iter().map(|path| remove(path)).collect();
-        removed.into_iter().collect()
+        let Some(lock) = self.try_exclusive()? else { return Ok(()) };
+        let mut trash = Trash::default();
+        // One that cannot be taken keeps none of the others.
+        let taken: Vec<_> = unfinished()?.into_iter().map(|path| trash.take(self, path)).collect();
+        drop(lock);
+        trash.remove()?;
+        taken.into_iter().collect()
     }
 
     fn unfinished_snapshots(&self) -> Result<Vec<PathBuf>, StoreError> {
@@ -307,12 +319,6 @@ impl Store {
     }
 }
 
-pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
-    let metadata = fs_err::symlink_metadata(path).map_err(StoreError::io("examine", path))?;
-    let removed = if metadata.is_dir() { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) };
-    removed.map_err(StoreError::io("remove", path))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,6 +402,21 @@ mod tests {
         store.cache_prune(i64::MAX).unwrap();
         let freed = store.gc(0).unwrap().unwrap();
         assert_eq!((freed.blobs, freed.layers), (2, 2));
+    }
+
+    #[test]
+    fn others_go_on_while_files_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (unused, _) = layer(&store, "unused");
+        let (freed, trash) = store.collect(0).unwrap().unwrap();
+        assert_eq!(freed.layers, 1);
+        assert!(!store.root().join("layers").join(unused.as_str()).exists());
+        let left = || fs_err::read_dir(store.tmp()).unwrap().count();
+        assert_eq!(left(), 1);
+        assert!(store.try_exclusive().unwrap().is_some(), "the lock is free");
+        trash.remove().unwrap();
+        assert_eq!(left(), 0);
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod names;
 mod proof;
 mod registries;
 mod reserve;
+mod trash;
 mod variants;
 
 pub use atomic::{atomic_write, unique_name};

@@ -3,8 +3,8 @@
 use rusqlite::params;
 use shipway_oci::{Descriptor, Digest, Index, is_attestation, parse_json};
 
-use crate::gc::remove;
 use crate::images::{DOCUMENT_LIMIT, UNNAMED};
+use crate::trash::remove;
 use crate::{Found, ImageRecord, Store, StoreError};
 
 /// What changes with an image that an index for several lists.
