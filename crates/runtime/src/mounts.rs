@@ -40,9 +40,6 @@ pub(crate) fn mount_root(spec: &ContainerSpec, place: &Path) -> Result<Root, Sta
 
 /// Mounts everything into the root file system.
 pub(crate) fn mount_all(spec: &ContainerSpec, root: &Root, dir: &Path) -> Result<(), StartFailure> {
-    let step = |subject: &str, done: io::Result<()>| {
-        done.map_err(|error| StartFailure::new(Stage::Mounts, subject, &error))
-    };
     step(
         "/proc",
         new_filesystem("proc", &[], NOTHING_SPECIAL).and_then(|proc| place_directory(root, "proc", proc)),
@@ -62,8 +59,20 @@ pub(crate) fn mount_all(spec: &ContainerSpec, root: &Root, dir: &Path) -> Result
         let hostname = clone_tree(&dir.join("hostname"), false);
         step("hostname", hostname.and_then(|file| place_file(root, Path::new("etc/hostname"), file)))?;
     }
-    for mount in &spec.mounts {
-        step(&mount.target.to_string_lossy(), mount_one(root, mount))?;
+    mount_wanted(spec, root)
+}
+
+/// Mounts what somebody asked for, and hides what nobody should see.
+fn mount_wanted(spec: &ContainerSpec, root: &Root) -> Result<(), StartFailure> {
+    // What is in our own places is taken out before a mount covers them.
+    let null = step("/dev/null", root.open_with("dev/null", OpenFlags::PATH, 0))?;
+    let wanted: Vec<&Mount> = spec.mounts.iter().filter(|mount| !is_dev(mount)).collect();
+    let mut sources = Vec::new();
+    for mount in &wanted {
+        sources.push(step(&mount.target.to_string_lossy(), source_of(root, mount))?);
+    }
+    for (mount, source) in wanted.into_iter().zip(sources) {
+        step(&mount.target.to_string_lossy(), mount_one(root, mount, source))?;
     }
     if spec.privileged {
         return Ok(());
@@ -72,9 +81,13 @@ pub(crate) fn mount_all(spec: &ContainerSpec, root: &Root, dir: &Path) -> Result
         step(path, make_read_only(root, path))?;
     }
     for path in MASKED {
-        step(path, mask(root, path))?;
+        step(path, mask(root, path, &null))?;
     }
     Ok(())
+}
+
+fn step<T>(subject: &str, done: io::Result<T>) -> Result<T, StartFailure> {
+    done.map_err(|error| StartFailure::new(Stage::Mounts, subject, &error))
 }
 
 /// Makes the whole root file system read-only; what is mounted into it stays as it is.
@@ -82,7 +95,17 @@ pub(crate) fn seal_root(root: &Root) -> io::Result<()> {
     shipway_linux::set_read_only(root)
 }
 
-fn mount_one(root: &Root, mount: &Mount) -> io::Result<()> {
+/// Returns what is to be mounted, if it is there already.
+fn source_of(root: &Root, mount: &Mount) -> io::Result<Option<OwnedFd>> {
+    let MountKind::Detached { link, sub } = &mount.kind else { return Ok(None) };
+    let opened = shipway_linux::open_path(link)?;
+    if sub.as_os_str().is_empty() {
+        return Ok(Some(opened));
+    }
+    part_of(root, opened, sub, mount.read_only).map(Some)
+}
+
+fn mount_one(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> io::Result<()> {
     let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     if mount.target.components().all(|part| !matches!(part, Component::Normal(_))) {
         return refused("it would cover the whole root file system");
@@ -101,13 +124,8 @@ fn mount_one(root: &Root, mount: &Mount) -> io::Result<()> {
                 place_file(root, &mount.target, tree)
             }
         }
-        MountKind::Detached { link, sub } => {
-            let opened = shipway_linux::open_path(link)?;
-            let tree = if sub.as_os_str().is_empty() {
-                opened
-            } else {
-                part_of(root, opened, sub, mount.read_only)?
-            };
+        MountKind::Detached { .. } => {
+            let Some(tree) = source else { return refused("there is nothing to mount") };
             if is_directory(&tree)? {
                 cover_directory(root, &mount.target, tree)
             } else {
@@ -117,14 +135,18 @@ fn mount_one(root: &Root, mount: &Mount) -> io::Result<()> {
         MountKind::Tmpfs => {
             let attributes =
                 MountAttributes { read_only: mount.read_only, no_suid: true, no_dev: true, no_exec: false };
-            let size = mount.size.map(|size| size.to_string());
-            let mode = mode_of(root, &mount.target);
-            let mut options = vec![("mode", mode.as_str())];
-            options.extend(size.as_deref().map(|size| ("size", size)));
-            let tree = new_filesystem("tmpfs", &options, attributes)?;
-            cover_directory(root, &mount.target, tree)
+            cover_directory(root, &mount.target, memory(root, mount, attributes)?)
         }
     }
+}
+
+/// Makes a directory in memory.
+fn memory(root: &Root, mount: &Mount, attributes: MountAttributes) -> io::Result<OwnedFd> {
+    let size = mount.size.map(|size| size.to_string());
+    let mode = mode_of(root, &mount.target);
+    let mut options = vec![("mode", mode.as_str())];
+    options.extend(size.as_deref().map(|size| ("size", size)));
+    new_filesystem("tmpfs", &options, attributes)
 }
 
 /// Compat: runc, a directory in memory may be used as the one that it covers.
@@ -155,7 +177,11 @@ const PARTS: &str = "dev/shm";
 /// A fresh `/dev` always: whatever the image has there is covered.
 fn mount_dev(spec: &ContainerSpec, root: &Root) -> io::Result<()> {
     let attributes = MountAttributes { no_suid: true, ..MountAttributes::default() };
-    let tmpfs = new_filesystem("tmpfs", &[("mode", "755"), ("size", "65536k")], attributes)?;
+    let tmpfs = match spec.mounts.iter().rfind(|mount| is_dev(mount)) {
+        // Compat: runc, one that is asked for has all devices, too.
+        Some(mount) => memory(root, mount, attributes)?,
+        None => new_filesystem("tmpfs", &[("mode", "755"), ("size", "65536k")], attributes)?,
+    };
     let dev = Root::from_fd(tmpfs.try_clone()?);
     place_directory(root, "dev", tmpfs)?;
     for (name, major, minor) in DEVICES {
@@ -187,11 +213,20 @@ fn mount_dev(spec: &ContainerSpec, root: &Root) -> io::Result<()> {
 /// Returns whether a mount that somebody asked for stands where one of ours usually does. Compat: docker and BuildKit, it is the only one
 /// there then.
 fn is_replaced(spec: &ContainerSpec, place: &str) -> bool {
+    spec.mounts.iter().any(|mount| is_at(mount, place))
+}
+
+fn is_at(mount: &Mount, place: &str) -> bool {
     let normal = |path: &Path| {
         let parts = path.components().filter(|part| matches!(part, Component::Normal(_)));
         parts.collect::<PathBuf>()
     };
-    spec.mounts.iter().any(|mount| normal(&mount.target) == normal(Path::new(place)))
+    normal(&mount.target) == normal(Path::new(place))
+}
+
+/// Returns whether a mount is the directory of devices, in memory as the usual one.
+fn is_dev(mount: &Mount) -> bool {
+    matches!(mount.kind, MountKind::Tmpfs) && is_at(mount, "/dev")
 }
 
 /// Type bits of a mode. Spec: inode(7).
@@ -277,7 +312,7 @@ fn make_read_only(root: &Root, path: &str) -> io::Result<()> {
     attach(copy, target)
 }
 
-fn mask(root: &Root, path: &str) -> io::Result<()> {
+fn mask(root: &Root, path: &str, null: &OwnedFd) -> io::Result<()> {
     let Some(target) = existing(root, path)? else { return Ok(()) };
     if root.metadata(path)?.is_some_and(|found| found.is_directory()) {
         let empty = new_filesystem(
@@ -287,7 +322,6 @@ fn mask(root: &Root, path: &str) -> io::Result<()> {
         )?;
         return attach(empty, target);
     }
-    let null = root.open_with("dev/null", OpenFlags::PATH, 0)?;
     attach(clone_at(null, false)?, target)
 }
 

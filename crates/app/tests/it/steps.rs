@@ -485,3 +485,27 @@ fn mounts_go_where_links_lead_and_are_as_what_they_cover() {
     let run = ["run", "--rm", "--network", "none", "--tmpfs", "/absolute", "covered", "stat -c %a /real"];
     assert_eq!(machine.ok(&run).0, "711\n");
 }
+
+#[test]
+fn devices_in_memory_that_are_asked_for_are_the_usual_ones() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    fs_err::write(machine.context().join("token"), "secret!").unwrap();
+    let mount = "RUN --mount=type=tmpfs,target=/dev,size=1m --mount=type=secret,id=t";
+    machine.dockerfile(&format!(
+        "FROM box\n\
+         {mount} test -s /run/secrets/t && echo x > /dev/null && head -c 1 /dev/zero | wc -c && test -d /dev/shm\n\
+         {mount},target=/dev/token test -s /dev/token && grep -q ' /dev tmpfs .*size=1024k' /proc/mounts\n\
+         {mount} --mount=type=bind,source=page,target=/dev/page test -s /dev/page && test -c /dev/full\n\
+         RUN --mount=type=cache,target=/dev/shm --mount=type=secret,id=t test -s /run/secrets/t\n"
+    ));
+    machine.ok(&["build", "-q", "--network=none", "--secret=id=t,src=token", "-t", "web", "."]);
+    assert_eq!(
+        machine
+            .ok(&["run", "--rm", "--network=none", "--tmpfs=/dev", "web", "echo > /dev/null; ls /dev/full"])
+            .0,
+        "/dev/full\n"
+    );
+}
