@@ -3,7 +3,7 @@
 //! Compat: BuildKit's dispatchers, down to the texts in the history.
 
 use serde_json::json;
-use shipway_dockerfile::{ArgDeclaration, CommandLine, InstructionKind, KeyValue, Lexer, Word};
+use shipway_dockerfile::{ArgDeclaration, CommandLine, InstructionKind, KeyValue, Lexer, UNSEEN_ARGS, Word};
 use shipway_oci::Healthcheck;
 
 use crate::Problem;
@@ -146,7 +146,7 @@ fn arg(
             (None, Some(default)) => Some(state.scope.expand(&around.lexer, default)?),
             (None, None) => around.global.get(name).map(str::to_owned),
         };
-        if let Some(value) = &value {
+        if let Some(value) = value.as_ref().filter(|_| !UNSEEN_ARGS.contains(&name.as_str())) {
             state.scope.set(name, value);
         }
         texts.push(match &value {

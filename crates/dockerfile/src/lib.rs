@@ -36,7 +36,9 @@ pub use instruction::{
     AddOptions, ArgDeclaration, CommandLine, Copy, CopySource, Instruction, InstructionKind, KeyValue, Run,
     RunNetwork, Word,
 };
-pub use lint::{Checks, Extent, Facts, KnownImage, ParseChecksError, RULES, Rule, Warning, lint};
+pub use lint::{
+    Checks, Extent, Facts, KnownImage, ParseChecksError, RULES, Rule, UNSEEN_ARGS, Warning, lint,
+};
 pub use mount::{Mount, MountKind, ParseMountError, Sharing};
 pub use source::{Position, Source, Span, excerpt, marked};
 pub use stages::{Dockerfile, GlobalArg, Replaced, Stage, Unread, parse, parse_trigger, parse_until_mistake};

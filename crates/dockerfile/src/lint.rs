@@ -9,6 +9,7 @@ mod steps;
 mod variables;
 
 pub use checks::{Checks, ParseChecksError};
+pub use variables::UNSEEN_ARGS;
 
 use crate::source::Span;
 use crate::stages::Dockerfile;

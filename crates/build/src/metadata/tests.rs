@@ -36,6 +36,7 @@ fn history_reads_as_buildkit_writes_it() {
         ("signal", "STOPSIGNAL SIGKILL", "STOPSIGNAL SIGKILL"),
         ("shell", "SHELL [\"/bin/bash\", \"-c\"]", "SHELL [/bin/bash -c]"),
         ("arg", "ARG A=1 B", "ARG A=1 B"),
+        ("unseen arg", "ARG BUILDKIT_SBOM_SCAN_STAGE=true", "ARG BUILDKIT_SBOM_SCAN_STAGE=true"),
         ("platform arg", "ARG TARGETARCH", "ARG TARGETARCH=amd64"),
         ("maintainer", "MAINTAINER me $x", "MAINTAINER me $x"),
         (
@@ -58,6 +59,7 @@ fn variables_come_from_env_and_arg_and_the_last_one_wins() {
         ("env", "ENV A=1\nLABEL x=$A", vec![], "1"),
         ("one instruction sees what was before it", "ENV A=1\nENV A=2 B=$A\nLABEL x=$B", vec![], "1"),
         ("default", "ARG A=1\nLABEL x=$A", vec![], "1"),
+        ("unseen", "ARG BUILDKIT_SBOM_SCAN_STAGE=1\nLABEL x=[$BUILDKIT_SBOM_SCAN_STAGE]", vec![], "[]"),
         ("build argument", "ARG A=1\nLABEL x=$A", vec![("A", "2")], "2"),
         ("not declared", "LABEL x=$A", vec![("A", "2")], ""),
         ("env after arg", "ARG A=1\nENV A=3\nLABEL x=$A", vec![("A", "2")], "3"),

@@ -13,8 +13,8 @@ use crate::source::Span;
 use crate::stages::{Stage, parse_trigger};
 use crate::suggest::suggest;
 
-/// Build arguments that no instruction sees. Compat: BuildKit.
-const UNSEEN: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+/// Build arguments that no instruction sees, and no command. Compat: BuildKit.
+pub const UNSEEN_ARGS: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
 /// What commands are looked for in where an image does not say so.
 const PATH: (&str, &str) = ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 /// The platform that a build is for.
@@ -268,7 +268,7 @@ impl Walk<'_> {
         let expanded = lexer.expand_until_mistake(word, &|name| scope.values.get(name).cloned());
         let is_mistake = expanded.is_err();
         let Expanded { text, unset, .. } = expanded.unwrap_or_else(|(_, expanded)| expanded);
-        let is_told = |name: &String| !scope.args.contains(name) && !UNSEEN.contains(&name.as_str());
+        let is_told = |name: &String| !scope.args.contains(name) && !UNSEEN_ARGS.contains(&name.as_str());
         for name in unset.iter().filter(|name| scope.is_known && is_told(name)) {
             let near = suggest(name, scope.values.keys().map(String::as_str));
             let near = near.map(|near| format!("; did you mean `${near}`?")).unwrap_or_default();
@@ -287,7 +287,7 @@ impl Walk<'_> {
             (None, None) => self.global.get(&arg.name).cloned(),
         };
         scope.args.insert(arg.name.clone());
-        if !UNSEEN.contains(&arg.name.as_str()) {
+        if !UNSEEN_ARGS.contains(&arg.name.as_str()) {
             scope.values.extend(value.map(|value| (arg.name.clone(), value)));
         }
     }
