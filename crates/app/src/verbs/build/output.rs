@@ -100,9 +100,6 @@ pub(super) fn check_places(outputs: &[Output]) -> Result<(), Failure> {
             Ok(found) if !is_directory && found.is_dir() => {
                 "it is a directory, and a file is wanted: dest=FILE"
             }
-            Err(_) if !is_directory && parent.is_some_and(|parent| !parent.is_dir()) => {
-                "its directory is not there"
-            }
             // A device or pipe is written as it is.
             Ok(found) if !is_directory && !found.is_file() => continue,
             _ => {
@@ -227,7 +224,12 @@ fn to(
     };
     match place {
         // Compat: buildx, others may read it.
-        Place::File(path) => part_file::write(path, 0o666, &|error| unwritable(path, error), content),
+        Place::File(path) => {
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                fs_err::create_dir_all(parent).map_err(|error| unwritable(path, &error))?;
+            }
+            part_file::write(path, 0o666, &|error| unwritable(path, error), content)
+        }
         Place::Stdout => {
             let mut out = io::BufWriter::with_capacity(1 << 18, ui.out());
             content(&mut out)?;
@@ -356,7 +358,8 @@ mod tests {
                 Some("`/proc/x`"),
             ),
             ("a directory for a file", tar("directory"), Some("it is a directory")),
-            ("a file nowhere", tar("new/x.tar"), Some("its directory is not there")),
+            ("a file in a directory to be made", tar("new/er/x.tar"), None),
+            ("a file below a file", tar("file/x.tar"), Some("nothing can be made in `")),
             ("a device", Output::Tar(Place::File("/dev/null".into()), Arrangement::default()), None),
             ("a name alone", Output::Tar(Place::File("x.tar".into()), Arrangement::default()), None),
             ("the standard output", Output::Tar(Place::Stdout, Arrangement::default()), None),
