@@ -52,7 +52,7 @@ pub(crate) struct Cli {
 /// Reads the command line. What is asked for help, or is mistyped, ends the program with Docker's exit code where the verb is
 /// Docker's; flags that have no effect are passed to `warn`.
 pub(crate) fn parse(arguments: Vec<OsString>, warn: &mut dyn FnMut(String)) -> Result<Cli, Failure> {
-    let arguments = spelling::ours(arguments);
+    let arguments = spelling::with_values(spelling::ours(arguments));
     if let Some(help) = groups::help(&arguments) {
         help.exit();
     }

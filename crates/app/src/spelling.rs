@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use crate::units;
+
 /// Groups of docker's, and its words in them where ours differ.
 const GROUPS: &[(&str, &[&str])] = &[
     ("image", &["build", "history", "import", "load", "pull", "push", "save", "tag"]),
@@ -28,6 +30,10 @@ const OTHER_WORDS: &[(&str, &str, &str)] = &[
 ];
 /// Options before the verb that have a value.
 const WITH_VALUE: [&str; 2] = ["--root", "--state"];
+/// Flags of `build` that need no value, and what a value that they have as a word of its own begins with.
+const ATTESTED: [&str; 2] = ["--provenance", "--sbom"];
+const ATTEST_KEYS: [&str; 7] =
+    ["mode", "version", "builder-id", "disabled", "reproducible", "inline-only", "generator"];
 
 /// Returns whether a word is one of a group's.
 pub(crate) fn is_of_group(group: &str, word: &str) -> bool {
@@ -70,9 +76,51 @@ pub(crate) fn ours(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
+/// Returns the arguments with values behind a `=` where Docker takes them as words: `--provenance false`.
+pub(crate) fn with_values(arguments: Vec<OsString>) -> Vec<OsString> {
+    let verb = place_of_verb(&arguments);
+    if arguments.get(verb).is_none_or(|verb| verb != "build") {
+        return arguments;
+    }
+    let is_value = |word: &str| {
+        units::truth(word).is_some()
+            || word.split_once('=').is_some_and(|(key, _)| ATTEST_KEYS.contains(&key))
+    };
+    let mut joined: Vec<OsString> = Vec::with_capacity(arguments.len());
+    for word in arguments {
+        let flag = joined.last_mut().filter(|last| ATTESTED.iter().any(|flag| *last == flag));
+        match (flag, word.to_str()) {
+            (Some(flag), Some(text)) if is_value(text) => {
+                flag.push("=");
+                flag.push(text);
+            }
+            _ => joined.push(word),
+        }
+    }
+    joined
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_attestations_may_be_words() {
+        for (line, want) in [
+            ("shipway build --provenance false .", "shipway build --provenance=false ."),
+            (
+                "shipway build --sbom true --provenance mode=min .",
+                "shipway build --sbom=true --provenance=mode=min .",
+            ),
+            ("shipway build --provenance .", "shipway build --provenance ."),
+            ("shipway build --sbom --provenance a=b", "shipway build --sbom --provenance a=b"),
+            ("shipway build --provenance=true false", "shipway build --provenance=true false"),
+            ("shipway run box --provenance false", "shipway run box --provenance false"),
+        ] {
+            let words = with_values(line.split(' ').map(OsString::from).collect());
+            assert_eq!(words, want.split(' ').map(OsString::from).collect::<Vec<_>>(), "{line}");
+        }
+    }
 
     #[test]
     fn groups_are_left_away_where_the_verb_is_there() {

@@ -37,7 +37,6 @@ use crate::local_names;
 use crate::progress::{End, Show};
 use crate::tasks::Stopping;
 use crate::ui::Ui;
-use crate::units;
 use crate::verbs::build::annotations::Annotations;
 use crate::verbs::build::call::{Question, What};
 use crate::verbs::build::debug::Shell;
@@ -51,18 +50,6 @@ const LAYOUT: &str = "oci-layout://";
 /// Compat: docker's words.
 const USAGE: &str = "\"shipway build\" requires exactly 1 argument.\nSee 'shipway build --help'.\n\n\
                      Usage:  shipway build [OPTIONS] PATH\n\nBuild an image from a Dockerfile";
-
-/// Compat: buildx, some flags take a value only behind a `=`.
-fn usage(words: &[String]) -> Failure {
-    let is_value = |word: &String| units::truth(word).is_some() || word.starts_with("mode=");
-    match words.iter().find(|word| words.len() == 2 && is_value(word)) {
-        Some(word) => Failure::new(
-            format!("`{word}` was taken for the context, and there is another one"),
-            format!("a value of --provenance or --sbom goes with a `=`: --provenance={word}"),
-        ),
-        None => Failure::plain(USAGE),
-    }
-}
 
 /// Returns whether something is only asked about the Dockerfile.
 pub(crate) fn asks(args: &BuildArgs) -> bool {
@@ -98,7 +85,7 @@ fn typed(
 ) -> Result<Typed, Failure> {
     // Compat: docker, what flags cannot have is told before all else.
     limits(args).and_then(|_limits| limits::shm_size(args.shm_size.as_deref()))?;
-    let [context] = args.context.as_slice() else { return Err(usage(&args.context)) };
+    let [context] = args.context.as_slice() else { return Err(Failure::plain(USAGE)) };
     let Outputs { all: outputs, annotations } = output::parse(&args.outputs, args.load)?;
     let caches = caches::parse(&args.cache_from, &args.cache_to)?;
     caches.warnings.iter().for_each(|warning| ui.note(warning));

@@ -27,6 +27,8 @@ fn a_script_for_docker_finds_its_flags() {
         "--iidfile=",
         "--progress=",
         "--network=none",
+        "--provenance",
+        "false",
         "-t=web",
         ".",
     ]);
