@@ -11,7 +11,7 @@ use shipway_oci::Hashing;
 
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::remotes::git;
+use crate::remotes::{Logins, git};
 use crate::tasks;
 
 /// Largest archive that is fetched.
@@ -40,13 +40,21 @@ pub(crate) struct Prepared {
     files: Option<Snapshot>,
 }
 
-/// Prepares what `PATH | URL | -` and `--file` name; a repository keeps its `.git` if that is wanted.
+/// How contexts are fetched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fetching<'a> {
+    /// A repository keeps its `.git`.
+    pub(crate) keep_git_dir: bool,
+    pub(crate) logins: &'a Logins,
+    pub(crate) stop: &'a Stop,
+}
+
+/// Prepares what `PATH | URL | -` and `--file` name.
 pub(crate) fn prepare(
     engine: Option<&Engine>,
     context: &str,
     file: Option<&Path>,
-    keep_git_dir: bool,
-    stop: &Stop,
+    how: Fetching<'_>,
 ) -> Result<Prepared, Failure> {
     let from_stdin = file == Some(Path::new("-"));
     if from_stdin && context == "-" {
@@ -58,11 +66,8 @@ pub(crate) fn prepare(
     // Compat: buildx, a Dockerfile may come from an address of its own.
     let address = file.and_then(Path::to_str).filter(|file| is_web_address(file));
     let (named, file) = (file, file.filter(|_| address.is_none()));
-    let mut prepared = if context == "-" {
-        of_stdin(engine, file)?
-    } else {
-        of_address(engine, context, (file, keep_git_dir), stop)?
-    };
+    let mut prepared =
+        if context == "-" { of_stdin(engine, file)? } else { of_address(engine, context, file, how)? };
     if let Some(address) = address {
         if prepared.text.is_some() {
             prepared.unread = named.map(Path::to_owned);
@@ -88,8 +93,12 @@ fn is_local(file: &Path) -> bool {
 }
 
 /// Prepares what a named context's directory or address names; it needs no Dockerfile.
-pub(crate) fn prepare_named(engine: Option<&Engine>, source: &str, stop: &Stop) -> Result<Prepared, Failure> {
-    let prepared = of_address(engine, source, (None, false), stop)?;
+pub(crate) fn prepare_named(
+    engine: Option<&Engine>,
+    source: &str,
+    how: Fetching<'_>,
+) -> Result<Prepared, Failure> {
+    let prepared = of_address(engine, source, None, Fetching { keep_git_dir: false, ..how })?;
     if prepared.text.is_some() {
         return Err(Failure::new(
             format!("the context `{source}` is no archive"),
@@ -102,18 +111,18 @@ pub(crate) fn prepare_named(engine: Option<&Engine>, source: &str, stop: &Stop) 
 fn of_address(
     engine: Option<&Engine>,
     address: &str,
-    (file, keep_git_dir): (Option<&Path>, bool),
-    stop: &Stop,
+    file: Option<&Path>,
+    how: Fetching<'_>,
 ) -> Result<Prepared, Failure> {
     match git::parse(address, git::Form::Context) {
         Some(parsed) => {
             let kept = |address: git::Address| git::Address {
-                keep_git_dir: address.keep_git_dir || keep_git_dir,
+                keep_git_dir: address.keep_git_dir || how.keep_git_dir,
                 ..address
             };
-            of_repository(engine, parsed.map(kept), file, stop)
+            of_repository(engine, parsed.map(kept), file, how)
         }
-        None if is_web_address(address) => of_archive(engine, address, file),
+        None if is_web_address(address) => of_archive(engine, address, file, how.logins),
         None if address.contains("://") => Err(Failure::new(
             format!("`{address}` is no address that a context is fetched from"),
             "name a directory, an `https://` archive, or a git repository",
@@ -143,9 +152,18 @@ fn of_stdin(engine: Option<&Engine>, file: Option<&Path>) -> Result<Prepared, Fa
     Ok(prepared)
 }
 
-fn of_archive(engine: Option<&Engine>, address: &str, file: Option<&Path>) -> Result<Prepared, Failure> {
+fn of_archive(
+    engine: Option<&Engine>,
+    address: &str,
+    file: Option<&Path>,
+    logins: &Logins,
+) -> Result<Prepared, Failure> {
     let client = Client::new(tasks::fetching()?);
-    let mut body = Hashing::new(client.open(&Request::get(address, ARCHIVE))?.into_body());
+    let mut request = Request::get(address, ARCHIVE);
+    if let Some(authorization) = logins.of_file(address) {
+        request = request.private_header("authorization", authorization);
+    }
+    let mut body = Hashing::new(client.open(&request)?.into_body());
     let mut prepared = of_stream(engine, Box::new(&mut body), address, file)?;
     // What is behind the end of an archive belongs to its digest.
     std::io::copy(&mut body, &mut std::io::sink()).map_err(|error| {
@@ -212,12 +230,12 @@ fn of_repository(
     engine: Option<&Engine>,
     parsed: Result<git::Address, String>,
     file: Option<&Path>,
-    stop: &Stop,
+    how: Fetching<'_>,
 ) -> Result<Prepared, Failure> {
     let address =
         parsed.map_err(|why| Failure::new(why, "write it as `https://HOST/PATH.git#REF:DIRECTORY`"))?;
     let files = place(engine)?;
-    let (top, commit) = git::fetch(&address, &files.upper, &|| stop.is_set())?;
+    let (top, commit) = git::fetch(&address, &files.upper, how.logins, &|| how.stop.is_set())?;
     let mut prepared = within(top, file, files);
     prepared.origin = Some(Material::commit(&address.to_string(), &commit));
     Ok(prepared)

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::packages::Packages;
 use crate::progress::Show;
-use crate::remotes::Remote;
+use crate::remotes::{Logins, Remote};
 use crate::step_caches::StepCaches;
 use crate::steps::ContainerSteps;
 use crate::sweep::sweep_builds;
@@ -41,7 +41,7 @@ pub(crate) fn build(
         Arc::new(LocalImages { engine: engine.clone(), wishes, show: show.clone() }),
         Arc::new(show.clone()),
     )
-    .with_remotes(Arc::new(Remote::new(&engine.roots.data)?))
+    .with_remotes(Arc::new(Remote::new(&engine.roots.data, Logins::new(&request.secrets))?))
     .with_inventory(Arc::new(Packages(show.clone())))
     .with_caches(beside.caches.sources, beside.caches.targets);
     if let Some(debugger) = beside.debugger {

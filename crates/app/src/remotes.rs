@@ -2,6 +2,7 @@
 
 mod download;
 pub(crate) mod git;
+mod logins;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use shipway_build::{Fetched, Remotes, SeamError, Stop};
 use shipway_fetch::{Client, FetchError};
 
 use crate::tasks;
+
+pub(crate) use logins::Logins;
 
 /// Why something could not be fetched.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -44,12 +47,13 @@ pub(crate) struct Remote {
     client: Client,
     /// Where files are kept that were downloaded before.
     kept: PathBuf,
+    logins: Logins,
 }
 
 impl Remote {
     /// Keeps files below a data root.
-    pub(crate) fn new(data: &Path) -> Result<Self, shipway_fetch::InvalidProxyError> {
-        Ok(Self { client: Client::new(tasks::fetching()?), kept: data.join("cache/http") })
+    pub(crate) fn new(data: &Path, logins: Logins) -> Result<Self, shipway_fetch::InvalidProxyError> {
+        Ok(Self { client: Client::new(tasks::fetching()?), kept: data.join("cache/http"), logins })
     }
 }
 
@@ -59,7 +63,7 @@ impl Remotes for Remote {
     }
 
     fn http(&self, url: &str, into: &Path) -> Result<Fetched, SeamError> {
-        download::to_file(&self.client, &self.kept, url, into).map_err(SeamError::new)
+        download::to_file((&self.client, &self.logins), &self.kept, url, into).map_err(SeamError::new)
     }
 
     fn git(
@@ -75,6 +79,6 @@ impl Remotes for Remote {
         let mut address = parsed.map_err(|why| SeamError::new(RemoteError::new(why, hint)))?;
         address.keep_git_dir |= keep_git_dir;
         address.checksum = checksum.map(str::to_owned).or(address.checksum);
-        git::fetch(&address, into, &|| stop.is_set()).map_err(SeamError::new)
+        git::fetch(&address, into, &self.logins, &|| stop.is_set()).map_err(SeamError::new)
     }
 }

@@ -9,7 +9,7 @@ use shipway_build::Fetched;
 use shipway_fetch::{Client, FetchError, Method, Payload, Request, Response};
 use shipway_oci::{Digest, Hasher, Hashing};
 
-use super::RemoteError;
+use super::{Logins, RemoteError};
 
 /// Largest file.
 const LARGEST: u64 = 64 << 30;
@@ -30,7 +30,12 @@ struct Place {
 }
 
 /// Fetches a file, or takes it from those in `kept` that the server says are still the same.
-pub(super) fn to_file(client: &Client, kept: &Path, url: &str, into: &Path) -> Result<Fetched, RemoteError> {
+pub(super) fn to_file(
+    (client, logins): (&Client, &Logins),
+    kept: &Path,
+    url: &str,
+    into: &Path,
+) -> Result<Fetched, RemoteError> {
     let file = kept.join(Digest::of(url.as_bytes()).hex());
     let place = Place { notes: file.with_extension("json"), file };
     let known: Option<Known> =
@@ -39,6 +44,9 @@ pub(super) fn to_file(client: &Client, kept: &Path, url: &str, into: &Path) -> R
     let mut request = Request::new(Method::Get, url, LARGEST);
     if let Some(known) = &known {
         request = request.header("if-none-match", known.etag.clone());
+    }
+    if let Some(authorization) = logins.of_file(url) {
+        request = request.private_header("authorization", authorization);
     }
     let failed = |error: FetchError| RemoteError::fetch(error, format!("try it: `curl -I {url}`"));
     let response = client.exchange(&request, Payload::None).map_err(failed)?;
@@ -53,12 +61,12 @@ pub(super) fn to_file(client: &Client, kept: &Path, url: &str, into: &Path) -> R
             // It is damaged: all of it comes again.
             let failed = |error: io::Error| RemoteError::io("remove", &place.notes, &error);
             fs_err::remove_file(&place.notes).map_err(failed)?;
-            to_file(client, kept, url, into)
+            to_file((client, logins), kept, url, into)
         }
         (200..=299, _) => fetch(response, url, into, &place),
         (status, _) => Err(RemoteError::new(
             format!("{url} answered with status {status}"),
-            "see that the address is right, and that it needs no login",
+            "see that the address is right; a login goes with it as a secret: --secret id=HTTP_AUTH_TOKEN_HOST,src=FILE",
         )),
     }
 }

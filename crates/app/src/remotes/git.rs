@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::RemoteError;
+use super::{Logins, RemoteError};
 use crate::units;
 
 /// Longest part of what git says that is told.
@@ -130,9 +130,11 @@ fn below(place: &str, name: &str) -> String {
 pub(crate) fn fetch(
     address: &Address,
     into: &Path,
+    logins: &Logins,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<(PathBuf, String), RemoteError> {
-    let failed = match fetch_by(&[], address, into, is_stopped) {
+    let calls = Calls { dir: into, login: Login::of(&address.remote, logins), is_stopped };
+    let failed = match fetch_by(&[], address, &calls) {
         Err(failed) if !is_stopped() => failed,
         done => return done,
     };
@@ -145,7 +147,7 @@ pub(crate) fn fetch(
     }
     fs_err::remove_dir_all(into.join(".git"))
         .map_err(|error| RemoteError::io("remove `.git` of", into, &error))?;
-    fetch_by(&["--object-format=sha256"], address, into, is_stopped)
+    fetch_by(&["--object-format=sha256"], address, &calls)
         .map_err(|again| if is_of_names(&again) { failed } else { again })
 }
 
@@ -153,10 +155,10 @@ pub(crate) fn fetch(
 fn fetch_by(
     options: &[&str],
     address: &Address,
-    into: &Path,
-    is_stopped: &dyn Fn() -> bool,
+    calls: &Calls<'_>,
 ) -> Result<(PathBuf, String), RemoteError> {
-    let git = |args: &[&str]| run(into, args, is_stopped);
+    let (into, is_stopped) = (calls.dir, calls.is_stopped);
+    let git = |args: &[&str]| calls.run(args);
     let remote = address.remote.as_str();
     let wanted = match (address.reference.as_str(), &address.checksum) {
         ("", Some(checksum)) if COMMITS.contains(&checksum.len()) => checksum.as_str(),
@@ -244,68 +246,112 @@ fn inside(root: &Path, below: &str) -> Option<PathBuf> {
     (found.starts_with(&root) && found.is_dir()).then_some(found)
 }
 
-fn run(dir: &Path, args: &[&str], is_stopped: &dyn Fn() -> bool) -> Result<String, RemoteError> {
-    let mut command = Command::new("git");
-    // What comes from outside may be fetched in these ways only, and nothing of it is run.
-    for setting in [
-        "protocol.allow=never",
-        "protocol.http.allow=always",
-        "protocol.https.allow=always",
-        "protocol.git.allow=always",
-        "protocol.ssh.allow=always",
-        "core.hooksPath=/dev/null",
-        "core.fsmonitor=false",
-        "advice.detachedHead=false",
-        "init.defaultBranch=main",
-        "submodule.recurse=false",
-    ] {
-        command.args(["-c", setting]);
+/// What a server is told of who asks. It is in the environment of git alone, where other users do not see it.
+#[derive(Debug)]
+struct Login {
+    /// The addresses that it is for.
+    scope: String,
+    authorization: String,
+}
+
+impl Login {
+    fn of(remote: &str, logins: &Logins) -> Option<Self> {
+        let authorization = logins.of_repository(remote)?;
+        // Compat: BuildKit, repositories within one of github's are often github's as well.
+        let all = ["https://github.com/", "https://www.github.com/"].into_iter();
+        let scope = all.into_iter().find(|all| remote.starts_with(all)).unwrap_or(remote).to_owned();
+        Some(Self { scope, authorization })
     }
-    command.args(args).current_dir(dir);
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"] {
-        command.env_remove(name);
+
+    /// Spec: git-config(1), settings by the environment.
+    fn give(&self, command: &mut Command) {
+        let count =
+            std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(0_u32);
+        command
+            .env("GIT_CONFIG_COUNT", (count + 1).to_string())
+            .env(format!("GIT_CONFIG_KEY_{count}"), format!("http.{}.extraheader", self.scope))
+            .env(format!("GIT_CONFIG_VALUE_{count}"), format!("Authorization: {}", self.authorization));
     }
-    command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").stdin(Stdio::null());
-    let (mut reader, writer) =
-        std::io::pipe().map_err(|error| RemoteError::io("talk to git in", dir, &error))?;
-    let spawned = command.stdout(Stdio::piped()).stderr(writer).spawn();
-    drop(command);
-    let mut child = spawned.map_err(|error| {
-        let hint =
-            if error.kind() == std::io::ErrorKind::NotFound { "install git" } else { "see that `git` runs" };
-        RemoteError::new(format!("`git` could not be started: {error}"), hint)
-    })?;
-    let mut said = Vec::new();
-    let mut printed = Vec::new();
-    let failed = |error: std::io::Error| RemoteError::io("wait for git in", dir, &error);
-    loop {
-        if !shipway_linux::wait_pidfd(&reader, INTERVAL).map_err(failed)? {
-            if is_stopped() {
-                drop(child.kill());
+}
+
+/// How git is called.
+struct Calls<'a> {
+    dir: &'a Path,
+    login: Option<Login>,
+    is_stopped: &'a dyn Fn() -> bool,
+}
+
+impl Calls<'_> {
+    fn run(&self, args: &[&str]) -> Result<String, RemoteError> {
+        let Self { dir, login, is_stopped } = self;
+        let mut command = Command::new("git");
+        // What comes from outside may be fetched in these ways only, and nothing of it is run.
+        for setting in [
+            "protocol.allow=never",
+            "protocol.http.allow=always",
+            "protocol.https.allow=always",
+            "protocol.git.allow=always",
+            "protocol.ssh.allow=always",
+            "core.hooksPath=/dev/null",
+            "core.fsmonitor=false",
+            "advice.detachedHead=false",
+            "init.defaultBranch=main",
+            "submodule.recurse=false",
+        ] {
+            command.args(["-c", setting]);
+        }
+        command.args(args).current_dir(dir);
+        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"] {
+            command.env_remove(name);
+        }
+        if let Some(login) = login {
+            login.give(&mut command);
+        }
+        command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").stdin(Stdio::null());
+        let (mut reader, writer) =
+            std::io::pipe().map_err(|error| RemoteError::io("talk to git in", dir, &error))?;
+        let spawned = command.stdout(Stdio::piped()).stderr(writer).spawn();
+        drop(command);
+        let mut child = spawned.map_err(|error| {
+            let hint = if error.kind() == std::io::ErrorKind::NotFound {
+                "install git"
+            } else {
+                "see that `git` runs"
+            };
+            RemoteError::new(format!("`git` could not be started: {error}"), hint)
+        })?;
+        let mut said = Vec::new();
+        let mut printed = Vec::new();
+        let failed = |error: std::io::Error| RemoteError::io("wait for git in", dir, &error);
+        loop {
+            if !shipway_linux::wait_pidfd(&reader, INTERVAL).map_err(failed)? {
+                if is_stopped() {
+                    drop(child.kill());
+                }
+                continue;
             }
-            continue;
+            let mut piece = [0; 4096];
+            let read = std::io::Read::read(&mut reader, &mut piece).map_err(failed)?;
+            if read == 0 {
+                break;
+            }
+            said.extend_from_slice(&piece[..read]);
         }
-        let mut piece = [0; 4096];
-        let read = std::io::Read::read(&mut reader, &mut piece).map_err(failed)?;
-        if read == 0 {
-            break;
+        if let Some(mut stdout) = child.stdout.take() {
+            std::io::Read::read_to_end(&mut stdout, &mut printed).map_err(failed)?;
         }
-        said.extend_from_slice(&piece[..read]);
+        let status = child.wait().map_err(failed)?;
+        if status.success() {
+            return Ok(String::from_utf8_lossy(&printed).into_owned());
+        }
+        let said = String::from_utf8_lossy(&said);
+        let said: String = said.trim().chars().take(SAID).collect();
+        let verb = args.first().copied().unwrap_or_default();
+        Err(RemoteError::new(
+            format!("`git {verb}` failed: {said}"),
+            "see that this address can be reached, and that git has the credentials for it",
+        ))
     }
-    if let Some(mut stdout) = child.stdout.take() {
-        std::io::Read::read_to_end(&mut stdout, &mut printed).map_err(failed)?;
-    }
-    let status = child.wait().map_err(failed)?;
-    if status.success() {
-        return Ok(String::from_utf8_lossy(&printed).into_owned());
-    }
-    let said = String::from_utf8_lossy(&said);
-    let said: String = said.trim().chars().take(SAID).collect();
-    let verb = args.first().copied().unwrap_or_default();
-    Err(RemoteError::new(
-        format!("`git {verb}` failed: {said}"),
-        "see that this address can be reached, and that git has the credentials for it",
-    ))
 }
 
 #[cfg(test)]

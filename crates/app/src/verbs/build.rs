@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use shipway_build::{
     Attest, BuildNetwork, BuildRequest, ContextSource, Debugger, HostAddress, NamedContext, ProcessLimit,
-    Stop,
 };
 use shipway_linux::Cgroup;
 use shipway_store::Lease;
@@ -29,12 +28,13 @@ use shipway_store::Lease;
 use crate::archive::LayoutImage;
 use crate::bases::{AcceptExpired, BaseWishes};
 use crate::cli::{BuildArgs, BuildNetworkKind, ProgressStyle};
-use crate::contexts::{self, Prepared};
+use crate::contexts::{self, Fetching, Prepared};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::image_build::{self, Beside};
 use crate::local_names;
 use crate::progress::{End, Show};
+use crate::remotes::Logins;
 use crate::tasks::Stopping;
 use crate::ui::Ui;
 use crate::verbs::build::annotations::Annotations;
@@ -95,16 +95,21 @@ fn typed(
     let stop = stopping.build.clone();
     let build_args = pairs::build_args(&args.build_args)?;
     let keeps_git = pairs::is_set(&build_args, "BUILDKIT_CONTEXT_KEEP_GIT_DIR");
-    let prepared = contexts::prepare(engine, context, args.file.as_deref(), keeps_git, &stop);
+    let secrets = args.secrets.iter().map(|text| secret::load(text, &mut |warning| ui.note(warning)));
+    let secrets = last_of(secrets, |secret| &secret.id)?;
+    let logins = Logins::new(&secrets);
+    let how = Fetching { keep_git_dir: keeps_git, logins: &logins, stop: &stop };
+    let prepared = contexts::prepare(engine, context, args.file.as_deref(), how);
     let prepared = prepared.map_err(|failure| stopping.failed(failure))?;
     if let Some(file) = &prepared.unread {
         ui.note(format!("warning: `{context}` is a Dockerfile: --file {} is not read", file.display()));
     }
     let layouts = args.build_contexts.iter().any(|context| context.contains(LAYOUT));
     let lease = engine.filter(|_| layouts).map(|engine| engine.store.lease()).transpose()?;
-    let named = named_contexts(engine, args, &stop).map_err(|failure| stopping.failed(failure))?;
+    let named = named_contexts(engine, args, how).map_err(|failure| stopping.failed(failure))?;
     let mut request = BuildRequest {
         stop,
+        secrets,
         platforms,
         dockerfile_text: prepared.text.clone(),
         contexts: named.iter().map(|(context, _files)| context.clone()).collect(),
@@ -114,7 +119,6 @@ fn typed(
             (prepared.context.clone(), prepared.dockerfile.clone()),
             (args, build_args),
             (&annotations, attest),
-            &mut |warning| ui.note(warning),
         )?
     };
     request.inline_cache = caches.inline() || pairs::is_set(&request.build_args, "BUILDKIT_INLINE_CACHE");
@@ -196,7 +200,7 @@ fn style(args: &BuildArgs) -> Result<ProgressStyle, Failure> {
 fn named_contexts(
     engine: Option<&Engine>,
     args: &BuildArgs,
-    stop: &Stop,
+    how: Fetching<'_>,
 ) -> Result<Vec<(NamedContext, Option<Prepared>)>, Failure> {
     let form = "write it as `--build-context NAME=DIRECTORY`, or with docker-image://IMAGE, oci-layout://DIRECTORY or an address";
     let mut named = Vec::new();
@@ -223,7 +227,7 @@ fn named_contexts(
         } else if source == "-" {
             return Err(wrong("the standard input can only be the build context"));
         } else {
-            let prepared = contexts::prepare_named(engine, source, stop)?;
+            let prepared = contexts::prepare_named(engine, source, how)?;
             let directory = ContextSource::Directory(prepared.context.clone());
             named.push((NamedContext { name, source: directory }, Some(prepared)));
         }
@@ -236,7 +240,6 @@ fn request(
     (context, dockerfile): (PathBuf, PathBuf),
     (args, build_args): (&BuildArgs, Vec<(String, String)>),
     (annotations, attest): (&[String], Attest),
-    warn: &mut dyn FnMut(String),
 ) -> Result<BuildRequest, Failure> {
     let annotations = [args.annotations.as_slice(), annotations].concat();
     let Annotations { manifest, index, descriptor, platform } = Annotations::parse(&annotations)?;
@@ -255,7 +258,6 @@ fn request(
         dockerfile,
         tags: args.tags.iter().map(|tag| local_names::parse_new(tag)).collect::<Result<_, _>>()?,
         labels: args.labels.iter().map(|text| pairs::label(text)).collect::<Result<_, _>>()?,
-        secrets: last_of(args.secrets.iter().map(|text| secret::load(text, warn)), |secret| &secret.id)?,
         agents: last_of(args.ssh.iter().map(|text| ssh::agent(text)), |(id, _)| id)?,
         target: args.target.clone(),
         no_cache: args.no_cache,

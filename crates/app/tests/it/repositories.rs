@@ -1,5 +1,8 @@
 //! Git repositories that are unlike most.
 
+use std::sync::Arc;
+
+use shipway_testkit::registry::{Reply, TestRegistry};
 use shipway_testkit::{Need, require};
 
 use crate::contexts::run;
@@ -87,4 +90,68 @@ fn a_repository_that_is_added_is_cached_by_its_commit() {
     for (name, flags, cached) in [("with its history", "--keep-git-dir", false), ("without", "", true)] {
         assert_eq!(build(flags, ""), cached, "case {name}");
     }
+}
+
+#[test]
+fn secrets_let_a_build_in() {
+    if !can_run() || !require(&[Need::Git]) {
+        return;
+    }
+    let machine = Machine::with_box();
+    let served = machine.dir.path().join("served");
+    let repository = machine.dir.path().join("repository");
+    fs_err::create_dir_all(&served).unwrap();
+    fs_err::create_dir_all(&repository).unwrap();
+    fs_err::write(served.join("file"), "a file\n").unwrap();
+    fs_err::write(repository.join("Dockerfile"), "FROM scratch\nCOPY Dockerfile /of-context\n").unwrap();
+    let git = "git -c user.name=me -c user.email=me@test -c init.defaultBranch=main";
+    run(
+        &repository,
+        &format!(
+            "{git} init -q && {git} add . && {git} commit -qm one && git clone -q --bare . ../served/app.git && \
+             git -C ../served/app.git update-server-info"
+        ),
+    );
+    let files = Arc::new(served);
+    let server = machine.inside(|| {
+        TestRegistry::with_fault(move |asked, _| {
+            let path = asked.target.split('?').next().unwrap().trim_start_matches('/');
+            // x-access-token:open-sesame
+            let wanted = match path.starts_with("app.git") {
+                true => "basic eC1hY2Nlc3MtdG9rZW46b3Blbi1zZXNhbWU=",
+                false => "Bearer open-sesame",
+            };
+            if asked.header("authorization") != Some(wanted) {
+                return Some(Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"here\""));
+            }
+            Some(
+                fs_err::read(files.join(path))
+                    .map_or_else(|_| Reply::new(404, ""), |bytes| Reply::new(200, bytes)),
+            )
+        })
+    });
+    let (host, port) =
+        server.address.to_string().rsplit_once(':').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let url = format!("http://{host}:{port}");
+    fs_err::write(machine.context().join("token"), "open-sesame\n").unwrap();
+    let (of_files, of_one) = (format!("HTTP_AUTH_TOKEN_{host}"), format!("GIT_AUTH_TOKEN.{host}:{port}"));
+    let secret = |id: &str| format!("--secret=id={id},src=token");
+    let context = format!("{url}/app.git");
+    for id in ["GIT_AUTH_TOKEN", &of_one] {
+        machine.ok(&["build", "-q", "-o", "out", &secret(id), &context]);
+        assert!(machine.context().join("out/of-context").is_file(), "{id}");
+    }
+    machine.refused(&["build", "-q", &context], 1);
+    machine.dockerfile(&format!(
+        "FROM scratch\nADD {url}/app.git /app\nADD {url}/file /\nCOPY --from=other / /other\n"
+    ));
+    let other = format!("other={url}/app.git");
+    let flags = ["build", "-q", "-o", "out", "--build-context", &other, "."];
+    let said = machine.ok(&[&flags[..], &[&secret("GIT_AUTH_TOKEN"), &secret(&of_files)]].concat()).1;
+    assert!(!said.contains("open-sesame"), "{said}");
+    for file in ["app/Dockerfile", "file", "other/Dockerfile"] {
+        assert!(machine.context().join("out").join(file).is_file(), "{file}");
+    }
+    let said = machine.refused(&[&flags[..], &["--no-cache", &secret("GIT_AUTH_TOKEN")]].concat(), 1);
+    assert!(said.contains("HTTP_AUTH_TOKEN_"), "{said}");
 }
