@@ -182,12 +182,19 @@ impl BaseImages for LocalImages {
             return Ok(digest);
         }
         let store = &self.engine.store;
-        let known = store.digests(image_id).map_err(SeamError::new)?;
-        let of_name = known.iter().rev().find(|known| known.repository == reference.name());
-        if let Some(known) = of_name {
-            return Ok(known.digest);
+        // One for another platform is listed with the image that the name stands for here.
+        let named = store.resolve(&reference.to_string()).ok();
+        for image in [Some(image_id), named.as_ref().map(|named| &named.image_id)].into_iter().flatten() {
+            let known = store.digests(image).map_err(SeamError::new)?;
+            let of_name = known.iter().rev().find(|known| known.repository == reference.name());
+            if let Some(known) = of_name {
+                return Ok(known.digest);
+            }
         }
-        let found = store.resolve(&image_id.to_string()).map_err(SeamError::new)?;
+        let found = match named {
+            Some(found) => found,
+            None => store.resolve(&image_id.to_string()).map_err(SeamError::new)?,
+        };
         Ok(found.index.unwrap_or(found.manifest))
     }
 
