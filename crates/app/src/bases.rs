@@ -198,9 +198,10 @@ impl BaseImages for LocalImages {
         Ok(found.index.unwrap_or(found.manifest))
     }
 
-    fn in_layout(&self, layout: &str, platform: &Platform) -> Result<BaseImage, SeamError> {
+    fn in_layout(&self, layout: &str, platform: &Platform) -> Result<(BaseImage, Digest), SeamError> {
         let found = LayoutImage::parse(layout).and_then(|image| image.load(&self.engine, platform));
-        self.here(&found.map_err(|failure| NotInLayout::because(&failure))?)
+        let (image_id, digest) = found.map_err(|failure| NotInLayout::because(&failure))?;
+        Ok((self.here(&image_id)?, digest))
     }
 }
 

@@ -49,6 +49,7 @@ mod transfers;
 mod ui;
 mod units;
 mod variants;
+mod vcs;
 mod verbs;
 #[cfg(test)]
 mod written;

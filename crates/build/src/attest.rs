@@ -54,17 +54,21 @@ pub struct Material {
     pub uri: String,
     /// Algorithm, and hexadecimal digits.
     pub digest: Option<(String, String)>,
+    /// It is a commit of a repository.
+    pub is_commit: bool,
 }
 
 impl Material {
     /// Something at an address that may have credentials; they are left out.
     pub fn at(address: &str, algorithm: &str, hex: impl Into<String>) -> Self {
-        Self { uri: without_credentials(address), digest: Some((algorithm.to_owned(), hex.into())) }
+        let digest = Some((algorithm.to_owned(), hex.into()));
+        Self { uri: without_credentials(address), digest, is_commit: false }
     }
 
     /// A commit. Spec: SLSA, DigestSet; git names commits by SHA-1, or by SHA-256 where a repository was made so.
     pub fn commit(address: &str, commit: &str) -> Self {
-        Self::at(address, if commit.len() == materials::SHA1 { "sha1" } else { "sha256" }, commit)
+        let algorithm = if commit.len() == materials::SHA1 { "sha1" } else { "sha256" };
+        Self { is_commit: true, ..Self::at(address, algorithm, commit) }
     }
 }
 

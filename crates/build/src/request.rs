@@ -45,6 +45,8 @@ pub struct BuildRequest {
     pub origin: Option<Material>,
     /// Where other contexts were fetched from.
     pub fetched: Vec<Material>,
+    /// What is told of the repository that the context is of: `source`, `revision`, `localdir:…`. Compat: BuildKit's names.
+    pub vcs: Vec<(String, String)>,
     /// `--add-host`: names that RUN steps know.
     pub hosts: Vec<(String, HostAddress)>,
     /// `--ulimit`: limits of the processes of RUN steps.

@@ -289,8 +289,9 @@ pub trait BaseImages: fmt::Debug + Send + Sync {
     /// Returns the digest of what a name stands for: the manifest of the image that was found by it, or the index that lists it.
     fn digest(&self, reference: &Reference, image_id: &Digest) -> Result<Digest, SeamError>;
 
-    /// Returns the image of an OCI layout for a platform. It has no name, and is to be here while the build goes on.
-    fn in_layout(&self, layout: &str, platform: &Platform) -> Result<BaseImage, SeamError>;
+    /// Returns the image of an OCI layout for a platform, and the digest of what the layout lists. It has no name, and is to be here while
+    /// the build goes on.
+    fn in_layout(&self, layout: &str, platform: &Platform) -> Result<(BaseImage, Digest), SeamError>;
 }
 
 /// An image to build on.

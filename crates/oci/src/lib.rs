@@ -36,6 +36,6 @@ pub use json::{check_values, parse_json};
 pub use manifest::{Index, Manifest};
 pub use media_type::MediaType;
 pub use platform::{ParsePlatformError, Platform};
-pub use purl::{PackageUrl, image_purl};
+pub use purl::{PackageUrl, image_purl, layout_purl};
 pub use reference::{ParseReferenceError, Reference};
 pub use time::rfc3339;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Platform, Reference};
+use crate::{Digest, Platform, Reference};
 
 /// What names a package. Spec: package-url, purl-specification.md.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +46,26 @@ impl PackageUrl<'_> {
 
 /// Returns the package URL of an image. Compat: BuildKit, `pkg:docker/NAME@TAG?platform=linux%2Famd64`.
 pub fn image_purl(reference: &Reference, platform: Option<&Platform>) -> String {
-    let name = reference.familiar_name();
-    let (namespace, name) = name.rsplit_once('/').unwrap_or(("", &name));
-    let digest = reference.digest().map(|digest| digest.to_string()).unwrap_or_default();
+    let version = reference.tag().unwrap_or_default();
+    purl("docker", (&reference.familiar_name(), version), reference.digest(), platform)
+}
+
+/// Returns the package URL of an image of an OCI layout, which has the name that a build has for it. Compat: BuildKit.
+pub fn layout_purl(name: &str, digest: Digest, platform: Option<&Platform>) -> String {
+    purl("oci", (name, ""), Some(digest), platform)
+}
+
+fn purl(
+    kind: &str,
+    (name, version): (&str, &str),
+    digest: Option<Digest>,
+    platform: Option<&Platform>,
+) -> String {
+    let (namespace, name) = name.rsplit_once('/').unwrap_or(("", name));
+    let digest = digest.map(|digest| digest.to_string()).unwrap_or_default();
     let platform = platform.map(ToString::to_string).unwrap_or_default();
     let qualifiers = [("digest", digest.as_str()), ("platform", platform.as_str())];
-    let version = reference.tag().unwrap_or_default();
-    PackageUrl { kind: "docker", namespace, name, version, qualifiers: &qualifiers }.render()
+    PackageUrl { kind, namespace, name, version, qualifiers: &qualifiers }.render()
 }
 
 /// Spec: purl-specification.md, Character encoding: all but letters, digits, `.-_~` and `:` is written as `%XX`.
@@ -85,6 +98,9 @@ mod tests {
             let platform = Platform::linux("amd64");
             assert_eq!(image_purl(&name.parse().unwrap(), Some(&platform)), want, "case {name}");
         }
+        let (empty, platform) = (Digest::of(b""), Platform::linux("arm64"));
+        let want = format!("pkg:oci/team/base?digest={empty}&platform=linux%2Farm64");
+        assert_eq!(layout_purl("team/base", empty, Some(&platform)), want);
     }
 
     #[test]

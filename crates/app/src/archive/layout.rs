@@ -52,8 +52,9 @@ impl LayoutImage {
         Ok(Self { dir: PathBuf::from(dir), tag, digest })
     }
 
-    /// Brings the image for a platform into the store, without a name, and returns the digest of its config. The caller holds a lease.
-    pub(crate) fn load(&self, engine: &Engine, platform: &Platform) -> Result<Digest, Failure> {
+    /// Brings the image for a platform into the store, without a name, and returns the digest of its config, and that of what is named in
+    /// the layout. The caller holds a lease.
+    pub(crate) fn load(&self, engine: &Engine, platform: &Platform) -> Result<(Digest, Digest), Failure> {
         let files = Files::open_directory(engine, &self.dir, platform.clone())?;
         let bytes = files.document(INDEX)?.ok_or_else(|| files.wrong("it has no index.json"))?;
         let index = files.index(&bytes)?;
@@ -64,7 +65,7 @@ impl LayoutImage {
             let has = format!("{}/{}", config.os, config.architecture);
             return Err(files.wrong(format!("its image is for {has}, not for {platform}")));
         }
-        Ok(image_id)
+        Ok((image_id, entry.digest))
     }
 
     /// Returns the entry that is meant: of several with the tag, or several without any, the one for the platform. Compat: BuildKit, a

@@ -38,6 +38,7 @@ use crate::remotes::Logins;
 use crate::tasks::Stopping;
 use crate::ui::Ui;
 use crate::verbs::build::annotations::Annotations;
+use crate::vcs;
 use crate::verbs::build::call::{Question, What};
 use crate::verbs::build::debug::Shell;
 use crate::verbs::build::delivery::{Arrived, Wishes};
@@ -123,6 +124,9 @@ fn typed(
     };
     request.inline_cache = caches.inline() || pairs::is_set(&request.build_args, "BUILDKIT_INLINE_CACHE");
     let contexts = named.into_iter().map(|(_, files)| files).collect();
+    if request.attest.provenance.is_some() && request.origin.is_none() && context != "-" {
+        request.vcs = vcs::of(&request.context, &request.dockerfile);
+    }
     let (_context, _contexts, _lease) = (prepared, contexts, lease);
     Ok(Typed { request, outputs, caches, is_inline_only, _context, _contexts, _lease })
 }

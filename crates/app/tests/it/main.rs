@@ -30,6 +30,7 @@ mod newcomer;
 mod outputs;
 mod platforms;
 mod progress;
+mod provenance;
 mod registries;
 mod repositories;
 mod reproducible;

@@ -257,19 +257,18 @@ impl Facts<'_> {
     fn locals(&self) -> Vec<&str> {
         let mut locals = Vec::new();
         if self.request.origin.is_none() {
-            if self.reads(None) {
-                locals.push("context");
-            }
-            locals.push("dockerfile");
+            // Also one of which nothing but the ignore file is read.
+            locals.extend(["context", "dockerfile"]);
         }
-        let used = |place: &usize| self.reads(Some(Origin::Context(*place)));
+        let used = |place: &usize| self.reads(Origin::Context(*place));
         let directories = (0..self.plan.contexts.len()).filter(used);
         locals.extend(directories.map(|place| self.plan.contexts[place].name.as_str()));
         locals
     }
 
-    /// Returns whether a step reads files of the context, or of another place.
-    fn reads(&self, from: Option<Origin>) -> bool {
+    /// Returns whether a step reads files of a place.
+    fn reads(&self, from: Origin) -> bool {
+        let from = Some(from);
         let is_path =
             |copy: &CopyAction| copy.sources.iter().any(|word| matches!(word, SourceWord::Path { .. }));
         self.steps().any(|(_, step)| match &step.action {

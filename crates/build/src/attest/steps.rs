@@ -69,21 +69,21 @@ impl Facts<'_> {
 
     /// Returns the Dockerfile, where in it the steps stand, and the layers that they made; only of full provenance.
     pub(super) fn metadata(&self) -> Value {
+        let mut told = Map::new();
+        if !self.request.vcs.is_empty() {
+            let vcs = self.request.vcs.iter().map(|(name, value)| (name.clone(), json!(value)));
+            told.insert("vcs".to_owned(), Value::Object(vcs.collect()));
+        }
         if !self.wanted.is_full {
-            return json!({});
+            return Value::Object(told);
         }
         let source = &self.plan.source;
         // What is encoded cannot be starred any more.
         let text = star(source.text(), &self.request.secrets);
         let mut locations = Map::new();
         let mut layers = Map::new();
-        let own = self.made.iter().filter(|made| made.layer.is_some());
-        let own: Vec<(usize, &Layer)> = own
-            .clone()
-            .map(|made| made.history_at)
-            .zip(self.layers.iter().skip(self.layers.len().saturating_sub(own.count())))
-            .collect();
-        for (at, (_, numbered)) in self.numbered().iter().enumerate() {
+        let of_result = self.stages_of_result();
+        for (at, (stage, numbered)) in self.numbered().iter().enumerate() {
             if let (_, _, Some(span)) = numbered.told() {
                 let place = |offset| {
                     let position = source.position(offset);
@@ -95,17 +95,48 @@ impl Facts<'_> {
                     json!({ "locations": [{ "ranges": [range], "sourceIndex": 0 }] }),
                 );
             }
-            let Numbered::Step(step) = numbered else { continue };
-            let is_own = self.stage.steps.iter().any(|own| std::ptr::eq(own, *step));
-            let place = history_at(&step.action).filter(|_| is_own);
-            if let Some((_, layer)) = own.iter().find(|(history, _)| Some(*history) == place) {
-                let layer = Descriptor::new(MediaType::OCI_LAYER, layer.diff_id.0, layer.size);
-                layers.insert(format!("step{at}:0"), json!([[layer]]));
+            let stack = self.stack_of(numbered).filter(|stack| !stack.is_empty());
+            if let Some(stack) = stack.filter(|_| of_result.contains(stage)) {
+                let described =
+                    |layer: &Layer| Descriptor::new(MediaType::OCI_LAYER, layer.diff_id.0, layer.size);
+                let stack: Vec<Descriptor> = stack.iter().map(described).collect();
+                layers.insert(format!("step{at}:0"), json!([stack]));
             }
         }
         let info =
             json!({ "filename": source.name(), "language": "Dockerfile", "data": STANDARD.encode(text) });
-        json!({ "source": { "locations": locations, "infos": [info] }, "layers": layers })
+        told.insert("source".to_owned(), json!({ "locations": locations, "infos": [info] }));
+        told.insert("layers".to_owned(), Value::Object(layers));
+        Value::Object(told)
+    }
+
+    /// Returns the stage of the result, and those that it starts from.
+    fn stages_of_result(&self) -> Vec<usize> {
+        let mut found = Vec::new();
+        let mut next = self.plan.stages.iter().position(|stage| std::ptr::eq(stage, self.stage));
+        while let Some(stage) = next {
+            found.push(stage);
+            next = match self.plan.stages[stage].base {
+                Origin::Stage(below) => Some(below),
+                _ => None,
+            };
+        }
+        found
+    }
+
+    /// Returns the layers of the image after a step of it; `None` for one that made none. Compat: BuildKit, with those below.
+    fn stack_of(&self, numbered: &Numbered<'_>) -> Option<&[Layer]> {
+        let own: Vec<usize> =
+            self.made.iter().filter(|made| made.layer.is_some()).map(|made| made.history_at).collect();
+        let below = self.layers.len().saturating_sub(own.len());
+        let height = match numbered {
+            Numbered::Base(_) => below,
+            Numbered::Step(step) => {
+                let at = history_at(&step.action)?;
+                below + own.iter().position(|history| *history == at)? + 1
+            }
+        };
+        self.layers.get(..height)
     }
 }
 

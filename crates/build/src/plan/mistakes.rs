@@ -41,8 +41,9 @@ impl BaseImages for Outlook<'_> {
         Ok(*image_id)
     }
 
-    fn in_layout(&self, _layout: &str, platform: &Platform) -> Result<BaseImage, SeamError> {
-        Ok(BaseImage { image_id: Digest::of(b""), config: unknown(platform), layers: Vec::new() })
+    fn in_layout(&self, _layout: &str, platform: &Platform) -> Result<(BaseImage, Digest), SeamError> {
+        let image_id = Digest::of(b"");
+        Ok((BaseImage { image_id, config: unknown(platform), layers: Vec::new() }, image_id))
     }
 }
 

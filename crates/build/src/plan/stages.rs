@@ -308,9 +308,7 @@ impl Planner<'_> {
                 ContextSource::Layout(layout) => {
                     let name = layout_name(&layout);
                     let found = self.find_image((name.clone(), name), &platform, span, |bases| {
-                        let image = bases.in_layout(&layout, &platform)?;
-                        let digest = image.image_id;
-                        Ok((image, digest))
+                        bases.in_layout(&layout, &platform)
                     });
                     found.map(Origin::Image)
                 }

@@ -208,9 +208,11 @@ impl BaseImages for FakeBases {
         Ok(*image_id)
     }
 
-    fn in_layout(&self, layout: &str, platform: &Platform) -> Result<BaseImage, SeamError> {
+    fn in_layout(&self, layout: &str, platform: &Platform) -> Result<(BaseImage, Digest), SeamError> {
         let name = format!("{layout}-{}", platform.architecture);
-        self.0.lock().unwrap().get(&name).cloned().ok_or_else(|| SeamError::new(NoImage))
+        let image = self.0.lock().unwrap().get(&name).cloned().ok_or_else(|| SeamError::new(NoImage))?;
+        let digest = image.image_id;
+        Ok((image, digest))
     }
 }
 
