@@ -9,6 +9,7 @@ mod check;
 mod debug;
 mod delivery;
 mod fields;
+mod metadata;
 mod output;
 mod packing;
 mod pairs;
@@ -37,9 +38,9 @@ use crate::progress::{End, Show};
 use crate::remotes::Logins;
 use crate::tasks::Stopping;
 use crate::ui::Ui;
-use crate::verbs::build::annotations::Annotations;
 use crate::vcs;
-use crate::verbs::build::call::{Question, What};
+use crate::verbs::build::annotations::Annotations;
+use crate::verbs::build::call::{How, Question, What};
 use crate::verbs::build::debug::Shell;
 use crate::verbs::build::delivery::{Arrived, Wishes};
 use crate::verbs::build::output::{Output, Outputs};
@@ -63,7 +64,7 @@ pub(crate) fn ask(engine: Option<&Engine>, args: &BuildArgs, ui: &mut Ui) -> Res
     let question = if args.check { Some(Question::default()) } else { call::parse(&args.call)? };
     let stopping = Stopping::hold()?;
     let typed = typed(engine, args, &stopping, ui)?;
-    answer(engine, question.unwrap_or_default(), &typed.request, ui)
+    answer(engine, question.unwrap_or_default(), (&typed.request, args.metadata_file.as_deref()), ui)
 }
 
 /// What was typed. What was fetched for it goes with this value.
@@ -123,10 +124,10 @@ fn typed(
         )?
     };
     request.inline_cache = caches.inline() || pairs::is_set(&request.build_args, "BUILDKIT_INLINE_CACHE");
-    let contexts = named.into_iter().map(|(_, files)| files).collect();
     if request.attest.provenance.is_some() && request.origin.is_none() && context != "-" {
         request.vcs = vcs::of(&request.context, &request.dockerfile);
     }
+    let contexts = named.into_iter().map(|(_, files)| files).collect();
     let (_context, _contexts, _lease) = (prepared, contexts, lease);
     Ok(Typed { request, outputs, caches, is_inline_only, _context, _contexts, _lease })
 }
@@ -179,14 +180,15 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
 fn answer(
     engine: Option<&Engine>,
     question: Question,
-    request: &BuildRequest,
+    (request, file): (&BuildRequest, Option<&Path>),
     ui: &mut Ui,
 ) -> Result<u8, Failure> {
+    let how = How { json: question.json, file };
     match question.what {
-        What::Check => return check::run(engine, request, question, ui),
-        What::Targets => call::targets(request, question.json, ui)?,
-        What::Outline => call::outline(engine, request, question.json, ui)?,
-        What::Describe => call::describe(question.json, ui),
+        What::Check => return check::run(engine, request, (question, how), ui),
+        What::Targets => call::targets(request, how, ui)?,
+        What::Outline => call::outline(engine, request, how, ui)?,
+        What::Describe => call::describe(how, ui)?,
     }
     Ok(0)
 }

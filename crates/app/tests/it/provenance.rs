@@ -13,6 +13,10 @@ fn of_image(machine: &Machine, name: &str) -> Value {
     serde_json::from_str(&said).unwrap()
 }
 
+fn metadata(machine: &Machine) -> Value {
+    serde_json::from_slice(&fs_err::read(machine.context().join("metadata.json")).unwrap()).unwrap()
+}
+
 #[test]
 fn a_context_is_of_a_commit_and_steps_lie_on_layers() {
     if !can_run() || !require(&[Need::Git]) {
@@ -70,4 +74,95 @@ fn a_context_is_of_a_commit_and_steps_lie_on_layers() {
     let mut build = machine.command(&["build", "-q", "-t", "web", "--network=none", "--provenance", "."]);
     assert!(build.env("BUILDX_GIT_INFO", "false").output().unwrap().status.success());
     assert_eq!(of_image(&machine, "web").pointer(DETAILS).unwrap().get("vcs"), None);
+}
+
+#[test]
+fn bases_are_told_by_what_was_named() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM scratch\nARG TARGETARCH\nCOPY page /$TARGETARCH\n");
+    let both = "--platform=linux/amd64,linux/riscv64";
+    machine.ok(&["build", "-q", both, "-t", "base", "."]);
+    machine.ok(&["build", "-q", both, "-o", "type=oci,tar=false,dest=layout", "."]);
+    let index: Value =
+        serde_json::from_slice(&fs_err::read(machine.context().join("layout/index.json")).unwrap()).unwrap();
+    let of_layout =
+        index["manifests"][0]["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+    let of_base =
+        machine.inspect("base")["Descriptor"]["digest"].as_str().unwrap()["sha256:".len()..].to_owned();
+    machine.dockerfile("FROM base\nCOPY --from=assets / /assets\n");
+    let assets = format!("assets=oci-layout://layout@sha256:{of_layout}");
+    let flags = ["build", "-q", both, "--provenance=version=v1", "--metadata-file=metadata.json"];
+    machine.ok(&[&flags[..], &["--build-context", &assets, "."]].concat());
+    let told = metadata(&machine);
+    assert_eq!(told["buildx.build.ref"].as_str().unwrap().split('/').count(), 3, "{told}");
+    for platform in ["linux/amd64", "linux/riscv64"] {
+        let said = &told[format!("buildx.build.provenance/{platform}")];
+        let escaped = platform.replace('/', "%2F");
+        let materials = json!([
+            { "uri": format!("pkg:docker/base@latest?platform={escaped}"), "digest": { "sha256": of_base } },
+            {
+                "uri": format!("pkg:oci/assets?digest=sha256:{of_layout}&platform={escaped}"),
+                "digest": { "sha256": of_layout },
+            },
+        ]);
+        assert_eq!(said["materials"], materials, "{platform}");
+    }
+}
+
+#[test]
+fn the_file_beside_an_image_tells_what_variables_want() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("frOM box as base\ncOpy page .\nfrom scratch\nCOPy --from=base \\\n  page \\\n  /\n");
+    let told = |version: &str, variables: &[(&str, &str)]| {
+        let version = format!("--provenance=version={version}");
+        let mut build = machine.command(&[
+            "build",
+            "-q",
+            "--network=none",
+            &version,
+            "--metadata-file=metadata.json",
+            ".",
+        ]);
+        let output = machine.inside(|| build.envs(variables.iter().copied()).output().unwrap());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        metadata(&machine)
+    };
+    let provenance = "buildx.build.provenance";
+    let usual = told("v0.2", &[]);
+    let full = told("v0.2", &[("BUILDX_METADATA_PROVENANCE", "max")]);
+    assert_eq!(full[provenance]["buildType"], "https://mobyproject.org/buildkit@v1");
+    assert!(full[provenance]["metadata"]["buildFinishedOn"].is_string(), "{full}");
+    let mut small = full[provenance].clone();
+    for field in ["buildConfig", "metadata"] {
+        assert!(small.as_object_mut().unwrap().remove(field).is_some(), "{field}");
+    }
+    assert_eq!(usual[provenance], small);
+    assert_eq!(usual.get("buildx.build.warnings"), None);
+    // Of another version it is the same.
+    assert_eq!(told("v1", &[])[provenance], small);
+    let fields = |told: &Value| told.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let v1 = told("v1", &[("BUILDX_METADATA_PROVENANCE", "max")]);
+    assert_eq!(fields(&v1[provenance]), fields(&full[provenance]));
+    assert_eq!(fields(&v1[provenance]["metadata"]), fields(&full[provenance]["metadata"]));
+    for none in ["disabled", "false"] {
+        assert_eq!(told("v0.2", &[("BUILDX_METADATA_PROVENANCE", none)]).get(provenance), None);
+    }
+    let warned = told("v0.2", &[("BUILDX_METADATA_WARNINGS", "true")]);
+    let warnings = warned["buildx.build.warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert_eq!(warnings[0]["range"][0]["start"]["line"], 1);
+    // What is only asked is told there as well.
+    for (question, code, list) in [("check", 1, "warnings"), ("targets", 0, "targets")] {
+        let flags = ["build", "--call", question, "--metadata-file=metadata.json", "."];
+        assert_eq!(machine.shipway(&flags).status.code(), Some(code));
+        let told = metadata(&machine);
+        assert_eq!(fields(&told), ["result.json"]);
+        assert!(!told["result.json"][list].as_array().unwrap().is_empty(), "{told}");
+    }
 }

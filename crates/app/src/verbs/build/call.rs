@@ -1,5 +1,7 @@
 //! `shipway build --call`: what a Dockerfile offers, without building. Compat: buildx, `check`, `targets`, `outline`, each with `format=json`.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -10,6 +12,7 @@ use crate::failure::Failure;
 use crate::remotes::git;
 use crate::ui::Ui;
 use crate::units;
+use crate::verbs::build::metadata;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +33,29 @@ pub(super) enum What {
     Outline,
     /// What can be asked.
     Describe,
+}
+
+/// How an answer is given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How<'a> {
+    /// As a JSON document.
+    pub(super) json: bool,
+    /// Where the document goes as well: `--metadata-file`.
+    pub(super) file: Option<&'a Path>,
+}
+
+impl How<'_> {
+    /// Gives an answer as a document where one is wanted; returns whether that is all.
+    pub(super) fn tell(self, answer: &Value, ui: &mut Ui) -> Result<bool, Failure> {
+        if let Some(file) = self.file {
+            // Compat: buildx, its name.
+            metadata::write(file, &json!({ "result.json": answer }))?;
+        }
+        if self.json {
+            ui.line(serde_json::to_string_pretty(answer).expect("a value is always JSON"));
+        }
+        Ok(self.json)
+    }
 }
 
 /// Reads what was typed; `build` asks nothing.
@@ -81,38 +107,39 @@ pub(super) fn with_outlook<T>(engine: Option<&Engine>, look: impl FnOnce(Outlook
 }
 
 /// Lists what can be asked. Compat: BuildKit's words and versions, and that `check` is not among them.
-pub(super) fn describe(json: bool, ui: &mut Ui) {
+pub(super) fn describe(how: How<'_>, ui: &mut Ui) -> Result<(), Failure> {
     let target = json!([{"name": "target", "description": "Target build stage"}]);
     let all = [
         ("outline", "List all parameters current build target supports", target),
         ("targets", "List all targets current build supports", json!([])),
         ("subrequests.describe", "List available subrequest types", Value::Null),
     ];
-    if json {
-        let one = |(name, description, opts): &(&str, &str, Value)| {
-            json!({
-                "name": format!("frontend.{name}"),
-                "version": "1.0.0",
-                "type": "rpc",
-                "description": description,
-                "opts": opts,
-                "inputs": null,
-                "metadata": [
-                    {"name": "result.json", "description": ""},
-                    {"name": "result.txt", "description": ""},
-                ],
-                "refs": null,
-            })
-        };
-        return document(&all.iter().map(one).collect(), ui);
+    let one = |(name, description, opts): &(&str, &str, Value)| {
+        json!({
+            "name": format!("frontend.{name}"),
+            "version": "1.0.0",
+            "type": "rpc",
+            "description": description,
+            "opts": opts,
+            "inputs": null,
+            "metadata": [
+                {"name": "result.json", "description": ""},
+                {"name": "result.txt", "description": ""},
+            ],
+            "refs": null,
+        })
+    };
+    if how.tell(&all.iter().map(one).collect(), ui)? {
+        return Ok(());
     }
     let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
     let rows = all.iter().map(|(name, description, _)| row([name, "1.0.0", description]));
     table(&std::iter::once(row(["NAME", "VERSION", "DESCRIPTION"])).chain(rows).collect::<Vec<_>>(), 1, ui);
+    Ok(())
 }
 
 /// Lists the stages.
-pub(super) fn targets(request: &BuildRequest, json: bool, ui: &mut Ui) -> Result<(), Failure> {
+pub(super) fn targets(request: &BuildRequest, how: How<'_>, ui: &mut Ui) -> Result<(), Failure> {
     let (file, mistake) = shipway_build::read_until_mistake(request)?;
     // Compat: BuildKit, what has no FROM has no stages, which is an answer too.
     if let Some(mistake) = mistake.filter(|mistake| !mistake.is_no_stages() || file.global_args.is_empty()) {
@@ -120,20 +147,19 @@ pub(super) fn targets(request: &BuildRequest, json: bool, ui: &mut Ui) -> Result
     }
     let last = file.stages.len().checked_sub(1);
     let name = |stage: &Stage| stage.name.clone().unwrap_or_default();
-    if json {
-        let target = |(number, stage): (usize, &Stage)| {
-            filled([
-                ("name", json!(name(stage))),
-                ("default", json!(Some(number) == last)),
-                ("description", json!(described(&stage.comments, &name(stage)))),
-                ("base", json!(stage.image.text)),
-                ("platform", json!(stage.platform.as_ref().map_or("", |word| &word.text))),
-                ("location", location(&file.source, &[stage.span])),
-            ])
-        };
-        let targets: Vec<Value> = file.stages.iter().enumerate().map(target).collect();
-        let targets = if targets.is_empty() { Value::Null } else { targets.into() };
-        document(&json!({"targets": targets, "sources": [text(&file.source)]}), ui);
+    let target = |(number, stage): (usize, &Stage)| {
+        filled([
+            ("name", json!(name(stage))),
+            ("default", json!(Some(number) == last)),
+            ("description", json!(described(&stage.comments, &name(stage)))),
+            ("base", json!(stage.image.text)),
+            ("platform", json!(stage.platform.as_ref().map_or("", |word| &word.text))),
+            ("location", location(&file.source, &[stage.span])),
+        ])
+    };
+    let targets: Vec<Value> = file.stages.iter().enumerate().map(target).collect();
+    let targets = if targets.is_empty() { Value::Null } else { targets.into() };
+    if how.tell(&json!({"targets": targets, "sources": [text(&file.source)]}), ui)? {
         return Ok(());
     }
     let mut rows = vec![vec!["TARGET".to_owned(), "DESCRIPTION".to_owned()]];
@@ -154,38 +180,37 @@ pub(super) fn targets(request: &BuildRequest, json: bool, ui: &mut Ui) -> Result
 pub(super) fn outline(
     engine: Option<&Engine>,
     request: &BuildRequest,
-    json: bool,
+    how: How<'_>,
     ui: &mut Ui,
 ) -> Result<(), Failure> {
     let (source, outline) = with_outlook(engine, |outlook| shipway_build::outline(request, outlook))?;
-    if json {
-        let args = outline.args.iter().map(|arg| {
+    let args = outline.args.iter().map(|arg| {
+        filled([
+            ("name", json!(arg.name)),
+            ("description", json!(arg.description)),
+            ("value", json!(arg.value)),
+            ("location", location(&source, &[arg.place])),
+        ])
+    });
+    let wanted = |list: &[Wanted]| -> Value {
+        let one = |wanted: &Wanted| {
             filled([
-                ("name", json!(arg.name)),
-                ("description", json!(arg.description)),
-                ("value", json!(arg.value)),
-                ("location", location(&source, &[arg.place])),
+                ("name", json!(wanted.id)),
+                ("required", json!(wanted.required)),
+                ("location", location(&source, &[wanted.place])),
             ])
-        });
-        let wanted = |list: &[Wanted]| -> Value {
-            let one = |wanted: &Wanted| {
-                filled([
-                    ("name", json!(wanted.id)),
-                    ("required", json!(wanted.required)),
-                    ("location", location(&source, &[wanted.place])),
-                ])
-            };
-            list.iter().map(one).collect()
         };
-        let all = filled([
-            ("name", json!(outline.name)),
-            ("description", json!(outline.description)),
-            ("args", args.collect()),
-            ("secrets", wanted(&outline.secrets)),
-            ("ssh", wanted(&outline.agents)),
-            ("sources", json!([text(&source)])),
-        ]);
-        document(&all, ui);
+        list.iter().map(one).collect()
+    };
+    let all = filled([
+        ("name", json!(outline.name)),
+        ("description", json!(outline.description)),
+        ("args", args.collect()),
+        ("secrets", wanted(&outline.secrets)),
+        ("ssh", wanted(&outline.agents)),
+        ("sources", json!([text(&source)])),
+    ]);
+    if how.tell(&all, ui)? {
         return Ok(());
     }
     let named = !outline.name.is_empty();
@@ -236,11 +261,6 @@ pub(super) fn lines(source: &Source, place: Span) -> std::ops::RangeInclusive<us
 /// Returns a text as it is in a JSON document.
 pub(super) fn text(source: &Source) -> Value {
     json!(STANDARD.encode(source.text()))
-}
-
-/// Shows a JSON document.
-pub(super) fn document(value: &Value, ui: &mut Ui) {
-    ui.line(serde_json::to_string_pretty(value).expect("a value is always JSON"));
 }
 
 /// Shows a table that has rows, and an empty line.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use shipway_build::{BuildRequest, Examined, Warning};
 
-use super::call::{Question, document, filled, lines, location, text, with_outlook};
+use super::call::{How, Question, filled, lines, location, text, with_outlook};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::ui::Ui;
@@ -13,13 +13,11 @@ use crate::ui::Ui;
 pub(super) fn run(
     engine: Option<&Engine>,
     request: &BuildRequest,
-    question: Question,
+    (question, how): (Question, How<'_>),
     ui: &mut Ui,
 ) -> Result<u8, Failure> {
     let examined = with_outlook(engine, |outlook| shipway_build::examine(request, outlook))?;
-    if question.json {
-        document(&as_json(&examined), ui);
-    } else {
+    if !how.tell(&as_json(&examined), ui)? {
         let name = request.dockerfile_text.is_none().then(|| request.dockerfile.display().to_string());
         show(&examined, name, ui);
     }

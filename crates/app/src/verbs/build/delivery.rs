@@ -1,13 +1,11 @@
 //! What becomes of a result: it is written where outputs want it, pushed, and written down.
 
-use std::path::Path;
-
-use serde_json::{Value, json};
 use shipway_build::{BuildRequest, Built};
 use shipway_distribution::{Departure, Progress, Pushed};
 use shipway_oci::{Descriptor, Digest, MediaType, Reference};
 use shipway_store::Found;
 
+use super::metadata;
 use super::output::{self, Form, Output};
 use crate::cli::BuildArgs;
 use crate::clock;
@@ -45,9 +43,9 @@ pub(super) struct Arrived {
     /// by the index of those for several platforms.
     pub(super) id: Digest,
     /// Digest of the image's config.
-    image_id: Digest,
+    pub(super) image_id: Digest,
     /// What it is where it went last: in a registry, an archive, or the store.
-    there: Descriptor,
+    pub(super) there: Descriptor,
 }
 
 impl Arrived {
@@ -158,26 +156,11 @@ impl Wishes {
         (built, arrived): (&Built, &Arrived),
         args: &BuildArgs,
     ) -> Result<(), Failure> {
-        let to_file = |file: &Path, text: String, flag: &str| {
-            // A device or a pipe is written as it is.
-            let special = fs_err::metadata(file).is_ok_and(|found| !found.is_file() && !found.is_dir());
-            let written = match special {
-                true => fs_err::OpenOptions::new()
-                    .write(true)
-                    .open(file)
-                    .and_then(|mut pipe| std::io::Write::write_all(&mut pipe, text.as_bytes())),
-                false => shipway_store::atomic_write(file, text.as_bytes(), 0o644),
-            };
-            written.map_err(|error| {
-                let hint = format!("name another file: {flag} FILE");
-                Failure::new(format!("could not write `{}`: {error}", file.display()), hint)
-            })
-        };
         if let Some(file) = &args.iidfile {
-            to_file(file, arrived.id.to_string(), "--iidfile")?;
+            metadata::to_file(file, &arrived.id.to_string(), "--iidfile")?;
         }
         if let Some(file) = &args.metadata_file {
-            to_file(file, format!("{:#}", metadata(request, arrived, args)), "--metadata-file")?;
+            metadata::write(file, &metadata::of_build(engine, request, (built, arrived), args))?;
         }
         // Compat: buildx, what only goes elsewhere is no image of this machine's.
         if !self.is_kept() {
@@ -248,55 +231,9 @@ fn forget(engine: &Engine, built: &Built) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns what `--metadata-file` says: of an image as it is where it went, with its layers compressed or not. Compat: buildx, these
-/// names.
-fn metadata(request: &BuildRequest, arrived: &Arrived, args: &BuildArgs) -> Value {
-    let names: Vec<String> = request.tags.iter().map(|name| as_typed(name, args)).collect();
-    let Descriptor { media_type, digest, size, .. } = &arrived.there;
-    let mut said = json!({
-        "buildx.build.ref": format!("shipway/{}", arrived.image_id.short()),
-        "containerimage.config.digest": arrived.image_id,
-        "containerimage.descriptor": { "mediaType": media_type, "digest": digest, "size": size },
-        "containerimage.digest": digest,
-    });
-    if !names.is_empty() {
-        said["image.name"] = json!(names.join(","));
-    }
-    said
-}
-
-/// Returns a name in full, but without a tag that nobody typed. Compat: buildx.
-fn as_typed(name: &Reference, args: &BuildArgs) -> String {
-    let full = name.to_string();
-    let Some(short) = full.strip_suffix(":latest") else { return full };
-    let words = args.outputs.iter().flat_map(|text| text.split([',', '=', '"']));
-    let mut words = args.tags.iter().map(String::as_str).chain(words);
-    let is_typed = words.any(|word| word.ends_with(":latest") && word.parse().as_ref() == Ok(name));
-    if is_typed { full } else { short.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::*;
-
-    #[test]
-    fn a_name_is_written_down_with_the_tag_that_was_typed() {
-        for (name, flags, want) in [
-            ("web", &["-t", "web"][..], "docker.io/library/web"),
-            ("web", &["-t", "web:latest"], "docker.io/library/web:latest"),
-            ("a.test/web:1", &["-t", "a.test/web:1"], "a.test/web:1"),
-            ("web", &["-t", "other:latest", "-o", "type=image,name=web"], "docker.io/library/web"),
-            ("b", &["-o", "type=image,\"name=a,b:latest\""], "docker.io/library/b:latest"),
-        ] {
-            let line = [&["shipway", "build"], flags, &["."]].concat();
-            let crate::cli::Verb::Build(args) = crate::cli::Cli::try_parse_from(line).unwrap().verb else {
-                panic!("another verb")
-            };
-            assert_eq!(as_typed(&name.parse().unwrap(), &args), want, "case {flags:?}");
-        }
-    }
 
     #[test]
     fn each_output_is_pushed_as_it_says_and_the_flag_is_for_all() {
