@@ -349,7 +349,7 @@ impl Calls<'_> {
         let verb = args.first().copied().unwrap_or_default();
         Err(RemoteError::new(
             format!("`git {verb}` failed: {said}"),
-            "see that this address can be reached, and that git has the credentials for it",
+            "see that this address can be reached, and that git has the credentials for it, or give them: --secret id=GIT_AUTH_TOKEN,src=FILE",
         ))
     }
 }
