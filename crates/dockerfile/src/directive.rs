@@ -33,7 +33,7 @@ impl DirectiveReader {
         if self.done {
             return Ok(false);
         }
-        let Some((name, value)) = split(line) else {
+        let Some((name, value)) = line.strip_prefix('#').and_then(split) else {
             self.done = true;
             return Ok(false);
         };
@@ -64,8 +64,34 @@ impl DirectiveReader {
     }
 }
 
+impl Directives {
+    /// Adds what stands where only a frontend is looked for. Compat: BuildKit, that is behind a line `#!…`, behind `//`, and in a JSON
+    /// document; the rules may stand behind a line `#!…`, too.
+    pub(crate) fn with_those_elsewhere(self, text: &str) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text =
+            if text.starts_with("#!") { text.split_once('\n').map_or("", |(_, rest)| rest) } else { text };
+        let syntax = self.syntax.or_else(|| leading(text, "#", "syntax"));
+        let syntax = syntax.or_else(|| leading(text, "//", "syntax"));
+        let syntax = syntax.or_else(|| {
+            let document: serde_json::Value =
+                text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()?;
+            Some(document.get("syntax")?.as_str()?.to_owned())
+        });
+        Self { check: self.check.or_else(|| leading(text, "#", "check")), syntax, ..self }
+    }
+}
+
+/// Returns the value of a directive among those at the beginning of a text, each behind a mark.
+fn leading(text: &str, mark: &str, wanted: &str) -> Option<String> {
+    let directives = text.lines().map_while(|line| split(line.strip_prefix(mark)?));
+    let named = directives.map(|(name, value)| (name.to_ascii_lowercase(), value));
+    let mut known = named.take_while(|(name, _)| matches!(name.as_str(), "syntax" | "check" | "escape"));
+    known.find(|(name, _)| name == wanted).map(|(_, value)| value.to_owned())
+}
+
 fn split(line: &str) -> Option<(&str, &str)> {
-    let (name, value) = line.strip_prefix('#')?.trim_start().split_once('=')?;
+    let (name, value) = line.trim_start().split_once('=')?;
     let (name, value) = (name.trim_end(), value.trim());
     let named = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric());

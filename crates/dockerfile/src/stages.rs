@@ -97,7 +97,7 @@ pub fn parse_until_mistake(name: &str, bytes: &[u8]) -> (Dockerfile, Option<Pars
         replaced: Vec::new(),
     };
     let parsed = parse_lines(&mut reader, &mut file);
-    file.directives = reader.directives.clone();
+    file.directives = reader.directives.clone().with_those_elsewhere(source.text());
     file.replaced = outside_comments(replaced, &source, &reader.bodies);
     let Err(Mistake { error, line }) = parsed else { return (file, None) };
     let later = if error.is_of_lines { None } else { mistake_of_lines(&mut reader, &mut file) };

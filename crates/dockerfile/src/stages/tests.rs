@@ -201,6 +201,34 @@ fn large_files_take_linear_time() {
 }
 
 #[test]
+fn a_frontend_is_found_where_no_dockerfile_names_it() {
+    for (name, text, syntax, check) in [
+        (
+            "behind the interpreter",
+            "#!/usr/bin/env x\n#syntax=a\n# check=skip=all\nFROM b\n",
+            Some("a"),
+            Some("skip=all"),
+        ),
+        ("not behind an empty line", "#!/usr/bin/env x\n\n#syntax=a\nFROM b\n", None, None),
+        ("behind slashes", "//escape=`\n// Syntax = a b\nx", Some("a b"), None),
+        ("behind other slashes", "//x=y\n//syntax=a\n", None, None),
+        ("slashes behind the interpreter", "#!x\n//syntax=a\n//check=skip=all", Some("a"), None),
+        ("a document", "\u{feff}{\"syntax\": \"a\", \"x\": []}", Some("a"), None),
+        ("no document", "{\"syntax\": \"a\"}\n#syntax=b", None, None),
+        ("of another kind", "{\"syntax\": 1}", None, None),
+    ] {
+        let directives = parse_until_mistake("f", text.as_bytes()).0.directives;
+        assert_eq!(
+            (directives.syntax.as_deref(), directives.check.as_deref()),
+            (syntax, check),
+            "case {name}"
+        );
+    }
+    let file = parse("f", b"#!x\n# escape=`\nFROM a\nRUN b \\\n c\n").unwrap();
+    assert_eq!(file.stages[0].instructions[0].text, "RUN b  c");
+}
+
+#[test]
 fn stages_names_and_global_arguments() {
     let text = "# syntax=docker/dockerfile:1\nARG V=1 W\nFROM --platform=$BUILDPLATFORM go:$V AS Build\nRUN x\nFROM build\n";
     let file = parse("f", text.as_bytes()).unwrap();
