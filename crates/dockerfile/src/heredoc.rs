@@ -24,6 +24,11 @@ impl Heredoc {
         self.content.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()
     }
 
+    /// Returns whether a command is the start of a heredoc and nothing else.
+    pub fn is_whole(command: &str) -> bool {
+        Self::parse_word(command).is_some()
+    }
+
     /// Reads one word as the start of a heredoc; the content is still empty.
     pub(crate) fn parse_word(word: &str) -> Option<Self> {
         let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;

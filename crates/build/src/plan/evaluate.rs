@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use shipway_dockerfile::{
-    AddOptions, CommandLine, Copy, CopySource, InstructionKind, Lexer, Mount, MountKind, Run, RunNetwork,
-    Word,
+    AddOptions, CommandLine, Copy, CopySource, Heredoc, InstructionKind, Lexer, Mount, MountKind, Run,
+    RunNetwork, Word,
 };
 use shipway_oci::{Digest, Platform};
 
@@ -175,8 +175,9 @@ impl Evaluation {
         let text = scope.expand(&lexer, text).unwrap_or_else(|_| text.clone());
         let (keyword, rest) = text.split_once(char::is_whitespace).unwrap_or((&text, ""));
         let mut shown = format!("{} {rest}", keyword.to_uppercase());
-        if let InstructionKind::Run(Run { heredocs, .. }) = &resolved.instruction.kind
-            && let Some(first) = heredocs.first()
+        if let InstructionKind::Run(Run { heredocs, command: CommandLine::Shell(line), .. }) =
+            &resolved.instruction.kind
+            && let Some(first) = heredocs.first().filter(|_| Heredoc::is_whole(line))
         {
             let content = first.content.trim();
             let line = content.lines().next().unwrap_or_default();
@@ -407,8 +408,7 @@ fn reconstitute(run: &Run) -> (CommandLine, Option<(String, String)>) {
         return (run.command.clone(), None);
     };
     // Only a heredoc: its text is the command.
-    if line.trim().starts_with("<<") && !line.trim().contains(char::is_whitespace) && run.heredocs.len() == 1
-    {
+    if Heredoc::is_whole(line) {
         let text = first.text();
         // Compat: BuildKit, as it stands in the file: behind a tab it is no more than a comment.
         if first.content.starts_with("#!") {

@@ -140,6 +140,22 @@ fn build_arguments_are_in_the_history_of_run_but_not_in_the_config() {
 }
 
 #[test]
+fn a_command_that_is_a_heredoc_alone_is_its_text() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    for start in ["<<E", "3<<E", "<<  E", "<<-E", "<<'E'", "<<'a b'"] {
+        let end = if start.contains("a b") { "a b" } else { "E" };
+        bench.log.clear();
+        bench.build(&format!("FROM debian\nRUN {start}\nsay one {start}\nsay two\n{end}\n")).unwrap();
+        let shown = bench.log.lines("STARTED [2/2]");
+        assert_eq!(shown, [format!("RUN {start} (say one {start}...)")], "case {start}");
+    }
+}
+
+#[test]
 fn triggers_of_the_base_run_first_and_do_not_pass_on() {
     if !require(&[Need::Root, Need::Overlay]) {
         return;
