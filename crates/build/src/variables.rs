@@ -90,15 +90,15 @@ pub(crate) fn platform_variables(
     variables
 }
 
-/// Variables that reach RUN without ARG, without a trace in history and key: proxies.
+/// Variables that reach RUN without ARG, without a trace in history and key: proxies. Compat: BuildKit, of `HTTP_PROXY` and
+/// `http_proxy` the latter counts, and an empty one is none.
 pub(crate) fn proxy_variables(build_args: &[(String, String)]) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for (name, value) in build_args {
-        let upper = name.to_ascii_uppercase();
-        if ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"].contains(&upper.as_str()) {
-            found.push((upper.to_ascii_lowercase(), value.clone()));
-            found.push((upper, value.clone()));
-        }
-    }
-    found
+    let all = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+    let given = |name: &'static str| {
+        let alike = build_args.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        // Of equal ones the last is taken, and capitals come before small letters.
+        let (_, value) = alike.max_by(|(a, _), (b, _)| a.cmp(b)).filter(|(_, value)| !value.is_empty())?;
+        Some([(name.to_owned(), value.clone()), (name.to_ascii_lowercase(), value.clone())])
+    };
+    all.into_iter().filter_map(given).flatten().collect()
 }

@@ -23,6 +23,7 @@ use crate::key::Key;
 use crate::plan::{RunAction, Step};
 use crate::progress::StepInfo;
 use crate::seams::{HOST_CA_STUBS, MOUNT_STUBS, MountSource, RunStep, StepMount, StubKind};
+use crate::variables::{proxy_variables, set_env};
 use crate::{Event, Problem, ProcessLimit, Progress};
 
 /// The confinement of commands; part of the key of each.
@@ -300,12 +301,10 @@ impl Solver<'_> {
             wanted.push((PathBuf::from(&mount.target), stub_kind(&mount.source)));
         }
         let stubs = Stubs::make(snapshot, &wanted)?;
-        let proxies = crate::variables::proxy_variables(&self.request.build_args);
         let mut env = run.env.clone();
-        for (name, value) in proxies {
-            if !env.iter().any(|known| known.split('=').next() == Some(&name)) {
-                env.push(format!("{name}={value}"));
-            }
+        // Compat: BuildKit, they stand behind what ENV says.
+        for (name, value) in proxy_variables(&self.request.build_args) {
+            set_env(&mut env, &name, &value);
         }
         env.append(&mut mounts.env);
         let (command, start) = (run.args.join(" "), Instant::now());

@@ -156,6 +156,33 @@ fn a_command_that_is_a_heredoc_alone_is_its_text() {
 }
 
 #[test]
+fn proxies_of_the_command_line_are_those_of_commands() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    let mut request = bench.request("FROM debian\nENV http_proxy=mine ftp_proxy=own\nRUN env\n");
+    request.build_args =
+        [("http_proxy", "old"), ("http_proxy", "small"), ("HTTP_PROXY", "LARGE"), ("no_proxy", "")]
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .to_vec();
+    let built = bench.run(&request).unwrap();
+    let output = bench.log.lines("OUTPUT").join("\n");
+    for (text, want) in [
+        ("HTTP_PROXY=small", true),
+        ("http_proxy=small", true),
+        ("ftp_proxy=own", true),
+        ("mine", false),
+        ("LARGE", false),
+        ("no_proxy", false),
+    ] {
+        assert_eq!(output.contains(text), want, "{text}: {output}");
+    }
+    assert!(bench.config(&built).config.env.contains(&"http_proxy=mine".to_owned()));
+}
+
+#[test]
 fn triggers_of_the_base_run_first_and_do_not_pass_on() {
     if !require(&[Need::Root, Need::Overlay]) {
         return;
