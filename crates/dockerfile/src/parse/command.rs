@@ -127,8 +127,8 @@ fn interval(flags: &Flags, name: &'static str) -> Result<u64, Located> {
 
 fn retries(flags: &Flags) -> Result<u64, Located> {
     let Some(word) = flags.filled("retries") else { return Ok(0) };
-    word.text.parse::<u32>().map(u64::from).map_err(|_bad| {
-        let problem = format!("is a number, not `{}`", word.text);
+    word.text.parse::<i32>().ok().and_then(|retries| u64::try_from(retries).ok()).ok_or_else(|| {
+        let problem = format!("is a number of attempts, not `{}`", word.text);
         Problem::BadFlag { flag: "retries".to_owned(), problem }.at(word.span)
     })
 }
