@@ -348,7 +348,7 @@ pub enum Problem {
         word: Option<Span>,
     },
     /// A name in `--from` or FROM that is a later stage or none.
-    #[error("stage `{name}` stands after this instruction")]
+    #[error("stage `{name}` is not above this one")]
     #[diagnostic(code(build::later_stage), help("a stage can only use stages above it"))]
     LaterStage {
         /// Its name or number.

@@ -91,7 +91,7 @@ fn a_mount_is_from_a_stage_by_name_or_number_the_last_that_it_names() {
         assert_eq!(shown(from), *want, "case {from}");
     }
     for (number, want) in
-        [(2, "stage `2` stands after this instruction"), (3, "there is no stage `3`: the file has 3")]
+        [(2, "stage `2` is not above this one"), (3, "there is no stage `3`: the file has 3")]
     {
         let text = format!("{stages}FROM debian\nRUN --mount=from={number},target=/m mounts\n");
         let error = bench.build(&text).unwrap_err();
