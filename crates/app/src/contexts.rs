@@ -117,10 +117,11 @@ fn of_address(
     match git::parse(address, git::Form::Context) {
         Some(parsed) => {
             let kept = |address: git::Address| git::Address {
-                keep_git_dir: address.keep_git_dir || how.keep_git_dir,
+                keep_git_dir: Some(address.keep_git_dir.unwrap_or(false) || how.keep_git_dir),
                 ..address
             };
-            of_repository(engine, parsed.map(kept), file, how)
+            let checked = parsed.and_then(|address| address.with_flags(None, None));
+            of_repository(engine, checked.map(kept), file, how)
         }
         None if is_web_address(address) => of_archive(engine, address, file, how.logins),
         None if address.contains("://") => Err(Failure::new(

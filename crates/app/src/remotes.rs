@@ -7,7 +7,7 @@ mod logins;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use shipway_build::{Fetched, Remotes, SeamError, Stop};
+use shipway_build::{Fetched, Remotes, RepositoryFlags, SeamError, Stop};
 use shipway_fetch::{Client, FetchError};
 
 use crate::tasks;
@@ -57,9 +57,20 @@ impl Remote {
     }
 }
 
+/// Reads what ADD names, and what its flags say of it; `None` if that is no repository.
+pub(crate) fn repository(
+    source: &str,
+    (keep_git_dir, checksum): RepositoryFlags<'_>,
+) -> Option<Result<git::Address, SeamError>> {
+    let hint = "write it as `https://HOST/PATH.git#REF:DIRECTORY`";
+    let parsed = git::parse(source, git::Form::Source)?;
+    let address = parsed.and_then(|address| address.with_flags(keep_git_dir, checksum));
+    Some(address.map_err(|why| SeamError::new(RemoteError::new(why, hint))))
+}
+
 impl Remotes for Remote {
-    fn is_git(&self, source: &str) -> bool {
-        git::parse(source, git::Form::Source).is_some()
+    fn repository(&self, source: &str, flags: RepositoryFlags<'_>) -> Option<Result<(), SeamError>> {
+        Some(repository(source, flags)?.map(drop))
     }
 
     fn http(&self, url: &str, into: &Path) -> Result<Fetched, SeamError> {
@@ -70,15 +81,12 @@ impl Remotes for Remote {
         &self,
         source: &str,
         into: &Path,
-        (keep_git_dir, checksum): (bool, Option<&str>),
+        flags: RepositoryFlags<'_>,
         stop: &Stop,
     ) -> Result<(PathBuf, String), SeamError> {
-        let hint = "write it as `https://HOST/PATH.git#REF:DIRECTORY`";
-        let parsed = git::parse(source, git::Form::Source);
-        let parsed = parsed.unwrap_or_else(|| Err(format!("`{source}` is no address of a repository")));
-        let mut address = parsed.map_err(|why| SeamError::new(RemoteError::new(why, hint)))?;
-        address.keep_git_dir |= keep_git_dir;
-        address.checksum = checksum.map(str::to_owned).or(address.checksum);
+        let no_address =
+            || RemoteError::new(format!("`{source}` is no address of a repository"), "see how it is spelled");
+        let address = repository(source, flags).ok_or_else(|| SeamError::new(no_address()))??;
         git::fetch(&address, into, &self.logins, &|| stop.is_set()).map_err(SeamError::new)
     }
 }

@@ -65,7 +65,7 @@ impl Builder {
             runner,
             bases,
             progress,
-            remotes: Arc::new(Unreachable { is_git: &|_source| false }),
+            remotes: Arc::new(Unreachable { repository: &|_source, _flags| None }),
             inventory: Arc::new(NoInventory),
             cache_sources: Vec::new(),
             cache_targets: Vec::new(),

@@ -57,8 +57,8 @@ pub use request::{
     ProcessLimit, Secret, Stop,
 };
 pub use seams::{
-    BaseImage, BaseImages, Debugger, Fetched, HOST_CA_STUBS, Inventory, InventoryQuestion, MOUNT_STUBS,
-    MountSource, Remotes, RunStep, SshAgent, StepMount, StepRunner, StubKind,
+    BaseImage, BaseImages, Debugger, Fetched, HOST_CA_STUBS, Inventory, InventoryQuestion, LookAtRepository,
+    MOUNT_STUBS, MountSource, Remotes, RepositoryFlags, RunStep, SshAgent, StepMount, StepRunner, StubKind,
 };
 pub use shipway_dockerfile::{
     Dockerfile, InstructionKind, KnownImage, Mount, MountKind, Rule, Source, Span, Stage, Warning,

@@ -189,7 +189,7 @@ pub(crate) enum SourceWord {
         address: String,
         is_git: bool,
         checksum: Option<String>,
-        keep_git_dir: bool,
+        keep_git_dir: Option<bool>,
     },
 }
 

@@ -181,21 +181,29 @@ pub trait Debugger: fmt::Debug + Send + Sync {
     fn look(&self, error: &BuildError, step: &RunStep);
 }
 
+/// What flags of ADD say of a repository: whether its history comes too, and with what the name of its commit begins.
+pub type RepositoryFlags<'a> = (Option<bool>, Option<&'a str>);
+
+/// Looks whether a source of ADD is a repository; see [`Remotes::repository`].
+pub type LookAtRepository<'a> =
+    &'a (dyn Fn(&str, RepositoryFlags<'_>) -> Option<Result<(), SeamError>> + Sync);
+
 /// Fetches what ADD names by an address.
 pub trait Remotes: fmt::Debug + Send + Sync {
-    /// Returns whether a source is a repository. Compat: BuildKit, `….git`, `git@host:path` and the like.
-    fn is_git(&self, source: &str) -> bool;
+    /// Returns whether a source that is a repository makes sense, without asking for it; `None` if it is none. Compat: BuildKit,
+    /// `….git`, `git@host:path` and the like.
+    fn repository(&self, source: &str, flags: RepositoryFlags<'_>) -> Option<Result<(), SeamError>>;
 
     /// Fetches a file over HTTP into `into`.
     fn http(&self, url: &str, into: &Path) -> Result<Fetched, SeamError>;
 
     /// Fetches the files of a repository into `into`, an empty directory, and returns where the wanted ones are, there or below, and
-    /// the commit that they are of. With `keep_git_dir` its history comes too; its commit must begin with `checksum` if that is given.
+    /// the commit that they are of. What the address says must be what the flags say.
     fn git(
         &self,
         source: &str,
         into: &Path,
-        options: (bool, Option<&str>),
+        flags: RepositoryFlags<'_>,
         stop: &Stop,
     ) -> Result<(PathBuf, String), SeamError>;
 }
@@ -211,7 +219,7 @@ pub struct Fetched {
 
 /// Nobody fetches anything, but it is known what a repository is.
 pub(crate) struct Unreachable<'a> {
-    pub(crate) is_git: &'a (dyn Fn(&str) -> bool + Sync),
+    pub(crate) repository: LookAtRepository<'a>,
 }
 
 impl fmt::Debug for Unreachable<'_> {
@@ -221,8 +229,8 @@ impl fmt::Debug for Unreachable<'_> {
 }
 
 impl Remotes for Unreachable<'_> {
-    fn is_git(&self, source: &str) -> bool {
-        (self.is_git)(source)
+    fn repository(&self, source: &str, flags: RepositoryFlags<'_>) -> Option<Result<(), SeamError>> {
+        (self.repository)(source, flags)
     }
 
     fn http(&self, _url: &str, _into: &Path) -> Result<Fetched, SeamError> {
@@ -233,7 +241,7 @@ impl Remotes for Unreachable<'_> {
         &self,
         _source: &str,
         _into: &Path,
-        _options: (bool, Option<&str>),
+        _flags: RepositoryFlags<'_>,
         _stop: &Stop,
     ) -> Result<(PathBuf, String), SeamError> {
         Err(SeamError::new(NothingFetched))

@@ -4,9 +4,12 @@
 //! brings; its addresses and names never look like options (SECURITY.md, row 19).
 
 use std::fmt;
+use std::fs::FileTimes;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
+
+use shipway_linux::Root;
 
 use super::{Logins, RemoteError};
 use crate::units;
@@ -19,6 +22,8 @@ const OTHER_NAMES: [&str; 2] = ["mismatched algorithms", "did not send all neces
 const COMMITS: [usize; 2] = [40, 64];
 /// So often it is looked whether git should stop.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// What an address says without a value.
+const FLAGS: [&str; 3] = ["keep-git-dir", "submodules", "fetch-by-commit"];
 
 /// A place in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,17 +36,48 @@ pub(crate) struct Address {
     pub(crate) subdir: String,
     /// The commit must be this one, or begin so.
     pub(crate) checksum: Option<String>,
-    /// `.git` stays.
-    pub(crate) keep_git_dir: bool,
+    /// `.git` stays, or does not; nothing is said of it if `None`.
+    pub(crate) keep_git_dir: Option<bool>,
     /// Repositories within it come too.
     pub(crate) submodules: bool,
+    /// The commit is asked for by its name alone, whatever branch or tag is named beside it.
+    pub(crate) by_commit: bool,
+    /// Files are as old as the commit.
+    pub(crate) commit_times: bool,
+}
+
+impl Address {
+    /// Adds what flags say beside the address. Compat: BuildKit, both must say the same.
+    pub(crate) fn with_flags(
+        mut self,
+        keep_git_dir: Option<bool>,
+        checksum: Option<&str>,
+    ) -> Result<Self, String> {
+        if keep_git_dir.is_some_and(|keep| self.keep_git_dir.is_some_and(|known| known != keep)) {
+            return Err("the address and --keep-git-dir say different things of `.git`".to_owned());
+        }
+        if let (Some(known), Some(given)) = (&self.checksum, checksum)
+            && known != given
+        {
+            return Err(format!("the address says that the commit is `{known}`, and --checksum `{given}`"));
+        }
+        if let Some(given) = checksum.filter(|given| !is_of_a_commit(given)) {
+            return Err(not_of_a_commit(given));
+        }
+        self.keep_git_dir = keep_git_dir.or(self.keep_git_dir);
+        self.checksum = checksum.map(str::to_owned).or(self.checksum);
+        if self.by_commit && !is_commit(&self.reference) && !self.checksum.as_deref().is_some_and(is_commit) {
+            return Err("`fetch-by-commit` needs the commit by its whole name: `checksum=COMMIT`".to_owned());
+        }
+        Ok(self)
+    }
 }
 
 /// As it is written. Compat: BuildKit, `URL#REF:SUBDIR`.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.remote)?;
-        match (self.reference.as_str(), self.subdir.as_str()) {
+        match (self.reference.as_str(), self.subdir.trim_start_matches('/')) {
             ("", "") => Ok(()),
             (reference, "") => write!(f, "#{reference}"),
             (reference, subdir) => write!(f, "#{reference}:{subdir}"),
@@ -71,7 +107,10 @@ pub(crate) fn parse(text: &str, form: Form) -> Option<Result<Address, String>> {
                 || form == Form::Context && remote.starts_with("github.com/")
         }
     };
-    is_git.then(|| address(remote, query, fragment))
+    // Spec: RFC 3986, section 3.5; the short form of ssh is no URL.
+    let fragment =
+        if remote.contains("://") { shipway_fetch::decode_percent(fragment) } else { fragment.to_owned() };
+    is_git.then(|| address(remote, query, &fragment))
 }
 
 fn address(remote: &str, query: &str, fragment: &str) -> Result<Address, String> {
@@ -83,12 +122,22 @@ fn address(remote: &str, query: &str, fragment: &str) -> Result<Address, String>
         reference: reference.to_owned(),
         subdir: subdir.to_owned(),
         checksum: None,
-        keep_git_dir: false,
+        keep_git_dir: None,
         submodules: true,
+        by_commit: false,
+        commit_times: false,
     };
+    let mut seen = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = shipway_fetch::decode_percent(value);
+        if seen.contains(&key) {
+            return Err(format!("the address says `{key}` twice"));
+        }
+        seen.push(key);
+        if value.is_empty() && !FLAGS.contains(&key) {
+            return Err(format!("`{key}` needs a value in an address of a repository"));
+        }
         let flag = || match value.as_str() {
             "" => Ok(true),
             _ => units::truth(&value).ok_or_else(|| format!("`{key}` is true or false, not `{value}`")),
@@ -98,9 +147,18 @@ fn address(remote: &str, query: &str, fragment: &str) -> Result<Address, String>
             "branch" => once(&mut address.reference, below("refs/heads/", &value))?,
             "tag" => once(&mut address.reference, below("refs/tags/", &value))?,
             "subdir" => once(&mut address.subdir, value)?,
+            "checksum" | "commit" if !is_of_a_commit(&value) => return Err(not_of_a_commit(&value)),
             "checksum" | "commit" => address.checksum = Some(value),
-            "keep-git-dir" => address.keep_git_dir = flag()?,
+            "keep-git-dir" => address.keep_git_dir = Some(flag()?),
             "submodules" => address.submodules = flag()?,
+            "fetch-by-commit" => address.by_commit = flag()?,
+            "mtime" => {
+                address.commit_times = match value.as_str() {
+                    "checkout" => false,
+                    "commit" => true,
+                    _ => return Err(format!("`mtime` is checkout or commit, not `{value}`")),
+                }
+            }
             _ => return Err(format!("`{key}` means nothing in an address of a repository")),
         }
     }
@@ -110,6 +168,20 @@ fn address(remote: &str, query: &str, fragment: &str) -> Result<Address, String>
         }
     }
     Ok(address)
+}
+
+/// Returns whether a text is the whole name of a commit.
+fn is_commit(text: &str) -> bool {
+    COMMITS.contains(&text.len()) && is_of_a_commit(text)
+}
+
+/// Returns whether the name of a commit can begin so.
+fn is_of_a_commit(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn not_of_a_commit(text: &str) -> String {
+    format!("`{text}` is no commit: that is called by hexadecimal digits")
 }
 
 /// Compat: BuildKit, an address that names two different things is refused.
@@ -159,16 +231,16 @@ fn fetch_by(
 ) -> Result<(PathBuf, String), RemoteError> {
     let (into, is_stopped) = (calls.dir, calls.is_stopped);
     let git = |args: &[&str]| calls.run(args);
-    let remote = address.remote.as_str();
+    let (remote, keeps_git_dir) = (address.remote.as_str(), address.keep_git_dir.unwrap_or(false));
     let wanted = match (address.reference.as_str(), &address.checksum) {
+        (reference, Some(checksum)) if address.by_commit && !is_commit(reference) => checksum.as_str(),
         ("", Some(checksum)) if COMMITS.contains(&checksum.len()) => checksum.as_str(),
         ("", _) => "HEAD",
         (reference, _) => reference,
     };
     git(&[&["init", "-q"], options].concat())?;
     // Addresses of repositories within it may be relative to its own, which stays in `.git`, but without a password.
-    let origin =
-        if address.keep_git_dir { shipway_oci::without_credentials(remote) } else { remote.to_owned() };
+    let origin = if keeps_git_dir { shipway_oci::without_credentials(remote) } else { remote.to_owned() };
     git(&["remote", "add", "--", "origin", &origin])?;
     // Not every server gives a part of its history, and not every one a commit by its name; all branches and tags come then.
     let shallow = git(&["fetch", "-q", "--no-tags", "--depth", "1", "--", remote, wanted]);
@@ -205,7 +277,8 @@ fn fetch_by(
             Ok(_) => {}
         }
     }
-    if address.keep_git_dir {
+    let made = if address.commit_times { Some(git(&["log", "-1", "--format=%ct", &commit])?) } else { None };
+    if keeps_git_dir {
         git(&["reflog", "expire", "--all", "--expire=now"])?;
         match fs_err::remove_file(into.join(".git/FETCH_HEAD")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -216,6 +289,9 @@ fn fetch_by(
     } else {
         fs_err::remove_dir_all(into.join(".git"))
             .map_err(|error| RemoteError::io("remove `.git` of", into, &error))?;
+    }
+    if let Some(seconds) = made.and_then(|said| said.trim().parse().ok()) {
+        set_times(into, seconds).map_err(|error| RemoteError::io("set the times of", into, &error))?;
     }
     let top = inside(into, &address.subdir).ok_or_else(|| {
         RemoteError::new(
@@ -237,6 +313,25 @@ fn check(address: &Address, commit: &str, named: &str) -> Result<(), RemoteError
         }
         _ => Ok(()),
     }
+}
+
+/// Makes a directory and everything below it as old as `seconds` since 1970 say.
+fn set_times(directory: &Path, seconds: u32) -> std::io::Result<()> {
+    let root = Root::open(directory)?;
+    let mut directories = vec![PathBuf::from("/")];
+    let mut at = 0;
+    while let Some(directory) = directories.get(at).cloned() {
+        at += 1;
+        for name in root.names(&directory)? {
+            let path = directory.join(name);
+            if root.metadata(&path)?.is_some_and(|metadata| metadata.is_directory()) {
+                directories.push(path.clone());
+            }
+            root.set_mtime(&path, (seconds.into(), 0))?;
+        }
+    }
+    let time = UNIX_EPOCH + Duration::from_secs(seconds.into());
+    std::fs::File::open(directory)?.set_times(FileTimes::new().set_modified(time))
 }
 
 /// Returns a directory that is really below another one.
@@ -369,6 +464,8 @@ mod tests {
             ("https://h/x.git?tag=refs/tags/v1", "refs/tags/v1", ""),
             ("https://h/x.git?branch=a%2Fb&subdir=c%20d", "refs/heads/a/b", "c d"),
             ("https://h/x.git?ref=v1&subdir=s#v1:s", "v1", "s"),
+            ("https://h/x.git#a%2Fb:my%20directory", "a/b", "my directory"),
+            ("me@h:x.git#a%20:b", "a%20", "b"),
         ] {
             let found = read(text).unwrap();
             assert_eq!((found.reference.as_str(), found.subdir.as_str()), (reference, subdir), "{text}");
@@ -382,5 +479,42 @@ mod tests {
             let refused = read(text).unwrap_err();
             assert!(refused.contains("names both"), "{text}: {refused}");
         }
+    }
+
+    #[test]
+    fn an_address_says_how_it_is_fetched() {
+        let commit = "0123456789012345678901234567890123456789";
+        let found =
+            read(&format!("https://h/x.git?mtime=commit&fetch-by-commit&checksum={commit}#v1")).unwrap();
+        assert!(found.commit_times && found.by_commit);
+        assert!(found.with_flags(None, None).is_ok());
+        let found = read(&format!("https://h/x.git?mtime=checkout&fetch-by-commit=0#{commit}")).unwrap();
+        assert!(!found.commit_times && !found.by_commit);
+        let found = read("https://h/x.git?fetch-by-commit#main").unwrap();
+        assert!(found.clone().with_flags(None, Some("0123")).is_err());
+        assert!(found.with_flags(None, Some(commit)).is_ok());
+        for query in [
+            "mtime=yesterday",
+            "mtime=",
+            "fetch-by-commit=maybe",
+            "checksum=main",
+            "ref=",
+            "ref=a&ref=a",
+            "nosuch=1",
+        ] {
+            assert!(read(&format!("https://h/x.git?{query}")).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn flags_and_address_say_the_same() {
+        let address = read("https://h/x.git?keep-git-dir=false&checksum=01").unwrap();
+        assert!(address.clone().with_flags(Some(true), None).is_err());
+        assert!(address.clone().with_flags(None, Some("0123")).is_err());
+        assert!(read("https://h/x.git").unwrap().with_flags(None, Some("main")).is_err());
+        let both = address.with_flags(Some(false), Some("01")).unwrap();
+        assert_eq!((both.keep_git_dir, both.checksum.as_deref()), (Some(false), Some("01")));
+        let given = read("https://h/x.git").unwrap().with_flags(Some(true), Some("01")).unwrap();
+        assert_eq!((given.keep_git_dir, given.checksum.as_deref()), (Some(true), Some("01")));
     }
 }

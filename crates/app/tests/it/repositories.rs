@@ -155,3 +155,69 @@ fn secrets_let_a_build_in() {
     let said = machine.refused(&[&flags[..], &["--no-cache", &secret("GIT_AUTH_TOKEN")]].concat(), 1);
     assert!(said.contains("HTTP_AUTH_TOKEN_"), "{said}");
 }
+
+#[test]
+fn an_address_says_how_old_files_are_and_how_they_come() {
+    if !can_run() || !require(&[Need::Git]) {
+        return;
+    }
+    let machine = Machine::with_box();
+    let repository = machine.dir.path().join("old.git");
+    fs_err::create_dir(&repository).unwrap();
+    fs_err::create_dir(repository.join("below")).unwrap();
+    fs_err::write(repository.join("below/file"), "one\n").unwrap();
+    fs_err::write(repository.join("Dockerfile"), "FROM scratch\nCOPY below /of-context/\n").unwrap();
+    let git = "export GIT_COMMITTER_DATE=2001-02-03T04:05:06Z && git -c user.name=me -c user.email=me@test";
+    let made = format!("{git} init -q && git add . && {git} commit -qm one && git rev-parse HEAD");
+    let commit = String::from_utf8(run(&repository, &made)).unwrap().trim().to_owned();
+    let ssh = machine.dir.path().join("ssh");
+    fs_err::write(&ssh, "#!/bin/sh\nfor command; do :; done\nexec sh -c \"$command\"\n").unwrap();
+    run(machine.dir.path(), "chmod 755 ssh");
+    let address = format!("ssh://here{}", repository.display());
+    let build = |context: &str| {
+        let mut build = machine.command(&["build", "-q", "--output", "out", context]);
+        build.env("GIT_SSH_COMMAND", &ssh).output().unwrap()
+    };
+    let add = |flags: &str, query: &str| {
+        machine.dockerfile(&format!("FROM scratch\nADD {flags} {address}{query} /added/\n"));
+        let output = build(".");
+        output.status.success().then_some(()).ok_or(String::from_utf8(output.stderr).unwrap())
+    };
+    let age = |file: &str| {
+        let metadata = fs_err::metadata(machine.context().join("out").join(file)).unwrap();
+        std::os::unix::fs::MetadataExt::mtime(&metadata)
+    };
+    add("", "?mtime=commit").unwrap();
+    assert_eq!((age("added/below"), age("added/below/file")), (981_173_106, 981_173_106));
+    let output = build(&format!("{address}?mtime=commit"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(age("of-context/file"), 981_173_106);
+    add("", &format!("?fetch-by-commit&checksum={commit}#nosuch")).unwrap();
+    for (flags, query, why) in [
+        ("--keep-git-dir", "?keep-git-dir=false", "different things of `.git`"),
+        ("--checksum=0123", &format!("?checksum={commit}"), "--checksum `0123`"),
+        ("", "?fetch-by-commit", "whole name"),
+    ] {
+        let said = add(flags, query).unwrap_err();
+        assert!(said.contains(why), "{flags} {query}: {said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_told_before_anything_is_done() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::new();
+    for (flags, query, why) in [
+        ("--keep-git-dir", "?keep-git-dir=0", "different things of `.git`"),
+        ("--checksum=main", "", "`main` is no commit"),
+        ("", "?nosuch=1", "`nosuch` means nothing"),
+    ] {
+        machine.dockerfile(&format!("FROM scratch\nADD {flags} https://nowhere.invalid/x.git{query} /x\n"));
+        let output = machine.command(&["build", "--check", "."]).output().unwrap();
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(!output.status.success() && said.contains(why), "{flags} {query}: {said}");
+    }
+}

@@ -340,22 +340,8 @@ impl Evaluation {
                 CopySource::Path(word) => {
                     let path = expand(word)?;
                     text.push_str(&format!(" {path}"));
-                    let is_git = planner.remotes.is_git(&path);
-                    if !is_git && !path.starts_with("http://") && !path.starts_with("https://") {
-                        sources.push(SourceWord::Path { path, span: word.span });
-                        continue;
-                    }
-                    let Some(options) = add else {
-                        return Err(Problem::invalid(format!("COPY takes no URL (`{path}`); only ADD does")));
-                    };
-                    let keep_git_dir = options.keep_git_dir.unwrap_or(false);
-                    let checksum = checksum.clone();
-                    if let Some(text) =
-                        checksum.as_ref().filter(|text| !is_git && text.parse::<Digest>().is_err())
-                    {
-                        return Err(Problem::invalid(no_checksum(text)));
-                    }
-                    sources.push(SourceWord::Remote { address: path, is_git, checksum, keep_git_dir });
+                    let remote = remote(planner, &path, add, checksum.as_ref())?;
+                    sources.push(remote.unwrap_or(SourceWord::Path { path, span: word.span }));
                 }
                 CopySource::Heredoc(heredoc) => {
                     text.push_str(&format!(" <<{}", heredoc.name));
@@ -390,6 +376,32 @@ impl Evaluation {
         let at = self.state.remember(text, None, true);
         Ok(Action::Copy(action, at))
     }
+}
+
+/// Returns a source that is an address; `None` if it is a path.
+fn remote(
+    planner: &Planner<'_>,
+    path: &str,
+    add: Option<&AddOptions>,
+    checksum: Option<&String>,
+) -> Result<Option<SourceWord>, Problem> {
+    let keep_git_dir = add.and_then(|options| options.keep_git_dir);
+    let repository = planner.remotes.repository(path, (keep_git_dir, checksum.map(String::as_str)));
+    let is_git = repository.is_some();
+    if !is_git && !path.starts_with("http://") && !path.starts_with("https://") {
+        return Ok(None);
+    }
+    if add.is_none() {
+        return Err(Problem::invalid(format!("COPY takes no URL (`{path}`); only ADD does")));
+    }
+    if let Some(Err(source)) = repository {
+        return Err(Problem::Fetch { address: path.to_owned(), source });
+    }
+    if let Some(text) = checksum.filter(|text| !is_git && text.parse::<Digest>().is_err()) {
+        return Err(Problem::invalid(no_checksum(text)));
+    }
+    let (address, checksum) = (path.to_owned(), checksum.cloned());
+    Ok(Some(SourceWord::Remote { address, is_git, checksum, keep_git_dir }))
 }
 
 /// Says why a checksum cannot be one of a file.

@@ -10,7 +10,7 @@ use shipway_oci::{Digest, ImageConfig, Platform, Reference};
 use super::stages::{Planner, target_stage};
 use crate::context::Ignore;
 use crate::error::with_causes;
-use crate::seams::Unreachable;
+use crate::seams::{LookAtRepository, Unreachable};
 use crate::{BaseImage, BaseImages, BuildError, BuildRequest, Problem, SeamError, Silent};
 
 /// What is known beside the file, without asking others.
@@ -18,8 +18,8 @@ use crate::{BaseImage, BaseImages, BuildError, BuildRequest, Problem, SeamError,
 pub struct Outlook<'a> {
     /// Returns the config of an image that is here.
     pub image: &'a (dyn Fn(&str) -> Option<ImageConfig> + Sync),
-    /// Returns whether a source of ADD is a repository.
-    pub is_git: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Looks whether a source of ADD is a repository.
+    pub repository: LookAtRepository<'a>,
 }
 
 impl fmt::Debug for Outlook<'_> {
@@ -91,7 +91,7 @@ pub(crate) fn look_ahead(
 ) -> (Vec<bool>, Option<(Mistake, Extent)>) {
     let named = target_stage(file, request);
     let target = named.as_ref().copied().unwrap_or(file.stages.len() - 1);
-    let remotes = Unreachable { is_git: outlook.is_git };
+    let remotes = Unreachable { repository: outlook.repository };
     let mut planner = Planner::new((file, request), target, (&outlook, &Silent, &remotes));
     planner.is_run = false;
     if let Err(error) = planner.global_args() {

@@ -69,7 +69,7 @@ pub fn outline(request: &BuildRequest, outlook: Outlook<'_>) -> Result<(Source, 
         return Err(failure);
     }
     let target = target_stage(&file, request)?;
-    let remotes = Unreachable { is_git: outlook.is_git };
+    let remotes = Unreachable { repository: outlook.repository };
     let mut planner = Planner::new((&file, request), target, (&outlook, &Silent, &remotes));
     planner.is_run = false;
     let globals = planner.outlined_globals();

@@ -268,7 +268,7 @@ impl Solver<'_> {
                 SourceWord::Path { path, .. } => words.push(path.clone()),
                 SourceWord::Inline { name, content } => words.push(format!("<<{name}\n{content}")),
                 SourceWord::Remote { address, checksum, keep_git_dir, .. } => {
-                    words.push(format!("{address} {checksum:?} {keep_git_dir}"));
+                    words.push(format!("{address} {checksum:?} {}", keep_git_dir.unwrap_or(false)));
                 }
             }
         }

@@ -12,6 +12,7 @@ use super::Solver;
 use crate::Problem;
 use crate::copy::Tree;
 use crate::plan::{CopyAction, SourceWord};
+use crate::seams::RepositoryFlags;
 
 /// What a file is called whose address ends with no name. Compat: BuildKit.
 const UNNAMED: &str = "__unnamed__";
@@ -80,9 +81,9 @@ impl Solver<'_> {
         Ok(Fetch { root, word, commit: None, place, _files: files })
     }
 
-    fn fetch_repository(&self, address: &str, options: (bool, Option<&str>)) -> Result<Fetch, Problem> {
+    fn fetch_repository(&self, address: &str, flags: RepositoryFlags<'_>) -> Result<Fetch, Problem> {
         let files = self.place_to_fetch_into()?;
-        let fetched = self.builder.remotes.git(address, &files.upper, options, &self.stop);
+        let fetched = self.builder.remotes.git(address, &files.upper, flags, &self.stop);
         let (top, commit) = fetched.map_err(|source| {
             if self.stop.is_set() {
                 return Problem::Cancelled;

@@ -9,7 +9,7 @@ use shipway_build::{BuildRequest, Outlook, Source, Span, Stage, Wanted, describe
 
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::remotes::git;
+use crate::remotes::repository;
 use crate::ui::Ui;
 use crate::units;
 use crate::verbs::build::metadata;
@@ -102,8 +102,7 @@ pub(super) fn with_outlook<T>(engine: Option<&Engine>, look: impl FnOnce(Outlook
         let found = store.resolve(name).ok()?;
         store.config(&found.image_id).ok()
     };
-    let is_git = |source: &str| git::parse(source, git::Form::Source).is_some();
-    look(Outlook { image: &image, is_git: &is_git })
+    look(Outlook { image: &image, repository: &|source, flags| Some(repository(source, flags)?.map(drop)) })
 }
 
 /// Lists what can be asked. Compat: BuildKit's words and versions, and that `check` is not among them.
