@@ -12,13 +12,13 @@ use shipway_store::Store;
 use crate::caches::Caches;
 use crate::frontend;
 use crate::lint::{extent_of, known_image, lint};
-use crate::plan::{Plan, PlannedImage, internal, plan, tell_loaded};
+use crate::plan::{Plan, PlannedImage, internal, look_ahead, plan, tell_loaded};
 use crate::seams::{NoInventory, Unreachable};
 use crate::several::Several;
 use crate::solve::{Imports, Solver};
 use crate::{
     BaseImages, BuildError, BuildRequest, Built, CacheSource, CacheTarget, Debugger, Event, Inventory,
-    Progress, Remotes, StepRunner,
+    Outlook, Progress, Remotes, StepRunner,
 };
 
 /// A larger Dockerfile is refused, in bytes.
@@ -128,7 +128,7 @@ impl Builder {
         let lease = self.store.lease();
         let _lease =
             lease.map_err(|source| BuildError::Store { action: "reserve the store's content", source })?;
-        let mut plan = plan(&file, request, self)?;
+        let mut plan = self.plan(&file, request)?;
         let first = plan.steps.len();
         if !request.no_cache {
             for source in &self.cache_sources {
@@ -151,6 +151,18 @@ impl Builder {
                 done => return done,
             }
         }
+    }
+
+    /// Plans a build. Where that fails, it tells what is odd up to there, as far as no image need be known for it.
+    fn plan(&self, file: &Dockerfile, request: &BuildRequest) -> Result<Plan, BuildError> {
+        plan(file, request, self).inspect_err(|_mistake| {
+            let remotes = &self.remotes;
+            let outlook = Outlook { image: &|_base| None, is_git: &|source| remotes.is_git(source) };
+            let (wanted, found) = look_ahead((file, request), outlook, false);
+            let extent = found.map_or(Extent::Images, |(_, extent)| extent);
+            // The mistake is worse, also where that is an error.
+            drop(self.warn(file, request, &|_base| None, (&wanted, extent)));
+        })
     }
 
     /// Tells what is odd about the Dockerfile; where its author wants that, it is an error.

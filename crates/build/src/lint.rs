@@ -115,11 +115,7 @@ pub(crate) fn lint(
         build_args: &request.build_args,
         platform: &platform,
         image,
-        is_ignored: &|path| {
-            // Compat: BuildKit, of such a path no directory on the way is looked at.
-            let has_dots = path.split('/').any(|part| matches!(part, "." | ".."));
-            if has_dots { ignore.list.matches_itself(path) } else { ignore.list.matches_alone(path) }
-        },
+        is_ignored: &|path| ignore.list.leaves_out_source(path),
         is_wanted: &|number| wanted.get(number).copied().unwrap_or(false),
         extent,
     };

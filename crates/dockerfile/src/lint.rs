@@ -53,7 +53,7 @@ pub enum Rule {
     InvalidDefaultArgInFrom,
     /// `--platform` of FROM is fixed.
     FromPlatformFlagConstDisallowed,
-    /// What COPY names is left out by `.dockerignore`. Only where experimental rules are wanted.
+    /// What COPY names is left out by `.dockerignore`.
     CopyIgnoredFile,
     /// A comment above an ARG or stage does not describe it. Only where experimental rules are wanted.
     InvalidDefinitionDescription,
@@ -142,7 +142,8 @@ impl Rule {
 
     /// Returns whether it holds only where somebody asks for it.
     pub fn is_experimental(self) -> bool {
-        matches!(self, Self::CopyIgnoredFile | Self::InvalidDefinitionDescription)
+        // Compat: BuildKit's newest frontend, there `CopyIgnoredFile` holds always.
+        matches!(self, Self::InvalidDefinitionDescription)
     }
 
     fn phase(self) -> Phase {

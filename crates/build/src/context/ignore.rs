@@ -78,9 +78,16 @@ impl PatternList {
         out
     }
 
-    /// Returns whether a path is out, without a look at its parents.
-    pub(crate) fn matches_itself(&self, path: &str) -> bool {
-        self.matches(path, &Matched::default()).0
+    /// Returns whether what a COPY names is certainly out. Compat: BuildKit, nothing is where something is taken back, and the context as
+    /// a whole is only where a pattern says all.
+    pub(crate) fn leaves_out_source(&self, path: &str) -> bool {
+        if self.patterns.iter().any(|pattern| pattern.takes_back) {
+            return false;
+        }
+        match clean_source(path).as_str() {
+            "." | "/" => self.patterns.iter().any(|pattern| matches!(&*pattern.text, "*" | "**" | "**/*")),
+            path => self.matches_alone(path),
+        }
     }
 
     /// Returns what is known of a directory for its children.
@@ -147,6 +154,15 @@ impl Ignore {
     }
 }
 
+/// Removes `.`, `..` and slashes at the end of a source, and keeps the slash that it begins with.
+fn clean_source(path: &str) -> String {
+    match (path.starts_with('/'), clean(path)) {
+        (false, path) => path,
+        (true, path) if path == "." => "/".to_owned(),
+        (true, path) => format!("/{path}"),
+    }
+}
+
 /// Removes `.`, `..` and slashes at both ends.
 fn clean(pattern: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
@@ -198,6 +214,27 @@ mod tests {
             assert!(PatternList::new([pattern]).is_err(), "{pattern}");
         }
         assert!(PatternList::new(["[a"]).is_err());
+    }
+
+    #[test]
+    fn a_source_is_left_out_only_where_that_is_certain() {
+        for (name, lines, path, want) in [
+            ("nothing", vec![], "a", false),
+            ("a file", vec!["a"], "./a", true),
+            ("below a directory", vec!["a"], "a/b/", true),
+            ("by way of another", vec!["a"], "b/../a", true),
+            ("another file", vec!["a"], "b", false),
+            ("taken back", vec!["**", "!a"], "./a", false),
+            ("beside what is taken back", vec!["**", "!a"], "b", false),
+            ("the context", vec!["*"], ".", true),
+            ("the context by another name", vec!["**"], "./", true),
+            ("the context of an old form", vec!["**/*"], "/", true),
+            ("the context but for hidden files", vec![".*"], ".", false),
+            ("the context but for one file", vec!["a"], ".", false),
+            ("a pattern that is the source", vec!["*.md"], "*.md", true),
+        ] {
+            assert_eq!(PatternList::new(lines).unwrap().leaves_out_source(path), want, "case {name}");
+        }
     }
 
     #[test]

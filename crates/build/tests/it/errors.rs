@@ -25,6 +25,41 @@ fn a_missing_dockerfile_and_a_missing_context_are_named() {
 }
 
 #[test]
+fn what_is_odd_before_a_mistake_is_told_too() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    for (name, text, want) in [
+        (
+            "a platform",
+            "FROM --platform=$BULIDPLATFORM scratch\nENV a b\n",
+            &[
+                "UndefinedArgInFrom: no ARG before FROM declares `BULIDPLATFORM`; did you mean `BUILDPLATFORM`? (line 1)",
+            ][..],
+        ),
+        (
+            "an instruction",
+            "FROM scratch\nENV a b\nENV c=${d:?none}\nENV e f\n",
+            &[
+                "LegacyKeyValueFormat: write `ENV a=…` with an equals sign (line 2)",
+                "UndefinedVar: nothing sets `$d`",
+            ],
+        ),
+        (
+            "an image that is not here",
+            "FROM scratch AS a\nENV a b\nFROM --platform=linux/arm64 nobody\nENV c d\nCOPY --from=a / /\n",
+            &["FromPlatformFlagConstDisallowed: "],
+        ),
+    ] {
+        let bench = Bench::new();
+        bench.build(text).unwrap_err();
+        let told = bench.log.lines("WARNING");
+        assert_eq!(told.len(), want.len(), "case {name}: {told:?}");
+        assert!(told.iter().zip(want).all(|(told, want)| told.starts_with(want)), "case {name}: {told:?}");
+    }
+}
+
+#[test]
 fn a_failing_command_names_its_step_line_and_code() {
     if !require(&[Need::Root, Need::Overlay]) {
         return;

@@ -6,10 +6,10 @@ use super::{Found, Rule};
 use crate::instruction::{CommandLine, InstructionKind, KeyValue};
 use crate::source::Span;
 
-/// Words in the names of variables that hold secrets, and the one that says that it holds none. Compat: BuildKit.
+/// Words in the names of variables that hold secrets, and those that say that it holds none. Compat: BuildKit's newest frontend.
 const SECRET: [&str; 10] =
     ["apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token"];
-const HARMLESS: &str = "public";
+const HARMLESS: [&str; 3] = ["public", "file", "version"];
 
 /// The last of those instructions of which a stage has one.
 pub(super) type Last = HashMap<&'static str, Span>;
@@ -76,7 +76,8 @@ pub(super) fn port(found: &mut Found<'_>, span: Span, word: &str) {
 pub(super) fn secrets(found: &mut Found<'_>, span: Span, instruction: &str, name: &str) {
     let lower = name.to_lowercase();
     let words: Vec<&str> = lower.split('_').collect();
-    if words.iter().any(|word| SECRET.contains(word)) && !words.contains(&HARMLESS) {
+    let has_one_of = |known: &[&str]| words.iter().any(|word| known.contains(word));
+    if has_one_of(&SECRET) && !has_one_of(&HARMLESS) {
         let message =
             format!("{instruction} `{name}` stays in the image's history: use RUN --mount=type=secret");
         found.add(Rule::SecretsUsedInArgOrEnv, span, message);

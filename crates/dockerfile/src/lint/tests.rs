@@ -113,7 +113,8 @@ fn rules_about_instructions_find_what_they_are_for_and_nothing_else() {
         ("redundant", "FROM --platform=\"${TARGETPLATFORM}\" known\n", &["RedundantTargetPlatform 1"]),
         ("parts of the platform", "FROM --platform=linux/$TARGETARCH known\n", &[]),
         ("other name of a platform", "FROM --platform=linux/aarch64 scratch AS arm64\n", &[]),
-        ("secrets of people", "ARG TOKEN\nFROM known\nARG KEY_FILE\n", &["SecretsUsedInArgOrEnv 3"]),
+        ("secrets of people", "ARG TOKEN\nFROM known\nARG KEY_NAME\n", &["SecretsUsedInArgOrEnv 3"]),
+        ("no secrets", "FROM known\nARG KEY_FILE\nENV AUTH_VERSION=1 public_token=x\n", &[]),
         (
             "secret",
             "FROM known\nARG API_KEY\nENV MY_TOKEN=x PUBLIC_KEY=y KEYBOARD=z\n",
@@ -130,6 +131,11 @@ fn rules_about_instructions_find_what_they_are_for_and_nothing_else() {
         ("port", "FROM known\nARG p=80:80\nEXPOSE $p\n", &["ExposeInvalidFormat 3"]),
         ("port behind a mistake", "FROM known\nEXPOSE 1/TCP 2/x 3/TCP\n", &["ExposeProtoCasing 2"]),
         ("description", "# something else\nARG A=known\nFROM known\n", &[]),
+        (
+            "ignored",
+            "FROM known\nCOPY secret/file other /x/\nCOPY --from=b secret/file /y\n",
+            &["CopyIgnoredFile 2"],
+        ),
     ] {
         assert_eq!(found(text), want, "case {name}");
     }
@@ -148,11 +154,6 @@ fn experimental_rules_are_asked_for() {
         ("empty line", "# x\n\nARG A\nFROM known AS a\n", &["InvalidDefinitionDescription 3"]),
         ("one of several", "# B is\nARG A B\nFROM known AS a\n", &[]),
         ("lower case", "# Big is\nFROM known AS big\n# b is\nARG b\n", &["InvalidDefinitionDescription 2"]),
-        (
-            "ignored",
-            "FROM known\nCOPY secret/file other /x/\nCOPY --from=b secret/file /y\n",
-            &["CopyIgnoredFile 2"],
-        ),
     ] {
         assert_eq!(found_with(text, &experimental), want, "case {name}");
         assert_eq!(found(text), Vec::<String>::new(), "case {name}");
