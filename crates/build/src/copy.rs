@@ -77,6 +77,12 @@ pub(crate) struct Entry {
 }
 
 impl Item {
+    /// Returns what makes the destination and nothing in it.
+    pub(crate) fn nothing() -> Self {
+        let kept = Kept { path: PathBuf::new(), parents: Vec::new() };
+        Self { name: PathBuf::new(), base: PathBuf::new(), entries: Vec::new(), kept: Some(kept) }
+    }
+
     pub(crate) fn is_directory(&self) -> bool {
         self.entries.first().is_some_and(|entry| entry.metadata.is_directory())
     }

@@ -36,10 +36,11 @@ impl Gather<'_> {
     pub(crate) fn source(&self, word: &str) -> Result<Vec<Item>, Problem> {
         // What `..` takes away is no wildcard, see the key of a copy.
         let is_wild = if self.parents { has_wildcards(word) } else { has_wildcards(&clean_path(word)) };
-        let mut items = Vec::new();
+        let (mut items, mut is_somewhere) = (Vec::new(), false);
         if self.parents {
             let (base, pattern) = word.split_once("/./").unwrap_or(("", word));
             for top in self.matching(Path::new(""), &clean_path(base))? {
+                is_somewhere |= self.is_directory(&top)?;
                 for found in self.matching(&top, &clean_path(pattern))? {
                     match self.item(&found, Some(&top))? {
                         // A link to nothing is a file as others, unless it is named itself.
@@ -68,7 +69,18 @@ impl Gather<'_> {
         if items.is_empty() && !is_wild && !self.is_left_out(word)? {
             return Err(self.missing(word));
         }
+        // Compat: BuildKit, with --parents the destination is made for what is below a directory that is there, be it nothing.
+        if items.is_empty() && is_somewhere {
+            items.push(Item::nothing());
+        }
         Ok(items)
+    }
+
+    /// Returns whether a path leads to a directory.
+    fn is_directory(&self, path: &Path) -> Result<bool, Problem> {
+        let Some(at) = self.real(path)? else { return Ok(false) };
+        let found = self.tree.root.metadata(&at).map_err(Problem::io("read", path))?;
+        Ok(found.is_some_and(|found| found.is_directory()))
     }
 
     pub(super) fn is_ignored(&self, path: &Path) -> bool {

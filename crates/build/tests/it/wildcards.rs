@@ -37,6 +37,10 @@ fn wildcards_find_what_buildkits_find() {
                 "out/links/file 644 0:0 file",
             ],
         ),
+        ("nothing that has parents", "COPY --parents no*/x /out/", vec!["out/ 755 0:0"]),
+        ("nothing below the pivot", "COPY --parents --chown=5 links/./no* /out/", vec!["out/ 755 5:5"]),
+        ("nothing above the pivot", "COPY --parents no*/./x /out/", vec![]),
+        ("nothing but what is left out", "COPY --parents --exclude=** links /out/", vec!["out/ 755 0:0"]),
         (
             "nothing in an empty directory that another source names",
             "COPY empty empty/* /out/",
