@@ -422,8 +422,7 @@ fn reconstitute(run: &Run) -> (CommandLine, Option<(String, String)>) {
     // Only a heredoc: its text is the command.
     if Heredoc::is_whole(line) {
         let text = first.text();
-        // Compat: BuildKit, as it stands in the file: behind a tab it is no more than a comment.
-        if first.content.starts_with("#!") {
+        if text.starts_with("#!") {
             return (CommandLine::Shell(text.clone()), Some((first.name.clone(), text)));
         }
         return (CommandLine::Shell(text), None);

@@ -107,6 +107,7 @@ impl StepRunner for FakeRunner {
                 ["exit", code] => return Ok(code.parse().unwrap()),
                 ["env"] => print(output, &format!("{} {} {}", step.env.join(" "), step.cwd, step.user)),
                 ["mounts"] => print(output, &describe(step)),
+                [script] if script.starts_with("/dev/pipes/") => print(output, &describe(step)),
                 ["meet", count] => self.meet(count.parse().unwrap()),
                 ["hang"] => self.hang(step),
                 [comment, ..] if comment.starts_with('#') => {}
