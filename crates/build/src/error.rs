@@ -147,6 +147,12 @@ pub enum BuildError {
         place: &'static str,
         /// How not to name it.
         remedy: &'static str,
+        /// The Dockerfile, if it is that.
+        #[source_code]
+        text: Option<Source>,
+        /// The line.
+        #[label]
+        span: Option<Span>,
     },
     /// Which rules hold cannot be read.
     #[error("what the Dockerfile or BUILDKIT_DOCKERFILE_CHECK says of its rules means nothing")]

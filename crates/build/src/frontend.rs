@@ -21,7 +21,9 @@ pub(crate) fn check(request: &BuildRequest, file: &Dockerfile) -> Result<(), Bui
     if is_of_dockerfiles(name) {
         return Ok(());
     }
-    Err(BuildError::Frontend { name: name.to_owned(), place, remedy })
+    let span = file.directives.syntax_span.filter(|_| request.build_arg(ARGUMENT).is_none());
+    let text = span.map(|_| file.source.clone());
+    Err(BuildError::Frontend { name: name.to_owned(), place, remedy, text, span })
 }
 
 /// Returns whether an image is called as that of Dockerfiles is, whoever keeps it: `docker/dockerfile:1`,

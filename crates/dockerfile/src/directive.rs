@@ -8,6 +8,8 @@ use crate::source::Span;
 pub struct Directives {
     /// `# syntax=`: the frontend that the author wants. It is not fetched.
     pub syntax: Option<String>,
+    /// Where it is said.
+    pub syntax_span: Option<Span>,
     /// `# check=`: options of the lint.
     pub check: Option<String>,
     /// `# escape=`: the escape and continuation character.
@@ -16,7 +18,7 @@ pub struct Directives {
 
 impl Default for Directives {
     fn default() -> Self {
-        Self { syntax: None, check: None, escape: '\\' }
+        Self { syntax: None, syntax_span: None, check: None, escape: '\\' }
     }
 }
 
@@ -42,7 +44,9 @@ impl DirectiveReader {
             "syntax" if into.syntax.is_some() => return Err(twice("syntax")),
             "check" if into.check.is_some() => return Err(twice("check")),
             "escape" if self.escape_seen => return Err(twice("escape")),
-            "syntax" => into.syntax = Some(value.to_owned()),
+            "syntax" => {
+                (into.syntax, into.syntax_span) = (Some(value.to_owned()), Some(span));
+            }
             "check" => into.check = Some(value.to_owned()),
             "escape" => {
                 self.escape_seen = true;

@@ -141,6 +141,7 @@ fn build_arguments_that_are_for_the_builder_itself_are_heeded() {
     machine.dockerfile("# syntax=mirror.test/other:1\nlanguage: another\n");
     let said = machine.refused(&["build", "."], 1);
     assert!(said.contains("`# syntax=` names the frontend `mirror.test/other:1`"), "{said}");
+    assert!(said.contains("Dockerfile:1"), "{said}");
 }
 
 #[test]
