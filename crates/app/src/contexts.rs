@@ -79,9 +79,11 @@ pub(crate) fn prepare(
         prepared.text = Some(read_dockerfile(&mut std::io::stdin().lock())?);
         prepared.dockerfile = PathBuf::from(DOCKERFILE);
     } else if prepared.text.is_none() && prepared.files.is_some() {
-        match file.filter(|file| context != "-" && is_local(file)) {
+        let missing = prepared.must_have_dockerfile(file);
+        // Compat: buildx, that of an archive on the standard input is in the archive; one that is only on this machine is taken all the same.
+        match file.filter(|file| is_local(file) && (context != "-" || missing.is_err())) {
             Some(local) => prepared.dockerfile = local.to_owned(),
-            None => prepared.must_have_dockerfile(file)?,
+            None => missing?,
         }
     }
     Ok(prepared)

@@ -75,6 +75,11 @@ fn context_and_dockerfile_come_on_the_standard_input() {
         ok(&machine, &["-t", image, "-f", "sub/Other", "-"], &run(&dir, packed));
         assert_eq!(cat(&machine, image, "/other"), "of a tar\n");
     }
+    // A Dockerfile of this machine, by its whole path, which the archive does not have.
+    fs_err::write(machine.dir.path().join("Mine"), "FROM box\nCOPY sub/file /mine\n").unwrap();
+    let mine = machine.dir.path().join("Mine").display().to_string();
+    ok(&machine, &["-t", "mine", "-f", &mine, "-"], &tar);
+    assert_eq!(cat(&machine, "mine", "/mine"), "of a tar\n");
     // A Dockerfile alone, with nothing to copy; and one for a directory.
     ok(&machine, &["-t", "alone", "-"], b"FROM box\nRUN echo alone > /alone\n");
     assert_eq!(cat(&machine, "alone", "/alone"), "alone\n");
