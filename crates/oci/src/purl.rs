@@ -24,10 +24,10 @@ impl PackageUrl<'_> {
     pub fn render(&self) -> String {
         let mut text = format!("pkg:{}/", self.kind);
         for part in self.namespace.split('/').filter(|part| !part.is_empty()) {
-            escape(part, &mut text);
+            escape_all(part, &mut text);
             text.push('/');
         }
-        escape(self.name, &mut text);
+        escape_all(self.name, &mut text);
         if !self.version.is_empty() {
             text.push('@');
             escape(self.version, &mut text);
@@ -68,6 +68,14 @@ fn purl(
     PackageUrl { kind, namespace, name, version, qualifiers: &qualifiers }.render()
 }
 
+/// Compat: BuildKit, in names the port of a registry is `%3A5000`.
+fn escape_all(text: &str, into: &mut String) {
+    for (at, part) in text.split(':').enumerate() {
+        into.push_str(if at == 0 { "" } else { "%3A" });
+        escape(part, into);
+    }
+}
+
 /// Spec: purl-specification.md, Character encoding: all but letters, digits, `.-_~` and `:` is written as `%XX`.
 fn escape(text: &str, into: &mut String) {
     for byte in text.bytes() {
@@ -89,7 +97,7 @@ mod tests {
         for (name, want) in [
             ("alpine", "pkg:docker/alpine@latest?platform=linux%2Famd64".to_owned()),
             ("acme/web:1.0", "pkg:docker/acme/web@1.0?platform=linux%2Famd64".to_owned()),
-            ("r.test:5000/a/b:x", "pkg:docker/r.test:5000/a/b@x?platform=linux%2Famd64".to_owned()),
+            ("r.test:5000/a/b:x", "pkg:docker/r.test%3A5000/a/b@x?platform=linux%2Famd64".to_owned()),
             (
                 &format!("alpine@{digest}"),
                 format!("pkg:docker/alpine?digest={digest}&platform=linux%2Famd64"),

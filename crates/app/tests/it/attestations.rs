@@ -134,7 +134,7 @@ fn what_is_attested_goes_to_a_registry_and_comes_back() {
         assert_eq!(statement["_type"], "https://in-toto.io/Statement/v0.1");
         assert_eq!(statement["predicateType"], layer["annotations"]["in-toto.io/predicate-type"]);
         let subject = &statement["subject"][0];
-        let purl = format!("pkg:docker/{address}/team/web@1?platform=linux%2F");
+        let purl = format!("pkg:docker/{}/team/web@1?platform=linux%2F", address.replace(':', "%3A"));
         assert!(subject["name"].as_str().unwrap().starts_with(&purl), "{subject}");
         assert_eq!(format!("sha256:{}", subject["digest"]["sha256"].as_str().unwrap()), image["digest"]);
         predicates.push((statement["predicateType"].clone(), statement["predicate"].clone()));
