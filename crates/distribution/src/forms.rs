@@ -16,6 +16,8 @@ const OCI_GZIP: &str = MediaType::OCI_LAYER_GZIP;
 const OCI_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 const DOCKER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 const DOCKER_TAR: &str = MediaType::DOCKER_LAYER;
+/// Compat: containerd and BuildKit, Docker's documents have no such type.
+const DOCKER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
 /// Names how layers are compressed with zstd here; changes whenever the same layer would give other bytes.
 const ZSTD_PACKER: &str = "zstd-1";
@@ -99,6 +101,7 @@ impl Packing {
     fn media_type(self) -> &'static str {
         match self.compression {
             Compression::Gzip if self.is_docker => DOCKER_GZIP,
+            Compression::Zstd if self.is_docker => DOCKER_ZSTD,
             Compression::None if self.is_docker => DOCKER_TAR,
             Compression::Gzip => OCI_GZIP,
             Compression::Zstd => OCI_ZSTD,
@@ -130,21 +133,22 @@ impl Packing {
         if packed.packer.is_empty() {
             // It came so, and stays so.
             let is_wanted = !self.force || compression_of(&packed.media_type) == Some(self.compression);
-            return layer_type(&packed.media_type, self.is_docker).filter(|_| is_wanted);
+            return is_wanted.then(|| layer_type(&packed.media_type, self.is_docker));
         }
         (packed.packer == self.packer()).then(|| self.media_type())
     }
 }
 
-/// Returns what a layer is called in a manifest of Docker's kind or of OCI's; `None` if the one of Docker's has no such layers.
-pub fn layer_type(known: &str, is_docker: bool) -> Option<&str> {
+/// Returns what a layer is called in a manifest of Docker's kind or of OCI's.
+pub fn layer_type(known: &str, is_docker: bool) -> &str {
     match (known, is_docker) {
-        (OCI_GZIP, true) => Some(DOCKER_GZIP),
-        (MediaType::OCI_LAYER, true) => Some(DOCKER_TAR),
-        (OCI_ZSTD, true) => None,
-        (DOCKER_GZIP, false) => Some(OCI_GZIP),
-        (DOCKER_TAR, false) => Some(MediaType::OCI_LAYER),
-        _ => Some(known),
+        (OCI_GZIP, true) => DOCKER_GZIP,
+        (OCI_ZSTD, true) => DOCKER_ZSTD,
+        (MediaType::OCI_LAYER, true) => DOCKER_TAR,
+        (DOCKER_GZIP, false) => OCI_GZIP,
+        (DOCKER_ZSTD, false) => OCI_ZSTD,
+        (DOCKER_TAR, false) => MediaType::OCI_LAYER,
+        _ => known,
     }
 }
 
@@ -152,7 +156,7 @@ pub fn layer_type(known: &str, is_docker: bool) -> Option<&str> {
 fn compression_of(media_type: &str) -> Option<Compression> {
     match media_type {
         OCI_GZIP | DOCKER_GZIP => Some(Compression::Gzip),
-        OCI_ZSTD => Some(Compression::Zstd),
+        OCI_ZSTD | DOCKER_ZSTD => Some(Compression::Zstd),
         MediaType::OCI_LAYER | DOCKER_TAR => Some(Compression::None),
         _ => None,
     }
@@ -330,13 +334,21 @@ mod tests {
             ("of that level", hard, OCI_GZIP, "gzip-2 9", Some(OCI_GZIP)),
             ("as it came", gzip, DOCKER_GZIP, "", Some(OCI_GZIP)),
             ("as it came, in docker's words", docker, OCI_GZIP, "", Some(DOCKER_GZIP)),
-            ("zstd as it came, for which docker has no word", docker, OCI_ZSTD, "", None),
+            ("zstd as it came, in docker's words", docker, OCI_ZSTD, "", Some(DOCKER_ZSTD)),
+            ("zstd as it came in docker's words", gzip, DOCKER_ZSTD, "", Some(OCI_ZSTD)),
             ("of a kind that nobody knows", docker, "application/x", "", Some("application/x")),
             ("zstd as it came", gzip, OCI_ZSTD, "", Some(OCI_ZSTD)),
             ("zstd as it came, gzip forced", forced(gzip), OCI_ZSTD, "", None),
             ("gzip as it came, gzip forced", forced(hard), DOCKER_GZIP, "", Some(OCI_GZIP)),
             ("our zstd, not asked for", gzip, OCI_ZSTD, ZSTD_PACKER, None),
             ("our zstd", zstd, OCI_ZSTD, ZSTD_PACKER, Some(OCI_ZSTD)),
+            (
+                "our zstd in docker's words",
+                Packing { is_docker: true, ..zstd },
+                OCI_ZSTD,
+                ZSTD_PACKER,
+                Some(DOCKER_ZSTD),
+            ),
             ("our gzip where zstd is wanted", zstd, OCI_GZIP, PACKER, None),
             ("gzip as it came, zstd wanted", zstd, OCI_GZIP, "", Some(OCI_GZIP)),
             ("gzip as it came, zstd forced", forced(zstd), OCI_GZIP, "", None),

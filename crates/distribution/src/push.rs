@@ -253,8 +253,7 @@ impl One<'_> {
         }
         let mut there = Vec::new();
         for (layer, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
-            let Some(form) = self.repeatable(layer, *diff_id, is_docker(manifest))? else { return Ok(None) };
-            there.push(form);
+            there.push(self.repeatable(layer, *diff_id, is_docker(manifest))?);
         }
         let given = self.with_layers(image, manifest, there)?;
         if !self.place.offer_manifest(&given)? {
@@ -269,22 +268,21 @@ impl One<'_> {
     }
 
     /// Returns a form of a layer whose bytes can be had: of a layer that came from elsewhere only the archive that it came as has them.
-    /// `None` if a manifest of Docker's kind has no such layers.
     fn repeatable(
         &self,
         layer: &Descriptor,
         diff_id: DiffId,
         is_docker: bool,
-    ) -> Result<Option<Descriptor>, RegistryError> {
+    ) -> Result<Descriptor, RegistryError> {
         let store = self.place.deps.store;
         if store.has_blob(&layer.digest) {
-            return Ok(Some(layer.clone()));
+            return Ok(layer.clone());
         }
         let known = store.packed(diff_id).map_err(RegistryError::store)?;
         let foreign = known.iter().find(|form| form.packer.is_empty() && store.has_blob(&form.digest));
-        let Some(form) = foreign else { return Ok(Some(layer.clone())) };
+        let Some(form) = foreign else { return Ok(layer.clone()) };
         let kind = layer_type(&form.media_type, is_docker);
-        Ok(kind.map(|kind| Descriptor::new(kind, form.digest, form.size)))
+        Ok(Descriptor::new(kind, form.digest, form.size))
     }
 }
 

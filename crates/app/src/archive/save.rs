@@ -182,9 +182,8 @@ impl Archive<'_> {
     fn layer(&mut self, layer: &Descriptor, diff_id: DiffId, is_docker: bool) -> Result<Descriptor, Failure> {
         let store = self.engine.store.clone();
         let packed = store.packed(diff_id)?;
-        let packed = packed.iter().filter_map(|packed| {
-            let kind = layer_type(&packed.media_type, is_docker)?;
-            Some(Descriptor::new(kind, packed.digest, packed.size))
+        let packed = packed.iter().map(|packed| {
+            Descriptor::new(layer_type(&packed.media_type, is_docker), packed.digest, packed.size)
         });
         let mut forms = [layer.clone()].into_iter().chain(packed);
         // A manifest may lie about a layer that was here already, and a blob may have been cut off.

@@ -148,9 +148,11 @@ fn documents_have_the_media_types_that_an_output_says() {
         machine.ok(&[&["build", "-q"][..], &files, args, &["."]].concat());
         read(&meta)
     };
-    for (fields, layers) in
-        [(",compression=gzip", ".gzip"), (",compression=uncompressed,force-compression=true", "")]
-    {
+    for (fields, layers) in [
+        (",compression=gzip", ".gzip"),
+        (",compression=zstd,force-compression=true", ".zstd"),
+        (",compression=uncompressed,force-compression=true", ""),
+    ] {
         let output = format!("type=oci,tar=false,dest={},oci-mediatypes=false{fields}", layout.display());
         let told = build(&["--annotation", "made=here", "-o", &output]);
         let listed = &read(&layout.join("index.json"))["manifests"][0];

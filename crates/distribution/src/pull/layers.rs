@@ -24,7 +24,7 @@ const PARALLEL: usize = 6;
 const LAYER_LIMIT: u64 = 64 << 30;
 
 /// Media types of layers. `urls` of those that must not be distributed are never followed: the registry is asked.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 11] = [
     "application/vnd.oci.image.layer.v1.tar",
     "application/vnd.oci.image.layer.v1.tar+gzip",
     "application/vnd.oci.image.layer.v1.tar+zstd",
@@ -33,6 +33,8 @@ const KINDS: [&str; 9] = [
     "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
     "application/vnd.docker.image.rootfs.diff.tar",
     "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
     "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
 ];
 

@@ -81,7 +81,11 @@ impl LayerSink for Trees {
         _beside: Option<&dyn Beside>,
     ) -> Result<(), SeamError> {
         let mut tar = Vec::new();
-        let read = flate2::read::GzDecoder::new(blob).read_to_end(&mut tar);
+        let is_gzip = blob.fill_buf().is_ok_and(|start| start.starts_with(&[0x1f, 0x8b]));
+        let read = match is_gzip {
+            true => flate2::read::GzDecoder::new(blob).read_to_end(&mut tar),
+            false => zstd::Decoder::new(blob).and_then(|mut plain| plain.read_to_end(&mut tar)),
+        };
         read.map_err(|error| Box::new(Refused(error.to_string())) as SeamError)?;
         if DiffId(Digest::of(&tar)) != diff_id {
             return Err(Box::new(Refused("another diff ID".to_owned())));

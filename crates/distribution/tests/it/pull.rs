@@ -178,16 +178,20 @@ fn an_image_without_index_is_taken_as_it_is_unless_a_platform_was_asked_for() {
 #[test]
 fn dockers_own_types_are_pulled_too() {
     let registry = TestRegistry::start();
-    let mut image = Image::of(&[b"x"]);
+    let mut image = Image::of(&[b"x", b"y"]);
+    // Compat: BuildKit, with `compression=zstd,oci-mediatypes=false`.
+    image.blobs[1] = zstd::encode_all(&b"y"[..], 3).unwrap();
+    image.describe();
     let kind = "application/vnd.docker.distribution.manifest.v2+json";
     image.manifest["mediaType"] = json!(kind);
     image.manifest["config"]["mediaType"] = json!("application/vnd.docker.container.image.v1+json");
     image.manifest["layers"][0]["mediaType"] = json!("application/vnd.docker.image.rootfs.diff.tar.gzip");
+    image.manifest["layers"][1]["mediaType"] = json!("application/vnd.docker.image.rootfs.diff.tar.zstd");
     image.publish(&registry, "web", "1");
     registry.add_manifest("web", "1", kind, &image.manifest_bytes());
     let machine = Machine::new();
     machine.pull(&registry.name("web:1")).unwrap();
-    assert!(machine.trees.has_layer(image.diff_id(0)));
+    assert!((0..2).all(|layer| machine.trees.has_layer(image.diff_id(layer))));
 }
 
 #[test]

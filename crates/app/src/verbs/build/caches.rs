@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shipway_build::{CacheMode, CacheSource, CacheTarget};
-use shipway_distribution::{Compression, Packing};
+use shipway_distribution::Packing;
 use shipway_oci::Reference;
 
 use crate::engine::Engine;
@@ -309,9 +309,8 @@ fn style(fields: &mut Fields<'_>) -> Result<Style, Failure> {
     let (packing, stargz) = read.map_err(|why| fields.refuse(&why))?;
     let packing = packing.unwrap_or_default();
     let is_docker = form == Form::DockerIndex;
-    if is_docker && (stargz.is_some() || packing.compression == Compression::Zstd) {
-        let compression = compression.unwrap_or_default();
-        return Err(fields.refuse(&format!("`{compression}` goes with `oci-mediatypes=true` only")));
+    if is_docker && stargz.is_some() {
+        return Err(fields.refuse("`estargz` goes with `oci-mediatypes=true` only"));
     }
     let packing = Packing { is_docker, ..packing };
     Ok(Style { mode, form, packing, stargz, ignore_error })
@@ -319,6 +318,8 @@ fn style(fields: &mut Fields<'_>) -> Result<Style, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use shipway_distribution::Compression;
+
     use super::*;
     use crate::stargz::StargzWish;
 
@@ -341,6 +342,7 @@ mod tests {
             ("type=local,src=c", vec![local("latest")]),
             ("type=local,src=c,tag=main", vec![local("main")]),
             (&format!("type=local,src=c,digest={zero}"), vec![of_digest]),
+            ("", "type=local,dest=c,reset=true", "`reset` is not there yet"),
         ] {
             assert_eq!(typed(text, "").unwrap().from, want, "case {text}");
         }
@@ -366,6 +368,10 @@ mod tests {
             ),
             ("type=registry,ref=web,image-manifest=false", registry(Style { form: Form::Index, ..style })),
             ("type=registry,ref=web,oci-mediatypes=0", registry(docker)),
+            (
+                "type=registry,ref=web,oci-mediatypes=0,compression=zstd",
+                registry(Style { packing: Packing { is_docker: true, ..zstd }, ..docker }),
+            ),
             ("type=registry,ref=web,compression=zstd", registry(Style { packing: zstd, ..style })),
             (
                 "type=registry,ref=web,compression=zstd,force-compression=true",
@@ -427,7 +433,6 @@ mod tests {
             ("", "type=registry,ref=x,mode=most", "`mode` is min or max, not `most`"),
             ("", "type=registry,ref=x,compression=xz", "compression `xz` is unknown: there are gzip"),
             ("", "type=local,dest=x,compression=estargz,oci-mediatypes=false", "`estargz` goes with"),
-            ("", "type=registry,ref=x,compression=zstd,oci-mediatypes=false", "`zstd` goes with"),
             ("", "type=registry,ref=x,ignore-error=maybe", "`ignore-error` is true or false, not `maybe`"),
             (
                 "",
@@ -435,7 +440,6 @@ mod tests {
                 "goes with `oci-mediatypes=true`",
             ),
             ("", &format!("type=registry,ref=x@sha256:{}", "0".repeat(64)), "under a tag, not a digest"),
-            ("", "type=local,dest=c,reset=true", "`reset` is not there yet"),
         ] {
             let said = typed(from, to).unwrap_err();
             assert!(said.contains(want) && said.contains("\nhint: "), "case {from}{to}: {said}");

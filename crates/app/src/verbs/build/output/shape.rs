@@ -111,9 +111,7 @@ fn in_docker_types(store: &Store, image: &Built) -> Result<Built, StoreError> {
     manifest.media_type = Some(MediaType::new(MediaType::DOCKER_MANIFEST));
     manifest.config.media_type = MediaType::new(MediaType::DOCKER_CONFIG);
     for layer in &mut manifest.layers {
-        if let Some(kind) = layer_type(layer.media_type.as_str(), true) {
-            layer.media_type = MediaType::new(kind);
-        }
+        layer.media_type = MediaType::new(layer_type(layer.media_type.as_str(), true));
     }
     with_manifest(store, image, &manifest)
 }

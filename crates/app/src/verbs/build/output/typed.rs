@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
-use shipway_distribution::{Compression, Departure};
+use shipway_distribution::Departure;
 use shipway_oci::Reference;
 
 use super::{Arrangement, FORM, Form, Output, Place, Split};
@@ -149,13 +149,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Returns the form of an image. Compat: BuildKit, Docker has no media type for layers in zstd, and no annotations of layers.
+    /// Returns the form of an image. Compat: BuildKit, manifests of Docker's kind have no annotations of layers.
     fn form(&self) -> Result<Form, String> {
         let (packing, stargz) = self.packing.read()?;
-        let is_oci =
-            stargz.is_some() || packing.is_some_and(|packing| packing.compression == Compression::Zstd);
-        if let Some(compression) = self.packing.compression.filter(|_| self.docker_types && is_oci) {
-            return Err(format!("`compression={compression}` goes with `oci-mediatypes=true` only"));
+        if self.docker_types && stargz.is_some() {
+            return Err("`compression=estargz` goes with `oci-mediatypes=true` only".to_owned());
         }
         Ok(Form { packing, stargz, docker_types: self.docker_types })
     }
@@ -235,7 +233,7 @@ fn one(text: &str, annotations: &mut Vec<String>) -> Result<Output, String> {
 
 #[cfg(test)]
 mod tests {
-    use shipway_distribution::Packing;
+    use shipway_distribution::{Compression, Packing};
 
     use crate::stargz::StargzWish;
 
@@ -299,6 +297,10 @@ mod tests {
                 image(&["a.test/b"], Some(Departure { by_digest: true, ..sent })),
             ),
             ("type=oci,dest=x,oci-mediatypes=false", Output::Archive(file("x"), docker)),
+            (
+                "type=oci,dest=x,oci-mediatypes=false,compression=zstd",
+                Output::Archive(file("x"), Form { packing: zstd, ..docker }),
+            ),
             ("type=image,oci-mediatypes=0", Output::Image { names: Vec::new(), push: None, form: docker }),
             ("type=docker,dest=x,oci-mediatypes=true", Output::Archive(file("x"), as_it_is)),
             ("type=cacheonly", Output::Nothing),
@@ -344,7 +346,6 @@ mod tests {
                 "has a digest: give it a tag, `a:TAG`",
             ),
             ("type=image,oci-mediatypes=maybe", "`oci-mediatypes` is true or false, not `maybe`"),
-            ("type=registry,compression=zstd,oci-mediatypes=false", "goes with `oci-mediatypes=true` only"),
             ("type=tar,dest=x,oci-mediatypes=false", "are for images"),
             ("type=oci,dest=x,platform-split=false", "`platform-split` is for files"),
             ("type=tar,dest=x,platform-split=maybe", "is true or false"),
