@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
+use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use miette::Diagnostic;
@@ -298,8 +300,28 @@ impl LayerSink for Trees {
     }
 }
 
+impl Trees {
+    /// Opens the archive that a layer of another tool's making came as: its files would give another one.
+    fn archive(&self, diff_id: DiffId) -> Result<Option<(PathBuf, File)>, StoreError> {
+        let packed = self.store.packed(diff_id)?;
+        Ok(packed.iter().filter(|form| form.packer.is_empty()).find_map(|form| {
+            let archive = self.store.open_blob(&form.digest).ok()?;
+            // One that was cut off is none.
+            let is_whole = archive.metadata().is_ok_and(|found| found.len() == form.size);
+            is_whole.then(|| (self.store.blob_path(&form.digest), archive))
+        }))
+    }
+}
+
 impl LayerSource for Trees {
     fn export(&self, diff_id: DiffId, out: &mut dyn Write) -> Result<(), SeamError> {
+        if let Some((path, archive)) = self.archive(diff_id).map_err(seam)? {
+            let mut plain = shipway_layers::decompress(Box::new(archive)).map_err(seam)?;
+            let copied = io::copy(&mut plain, out);
+            return copied
+                .map(drop)
+                .map_err(|source| seam(LayerError::Io { operation: "copy", path, source }));
+        }
         let row = self.store.layer_of(diff_id).map_err(seam)?;
         let row = row.ok_or_else(|| seam(LayerError::NoLayer(diff_id.to_string())))?;
         self.layers.export(&row.id, out).map_err(seam)

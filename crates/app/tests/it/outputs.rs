@@ -117,6 +117,33 @@ fn what_is_pushed_by_digest_or_kept_as_steps_only_is_no_image_here() {
     assert_eq!(images(), before + 1);
 }
 
+#[test]
+fn layers_of_other_tools_are_packed_anew_from_their_archives() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    // No tar that we would make of its files.
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in [("z", "last"), ("a", "first")] {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, content.as_bytes()).unwrap();
+    }
+    fs_err::write(machine.dir.path().join("odd.tar"), tar.into_inner().unwrap()).unwrap();
+    machine.ok(&["import", machine.dir.path().join("odd.tar").to_str().unwrap(), "odd"]);
+    machine.dockerfile("FROM odd\nCOPY passwd /copied\n");
+    let layout = machine.dir.path().join("layout");
+    for (compression, want) in [("zstd", "tar+zstd"), ("uncompressed", "tar"), ("estargz", "tar+gzip")] {
+        let output = format!("type=oci,tar=false,dest={}", layout.display());
+        let form = format!("compression={compression},force-compression=true,annotation.made=here");
+        machine.ok(&["build", "-q", "-o", &format!("{output},{form}"), "."]);
+        assert_eq!(layers_of(&layout), [want, want], "{compression}");
+        fs_err::remove_dir_all(&layout).unwrap();
+    }
+}
+
 /// Asserts that a manifest has Docker's media types only.
 fn assert_is_docker(manifest: &Value, layers: &str, case: &str) {
     assert_eq!(manifest["mediaType"], DOCKER_MANIFEST, "{case}");
