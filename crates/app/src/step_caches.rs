@@ -38,6 +38,8 @@ pub(crate) struct Style {
     /// Layers are in eStargz; others are packed as that says.
     pub(crate) stargz: Option<StargzWish>,
     pub(crate) ignore_error: bool,
+    /// What the directory has of former exports is removed.
+    pub(crate) reset: bool,
 }
 
 /// Why a cache cannot be read or written.

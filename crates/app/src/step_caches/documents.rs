@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::json;
 use shipway_build::{CACHE_CONFIG, CacheContent, CacheExport, INLINE_CACHE, SeamError, StepRecord};
 use shipway_distribution::{Artifact, Content, Document, select};
-use shipway_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, parse_json};
+use shipway_oci::{
+    Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, MediaType, Platform, parse_json,
+};
 
 use super::{CacheError, stargz};
 
@@ -40,18 +42,44 @@ pub(super) trait Documents {
 
 /// Reads what a cache has, or what an image says of its own layers.
 pub(super) fn load(documents: &dyn Documents) -> Result<CacheContent, SeamError> {
-    let mut document = documents.named()?;
-    if let Content::Index(index) = &document.content {
-        if let Some(config) = index.manifests.iter().find(|entry| is_config(entry)) {
-            let layers = index.manifests.iter().filter(|entry| !is_config(entry));
-            return Ok(CacheContent { steps: steps(documents, config)?, layers: said(layers) });
-        }
-        let platform = Platform::host();
-        let chosen = select(index, &platform).ok_or_else(|| {
-            CacheError::seam(format!("it is an index without an image for {platform}"), INLINE_HINT)
-        })?;
-        document = documents.listed(chosen)?;
+    let document = documents.named()?;
+    let Content::Index(index) = &document.content else { return of_manifest(documents, document) };
+    if let Some(config) = index.manifests.iter().find(|entry| is_config(entry)) {
+        let layers = index.manifests.iter().filter(|entry| !is_config(entry));
+        return Ok(CacheContent { steps: steps(documents, config)?, layers: said(layers) });
     }
+    of_images(documents, index)
+}
+
+/// So many images of an index are looked at.
+const IMAGES: usize = 16;
+
+/// Reads what the images for several platforms say, this machine's first: each has the steps of its own platform.
+fn of_images(documents: &dyn Documents, index: &Index) -> Result<CacheContent, SeamError> {
+    let host = Platform::host();
+    let own = select(index, &host);
+    // What is attested of an image is for no platform.
+    let is_image = |entry: &&Descriptor| {
+        entry.media_type.is_manifest()
+            && entry.platform.as_ref().is_none_or(|platform| platform.os != "unknown")
+    };
+    let others = index.manifests.iter().filter(is_image).filter(|entry| Some(*entry) != own);
+    let (mut content, mut failure) = (None, None);
+    for image in own.into_iter().chain(others).take(IMAGES) {
+        match documents.listed(image).and_then(|document| of_manifest(documents, document)) {
+            Ok(found) => {
+                let CacheContent { steps, layers } = content.get_or_insert_default();
+                steps.extend(found.steps);
+                layers.extend(found.layers);
+            }
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    let nothing = || CacheError::seam(format!("it is an index without an image for {host}"), INLINE_HINT);
+    content.ok_or_else(|| failure.unwrap_or_else(nothing))
+}
+
+fn of_manifest(documents: &dyn Documents, document: Document) -> Result<CacheContent, SeamError> {
     let Content::Manifest(manifest) = document.content else {
         return Err(CacheError::seam("its index lists another index", INLINE_HINT));
     };

@@ -1,5 +1,6 @@
 //! Caches in directories, which are OCI layouts. Spec: image-spec image-layout.md.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -230,7 +231,36 @@ impl LocalTarget {
         let index = json!({ "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": manifests });
         let path = self.directory.join(INDEX);
         shipway_store::atomic_write(&path, index.to_string().as_bytes(), 0o644)
-            .map_err(|error| unwritable(&path, &error))
+            .map_err(|error| unwritable(&path, &error))?;
+        if self.style.reset { self.forget_others(&manifests) } else { Ok(()) }
+    }
+
+    /// Removes the blobs that nothing listed needs. Compat: BuildKit, `reset=true`.
+    fn forget_others(&self, listed: &[Descriptor]) -> Result<(), SeamError> {
+        let mut needed = HashSet::new();
+        for entry in listed {
+            let path = blob_path(&self.directory, &entry.digest);
+            let wrong = |why: String| CacheError::seam(format!("`{}`: {why}", path.display()), CONTENT_HINT);
+            let document = read_document(read(&path)?, entry.media_type.as_str()).map_err(wrong)?;
+            needed.insert(entry.digest.hex());
+            match document.content {
+                Content::Manifest(manifest) => {
+                    needed.extend(
+                        [&manifest.config].into_iter().chain(&manifest.layers).map(|blob| blob.digest.hex()),
+                    );
+                }
+                Content::Index(index) => needed.extend(index.manifests.iter().map(|blob| blob.digest.hex())),
+            }
+        }
+        let blobs = self.directory.join(BLOBS);
+        let failed = |error: io::Error| unwritable(&blobs, &error);
+        for entry in fs_err::read_dir(&blobs).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if !entry.file_name().to_str().is_some_and(|name| needed.contains(name)) {
+                fs_err::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -203,6 +203,62 @@ fn an_image_is_its_own_cache() {
 }
 
 #[test]
+fn an_image_for_several_platforms_is_the_cache_of_each() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = serve(&machine);
+    let (base, name) =
+        (format!("{}/team/base:1", registry.address()), format!("{}/team/web:1", registry.address()));
+    machine.ok(&["tag", "box", &base]);
+    machine.ok(&["push", &base]);
+    machine.dockerfile(&format!(
+        "FROM --platform=$BUILDPLATFORM {base} AS made\nARG TARGETARCH\nRUN date +%s.%N > /when\n\
+         FROM scratch\nCOPY --from=made /when /\n",
+    ));
+    let output = format!("type=registry,name={name}");
+    let several = ["--platform", "linux/amd64,linux/riscv64", "--cache-to", "type=inline", "-o", &output];
+    let build = |flags: &[&str]| {
+        machine
+            .ok(&[&["build", "--progress", "plain", "--network", "none"][..], &several, flags, &["."]]
+                .concat())
+            .1
+    };
+    let pushed = |said: &str| {
+        let line = said.lines().find(|line| line.starts_with("pushed ")).unwrap();
+        line.rsplit_once('@').unwrap().1.to_owned()
+    };
+    let first = pushed(&build(&[]));
+    forget(&machine);
+    let again = build(&["--cache-from", &name]);
+    assert_eq!((pushed(&again), again.contains(" not cached: ")), (first, false), "{again}");
+}
+
+#[test]
+fn a_directory_that_is_reset_keeps_what_it_lists() {
+    if !can_run() {
+        return;
+    }
+    let machine = machine();
+    let directory = machine.dir.path().join("cache");
+    let to = |more: &str| format!("type=local,dest={}{more}", directory.display());
+    build(&machine, &["--cache-to", &to("")]);
+    build(&machine, &["--no-cache", "--cache-to", &to(",tag=other")]);
+    build(&machine, &["--no-cache", "--cache-to", &to("")]);
+    let there = || fs_err::read_dir(directory.join("blobs/sha256")).unwrap().count();
+    let before = there();
+    build(&machine, &["--cache-to", &to(",reset=true")]);
+    assert!(there() < before, "{} of {before}", there());
+    for tag in ["latest", "other"] {
+        forget(&machine);
+        let from = format!("type=local,src={},tag={tag}", directory.display());
+        let said = build(&machine, &["--cache-from", &from]);
+        assert_eq!((said.warnings(), said.ran()), (vec![], 0), "{tag}: {}", said.lines);
+    }
+}
+
+#[test]
 fn caches_that_are_damaged_or_missing_cost_time_only() {
     if !can_run() {
         return;

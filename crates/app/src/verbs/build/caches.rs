@@ -247,10 +247,8 @@ fn one_to(text: &str) -> Result<Vec<To>, Failure> {
         "local" => {
             let directory = PathBuf::from(fields.needed("dest")?);
             let tag = fields.take("tag").unwrap_or("latest").to_owned();
-            if fields.flag("reset")? == Some(true) {
-                return Err(fields.refuse("`reset` is not there yet: remove the directory before"));
-            }
-            To::Local(directory, tag, style(&mut fields)?)
+            let reset = fields.flag("reset")?.unwrap_or_default();
+            To::Local(directory, tag, Style { reset, ..style(&mut fields)? })
         }
         // Compat: BuildKit, whatever the mode: an image has its own layers only.
         "inline" => {
@@ -313,7 +311,7 @@ fn style(fields: &mut Fields<'_>) -> Result<Style, Failure> {
         return Err(fields.refuse("`estargz` goes with `oci-mediatypes=true` only"));
     }
     let packing = Packing { is_docker, ..packing };
-    Ok(Style { mode, form, packing, stargz, ignore_error })
+    Ok(Style { mode, form, packing, stargz, ignore_error, reset: false })
 }
 
 #[cfg(test)]
@@ -342,7 +340,6 @@ mod tests {
             ("type=local,src=c", vec![local("latest")]),
             ("type=local,src=c,tag=main", vec![local("main")]),
             (&format!("type=local,src=c,digest={zero}"), vec![of_digest]),
-            ("", "type=local,dest=c,reset=true", "`reset` is not there yet"),
         ] {
             assert_eq!(typed(text, "").unwrap().from, want, "case {text}");
         }
@@ -383,6 +380,10 @@ mod tests {
             ),
             ("type=registry,ref=web,ignore-error=true", registry(Style { ignore_error: true, ..style })),
             ("type=local,dest=c", To::Local("c".into(), "latest".to_owned(), style)),
+            (
+                "type=local,dest=c,reset=true",
+                To::Local("c".into(), "latest".to_owned(), Style { reset: true, ..style }),
+            ),
             ("type=local,dest=c,tag=main,mode=max", To::Local("c".into(), "main".to_owned(), max)),
             ("type=inline", To::Inline),
             ("type=inline,mode=max", To::Inline),
