@@ -21,6 +21,8 @@ pub(crate) struct Wanted {
     pub(crate) names: Vec<Reference>,
     /// In what form layers are written, if not as they are kept.
     pub(crate) packing: Option<Packing>,
+    /// What the archive's index says of it beside its names.
+    pub(crate) annotations: Vec<(String, String)>,
 }
 
 /// What an archive has.
@@ -39,9 +41,14 @@ pub(crate) fn save(engine: &Engine, images: &[Wanted], out: &mut dyn Write) -> R
     let mut index = Vec::new();
     let mut docker = Vec::new();
     let mut saved = Vec::new();
+    // Compat: docker and BuildKit, directories are entries of their own.
+    for directory in ["blobs/", "blobs/sha256/"] {
+        archive.directory(directory)?;
+    }
     for image in images {
-        let (entry, manifest) = archive.image(image)?;
+        let (mut entry, manifest) = archive.image(image)?;
         saved.push(entry.clone());
+        entry.annotations.extend(image.annotations.iter().cloned());
         index.extend(entries(&entry, &image.names));
         docker.push(json!({
             "Config": path_of(&manifest.config.digest),
@@ -231,6 +238,13 @@ impl Archive<'_> {
         }
         let rest = usize::try_from(size.next_multiple_of(BLOCK) - size).unwrap_or_default();
         self.tar.get_mut().write_all(&vec![0; rest]).map_err(unwritable)
+    }
+
+    fn directory(&mut self, path: &str) -> Result<(), Failure> {
+        let mut header = header(0);
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(0o755);
+        self.tar.append_data(&mut header, path, io::empty()).map_err(unwritable)
     }
 
     fn blob(&mut self, digest: &Digest, bytes: &[u8]) -> Result<(), Failure> {

@@ -71,6 +71,8 @@ pub(crate) fn ask(engine: Option<&Engine>, args: &BuildArgs, ui: &mut Ui) -> Res
 struct Typed {
     request: BuildRequest,
     outputs: Vec<Output>,
+    /// What archives and layouts say of the result.
+    said: Vec<(String, String)>,
     caches: caches::Typed,
     is_inline_only: bool,
     _context: Prepared,
@@ -96,6 +98,9 @@ fn typed(
     forget_id(args.iidfile.as_deref())?;
     let stop = stopping.build.clone();
     let build_args = pairs::build_args(&args.build_args)?;
+    let mut annotations = Annotations::parse(&[args.annotations.as_slice(), &annotations].concat())?;
+    let has_index = attest != Attest::default() || args.platforms.len() > 1 || as_several(&build_args);
+    let said = annotations.take_said(has_index, outputs.iter().any(Output::lists_image))?;
     let keeps_git = pairs::is_set(&build_args, "BUILDKIT_CONTEXT_KEEP_GIT_DIR");
     let secrets = args.secrets.iter().map(|text| secret::load(text, &mut |warning| ui.note(warning)));
     let secrets = last_of(secrets, |secret| &secret.id)?;
@@ -120,7 +125,7 @@ fn typed(
         ..request(
             (prepared.context.clone(), prepared.dockerfile.clone()),
             (args, build_args),
-            (&annotations, attest),
+            (annotations, attest),
         )?
     };
     request.inline_cache = caches.inline() || pairs::is_set(&request.build_args, "BUILDKIT_INLINE_CACHE");
@@ -129,7 +134,7 @@ fn typed(
     }
     let contexts = named.into_iter().map(|(_, files)| files).collect();
     let (_context, _contexts, _lease) = (prepared, contexts, lease);
-    Ok(Typed { request, outputs, caches, is_inline_only, _context, _contexts, _lease })
+    Ok(Typed { request, outputs, said, caches, is_inline_only, _context, _contexts, _lease })
 }
 
 pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, Failure> {
@@ -143,6 +148,7 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let mut wanted = Wishes::plan(&mut request.tags, args.push, outputs)?;
     wanted.documents =
         output::Wish { is_inline_only: typed.is_inline_only, epoch: pairs::epoch(&request.build_args) };
+    wanted.said = std::mem::take(&mut typed.said);
     let bootstrap = args.bootstrap_base.then_some(AcceptExpired(args.accept_expired_release));
     let wishes = BaseWishes { bootstrap, newer: args.pull };
     let caches = typed.caches.open(engine)?;
@@ -241,24 +247,16 @@ fn named_contexts(
     Ok(named)
 }
 
-/// `annotations` are those that outputs ask for.
+/// Compat: BuildKit.
+fn as_several(build_args: &[(String, String)]) -> bool {
+    pairs::is_set(build_args, "BUILDKIT_MULTI_PLATFORM")
+}
+
 fn request(
     (context, dockerfile): (PathBuf, PathBuf),
     (args, build_args): (&BuildArgs, Vec<(String, String)>),
-    (annotations, attest): (&[String], Attest),
+    (annotations, attest): (Annotations, Attest),
 ) -> Result<BuildRequest, Failure> {
-    let annotations = [args.annotations.as_slice(), annotations].concat();
-    let Annotations { manifest, index, descriptor, platform } = Annotations::parse(&annotations)?;
-    // Compat: BuildKit.
-    let as_several = pairs::is_set(&build_args, "BUILDKIT_MULTI_PLATFORM");
-    let has_index = attest != Attest::default() || args.platforms.len() > 1 || as_several;
-    let needs_index = !index.is_empty() || !descriptor.is_empty();
-    if needs_index && !has_index {
-        return Err(Failure::new(
-            "there is no index to annotate: an image of which nothing is attested is one manifest",
-            "attest something too, such as --provenance=mode=min, or build for several platforms, or annotate the manifest: --annotation NAME=VALUE",
-        ));
-    }
     Ok(BuildRequest {
         context,
         dockerfile,
@@ -268,12 +266,12 @@ fn request(
         target: args.target.clone(),
         no_cache: args.no_cache,
         no_cache_stages: args.no_cache_filter.clone(),
-        annotations: manifest,
-        index_annotations: index,
-        descriptor_annotations: descriptor,
-        platform_annotations: platform,
+        annotations: annotations.manifest,
+        index_annotations: annotations.index,
+        descriptor_annotations: annotations.descriptor,
+        platform_annotations: annotations.platform,
         attest,
-        as_several,
+        as_several: as_several(&build_args),
         build_args,
         hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
         limits: limits(args)?,

@@ -118,6 +118,51 @@ fn what_is_pushed_by_digest_or_kept_as_steps_only_is_no_image_here() {
 }
 
 #[test]
+fn an_archive_lists_its_image_under_its_names() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    machine.dockerfile("FROM scratch\nCOPY passwd /\n");
+    let (archive, meta) = (machine.dir.path().join("image.tar"), machine.dir.path().join("meta.json"));
+    let output = format!(
+        "type=oci,dest={},\"name=org/a:1,org/b\",annotation-manifest-descriptor.made=here",
+        archive.display()
+    );
+    let index = |flags: &[&str]| -> Value {
+        let files = ["--metadata-file", meta.to_str().unwrap(), "-o", &output];
+        machine.ok(&[&["build", "-q"][..], &files, flags, &["."]].concat());
+        let mut index = Value::Null;
+        let mut directories = Vec::new();
+        let mut tar = tar::Archive::new(fs_err::File::open(&archive).unwrap());
+        for entry in tar.entries().unwrap().map(Result::unwrap) {
+            let path = entry.path().unwrap().display().to_string();
+            if entry.header().entry_type().is_dir() {
+                directories.push(path);
+            } else if path == "index.json" {
+                index = serde_json::from_reader(entry).unwrap();
+            }
+        }
+        assert_eq!(directories, ["blobs/", "blobs/sha256/"]);
+        index
+    };
+    let of = |index: &Value, name: &str| -> Vec<String> {
+        let listed = index["manifests"].as_array().unwrap().iter();
+        listed.map(|image| image["annotations"][name].as_str().unwrap().to_owned()).collect()
+    };
+    let named = index(&[]);
+    let full = ["docker.io/org/a:1", "docker.io/org/b:latest"];
+    assert_eq!(of(&named, "io.containerd.image.name"), full);
+    assert_eq!(of(&named, "org.opencontainers.image.ref.name"), ["1", "latest"]);
+    assert_eq!(of(&named, "made"), ["here", "here"]);
+    assert!(of(&named, "org.opencontainers.image.created").iter().all(|time| time.starts_with("20")));
+    assert_eq!(read(&meta)["image.name"], "docker.io/org/a:1,docker.io/org/b");
+    // The flag is for archives, too.
+    let tagged = index(&["-t", "org/c:2"]);
+    assert_eq!(of(&tagged, "io.containerd.image.name"), ["docker.io/org/c:2"]);
+}
+
+#[test]
 fn layers_of_other_tools_are_packed_anew_from_their_archives() {
     if !can_run() {
         return;
@@ -150,6 +195,17 @@ fn assert_is_docker(manifest: &Value, layers: &str, case: &str) {
     assert_eq!(manifest["config"]["mediaType"], DOCKER_CONFIG, "{case}");
     let is_docker = |layer: &Value| layer["mediaType"] == format!("{DOCKER_LAYER}{layers}");
     assert!(manifest["layers"].as_array().unwrap().iter().all(is_docker), "{case}: {manifest}");
+}
+
+/// Returns the media type of an image as it is saved.
+fn saved_kind(machine: &Machine, name: &str) -> String {
+    let saved = machine.dir.path().join("saved");
+    machine.ok(&["save", "-o", saved.to_str().unwrap(), name]);
+    let mut archive = tar::Archive::new(fs_err::File::open(&saved).unwrap());
+    let mut entries = archive.entries().unwrap().map(Result::unwrap);
+    let index = entries.find(|entry| entry.path().unwrap().ends_with("index.json")).unwrap();
+    let index: Value = serde_json::from_reader(index).unwrap();
+    index["manifests"][0]["mediaType"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -216,15 +272,7 @@ fn documents_have_the_media_types_that_an_output_says() {
         (DOCKER_MANIFEST, Some(&*digest_of(&pushed)))
     );
     assert_is_docker(&serde_json::from_slice(&pushed).unwrap(), ".gzip", "pushed");
-    let saved_kind = |name: &str| {
-        let saved = machine.dir.path().join("saved");
-        machine.ok(&["save", "-o", saved.to_str().unwrap(), name]);
-        let mut archive = tar::Archive::new(fs_err::File::open(&saved).unwrap());
-        let mut entries = archive.entries().unwrap().map(Result::unwrap);
-        let index = entries.find(|entry| entry.path().unwrap().ends_with("index.json")).unwrap();
-        let index: Value = serde_json::from_reader(index).unwrap();
-        index["manifests"][0]["mediaType"].as_str().unwrap().to_owned()
-    };
+    let saved_kind = |name: &str| saved_kind(&machine, name);
     assert_eq!(saved_kind(&name), DOCKER_MANIFEST);
     assert_eq!(saved_kind("typed"), "application/vnd.oci.image.manifest.v1+json");
     build(&["-o", "type=image,oci-mediatypes=false", "-t", "typed"]);

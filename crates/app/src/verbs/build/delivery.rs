@@ -34,6 +34,8 @@ pub(super) struct Wishes {
     leaving: Vec<Leaving>,
     /// What is wanted of documents beside files.
     pub(super) documents: output::Wish,
+    /// What an archive or a layout says of the result where it lists it.
+    pub(super) said: Vec<(String, String)>,
 }
 
 /// What became of a result.
@@ -77,8 +79,15 @@ impl Arrived {
 
 impl Wishes {
     /// Finds out what is to be pushed, and how; adds to the names what outputs name.
-    pub(super) fn plan(tags: &mut Vec<Reference>, push: bool, outputs: Vec<Output>) -> Result<Self, Failure> {
+    pub(super) fn plan(
+        tags: &mut Vec<Reference>,
+        push: bool,
+        mut outputs: Vec<Output>,
+    ) -> Result<Self, Failure> {
         let typed = tags.clone();
+        // Compat: buildx, `-t` is for archives, too, whatever they say.
+        let of_archives = outputs.iter_mut().filter_map(Output::archive_names);
+        of_archives.filter(|_| !typed.is_empty()).for_each(Vec::clear);
         // The flag is for all names; what `-t` names also goes with an output that names nothing.
         let flag = push.then(Departure::default);
         let mut of_typed = flag.map(|how| (how, Form::default()));
@@ -101,7 +110,7 @@ impl Wishes {
             }
             leaving.extend(typed.iter().map(|name| Leaving { name: name.clone(), how, form }));
         }
-        Ok(Self { typed, outputs, leaving, documents: output::Wish::default() })
+        Ok(Self { typed, outputs, leaving, ..Self::default() })
     }
 
     /// Returns whether something is written to the standard output.
@@ -133,7 +142,9 @@ impl Wishes {
                     arrived = Arrived::in_store(&shaped, true);
                 }
                 _ => {
-                    if let Some(there) = output::write(engine, &shaped, (output, self.documents), ui)? {
+                    if let Some(there) =
+                        output::write(engine, &shaped, (output, self.documents, &self.said), ui)?
+                    {
                         arrived = arrived.moved(&shaped, there, self.is_kept());
                     }
                 }
@@ -160,7 +171,11 @@ impl Wishes {
             metadata::to_file(file, &arrived.id.to_string(), "--iidfile")?;
         }
         if let Some(file) = &args.metadata_file {
-            metadata::write(file, &metadata::of_build(engine, request, (built, arrived), args))?;
+            let mut outputs = self.outputs.clone();
+            let of_archives = outputs.iter_mut().filter_map(Output::archive_names).flatten();
+            let names: Vec<Reference> =
+                request.tags.iter().chain(of_archives.map(|name| &*name)).cloned().collect();
+            metadata::write(file, &metadata::of_build(engine, request, (built, arrived), (args, &names)))?;
         }
         // Compat: buildx, what only goes elsewhere is no image of this machine's.
         if !self.is_kept() {

@@ -21,14 +21,15 @@ const PROVENANCE: &str = "BUILDX_METADATA_PROVENANCE";
 /// Whether warnings are told.
 const WARNINGS: &str = "BUILDX_METADATA_WARNINGS";
 
-/// Returns what is said of a build: of an image as it is where it went, with its layers compressed or not.
+/// Returns what is said of a build: of an image as it is where it went, with its layers compressed or not. `names` are those that it has
+/// here, there and in archives.
 pub(super) fn of_build(
     engine: &Engine,
     request: &BuildRequest,
     (built, arrived): (&Built, &Arrived),
-    args: &BuildArgs,
+    (args, names): (&BuildArgs, &[Reference]),
 ) -> Value {
-    let names: Vec<String> = request.tags.iter().map(|name| as_typed(name, args)).collect();
+    let names: Vec<String> = names.iter().map(|name| as_typed(name, args)).collect();
     let Descriptor { media_type, digest, size, .. } = &arrived.there;
     let mut said = json!({
         // Compat: buildx, a builder, one of its machines, and the build.

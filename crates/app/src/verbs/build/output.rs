@@ -3,6 +3,7 @@
 mod documents;
 mod files;
 mod shape;
+mod stale;
 mod typed;
 
 use std::fs::{DirBuilder, OpenOptions};
@@ -49,10 +50,11 @@ pub(super) enum Output {
     Local(PathBuf, Arrangement),
     /// Its files as a tar.
     Tar(Place, Arrangement),
-    /// The image as an archive, which is both an OCI layout and what `docker load` reads.
-    Archive(Place, Form),
+    /// The image as an archive, which is both an OCI layout and what `docker load` reads, under these names; under those of the build if
+    /// it says none.
+    Archive(Place, Form, Vec<Reference>),
     /// The image as an OCI layout in a directory.
-    Layout(PathBuf, Form),
+    Layout(PathBuf, Form, Vec<Reference>),
     /// More names, and how they are pushed if they are. What is pushed is packed as that says.
     Image { names: Vec<Reference>, push: Option<Departure>, form: Form },
     /// Nowhere: only the steps are kept.
@@ -75,14 +77,27 @@ impl Output {
     /// Returns the form that it wants.
     pub(super) fn form(&self) -> Form {
         match self {
-            Self::Archive(_, form) | Self::Layout(_, form) | Self::Image { form, .. } => *form,
+            Self::Archive(_, form, _) | Self::Layout(_, form, _) | Self::Image { form, .. } => *form,
             Self::Local(..) | Self::Tar(..) | Self::Nothing => Form::default(),
+        }
+    }
+
+    /// Returns whether it has a list of what is in it.
+    pub(super) fn lists_image(&self) -> bool {
+        matches!(self, Self::Archive(..) | Self::Layout(..))
+    }
+
+    /// Returns the names that an archive or a layout says; none if it is another output.
+    pub(super) fn archive_names(&mut self) -> Option<&mut Vec<Reference>> {
+        match self {
+            Self::Archive(_, _, names) | Self::Layout(_, _, names) => Some(names),
+            _ => None,
         }
     }
 
     /// Returns whether it is written to the standard output.
     pub(super) fn uses_stdout(&self) -> bool {
-        matches!(self, Self::Tar(Place::Stdout, _) | Self::Archive(Place::Stdout, _))
+        matches!(self, Self::Tar(Place::Stdout, _) | Self::Archive(Place::Stdout, ..))
     }
 }
 
@@ -90,8 +105,8 @@ impl Output {
 pub(super) fn check_places(outputs: &[Output]) -> Result<(), Failure> {
     for output in outputs {
         let (path, is_directory) = match output {
-            Output::Local(path, _) | Output::Layout(path, _) => (path, true),
-            Output::Tar(Place::File(path), _) | Output::Archive(Place::File(path), _) => (path, false),
+            Output::Local(path, _) | Output::Layout(path, ..) => (path, true),
+            Output::Tar(Place::File(path), _) | Output::Archive(Place::File(path), ..) => (path, false),
             _ => continue,
         };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -136,26 +151,38 @@ fn try_place(directory: &Path, path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Writes a result, which has the form that is wanted, where it is wanted. Returns what an archive or a layout says of it.
+/// Writes a result, which has the form that is wanted, where it is wanted; `said` is for what lists it in an archive or a layout. Returns
+/// what these say of it.
 pub(super) fn write(
     engine: &Engine,
     built: &Built,
-    (output, wish): (&Output, Wish),
+    (output, wish, said): (&Output, Wish, &[(String, String)]),
     ui: &mut Ui,
 ) -> Result<Option<Descriptor>, Failure> {
     // What is written must not be collected on the way.
     let _lease = engine.store.lease()?;
     let mut image = None;
+    let mut save = |form: &Form, names: &[Reference], out: &mut dyn Write| {
+        let names = if names.is_empty() { &built.tags } else { names }.to_vec();
+        let annotations = said_of(engine, built, said)?;
+        let wanted = Wanted { found: found(built), names, packing: form.packing, annotations };
+        // What was built just now is all here: there is nothing to note.
+        image = archive::save(engine, &[wanted], out)?.images.pop();
+        Ok(())
+    };
     match output {
         Output::Local(directory, arrangement) => {
-            local(&Files::of(engine, built, arrangement, wish)?, directory)
+            let files = Files::of(engine, built, arrangement, wish)?;
+            local(&files, directory)?;
+            let cleaned = if arrangement.is_alone { stale::remove(directory, &files) } else { Ok(()) };
+            cleaned.map_err(|error| unwritable(directory, &error))
         }
         Output::Tar(place, arrangement) => {
             let files = Files::of(engine, built, arrangement, wish)?;
             to(place, ui, |out| files.write(out).map_err(|error| unwritable(path_of(place), &error)))
         }
-        Output::Archive(place, form) => to(place, ui, |out| save(engine, built, *form, &mut image, out)),
-        Output::Layout(directory, form) => into(directory, |out| save(engine, built, *form, &mut image, out)),
+        Output::Archive(place, form, names) => to(place, ui, |out| save(form, names, out)),
+        Output::Layout(directory, form, names) => into(directory, |out| save(form, names, out)),
         Output::Image { .. } | Output::Nothing => Ok(()),
     }?;
     Ok(image)
@@ -184,17 +211,15 @@ fn local(files: &Files, directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn save(
+/// Returns what lists an image says of it: when it was made, and what is wanted. Compat: BuildKit, which says when it was written.
+fn said_of(
     engine: &Engine,
     built: &Built,
-    form: Form,
-    image: &mut Option<Descriptor>,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    let wanted = Wanted { found: found(built), names: built.tags.clone(), packing: form.packing };
-    // What was built just now is all here: there is nothing to note.
-    *image = archive::save(engine, &[wanted], out)?.images.pop();
-    Ok(())
+    said: &[(String, String)],
+) -> Result<Vec<(String, String)>, Failure> {
+    let created = engine.store.config(&built.image_id)?.created;
+    let created = created.map(|time| ("org.opencontainers.image.created".to_owned(), time));
+    Ok(created.into_iter().chain(said.iter().cloned()).collect())
 }
 
 /// Returns what was built as the store knows it.
@@ -343,7 +368,11 @@ mod tests {
             ("a directory that is there", local("directory"), None),
             ("one to be made, with those above it", local("new/er"), None),
             ("a file for a directory", local("file"), Some("it is no directory")),
-            ("a layout too", Output::Layout(at("file"), Form::default()), Some("it is no directory")),
+            (
+                "a layout too",
+                Output::Layout(at("file"), Form::default(), Vec::new()),
+                Some("it is no directory"),
+            ),
             ("a file to be replaced", tar("file"), None),
             ("a new file", tar("directory/new"), None),
             ("a directory below a file", local("file/new"), Some("nothing can be made in `")),

@@ -60,7 +60,12 @@ fn wanted(engine: &Engine, args: &SaveArgs) -> Result<Vec<Wanted>, Failure> {
                 image.names.extend(new);
             }
             None => {
-                images.push(Wanted { names: found.name.clone().into_iter().collect(), found, packing: None });
+                images.push(Wanted {
+                    names: found.name.clone().into_iter().collect(),
+                    found,
+                    packing: None,
+                    annotations: Vec::new(),
+                });
             }
         }
     }

@@ -31,6 +31,8 @@ pub(in crate::verbs::build) struct Arrangement {
     pub(in crate::verbs::build) split: Split,
     /// What names of documents begin with. Compat: buildx, `attestation-prefix`.
     pub(in crate::verbs::build) prefix: String,
+    /// What the directory has beside the result is removed. Compat: BuildKit, `mode=delete`.
+    pub(in crate::verbs::build) is_alone: bool,
 }
 
 /// The files of a result, and what is attested of them.

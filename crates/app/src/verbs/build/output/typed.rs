@@ -57,7 +57,7 @@ struct Fields<'a> {
 }
 
 const TYPES: [&str; 7] = ["local", "tar", "oci", "docker", "image", "registry", "cacheonly"];
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "type",
     "dest",
     "name",
@@ -70,11 +70,19 @@ const KEYS: [&str; 14] = [
     "oci-mediatypes",
     "platform-split",
     "attestation-prefix",
+    "mode",
     "rewrite-timestamp",
     "annotation.NAME",
 ];
 /// What BuildKit has beside those.
-const MISSING: [&str; 3] = ["dangling-name-prefix", "oci-artifact", "registry.insecure"];
+const MISSING: [&str; 6] = [
+    "dangling-name-prefix",
+    "oci-artifact",
+    "registry.insecure",
+    "prefer-nondist-layers",
+    "source-date-epoch",
+    "attestation-inline",
+];
 
 impl<'a> Fields<'a> {
     fn parse(texts: &'a [Cow<'_, str>]) -> Result<Self, String> {
@@ -115,6 +123,13 @@ impl<'a> Fields<'a> {
                     return Err(format!("`{key}` is the beginning of a name, and has no slash"));
                 }
                 "attestation-prefix" => value.clone_into(&mut fields.arrangement.prefix),
+                "mode" => {
+                    fields.arrangement.is_alone = match value {
+                        "copy" => false,
+                        "delete" => true,
+                        _ => return Err(format!("`mode` is copy or delete, not `{value}`")),
+                    };
+                }
                 // As it is anyway; with SOURCE_DATE_EPOCH no file is younger than that.
                 "rewrite-timestamp" => is_so()?,
                 "registry.insecure" if flag()? => {
@@ -206,11 +221,14 @@ fn one(text: &str, annotations: &mut Vec<String>) -> Result<Output, String> {
     let mut fields = Fields::parse(&texts)?;
     let form = fields.form()?;
     let is_of_files = ["local", "tar", "cacheonly"].contains(&fields.kind);
-    let Arrangement { split, prefix } = &fields.arrangement;
+    let Arrangement { split, prefix, is_alone } = &fields.arrangement;
     let of_files =
         [("platform-split", *split != Split::default()), ("attestation-prefix", !prefix.is_empty())];
     if let Some((key, _)) = of_files.iter().find(|(_, is_set)| *is_set && !is_of_files) {
         return Err(format!("`{key}` is for files: `type=local` and `type=tar`"));
+    }
+    if *is_alone && fields.kind != "local" {
+        return Err("`mode=delete` is for `type=local`".to_owned());
     }
     if is_of_files && (form != Form::default() || !fields.annotations.is_empty()) {
         return Err("compression, media types and annotations are for images".to_owned());
@@ -219,10 +237,12 @@ fn one(text: &str, annotations: &mut Vec<String>) -> Result<Output, String> {
     match fields.kind {
         "local" => Ok(Output::Local(fields.directory()?, fields.arrangement)),
         "tar" => Ok(Output::Tar(fields.place(), fields.arrangement)),
-        "oci" | "docker" if fields.is_directory => Ok(Output::Layout(fields.directory()?, form)),
+        "oci" | "docker" if fields.is_directory => {
+            Ok(Output::Layout(fields.directory()?, form, fields.names))
+        }
         // Compat: buildx, without a file the image goes to the engine, which has it.
         "docker" if fields.dest.is_none() => fields.image(form),
-        "oci" | "docker" => Ok(Output::Archive(fields.place(), form)),
+        "oci" | "docker" => Ok(Output::Archive(fields.place(), form, fields.names)),
         "image" => fields.image(form),
         "registry" => Fields { push: true, ..fields }.image(form),
         "cacheonly" => Ok(Output::Nothing),
@@ -256,7 +276,11 @@ mod tests {
         let docker = Form { docker_types: true, ..as_it_is };
         let zstd = Some(Packing { compression: Compression::Zstd, ..Packing::default() });
         let sent = Departure::default();
-        let of_files = |split: Split, prefix: &str| Arrangement { split, prefix: prefix.to_owned() };
+        let of_files = |split: Split, prefix: &str| Arrangement {
+            split,
+            prefix: prefix.to_owned(),
+            ..Arrangement::default()
+        };
         for (text, want) in [
             ("out", Output::Local("out".into(), of_files(Split::Several, ""))),
             ("-", Output::Tar(Place::Stdout, of_files(Split::Several, ""))),
@@ -271,19 +295,19 @@ mod tests {
                 Output::Tar(file("x.tar"), of_files(Split::Several, "app-")),
             ),
             ("type=tar,dest=x.tar,platform-split=1", Output::Tar(file("x.tar"), of_files(Split::Always, ""))),
-            ("type=oci,dest=x", Output::Archive(file("x"), as_it_is)),
+            ("type=oci,dest=x", Output::Archive(file("x"), as_it_is, Vec::new())),
             (
                 "type=oci,dest=x,compression=zstd",
-                Output::Archive(file("x"), Form { packing: zstd, ..as_it_is }),
+                Output::Archive(file("x"), Form { packing: zstd, ..as_it_is }, Vec::new()),
             ),
             (
                 "type=oci,dest=x,compression=estargz,force-compression=true",
-                Output::Archive(file("x"), stargz),
+                Output::Archive(file("x"), stargz, Vec::new()),
             ),
-            ("type=docker,dest=-", Output::Archive(Place::Stdout, as_it_is)),
+            ("type=docker,dest=-", Output::Archive(Place::Stdout, as_it_is, Vec::new())),
             ("type=docker", image(&[], None)),
-            ("type=oci,tar=false,dest=x", Output::Layout("x".into(), as_it_is)),
-            ("type=docker,tar=false,dest=x", Output::Layout("x".into(), as_it_is)),
+            ("type=oci,tar=false,dest=x", Output::Layout("x".into(), as_it_is, Vec::new())),
+            ("type=docker,tar=false,dest=x", Output::Layout("x".into(), as_it_is, Vec::new())),
             ("type=registry,name=a.test/b", image(&["a.test/b"], Some(sent))),
             ("type=image,push=false,registry.insecure=false", image(&[], None)),
             ("type=image,\"name=a.test/b,c\",Push=true", image(&["a.test/b", "c"], Some(sent))),
@@ -296,13 +320,13 @@ mod tests {
                 "type=image,name=a.test/b,push-by-digest=true,name-canonical=true,push=true",
                 image(&["a.test/b"], Some(Departure { by_digest: true, ..sent })),
             ),
-            ("type=oci,dest=x,oci-mediatypes=false", Output::Archive(file("x"), docker)),
+            ("type=oci,dest=x,oci-mediatypes=false", Output::Archive(file("x"), docker, Vec::new())),
             (
                 "type=oci,dest=x,oci-mediatypes=false,compression=zstd",
-                Output::Archive(file("x"), Form { packing: zstd, ..docker }),
+                Output::Archive(file("x"), Form { packing: zstd, ..docker }, Vec::new()),
             ),
             ("type=image,oci-mediatypes=0", Output::Image { names: Vec::new(), push: None, form: docker }),
-            ("type=docker,dest=x,oci-mediatypes=true", Output::Archive(file("x"), as_it_is)),
+            ("type=docker,dest=x,oci-mediatypes=true", Output::Archive(file("x"), as_it_is, Vec::new())),
             ("type=cacheonly", Output::Nothing),
         ] {
             let mut annotations = Vec::new();
@@ -312,6 +336,22 @@ mod tests {
         let mut annotations = Vec::new();
         one("type=image,annotation.a.b=c,annotation-index.d=e", &mut annotations).unwrap();
         assert_eq!(annotations, ["manifest:a.b=c", "index:d=e"]);
+    }
+
+    #[test]
+    fn names_and_modes_are_read_as_buildkit_reads_them() {
+        let names = vec!["a".parse().unwrap(), "b:2".parse().unwrap()];
+        let alone = Arrangement { is_alone: true, ..Arrangement::default() };
+        for (text, want) in [
+            (
+                "type=oci,dest=x,\"name=a,b:2\"",
+                Output::Archive(Place::File("x".into()), Form::default(), names),
+            ),
+            ("type=local,dest=a,mode=delete", Output::Local("a".into(), alone)),
+            ("type=local,dest=a,mode=copy", Output::Local("a".into(), Arrangement::default())),
+        ] {
+            assert_eq!(one(text, &mut Vec::new()).unwrap(), want, "case {text}");
+        }
     }
 
     #[test]
@@ -351,6 +391,8 @@ mod tests {
             ("type=tar,dest=x,platform-split=maybe", "is true or false"),
             ("type=oci,dest=x,attestation-prefix=a", "`attestation-prefix` is for files"),
             ("type=local,dest=x,attestation-prefix=../a", "has no slash"),
+            ("type=local,dest=x,mode=max", "`mode` is copy or delete"),
+            ("type=tar,dest=x,mode=delete", "is for `type=local`"),
             ("type=image,push-by-digest=true,push=true", "goes with `push=true` and `name="),
             ("type=image,name=a.test/b:1,push-by-digest=true,push=true", "gives no tag"),
             ("type=registry,name=a,push=true,forse", "`forse` is unknown: there are "),
