@@ -13,7 +13,7 @@ use crate::caches::Caches;
 use crate::frontend;
 use crate::lint::{extent_of, known_image, lint};
 use crate::plan::{Plan, PlannedImage, internal, look_ahead, plan, tell_loaded};
-use crate::seams::{NoInventory, Unreachable};
+use crate::seams::{NoInventory, RepositoryFlags, Unreachable};
 use crate::several::Several;
 use crate::solve::{Imports, Solver};
 use crate::{
@@ -157,7 +157,8 @@ impl Builder {
     fn plan(&self, file: &Dockerfile, request: &BuildRequest) -> Result<Plan, BuildError> {
         plan(file, request, self).inspect_err(|_mistake| {
             let remotes = &self.remotes;
-            let outlook = Outlook { image: &|_base| None, is_git: &|source| remotes.is_git(source) };
+            let repository = |source: &str, flags: RepositoryFlags<'_>| remotes.repository(source, flags);
+            let outlook = Outlook { image: &|_base| None, repository: &repository };
             let (wanted, found) = look_ahead((file, request), outlook, false);
             let extent = found.map_or(Extent::Images, |(_, extent)| extent);
             // The mistake is worse, also where that is an error.
