@@ -5,6 +5,7 @@ mod provenance;
 mod steps;
 
 use serde_json::Value;
+use shipway_dockerfile::UNSEEN_ARGS;
 use shipway_layers::Layer;
 use shipway_oci::{Attested, Descriptor, Statement, image_purl, without_credentials, without_credentials_in};
 
@@ -140,6 +141,7 @@ impl Solver<'_> {
         let step = internal(self.next_id(), "listing packages".to_owned());
         let start = std::time::Instant::now();
         let progress = &*self.builder.progress;
+        self.tell_unlisted(stage);
         progress.event(&Event::Started { step: &step });
         let listed = self.packages(&step, stage, outcome, config);
         let (elapsed, cancelled) = (start.elapsed(), self.request.stop.is_set());
@@ -154,6 +156,26 @@ impl Solver<'_> {
             _ if cancelled => Err(BuildError::Cancelled),
             Ok(listed) => Ok(Some(listed)),
             Err(source) => Err(BuildError::ListPackages { source }),
+        }
+    }
+
+    /// Says so where packages of more than the result are wanted: no list is made of those.
+    fn tell_unlisted(&self, result: &PlannedStage) {
+        let wants = |stage: &PlannedStage, name: &str| {
+            let given = stage.state.args.iter().rfind(|(known, _)| known == name);
+            let value = given.and_then(|(_, value)| value.as_deref()).unwrap_or_default();
+            !["", "0", "f", "false"].contains(&value.to_ascii_lowercase().as_str())
+        };
+        let [of_context, of_stage] = UNSEEN_ARGS;
+        let others = self.plan.stages.iter().filter(|stage| !std::ptr::eq(*stage, result));
+        let stages =
+            others.filter(|stage| wants(stage, of_stage)).map(|stage| format!("stage `{}`", stage.name));
+        let context = wants(result, of_context).then(|| "the context".to_owned());
+        let unlisted: Vec<String> = context.into_iter().chain(stages).collect();
+        if !unlisted.is_empty() {
+            let message =
+                format!("the packages of the result alone are listed, not those of {}", unlisted.join(", "));
+            self.builder.progress.event(&Event::Warning { message: &message, span: None, rule: None });
         }
     }
 

@@ -213,3 +213,28 @@ fn addresses_are_told_without_who_asks() {
         }
     }
 }
+
+#[test]
+fn what_is_not_listed_is_told() {
+    if !require(&[Need::Root, Need::Overlay]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.debian();
+    let dockerfile = "ARG BUILDKIT_SBOM_SCAN_CONTEXT=1\nFROM debian AS tools\nARG BUILDKIT_SBOM_SCAN_STAGE=true\n\
+                      RUN write /tool x\nFROM debian\nARG BUILDKIT_SBOM_SCAN_STAGE=true\n\
+                      ARG BUILDKIT_SBOM_SCAN_CONTEXT\nCOPY --from=tools /tool /tool\n";
+    let told = |sbom: bool, given: &[&str]| {
+        let mut request = bench.request(dockerfile);
+        request.build_args = given.iter().map(|name| ((*name).to_owned(), "false".to_owned())).collect();
+        request.attest = Attest { provenance: None, sbom };
+        bench.log.clear();
+        bench.builder().with_inventory(Arc::new(Names)).build(&request).unwrap();
+        let warnings = bench.log.lines("WARNING");
+        warnings.into_iter().filter(|line| line.contains("are listed")).collect::<String>()
+    };
+    assert!(told(true, &[]).ends_with("not those of the context, stage `tools`"));
+    assert!(told(true, &["BUILDKIT_SBOM_SCAN_CONTEXT"]).ends_with("not those of stage `tools`"));
+    assert_eq!(told(true, &["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"]), "");
+    assert_eq!(told(false, &[]), "");
+}
