@@ -342,7 +342,6 @@ fn inside(root: &Path, below: &str) -> Option<PathBuf> {
 }
 
 /// What a server is told of who asks. It is in the environment of git alone, where other users do not see it.
-#[derive(Debug)]
 struct Login {
     /// The addresses that it is for.
     scope: String,
@@ -363,7 +362,7 @@ impl Login {
         let count =
             std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(0_u32);
         command
-            .env("GIT_CONFIG_COUNT", (count + 1).to_string())
+            .env("GIT_CONFIG_COUNT", count.saturating_add(1).to_string())
             .env(format!("GIT_CONFIG_KEY_{count}"), format!("http.{}.extraheader", self.scope))
             .env(format!("GIT_CONFIG_VALUE_{count}"), format!("Authorization: {}", self.authorization));
     }
