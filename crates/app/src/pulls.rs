@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use miette::Diagnostic;
 use shipway_distribution::{
-    CredentialStore, Event, Keyring, LayerSink, LayerSource, Progress, Pull, PullError, Pulled, Registries,
-    RegistryError, SeamError, Settings, SettingsError, credentials_in,
+    Choice, CredentialStore, Event, Keyring, LayerSink, LayerSource, Progress, Pull, PullError, Pulled,
+    Registries, RegistryError, SeamError, Settings, SettingsError, credentials_in,
 };
 use shipway_kubelet::ImagePuller;
 use shipway_layers::{Layer, LayerError, LayerStore as _, Unpacked};
@@ -94,10 +94,10 @@ impl Keyring for Kernel {
 pub(crate) fn pull(
     engine: &Engine,
     reference: &Reference,
-    platform: Option<&Platform>,
+    choice: Choice<'_>,
     progress: &dyn Progress,
 ) -> Result<Pulled, PullFailure> {
-    pull_from(&registries()?, engine, reference, platform, progress)
+    pull_from(&registries()?, engine, reference, choice, progress)
 }
 
 /// Pulls an image for another platform than this machine's; its name is its digest, and the tag stays where it is.
@@ -108,7 +108,7 @@ pub(crate) fn pull_beside(
     progress: &dyn Progress,
 ) -> Result<Pulled, PullFailure> {
     let of_manifest = |pulled: &Pulled| reference.with_digest(pulled.manifest);
-    pull_as(&registries()?, engine, (reference, &of_manifest), Some(platform), progress)
+    pull_as(&registries()?, engine, (reference, &of_manifest), Choice::Rather(platform), progress)
 }
 
 /// Pulls what is missing of an image that has its names already.
@@ -118,7 +118,7 @@ pub(crate) fn fetch(
     progress: &dyn Progress,
 ) -> Result<Pulled, PullFailure> {
     let _lease = engine.store.lease().map_err(PullFailure::Store)?;
-    bring(&registries()?, engine, reference, None, progress)
+    bring(&registries()?, engine, reference, Choice::Host, progress)
 }
 
 /// Brings an image here; the caller holds a lease until it has a name.
@@ -126,19 +126,19 @@ fn bring(
     registries: &Registries,
     engine: &Engine,
     reference: &Reference,
-    platform: Option<&Platform>,
+    choice: Choice<'_>,
     progress: &dyn Progress,
 ) -> Result<Pulled, PullFailure> {
     let sink = Trees::of(engine);
     let deps = Pull { registries, store: &engine.store, sink: &sink, progress };
-    shipway_distribution::pull(deps, reference, platform).map_err(PullFailure::Pull)
+    shipway_distribution::pull(deps, reference, choice).map_err(PullFailure::Pull)
 }
 
 fn pull_from(
     registries: &Registries,
     engine: &Engine,
     reference: &Reference,
-    platform: Option<&Platform>,
+    choice: Choice<'_>,
     progress: &dyn Progress,
 ) -> Result<Pulled, PullFailure> {
     if reference.reads_as_id() {
@@ -146,7 +146,7 @@ fn pull_from(
     }
     // Compat: docker, a digest in the name wins over a tag.
     let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
-    pull_as(registries, engine, (reference, &|_| name.clone()), platform, progress)
+    pull_as(registries, engine, (reference, &|_| name.clone()), choice, progress)
 }
 
 /// Pulls an image and gives it the name that `name` says.
@@ -154,12 +154,12 @@ fn pull_as(
     registries: &Registries,
     engine: &Engine,
     (reference, name): (&Reference, &dyn Fn(&Pulled) -> Reference),
-    platform: Option<&Platform>,
+    choice: Choice<'_>,
     progress: &dyn Progress,
 ) -> Result<Pulled, PullFailure> {
     // What arrives must not be collected before it has a name.
     let _lease = engine.store.lease().map_err(PullFailure::Store)?;
-    let pulled = bring(registries, engine, reference, platform, progress)?;
+    let pulled = bring(registries, engine, reference, choice, progress)?;
     let named = engine.store.tag_found(&name(&pulled), &found(&pulled, None), clock::now());
     named.map_err(PullFailure::Store)?;
     Ok(pulled)
@@ -178,7 +178,7 @@ pub(crate) fn find(engine: &Engine, name: &str, policy: PullPolicy, ui: &mut Ui)
         ui.note(format!("Unable to find image '{}' locally", reference.familiar()));
     }
     let progress = Transfers::on_stderr(Direction::Pull, Some(heading(&reference)));
-    let pulled = pull(engine, &reference, None, &progress).map_err(|failure| {
+    let pulled = pull(engine, &reference, Choice::Host, &progress).map_err(|failure| {
         let near = failure.may_be_mistyped().then(|| local_names::near(engine, name)).flatten();
         let failure = Failure::from(failure);
         match (near, failure.hint().map(str::to_owned)) {
@@ -221,7 +221,7 @@ impl ImagePuller for PodImages {
             if let Some(credentials) = known {
                 registries.know(reference.registry(), credentials).map_err(PullFailure::Settings)?;
             }
-            pull_from(&registries, &self.0, &reference, None, &Silent)
+            pull_from(&registries, &self.0, &reference, Choice::Host, &Silent)
         });
         pulled.map(drop).map_err(|failure| {
             let mut text = failure.to_string();

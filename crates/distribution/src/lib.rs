@@ -49,7 +49,7 @@ pub use gzip::{GzipWriter, PACKER, compress};
 pub use helper::Spawn;
 pub use passing::{RawManifest, blob_size, fetch_blob, fetch_manifest, look_up};
 pub use progress::{Event, LayerState, Progress};
-pub use pull::{Pull, Pulled, pull, pull_layers};
+pub use pull::{Choice, Pull, Pulled, pull, pull_layers};
 pub use push::{Artifact, Departure, Push, Pushed, push, push_artifact};
 pub use registry::{Registries, Registry};
 pub use seams::{LayerSink, LayerSource, SeamError};

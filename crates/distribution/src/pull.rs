@@ -38,13 +38,34 @@ pub struct Pulled {
     pub index: Option<Digest>,
 }
 
+/// Which image of a name is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Choice<'a> {
+    /// The one for this machine; one without an index is taken as it is.
+    #[default]
+    Host,
+    /// The one for a platform, and no other.
+    Only(&'a Platform),
+    /// The one for a platform; one without an index is taken as it is. Compat: BuildKit, of base images.
+    Rather(&'a Platform),
+}
+
+impl<'a> Choice<'a> {
+    fn platform(self) -> Option<&'a Platform> {
+        match self {
+            Self::Host => None,
+            Self::Only(platform) | Self::Rather(platform) => Some(platform),
+        }
+    }
+}
+
 /// Pulls an image for a platform, or for this machine's.
 ///
 /// Everything is on the disk when it returns. A pull that fails leaves no image; layers that were complete are kept.
-pub fn pull(deps: Pull<'_>, reference: &Reference, platform: Option<&Platform>) -> Result<Pulled, PullError> {
+pub fn pull(deps: Pull<'_>, reference: &Reference, choice: Choice<'_>) -> Result<Pulled, PullError> {
     let pulled = deps.registries.telling(deps.progress, || {
         let sources = Sources::new(deps.registries, reference, deps.progress);
-        sources.and_then(|sources| One { deps, sources, reference, platform }.pull())
+        sources.and_then(|sources| One { deps, sources, reference, choice }.pull())
     });
     pulled.map_err(|source| PullError { reference: reference.familiar(), source })
 }
@@ -66,7 +87,7 @@ struct One<'a> {
     deps: Pull<'a>,
     sources: Sources<'a>,
     reference: &'a Reference,
-    platform: Option<&'a Platform>,
+    choice: Choice<'a>,
 }
 
 impl One<'_> {
@@ -118,22 +139,24 @@ impl One<'_> {
     /// An image without an index is taken as it is, unless somebody asked for a platform.
     fn check_platform(&self, config: &ImageConfig) -> Result<(), RegistryError> {
         let host = Platform::host();
-        let wanted = self.platform.unwrap_or(&host);
+        let wanted = self.choice.platform().unwrap_or(&host);
         let is = (config.os.as_str(), config.architecture.as_str());
         if is == (wanted.os.as_str(), wanted.architecture.as_str()) {
             return Ok(());
         }
         let found = format!("{}/{}", config.os, config.architecture);
-        if self.platform.is_some() {
+        if matches!(self.choice, Choice::Only(_)) {
             return Err(RegistryError::Platform {
                 what: self.reference.familiar(),
                 wanted: wanted.clone(),
                 available: vec![found],
             });
         }
-        self.deps
-            .progress
-            .event(&Event::Note(&format!("the image is for {found}, and this machine is {host}")));
+        let wish = match self.choice.platform() {
+            None => format!("this machine is {host}"),
+            Some(wanted) => format!("{wanted} is wanted"),
+        };
+        self.deps.progress.event(&Event::Note(&format!("the image is for {found}, and {wish}")));
         Ok(())
     }
 

@@ -226,8 +226,8 @@ fn a_name_stands_for_images_for_several_platforms() {
         .unwrap()
         .map(|entry| entry.unwrap().path().unwrap().display().to_string())
         .collect();
-    // Two configs, manifests and layers; for each a statement with config and manifest; the index.
-    assert_eq!(paths.iter().filter(|path| path.starts_with("blobs/sha256/")).count(), 13, "{paths:?}");
+    // Their directory; two configs, manifests and layers; for each a statement with config and manifest; the index.
+    assert_eq!(paths.iter().filter(|path| path.starts_with("blobs/sha256/")).count(), 14, "{paths:?}");
     let other = Machine::with_box();
     one_platform_is_taken(&machine, &other, &saved, &name);
     other.ok(&["load", "-i", saved.to_str().unwrap()]);
@@ -435,6 +435,31 @@ fn with_an_emulator_the_steps_run_too() {
     let errors = machine
         .refused(&["build", "--no-cache", "--network", "none", "--platform", OTHER, "-t", "made", "."], 1);
     assert!(errors.contains("no emulator is registered"), "{errors}");
+}
+
+#[test]
+fn a_base_that_is_for_another_machine_alone_is_taken_with_a_warning() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = machine.inside(TestRegistry::start);
+    let name = registry.name("base:1");
+    machine.dockerfile("FROM scratch\nCOPY passwd /passwd\n");
+    machine.ok(&["build", "-q", "--platform", OTHER, "-t", &name, "."]);
+    machine.ok(&["push", "-q", &name]);
+    machine.ok(&["rmi", &name]);
+    machine.ok(&["system", "prune", "-f"]);
+    let build = || machine.ok(&["build", "--progress", "plain", "--network", "none", "-t", "made", "."]).1;
+    machine.dockerfile(&format!("FROM box\nCOPY --from={name} /passwd /taken\n"));
+    build();
+    machine.dockerfile(&format!("FROM {name}\nCOPY passwd /copied\n"));
+    let said = build();
+    assert!(said.contains("WARN: InvalidBaseImagePlatform: "), "{said}");
+    assert_eq!(platform_of(&machine, "made"), platform_of(&machine, "box"));
+    assert!(
+        machine.refused(&["pull", "--platform", "linux/pdp11", &name], 1).contains("no image for platform")
+    );
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl One<'_> {
             return Ok((named, manifest, None));
         }
         let host = Platform::host();
-        let wanted = self.platform.unwrap_or(&host);
+        let wanted = self.choice.platform().unwrap_or(&host);
         let mut search = Search { wanted, way: Vec::new(), budget: INDEXES, available: Vec::new() };
         let Some(document) = self.search(named, &mut search)? else {
             return Err(RegistryError::Platform {

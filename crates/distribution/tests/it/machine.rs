@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use shipway_distribution::{
-    CredentialStore, Credentials, Departure, Event, LayerSink, LayerSource, Progress, Pull, PullError,
-    Pulled, Push, PushError, Pushed, Registries, RegistryError, SeamError, Secret, Settings,
+    Choice, CredentialStore, Credentials, Departure, Event, LayerSink, LayerSource, Progress, Pull,
+    PullError, Pulled, Push, PushError, Pushed, Registries, RegistryError, SeamError, Secret, Settings,
 };
 use shipway_fetch::{Config, Retry};
 use shipway_oci::{Beside, DiffId, Digest, Platform};
@@ -148,11 +148,15 @@ impl Machine {
     }
 
     pub(crate) fn pull_for(&self, name: &str, platform: Option<&str>) -> Result<Pulled, PullError> {
+        let platform: Option<Platform> = platform.map(|text| text.parse().unwrap());
+        self.pull_choice(name, platform.as_ref().map_or(Choice::Host, Choice::Only))
+    }
+
+    pub(crate) fn pull_choice(&self, name: &str, choice: Choice<'_>) -> Result<Pulled, PullError> {
         let registries = self.registries();
         let deps =
             Pull { registries: &registries, store: &self.store, sink: &self.trees, progress: &self.notes };
-        let platform: Option<Platform> = platform.map(|text| text.parse().unwrap());
-        let pulled = shipway_distribution::pull(deps, &name.parse().unwrap(), platform.as_ref())?;
+        let pulled = shipway_distribution::pull(deps, &name.parse().unwrap(), choice)?;
         self.store.tag(&name.parse().unwrap(), pulled.manifest, pulled.image_id, 1).unwrap();
         Ok(pulled)
     }

@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use shipway_distribution::RegistryError;
+use shipway_distribution::{Choice, RegistryError};
 use shipway_oci::Digest;
 
 use crate::image::{Image, OCI_INDEX, OCI_MANIFEST, descriptor};
@@ -173,6 +173,8 @@ fn an_image_without_index_is_taken_as_it_is_unless_a_platform_was_asked_for() {
     let error = machine.pull_for(&registry.name("web:1"), Some("linux/amd64")).unwrap_err().source;
     assert!(matches!(error, RegistryError::Platform { .. }), "{error}");
     machine.pull_for(&registry.name("web:1"), None).unwrap();
+    let platform = "linux/arm64".parse().unwrap();
+    machine.pull_choice(&registry.name("web:1"), Choice::Rather(&platform)).unwrap();
 }
 
 #[test]

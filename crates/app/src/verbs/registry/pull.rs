@@ -1,6 +1,6 @@
 //! `shipway pull`
 
-use shipway_distribution::list_tags;
+use shipway_distribution::{Choice, list_tags};
 use shipway_oci::Reference;
 
 use super::without_tag;
@@ -36,14 +36,15 @@ pub(crate) fn run(engine: &Engine, args: &PullArgs, ui: &mut Ui) -> Result<u8, F
 }
 
 fn one(engine: &Engine, args: &PullArgs, reference: &Reference, ui: &mut Ui) -> Result<u8, Failure> {
+    let choice = args.platform.as_ref().map_or(Choice::Host, Choice::Only);
     if args.quiet {
-        pulls::pull(engine, reference, args.platform.as_ref(), &Silent)?;
+        pulls::pull(engine, reference, choice, &Silent)?;
         ui.line(reference);
         return Ok(0);
     }
     let progress = Transfers::on_stdout(Direction::Pull, Some(heading(reference)));
     let before = engine.store.resolve(&reference.to_string()).ok().map(|found| found.image_id);
-    let pulled = pulls::pull(engine, reference, args.platform.as_ref(), &progress)?;
+    let pulled = pulls::pull(engine, reference, choice, &progress)?;
     ui.line(format!("Digest: {}", pulled.digest));
     let name = reference.familiar();
     if before == Some(pulled.image_id) {
