@@ -76,7 +76,7 @@ impl Settings {
         }
         let mut origin = Host::new(Endpoint::of(registry, &RegistrySettings::default()));
         for dir in &self.docker {
-            docker::read(dir, registry, &mut origin);
+            docker::read(dir, registry, &mut origin)?;
         }
         // Whoever has an authority for a registry on this machine has given it a certificate.
         origin.endpoint.https |= !origin.ca.is_empty();
@@ -125,7 +125,7 @@ mod tests {
         };
         let certificates = dir.path().join("docker/reg.test:5000");
         fs_err::create_dir_all(&certificates).unwrap();
-        for name in ["own.crt", "me.cert", "me.key", "alone.cert", "notes.txt"] {
+        for name in ["own.crt", "me.cert", "me.key", "notes.txt"] {
             fs_err::write(certificates.join(name), "").unwrap();
         }
         let origin = write("").hosts_of("reg.test:5000").unwrap().origin;
@@ -133,6 +133,12 @@ mod tests {
         let identity =
             Identity { certificate: certificates.join("me.cert"), key: certificates.join("me.key") };
         assert_eq!(origin.identity, Some(identity));
+        for (name, missing) in [("alone.cert", "alone.key"), ("lost.key", "lost.cert")] {
+            fs_err::write(certificates.join(name), "").unwrap();
+            let error = write("").hosts_of("reg.test:5000").unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(missing), "case {name}: {error}");
+            fs_err::remove_file(certificates.join(name)).unwrap();
+        }
 
         let hosts = write(
             "[registry.\"reg.test:5000\"]\nmirrors = [\"https://one.test/hub\", \"http://127.0.0.1:5001\"]\n\

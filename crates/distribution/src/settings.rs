@@ -107,6 +107,24 @@ pub enum SettingsError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Of a certificate of Docker's and its key one is missing.
+    #[error("`{}` is there without `{}`", path.display(), name_of(other))]
+    #[diagnostic(
+        code(registry::settings),
+        help(
+            "put both there, the certificate that is shown and its key; that of an authority ends in `.crt`"
+        )
+    )]
+    Half {
+        /// The file.
+        path: PathBuf,
+        /// The one that is missing.
+        other: PathBuf,
+    },
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn grammar_of(path: &Path) -> &'static str {
