@@ -62,7 +62,7 @@ pub(crate) fn keep(engine: &Engine) -> Result<(), Failure> {
     }
     tracing::info!(layers = surplus.len(), budget, "the build cache is over its budget");
     engine.store.cache_forget(&surplus)?;
-    engine.store.gc(clock::now())?;
+    engine.store.gc(engine.store.steady(clock::now()))?;
     Ok(())
 }
 

@@ -77,7 +77,7 @@ pub use rustix::fs::OFlags as OpenFlags;
 pub use seal::ensure_sealed;
 pub use sha256::{Sha256Lane, sha256_two};
 pub use surroundings::{
-    enable_loopback, is_in_proc, is_limit, is_root, limit, limit_open_files, own_ids, set_umask,
+    enable_loopback, is_in_proc, is_limit, is_root, limit, limit_open_files, own_ids, set_umask, since_boot,
     spread_directories, wait_readable,
 };
 pub use sync::{

@@ -21,6 +21,12 @@ pub fn spread_directories(directory: impl AsFd) -> io::Result<()> {
     Ok(ioctl_setflags(&directory, flags | IFlags::TOPDIR)?)
 }
 
+/// Returns how long the machine has been running, also asleep. Setting its clock changes nothing of that.
+pub fn since_boot() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    std::time::Duration::try_from(time).unwrap_or_default()
+}
+
 /// Returns whether this process may do what root may, in its user namespace.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

@@ -6,8 +6,9 @@
 //! | `blobs/DIGEST` | a record: where these bytes are |
 //! | `links/REPOSITORY/DIGEST` | a record: the repository has the blob |
 //! | `manifests/REPOSITORY/DIGEST` | a line of JSON with what is known of a manifest, then its bytes |
-//! | `tags/REPOSITORY/TAG` | a digest |
+//! | `tags/REPOSITORY/TAG` | a digest; nothing after it was removed on a condition |
 //! | `referrers/REPOSITORY/SUBJECT/DIGEST` | that line, of a manifest that is about another one |
+//! | `clock` | nothing; when it was written says what time it is |
 //! | `secret` | what the tokens of these registries are signed with |
 //! | `uploads/ID`, `tails/ID/N` | an upload between two requests, and its bytes that make no part yet |
 //!
@@ -19,6 +20,7 @@
 
 mod collect;
 mod record;
+mod tags;
 mod uploads;
 
 use std::sync::Arc;
@@ -37,9 +39,11 @@ use tokio::sync::Semaphore;
 
 pub use self::collect::Collected;
 pub(crate) use self::uploads::Upload;
+use crate::conditions::Condition;
 use crate::digest::AnyDigest;
 use crate::path::Target;
 use crate::refusal::Refusal;
+use crate::uploads::unguessable;
 
 /// Questions to the storage at a time, for one request.
 const TOGETHER: usize = 16;
@@ -113,6 +117,13 @@ impl Bucket {
         })
     }
 
+    /// Returns what the storage's clock says, by which objects grow old: ours may be wrong by days. In seconds since the epoch.
+    pub async fn time(&self) -> Result<i64, Error> {
+        let path = self.at(["clock"]);
+        self.objects.put(&path, PutPayload::from(unguessable())).await?;
+        Ok(self.objects.head(&path).await?.last_modified.timestamp())
+    }
+
     async fn make_secret(&self, path: &Path) -> Result<Vec<u8>, Error> {
         let made: [u8; 32] = rand::random();
         if self.write_if(path, made.to_vec(), PutMode::Create).await?.is_some() {
@@ -142,15 +153,6 @@ impl Bucket {
         match self.objects.get(path).await {
             Ok(found) => Ok(Some(found.bytes().await?.to_vec())),
             Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Removes an object; returns whether there was one.
-    async fn remove(&self, path: &Path) -> Result<bool, Error> {
-        match self.objects.head(path).await {
-            Ok(_) => self.clear(path).await.map(|()| true),
-            Err(Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -211,10 +213,7 @@ impl Bucket {
         let unknown = || Refusal::manifest_unknown(&reference.to_string());
         let part = match reference {
             Target::Digest(digest) => part_of(digest),
-            Target::Tag(tag) => {
-                let found = self.read(&self.at(["tags", &folded(name), tag])).await?.ok_or_else(unknown)?;
-                String::from_utf8_lossy(&found).replace(':', "-")
-            }
+            Target::Tag(tag) => self.tag(name, tag).await?.ok_or_else(unknown)?.replace(':', "-"),
         };
         let found = self.read(&self.at(["manifests", &folded(name), &part])).await?.ok_or_else(unknown)?;
         split(found).ok_or_else(unknown)
@@ -225,8 +224,9 @@ impl Bucket {
         name: &str,
         (manifest, bytes): (&HostedManifest, &[u8]),
         tags: &[String],
-        now: i64,
+        ((reference, condition), now): (&(Target, Condition), i64),
     ) -> Result<(), Refusal> {
+        self.check(name, (reference, condition)).await?;
         futures::stream::iter(manifest.blobs.clone())
             .map(|blob| async move {
                 let digest = blob.parse().map_err(|_no| Refusal::manifest_blob_unknown(&blob))?;
@@ -236,30 +236,40 @@ impl Bucket {
             .buffer_unordered(TOGETHER)
             .try_collect::<()>()
             .await?;
-        let (name, part) = (folded(name), manifest.digest.replace(':', "-"));
+        let (folded, part) = (folded(name), manifest.digest.replace(':', "-"));
         let line = line_of(manifest);
         let whole = [line.as_bytes(), b"\n", bytes].concat();
-        self.objects.put(&self.at(["manifests", &name, &part]), PutPayload::from(whole)).await?;
+        self.objects.put(&self.at(["manifests", &folded, &part]), PutPayload::from(whole)).await?;
         if let Some(subject) = &manifest.subject {
-            let path = self.at(["referrers", &name, &subject.replace(':', "-"), &part]);
+            let path = self.at(["referrers", &folded, &subject.replace(':', "-"), &part]);
             self.objects.put(&path, PutPayload::from(line)).await?;
         }
+        // A condition for a digest holds for that, and not for tags that it gets besides.
+        let of_tags = match reference {
+            Target::Tag(_) => condition.clone(),
+            Target::Digest(_) => Condition::default(),
+        };
         for tag in tags {
-            let payload = PutPayload::from(manifest.digest.clone());
-            self.objects.put(&self.at(["tags", &name, tag]), payload).await?;
+            self.put_tag(name, (tag, &manifest.digest), &of_tags).await?;
         }
         Ok(())
     }
 
-    pub(crate) async fn drop_manifest(&self, name: &str, reference: &Target) -> Result<bool, Refusal> {
+    pub(crate) async fn drop_manifest(
+        &self,
+        name: &str,
+        reference: &Target,
+        condition: &Condition,
+    ) -> Result<bool, Refusal> {
         let folded = folded(name);
         let digest = match reference {
-            Target::Tag(tag) => return Ok(self.remove(&self.at(["tags", &folded, tag])).await?),
+            Target::Tag(tag) => return self.drop_tag(name, tag, condition).await,
             Target::Digest(digest) => digest,
         };
         let Some(found) = self.read(&self.at(["manifests", &folded, &part_of(digest)])).await? else {
             return Ok(false);
         };
+        condition.check(Some(digest.as_str()))?;
         futures::stream::iter(self.listed(&["tags", &folded]).await?)
             .map(|tag| async move {
                 match self.read(&tag).await? {
@@ -295,6 +305,7 @@ impl Bucket {
             last => self.objects.list_with_offset(Some(&prefix), &prefix.clone().join(last)),
         };
         let tags: Vec<String> = found
+            .try_filter(|found| std::future::ready(found.size > 0))
             .map_ok(|found| found.location.filename().unwrap_or_default().to_owned())
             .try_filter(|tag| std::future::ready(tag.as_str() > last))
             .take(limit)

@@ -6,6 +6,7 @@ use axum::body::Body;
 use shipway_store::{HostedManifest, Store};
 
 use crate::bucket::Bucket;
+use crate::conditions::Condition;
 use crate::digest::AnyDigest;
 use crate::path::Target;
 use crate::refusal::Refusal;
@@ -116,35 +117,38 @@ impl Registry {
         }
     }
 
-    /// Gives a repository a manifest, all of whose blobs it must have, and the manifest some tags.
+    /// Gives a repository a manifest, all of whose blobs it must have, and the manifest some tags, if that is there under its name which
+    /// the request is for.
     pub(crate) async fn put_manifest(
         &self,
         name: String,
-        manifest: HostedManifest,
-        bytes: Vec<u8>,
+        (manifest, bytes): (HostedManifest, Vec<u8>),
         tags: Vec<String>,
+        only: (Target, Condition),
     ) -> Result<(), Refusal> {
         match &self.inner.keep {
             Keep::Store(_) => {
-                self.block(move |store| local::put_manifest(store, &name, manifest, &bytes, &tags)).await
+                self.block(move |store| local::put_manifest(store, &name, (manifest, &bytes), &tags, &only))
+                    .await
             }
-            Keep::Bucket(bucket) => bucket.put_manifest(&name, (&manifest, &bytes), &tags, self.now()).await,
+            Keep::Bucket(bucket) => {
+                bucket.put_manifest(&name, (&manifest, &bytes), &tags, (&only, self.now())).await
+            }
         }
     }
 
-    /// Removes a tag, or a manifest with all its tags; returns whether there was one.
-    pub(crate) async fn drop_manifest(&self, name: String, reference: Target) -> Result<bool, Refusal> {
+    /// Removes a tag, or a manifest with all its tags, if that is there which the request is for; returns whether there was one.
+    pub(crate) async fn drop_manifest(
+        &self,
+        name: String,
+        reference: Target,
+        condition: Condition,
+    ) -> Result<bool, Refusal> {
         match &self.inner.keep {
             Keep::Store(_) => {
-                self.block(move |store| {
-                    Ok(match &reference {
-                        Target::Digest(digest) => store.drop_hosted_manifest(&name, digest.as_str())?,
-                        Target::Tag(tag) => store.drop_hosted_tag(&name, tag)?,
-                    })
-                })
-                .await
+                self.block(move |store| local::drop_manifest(store, &name, &reference, &condition)).await
             }
-            Keep::Bucket(bucket) => bucket.drop_manifest(&name, &reference).await,
+            Keep::Bucket(bucket) => bucket.drop_manifest(&name, &reference, &condition).await,
         }
     }
 

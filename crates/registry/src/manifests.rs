@@ -8,7 +8,7 @@ use shipway_oci::{Digest, parse_json};
 use shipway_store::{HostedManifest, MOUNT_PROOF};
 
 use crate::answer::{empty, set, text};
-use crate::conditions;
+use crate::conditions::{self, Condition};
 use crate::digest::{Algorithm, AnyDigest};
 use crate::path::{self, Target};
 use crate::query::Query;
@@ -57,11 +57,7 @@ pub(crate) async fn delete(
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let shown = reference.to_string();
-    if text(headers, "if-match").is_some() {
-        let (manifest, _) = registry.manifest(name.clone(), reference.clone()).await?;
-        conditions::require(headers, &format!("\"{}\"", manifest.digest))?;
-    }
-    let had = registry.drop_manifest(name, reference).await?;
+    let had = registry.drop_manifest(name, reference, Condition::of(headers)).await?;
     if had { Ok(empty(StatusCode::ACCEPTED)) } else { Err(Refusal::manifest_unknown(&shown)) }
 }
 
@@ -73,11 +69,12 @@ pub(crate) async fn put(
     (headers, query): (&HeaderMap, &Query),
     body: Body,
 ) -> Result<Response, Refusal> {
+    let condition = Condition::of(headers);
     let mut tags: Vec<String> = query.all("tag").map(path::tag).collect::<Result<_, _>>()?;
-    let wanted = match reference {
-        Target::Digest(digest) => Some(digest),
+    let wanted = match &reference {
+        Target::Digest(digest) => Some(digest.clone()),
         Target::Tag(tag) => {
-            tags = vec![tag];
+            tags = vec![tag.clone()];
             None
         }
     };
@@ -94,7 +91,7 @@ pub(crate) async fn put(
     let subject = said.subject.clone();
     let manifest = said.of(digest.to_string(), &bytes);
     let lent = same_store::lend(registry, &name, &manifest, headers).await?;
-    registry.put_manifest(name.clone(), manifest, bytes, tags.clone()).await?;
+    registry.put_manifest(name.clone(), (manifest, bytes), tags.clone(), (reference, condition)).await?;
     let mut response = empty(StatusCode::CREATED);
     let answer = response.headers_mut();
     set(answer, "location", &format!("/v2/{name}/manifests/{digest}"));

@@ -85,9 +85,12 @@ impl Refusal {
     }
 
     /// Spec: RFC 9110, 15.5.13.
-    pub(crate) fn another_version(tag: &str) -> Self {
-        let message = format!("what is here has the tag {tag}");
-        Self::new(StatusCode::PRECONDITION_FAILED, "UNKNOWN", message).with("etag", tag.to_owned())
+    pub(crate) fn another_version(tag: Option<&str>) -> Self {
+        let refuse = |message| Self::new(StatusCode::PRECONDITION_FAILED, "UNKNOWN", message);
+        match tag {
+            Some(tag) => refuse(format!("what is here has the tag {tag}")).with("etag", tag.to_owned()),
+            None => refuse("there is nothing here".to_owned()),
+        }
     }
 
     pub(crate) fn size(message: impl Into<String>) -> Self {

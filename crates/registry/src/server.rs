@@ -194,7 +194,7 @@ impl Registry {
         if let Some(own) = &config.names {
             names::check(own, &parts.uri, headers)?;
         }
-        let gate = config.guard.gate(headers, self.now(), config.tls.is_some());
+        let gate = config.guard.gate(headers, (config.clock)(), config.tls.is_some());
         let place = Place::parse(parts.uri.path());
         let wish = place.as_ref().ok().and_then(|place| wish_of(place, method));
         seen.caller = gate.who(wish.unwrap_or(Wish::Login)).await?;
@@ -273,8 +273,13 @@ impl Registry {
         done.unwrap_or_else(|panic| Err(Refusal::internal(&panic)))
     }
 
+    /// Returns the time by which what is kept grows old.
     pub(crate) fn now(&self) -> i64 {
-        (self.inner.config.clock)()
+        let clock = (self.inner.config.clock)();
+        match &self.inner.keep {
+            Keep::Store(store) => store.steady(clock),
+            Keep::Bucket(_) => clock,
+        }
     }
 
     /// Waits for the next bytes of a blob that may have `left` more bytes; `None` at its end.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -177,6 +177,8 @@ pub struct Store {
     connection: Arc<Mutex<Connection>>,
     pub(crate) disk: Arc<Disk>,
     is_read_only: bool,
+    /// When the machine started, by the store's own time.
+    pub(crate) begun: Arc<OnceLock<i64>>,
 }
 
 impl fmt::Debug for Store {
@@ -224,7 +226,8 @@ impl Store {
             other => other?,
         };
         let connection = Arc::new(Mutex::new(connection));
-        let store = Self { root: Arc::new(root.to_owned()), connection, disk, is_read_only: false };
+        let begun = Arc::default();
+        let store = Self { root: Arc::new(root.to_owned()), connection, disk, is_read_only: false, begun };
         store.forget_unsynced()?;
         reserve::keep(root);
         Ok(store)
@@ -234,7 +237,8 @@ impl Store {
     fn open_to_read(root: &Path) -> Result<Self, StoreError> {
         let disk = Arc::new(Disk::open(&root.join("layers"))?);
         let connection = Arc::new(Mutex::new(reading::open_tables(root, SCHEMA)?));
-        Ok(Self { root: Arc::new(root.to_owned()), connection, disk, is_read_only: true })
+        let begun = Arc::default();
+        Ok(Self { root: Arc::new(root.to_owned()), connection, disk, is_read_only: true, begun })
     }
 
     /// Returns whether nothing in the store can be changed, because it is mounted so.

@@ -87,7 +87,8 @@ impl Store {
         })?;
         let Some((blob, since)) = found else { return Ok(None) };
         let blob: Option<Digest> = blob.parse().ok();
-        if since >= now.saturating_sub(GRACE / 2) {
+        // One from the future may be as old as any.
+        if since >= now.saturating_sub(GRACE / 2) && since <= now.saturating_add(EXACTLY) {
             return Ok(blob);
         }
         // A collection may have come in between.
@@ -123,7 +124,30 @@ impl Store {
         manifest: &HostedManifest,
         tags: &[String],
     ) -> Result<(), StoreError> {
-        self.put_manifest(repository, manifest, tags, 0)
+        self.write("give a repository a manifest", |transaction| {
+            put_manifest(transaction, repository, manifest, (tags, 0))
+        })
+    }
+
+    /// Gives a repository a manifest as [`Store::host_manifest`] does, unless `check` objects to the digest that is there under a name or
+    /// digest of its. Nobody else comes in between.
+    pub fn host_manifest_if<E>(
+        &self,
+        repository: &str,
+        manifest: &HostedManifest,
+        tags: &[String],
+        (reference, check): (&str, impl FnOnce(Option<&str>) -> Result<(), E>),
+    ) -> Result<Result<(), E>, StoreError> {
+        self.write("give a repository a manifest", |transaction| {
+            let sql = "SELECT digest FROM hosted_tags WHERE repository = ?1 AND tag = ?2 UNION
+                       SELECT digest FROM hosted_manifests WHERE repository = ?1 AND digest = ?2";
+            let there: Option<String> =
+                transaction.query_row(sql, [repository, reference], |row| row.get(0)).optional()?;
+            match check(there.as_deref()) {
+                Ok(()) => put_manifest(transaction, repository, manifest, (tags, 0)).map(Ok),
+                refused => Ok(refused),
+            }
+        })
     }
 
     /// Keeps a manifest of another registry's in a [`Store::cached_repository`], for as long as somebody asks for it now and then.
@@ -135,41 +159,8 @@ impl Store {
         tags: &[String],
         now: i64,
     ) -> Result<(), StoreError> {
-        self.put_manifest(repository, manifest, tags, now)
-    }
-
-    fn put_manifest(
-        &self,
-        repository: &str,
-        manifest: &HostedManifest,
-        tags: &[String],
-        used: i64,
-    ) -> Result<(), StoreError> {
-        self.write("give a repository a manifest", |transaction| {
-            let sql = "INSERT OR REPLACE INTO hosted_manifests
-                       (repository, digest, blob, size, media_type, subject, artifact_type, annotations, blobs, used)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-            let size = i64::try_from(manifest.size).unwrap_or(i64::MAX);
-            transaction.execute(
-                sql,
-                params![
-                    repository,
-                    manifest.digest,
-                    manifest.blob.to_string(),
-                    size,
-                    manifest.media_type,
-                    manifest.subject,
-                    manifest.artifact_type,
-                    manifest.annotations,
-                    manifest.blobs.join(" "),
-                    used
-                ],
-            )?;
-            let sql = "INSERT OR REPLACE INTO hosted_tags (repository, tag, digest) VALUES (?1, ?2, ?3)";
-            for tag in tags {
-                transaction.execute(sql, [repository, tag, &manifest.digest])?;
-            }
-            Ok(())
+        self.write("keep a manifest of a repository", |transaction| {
+            put_manifest(transaction, repository, manifest, (tags, now))
         })
     }
 
@@ -228,9 +219,26 @@ impl Store {
 
     /// Removes a tag and not what it stands for; returns whether there was one.
     pub fn drop_hosted_tag(&self, repository: &str, tag: &str) -> Result<bool, StoreError> {
+        self.drop_hosted_tag_if::<std::convert::Infallible>(repository, tag, |_| Ok(())).map(|Ok(had)| had)
+    }
+
+    /// Removes a tag as [`Store::drop_hosted_tag`] does, unless `check` objects to the digest that it stands for. Nobody else comes in
+    /// between.
+    pub fn drop_hosted_tag_if<E>(
+        &self,
+        repository: &str,
+        tag: &str,
+        check: impl Fn(&str) -> Result<(), E>,
+    ) -> Result<Result<bool, E>, StoreError> {
         self.free("remove a tag", |transaction| {
+            let sql = "SELECT digest FROM hosted_tags WHERE repository = ?1 AND tag = ?2";
+            let there: Option<String> =
+                transaction.query_row(sql, [repository, tag], |row| row.get(0)).optional()?;
+            if let Some(Err(refused)) = there.as_deref().map(&check) {
+                return Ok(Err(refused));
+            }
             let sql = "DELETE FROM hosted_tags WHERE repository = ?1 AND tag = ?2";
-            Ok(transaction.execute(sql, [repository, tag])? > 0)
+            Ok(Ok(transaction.execute(sql, [repository, tag])? > 0))
         })
     }
 
@@ -293,6 +301,10 @@ impl Store {
     /// others need.
     pub(crate) fn hosted_needs(&self, now: i64) -> Result<HashSet<String>, StoreError> {
         self.free("see what repositories need", |transaction| {
+            // What was noted while the clock was wrong would stay until then.
+            let future = now.saturating_add(EXACTLY);
+            transaction.execute("UPDATE hosted_blobs SET since = ?1 WHERE since > ?2", [now, future])?;
+            transaction.execute("UPDATE hosted_manifests SET used = ?1 WHERE used > ?2", [now, future])?;
             let unused = now.saturating_sub(CACHED);
             let sql = "DELETE FROM hosted_manifests WHERE instr(repository, ':') > 0 AND used < ?1";
             transaction.execute(sql, [unused])?;
@@ -360,6 +372,38 @@ fn put_blob(
 ) -> rusqlite::Result<()> {
     let sql = "INSERT OR REPLACE INTO hosted_blobs (repository, digest, blob, since) VALUES (?1, ?2, ?3, ?4)";
     transaction.execute(sql, params![repository, digest, blob.to_string(), now]).map(drop)
+}
+
+fn put_manifest(
+    transaction: &Transaction<'_>,
+    repository: &str,
+    manifest: &HostedManifest,
+    (tags, used): (&[String], i64),
+) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO hosted_manifests
+               (repository, digest, blob, size, media_type, subject, artifact_type, annotations, blobs, used)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let size = i64::try_from(manifest.size).unwrap_or(i64::MAX);
+    transaction.execute(
+        sql,
+        params![
+            repository,
+            manifest.digest,
+            manifest.blob.to_string(),
+            size,
+            manifest.media_type,
+            manifest.subject,
+            manifest.artifact_type,
+            manifest.annotations,
+            manifest.blobs.join(" "),
+            used
+        ],
+    )?;
+    let sql = "INSERT OR REPLACE INTO hosted_tags (repository, tag, digest) VALUES (?1, ?2, ?3)";
+    for tag in tags {
+        transaction.execute(sql, [repository, tag, &manifest.digest])?;
+    }
+    Ok(())
 }
 
 /// Returns the manifest in a row; `None` if the row is damaged.
@@ -476,5 +520,19 @@ mod tests {
         assert!(store.drop_hosted_blob("web", &named.0).unwrap());
         store.drop_hosted_manifest("web", "sha512:one").unwrap();
         assert_eq!(store.hosted_needs(now).unwrap(), HashSet::from([young.1.hex()]));
+    }
+    #[test]
+    fn what_was_noted_while_the_clock_was_wrong_grows_old_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let blob = store.put_blob(b"text").unwrap();
+        let is_needed = |now| store.hosted_needs(now).unwrap().contains(&blob.hex());
+        store.host_blob("web", &blob.to_string(), blob, 1000 * GRACE).unwrap();
+        assert!(is_needed(10 * GRACE) && is_needed(11 * GRACE - 1) && !is_needed(11 * GRACE));
+        // Whoever relies on one has it for half a day at least, whenever that was.
+        store.host_blob("web", &blob.to_string(), blob, 10 * GRACE).unwrap();
+        let relied = store.rely_on_hosted_blob("web", &blob.to_string(), 9 * GRACE + 1).unwrap();
+        assert_eq!(relied, Some(blob));
+        assert!(is_needed(9 * GRACE + 2) && is_needed(10 * GRACE) && !is_needed(10 * GRACE + 1));
     }
 }

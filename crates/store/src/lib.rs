@@ -29,6 +29,7 @@ mod names;
 mod proof;
 mod registries;
 mod reserve;
+mod steady;
 mod trash;
 mod variants;
 

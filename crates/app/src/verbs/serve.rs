@@ -93,13 +93,13 @@ async fn collect(keep: Keep, stop: CancellationToken) {
         let done = match &keep {
             Keep::Store(store) => {
                 let store = store.clone();
-                let done = tokio::task::spawn_blocking(move || store.gc(clock::now())).await;
+                let done = tokio::task::spawn_blocking(move || store.gc(store.steady(clock::now()))).await;
                 done.map_or(Ok(()), |done| done.map(drop).map_err(|error| error.to_string()))
             }
             Keep::Bucket(bucket) => {
                 let collected = tokio::select! {
                     () = stop.cancelled() => return,
-                    collected = bucket.collect(clock::now()) => collected,
+                    collected = async { bucket.collect(bucket.time().await?).await } => collected,
                 };
                 collected.map(drop).map_err(|error| error.to_string())
             }

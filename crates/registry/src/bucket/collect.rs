@@ -22,8 +22,8 @@ pub struct Collected {
 }
 
 impl Bucket {
-    /// Takes away blobs that no manifest has named for a day, and uploads that have rested for as long. `now` is seconds since the
-    /// epoch. Several may do this at a time, and pushes need not stop.
+    /// Takes away blobs that no manifest has named for a day, and uploads that have rested for as long. `now` is what
+    /// [`Bucket::time`] says. Several may do this at a time, and pushes need not stop.
     pub async fn collect(&self, now: i64) -> Result<Collected, Error> {
         let uploads = self.end_old_uploads(now).await?;
         Ok(Collected { uploads, ..self.collect_blobs(now).await? })

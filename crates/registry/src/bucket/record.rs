@@ -15,9 +15,9 @@ use crate::uploads::unguessable;
 /// What nothing names stays so long, in seconds: a push may be on its way.
 pub(super) const GRACE: i64 = 24 * 60 * 60;
 /// Tries to change a record that others change too.
-const TRIES: usize = 16;
+pub(super) const TRIES: usize = 16;
 
-const CROWD: &str = "too many change the same blob at a time";
+pub(super) const CROWD: &str = "too many change the same blob at a time";
 
 /// A blob that is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,15 +34,21 @@ pub(super) struct Blob {
 }
 
 /// An object with the version that was read.
-struct Versioned {
-    bytes: Vec<u8>,
+pub(super) struct Versioned {
+    pub(super) bytes: Vec<u8>,
     age: i64,
-    version: UpdateVersion,
+    pub(super) version: UpdateVersion,
 }
 
 /// Returns how long ago an object was written, in seconds.
 pub(super) fn age(object: &ObjectMeta, now: i64) -> i64 {
     now.saturating_sub(object.last_modified.timestamp())
+}
+
+/// Returns whether a collection takes nothing of such an age away for a while. Where our clock and the storage's differ by much it may be
+/// of any age.
+fn is_young(age: i64) -> bool {
+    (-GRACE / 24..=GRACE / 2).contains(&age)
 }
 
 /// Returns the version of an object.
@@ -57,7 +63,7 @@ impl Bucket {
     }
 
     /// Returns a record with its version, also one that was emptied.
-    async fn slot(&self, path: &Path, now: i64) -> Result<Option<Versioned>, Error> {
+    pub(super) async fn slot(&self, path: &Path, now: i64) -> Result<Option<Versioned>, Error> {
         let found = match self.objects.get_opts(path, GetOptions::default()).await {
             Ok(found) => found,
             Err(Error::NotFound { .. }) => return Ok(None),
@@ -125,7 +131,7 @@ impl Bucket {
     /// Makes a record young; returns whether it is, and as it was.
     async fn renew(&self, path: &Path, blob: &Blob, record: Versioned) -> Result<bool, Error> {
         let next = Blob { nonce: unguessable(), ..blob.clone() };
-        Ok(record.age <= GRACE / 2 || self.replace(path, json(&next), record.version).await?)
+        Ok(is_young(record.age) || self.replace(path, json(&next), record.version).await?)
     }
 
     /// Makes the bytes of an upload a blob, unless there is one already; returns whether it is the upload's.
@@ -197,7 +203,7 @@ impl Bucket {
             let (link, blob) =
                 futures::future::join(self.record(&path, now), self.renew_blob(digest, now)).await;
             let (Some(link), Some(blob)) = (link?, blob?) else { return Ok(None) };
-            if link.age <= GRACE / 2 || self.replace(&path, unguessable().into_bytes(), link.version).await? {
+            if is_young(link.age) || self.replace(&path, unguessable().into_bytes(), link.version).await? {
                 return Ok(Some(blob));
             }
         }

@@ -10,6 +10,7 @@ use shipway_oci::DiffId;
 use shipway_store::{HostedManifest, Store, read_cached_at};
 use tokio::task::spawn_blocking;
 
+use crate::conditions::Condition;
 use crate::digest::AnyDigest;
 use crate::path::Target;
 use crate::refusal::Refusal;
@@ -78,9 +79,9 @@ pub(super) fn manifest(
 pub(super) fn put_manifest(
     store: &Store,
     name: &str,
-    manifest: HostedManifest,
-    bytes: &[u8],
+    (manifest, bytes): (HostedManifest, &[u8]),
     tags: &[String],
+    (reference, condition): &(Target, Condition),
 ) -> Result<(), Refusal> {
     let _lease = store.lease()?;
     for blob in &manifest.blobs {
@@ -90,7 +91,25 @@ pub(super) fn put_manifest(
         }
     }
     let manifest = HostedManifest { blob: store.put_blob(bytes)?, ..manifest };
-    Ok(store.host_manifest(name, &manifest, tags)?)
+    store.host_manifest_if(name, &manifest, tags, (&reference.to_string(), |there| condition.check(there)))?
+}
+
+pub(super) fn drop_manifest(
+    store: &Store,
+    name: &str,
+    reference: &Target,
+    condition: &Condition,
+) -> Result<bool, Refusal> {
+    match reference {
+        Target::Tag(tag) => store.drop_hosted_tag_if(name, tag, |there| condition.check(Some(there)))?,
+        // A digest stands for one thing for ever.
+        Target::Digest(digest) => {
+            if store.hosted_manifest(name, digest.as_str())?.is_some() {
+                condition.check(Some(digest.as_str()))?;
+            }
+            Ok(store.drop_hosted_manifest(name, digest.as_str())?)
+        }
+    }
 }
 
 /// Returns a body of so many bytes of a file from a place on.

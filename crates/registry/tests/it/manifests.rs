@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::world::{IMAGE, INDEX, World, descriptor, sha256};
 
@@ -32,6 +35,73 @@ async fn a_manifest_is_found_by_tag_and_by_digest() {
         assert_eq!(missing.is(404).code(), "MANIFEST_UNKNOWN");
     }
     world.get("/v2/other/manifests/1").await.is(404);
+}
+
+#[tokio::test]
+async fn a_change_is_made_of_the_version_that_it_is_meant_for() {
+    let world = World::new();
+    let digest = world.push_image("web", "1", "one").await;
+    let manifest = world.image("web", "two").await.to_string();
+    let [one, two] = [&digest, &sha256(manifest.as_bytes())].map(|digest| format!("\"{digest}\""));
+    let put = async |tag: &str, header: &str, value: &str| {
+        let headers = [("content-type", IMAGE), (header, value)];
+        world.ask(&format!("PUT /v2/web/manifests/{tag}"), &headers, manifest.clone()).await
+    };
+    let delete = async |reference: &str, header: &str, value: &str| {
+        world.ask(&format!("DELETE /v2/web/manifests/{reference}"), &[(header, value)], "").await
+    };
+    for (tag, header, value) in [
+        ("1", "if-match", "\"other\""),
+        ("1", "if-match", &two),
+        ("1", "if-none-match", "*"),
+        ("1", "if-none-match", &one),
+        ("2", "if-match", "*"),
+        ("2", "if-match", &one),
+    ] {
+        let refused = put(tag, header, value).await;
+        let there = if tag == "1" { one.as_str() } else { "" };
+        assert_eq!(refused.is(412).header("etag"), there, "case {tag}, {header}: {value}");
+    }
+    assert_eq!(world.get("/v2/web/manifests/1").await.header("etag"), one);
+    world.get("/v2/web/manifests/2").await.is(404);
+    put("1", "if-match", &format!("\"other\", {one}")).await.is(201);
+    put("1", "if-match", &one).await.is(412);
+    for _ in 0..2 {
+        put("2", "if-none-match", "*").await.is(201);
+        delete("2", "if-match", &one).await.is(412);
+        delete("2", "if-none-match", &two).await.is(412);
+        delete("2", "if-match", &two).await.is(202);
+        assert_eq!(delete("2", "if-match", &two).await.is(404).code(), "MANIFEST_UNKNOWN");
+        delete("2", "x-none", "").await.is(404);
+        world.get("/v2/web/manifests/2").await.is(404);
+        assert_eq!(world.get("/v2/web/tags/list").await.json()["tags"], json!(["1"]));
+    }
+    delete(&digest, "if-match", &two).await.is(412);
+    delete(&digest, "if-match", &one).await.is(202);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_those_who_change_the_same_version_one_succeeds() {
+    let world = Arc::new(World::new());
+    let mut is_there = format!("\"{}\"", world.push_image("web", "1", "first").await);
+    for method in ["PUT", "DELETE"] {
+        let mut tasks = JoinSet::new();
+        for client in 0..8 {
+            let manifest = world.image("web", &format!("layer {client}")).await.to_string();
+            let (world, is_there) = (Arc::clone(&world), is_there.clone());
+            tasks.spawn(async move {
+                let headers = [("content-type", IMAGE), ("if-match", is_there.as_str())];
+                world.ask(&format!("{method} /v2/web/manifests/1"), &headers, manifest).await.status.as_u16()
+            });
+        }
+        let mut done = tasks.join_all().await;
+        done.sort_unstable();
+        let [won, lost] = if method == "PUT" { [201, 412] } else { [202, 404] };
+        assert_eq!((done.iter().filter(|status| **status == won).count(), done.len()), (1, 8), "{done:?}");
+        assert!(done.iter().all(|status| [won, lost].contains(status)), "{method}: {done:?}");
+        is_there = world.get("/v2/web/manifests/1").await.header("etag").to_owned();
+    }
+    world.get("/v2/web/manifests/1").await.is(404);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::json;
 use shipway_oci::{DiffId, Digest};
@@ -34,6 +35,20 @@ async fn nothing_is_collected_while_somebody_sends() {
     world.ask(&format!("DELETE /v2/web/manifests/{digest}"), &[], "").await.is(202);
     world.kept.store.gc(i64::MAX).unwrap().unwrap();
     assert_eq!(std::fs::read_dir(world.kept.store.root().join("blobs/sha256")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_in_the_middle_of_a_push_breaks_nothing() {
+    const YEAR: i64 = 365 * 24 * 60 * 60;
+    static CLOCK: AtomicI64 = AtomicI64::new(NOW);
+    let world = World::with(|config| Config { clock: || CLOCK.load(Ordering::Relaxed), ..config });
+    for (tag, clock) in [("1", NOW + YEAR), ("2", NOW - YEAR), ("3", NOW)] {
+        let manifest = world.image("web", tag).await;
+        CLOCK.store(clock, Ordering::Relaxed);
+        world.kept.store.gc(world.kept.store.steady(clock)).unwrap().unwrap();
+        world.push_manifest("web", tag, &manifest).await;
+        world.get(&format!("/v2/web/blobs/{}", sha256(tag.as_bytes()))).await.is(200);
+    }
 }
 
 /// Layers whose archives are `length` times the letter x.

@@ -35,7 +35,7 @@ pub(super) fn run(engine: &Engine, args: &BuilderPruneArgs, ui: &mut Ui) -> Resu
     if wish.all && !wish.filters.choose_kinds() && (wish.reserved, wish.most, wish.free) == (0, 0, 0) {
         engine.store.cache_prune(wish.filters.unused.map_or(i64::MAX, |unused| now - unused))?;
     }
-    if engine.store.gc(now)?.is_none() {
+    if engine.store.gc(engine.store.steady(now))?.is_none() {
         ui.note(confirm::LATER);
     }
     if !gone.is_empty() {

@@ -85,7 +85,7 @@ impl Leaving<'_> {
         }
         let renaming = self.plan(&rows)?;
         let layers = store.config(&self.image.image_id)?.rootfs.diff_ids;
-        store.remove_listed(&self.image.manifest, &renaming, clock::now())?;
+        store.remove_listed(&self.image.manifest, &renaming, store.steady(clock::now()))?;
         for name in renaming.untagged.iter().filter_map(|row| row.name.as_ref()) {
             told.push(Told::Line(format!("Untagged: {}", name.familiar())));
         }

@@ -30,7 +30,7 @@ pub(super) struct Holdings {
 impl Holdings {
     pub(super) fn find(engine: &Engine) -> Result<Self, Failure> {
         let used = in_use::images(engine)?;
-        let ledger = engine.store.ledger(&used, clock::now())?;
+        let ledger = engine.store.ledger(&used, engine.store.steady(clock::now()))?;
         let ids: HashSet<Digest> = engine.store.images()?.into_iter().map(|image| image.image_id).collect();
         let mut holdings = Self::default();
         holdings.images.total = ids.len();
