@@ -186,18 +186,20 @@ impl Attested {
         self.images().iter().any(|listed| listed.digest == *image)
     }
 
-    /// Returns the same for the same image under another manifest, as it has when its layers are compressed: what is said of the old
-    /// one is said of `image` then. Only its digest and size are taken over.
-    pub fn moved(&self, from: &Digest, image: &Descriptor) -> Self {
-        if *from == image.digest {
+    /// Returns the same for the same images under other manifests, as they have when their layers are compressed: what is said of an old
+    /// one is said of the new one then. Only digest and size of those are taken over.
+    pub fn moved(&self, moves: &[(Digest, Descriptor)]) -> Self {
+        let moves = moves.iter().filter(|(from, image)| *from != image.digest);
+        let images: Renamed = moves.map(|(from, image)| (*from, (image.digest, image.size))).collect();
+        if images.is_empty() {
             return self.clone();
         }
-        let mut renamed = BTreeMap::from([(*from, (image.digest, image.size))]);
+        let mut renamed = images.clone();
         let mut blobs = Vec::new();
         // Statements first: configs list them.
         let is_statement = |blob: &&(Descriptor, Vec<u8>)| blob.0.media_type.as_str() == STATEMENT;
         for (descriptor, bytes) in self.blobs.iter().filter(is_statement) {
-            let bytes = resubject(bytes, from, &image.digest).unwrap_or_else(|| bytes.clone());
+            let bytes = resubject(bytes, &images).unwrap_or_else(|| bytes.clone());
             blobs.push((note(&mut renamed, descriptor, &bytes), bytes));
         }
         for (descriptor, bytes) in self.blobs.iter().filter(|blob| !is_statement(blob)) {
@@ -205,10 +207,10 @@ impl Attested {
             blobs.push((note(&mut renamed, descriptor, &bytes), bytes));
         }
         let point = |listed: &mut Descriptor| {
-            if let Some(of) =
-                listed.annotations.get_mut(REFERENCE_DIGEST).filter(|of| **of == from.to_string())
-            {
-                *of = image.digest.to_string();
+            let of = listed.annotations.get_mut(REFERENCE_DIGEST);
+            let to = of.as_ref().and_then(|of| images.get(&of.parse().ok()?));
+            if let (Some(of), Some((to, _))) = (of, to) {
+                *of = to.to_string();
             }
         };
         let mut manifests = Vec::new();
@@ -306,12 +308,14 @@ fn rename(descriptor: &mut Descriptor, renamed: &Renamed) {
     }
 }
 
-/// Lets a statement speak of another manifest; `None` if it spoke of something else, or is none.
-fn resubject(bytes: &[u8], from: &Digest, to: &Digest) -> Option<Vec<u8>> {
+/// Lets a statement speak of other manifests; `None` if it spoke of something else, or is none.
+fn resubject(bytes: &[u8], images: &Renamed) -> Option<Vec<u8>> {
     let mut statement: Value = parse_json(bytes).ok()?;
     let mut is_other = false;
     for subject in statement.get_mut("subject")?.as_array_mut()? {
-        if let Some(digest) = subject.pointer_mut("/digest/sha256").filter(|digest| **digest == from.hex()) {
+        let Some(digest) = subject.pointer_mut("/digest/sha256") else { continue };
+        let from = digest.as_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
+        if let Some((to, _)) = from.and_then(|from| images.get(&from)) {
             *digest = json!(to.hex());
             is_other = true;
         }
@@ -419,10 +423,10 @@ mod tests {
     #[test]
     fn what_is_said_goes_with_the_image_to_another_manifest() {
         let (old, new) = (image("plain"), image("compressed"));
-        let moved = attested(&old).moved(&old.digest, &new);
+        let moved = attested(&old).moved(&[(old.digest, new.clone())]);
         check(&moved, &new);
         assert_eq!(moved, attested(&new), "as if it had been said of that");
-        assert_eq!(attested(&old).moved(&old.digest, &old), attested(&old));
+        assert_eq!(attested(&old).moved(&[(old.digest, old.clone())]), attested(&old));
     }
 
     #[test]
@@ -468,11 +472,15 @@ mod tests {
         assert!(!is_only_of(&index, &one.digest));
         assert_eq!(joined.statements(&one.digest).len(), 2);
         assert_eq!(joined.statements(&two.digest), []);
-        let moved = joined.moved(&one.digest, &there);
+        let moved = joined.moved(&[(one.digest, there.clone())]);
         assert_eq!(moved, Attested::join(vec![attested(&there), alone.clone()], note.clone()));
-        let back = moved.moved(&two.digest, &one);
-        let alone = Attested::new(one, &[], BTreeMap::new());
-        assert_eq!(back, Attested::join(vec![attested(&there), alone], note));
+        let back = moved.moved(&[(two.digest, one.clone())]);
+        let alone = Attested::new(one.clone(), &[], BTreeMap::new());
+        assert_eq!(back, Attested::join(vec![attested(&there), alone], note.clone()));
+        // All at once, also where one comes to have the manifest that another had.
+        let moved = joined.moved(&[(one.digest, two.clone()), (two.digest, there.clone())]);
+        let alone = Attested::new(there, &[], BTreeMap::new());
+        assert_eq!(moved, Attested::join(vec![attested(&two), alone], note));
     }
 
     #[test]
@@ -485,7 +493,7 @@ mod tests {
         attested.blobs.retain(|(blob, _)| blob.media_type.as_str() == STATEMENT);
         attested.blobs.push((manifest.config.clone(), b"{}".to_vec()));
         attested.manifests[0].1 = to_json(&manifest);
-        let moved = attested.moved(&old.digest, &new);
+        let moved = attested.moved(&[(old.digest, new.clone())]);
         let manifest: Value = parse_json(&moved.manifests[0].1).unwrap();
         assert_eq!(manifest["subject"]["digest"], new.digest.to_string());
         assert_eq!(manifest["config"]["size"], 2);

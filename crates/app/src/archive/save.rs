@@ -102,7 +102,7 @@ impl Archive<'_> {
     /// archive.
     fn image(&mut self, image: &Wanted) -> Result<(Descriptor, Manifest), Failure> {
         let store = self.engine.store.clone();
-        let Some(mut index) = store.attested(&image.found) else {
+        let Some(index) = store.attested(&image.found) else {
             if image.found.index.is_some() {
                 let name =
                     image.names.first().map_or_else(|| image.found.image_id.short(), Reference::familiar);
@@ -116,14 +116,15 @@ impl Archive<'_> {
             entry.platform = config.platform().to_string().parse().ok();
             return Ok((entry, there));
         };
-        let mut own = None;
+        let (mut moves, mut own) = (Vec::new(), None);
         for listed in store.images_in(&index, &image.found)? {
             let (entry, there) = self.manifest(&listed, image.packing)?;
-            index = index.moved(&listed.manifest, &entry);
+            moves.push((listed.manifest, entry));
             if listed.manifest == image.found.manifest {
                 own = Some(there);
             }
         }
+        let index = index.moved(&moves);
         for (document, bytes) in index.blobs.iter().chain(&index.manifests) {
             self.blob(&document.digest, bytes)?;
         }

@@ -45,17 +45,18 @@ impl One<'_> {
     /// Returns what that is there, and the manifest that the image itself has there.
     pub(super) fn push_index(&self, index: Attested) -> Result<(Pushed, Descriptor), RegistryError> {
         let (place, store) = (&self.place, self.place.deps.store);
-        let (mut index, mut own) = (index, None);
+        let (mut moves, mut own) = (Vec::new(), None);
         for image in store.images_in(&index, self.image).map_err(RegistryError::store)? {
             let sent = self.send(&image)?;
             let kind = sent.image.media_type.as_str();
             place.put_manifest(&sent.bytes, kind, &sent.image.digest.to_string())?;
             store.put_blob(&sent.bytes).map_err(RegistryError::store)?;
-            index = index.moved(&image.manifest, &sent.image);
             if image.manifest == self.image.manifest {
-                own = Some(sent.image);
+                own = Some(sent.image.clone());
             }
+            moves.push((image.manifest, sent.image));
         }
+        let index = index.moved(&moves);
         for (_, bytes) in &index.blobs {
             place.send_bytes(bytes)?;
         }

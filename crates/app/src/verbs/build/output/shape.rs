@@ -75,16 +75,15 @@ fn convert(
     if images.is_empty() {
         images.push((Platform::host(), built.clone()));
     }
-    let mut own = None;
-    let mut index = attested;
+    let (mut moves, mut own) = (Vec::new(), None);
     for (_, image) in &mut images {
         let before = std::mem::replace(image, each(image)?);
-        let there = Descriptor::new("", image.manifest, image.manifest_size);
-        index = index.map(|index| index.moved(&before.manifest, &there));
+        moves.push((before.manifest, Descriptor::new("", image.manifest, image.manifest_size)));
         if before.manifest == built.manifest {
             own = Some(image.clone());
         }
     }
+    let mut index = attested.map(|attested| attested.moved(&moves));
     if let Some(index) = index.as_mut().filter(|_| docker_types) {
         index.index = in_docker_index(&index.index);
     }
