@@ -9,41 +9,60 @@ use shipway_store::{LayerId, LayerRow, is_of_the_moment};
 use crate::whole::{measure, unpack_whole};
 use crate::{LayerError, LayerStore as _, Unpacked, decompress};
 
+/// What is known of the files of a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Nothing is wrong with them, or nothing can be known.
+    Sound,
+    /// Something is, as the rest of a sentence.
+    Faulty(String),
+    /// Its archive would have to be unpacked once more, and nothing can be written.
+    NotCompared,
+}
+
+impl Checked {
+    fn of(fault: Option<String>) -> Self {
+        fault.map_or(Self::Sound, Self::Faulty)
+    }
+}
+
 impl Unpacked {
-    /// Reads all files of a layer and returns what is wrong with them, as the rest of a sentence; `None` if nothing is, or nothing
-    /// can be known.
+    /// Reads all files of a layer and returns what is wrong with them.
     ///
     /// A layer that was made here has the digest of its tree. The tree of one that came from elsewhere is compared with what its
     /// archive, which must be sound, gives once more.
-    pub fn check(&self, row: &LayerRow) -> Result<Option<String>, LayerError> {
-        let Some(diff_id) = row.diff_id else { return Ok(None) };
+    pub fn check(&self, row: &LayerRow) -> Result<Checked, LayerError> {
+        let Some(diff_id) = row.diff_id else { return Ok(Checked::Sound) };
         if row.id.is_indexed() {
-            return self.check_indexed(row, diff_id);
+            return self.check_indexed(row, diff_id).map(Checked::of);
         }
         let path = self.path(&row.id);
         let found = match measure(&path, &row.notes) {
-            Ok((found, _)) if found == diff_id => return Ok(None),
+            Ok((found, _)) if found == diff_id => return Ok(Checked::Sound),
             Ok((found, _)) => found,
             Err(error) if !path.is_dir() => {
                 tracing::debug!(layer = %row.id, %error, "a layer is gone");
-                return Ok(None);
+                return Ok(Checked::Sound);
             }
             Err(error) if is_of_the_moment(&error) => return Err(error),
-            Err(error) => return Ok(Some(format!("cannot be read: {}", with_cause(&error)))),
+            Err(error) => return Ok(Checked::Faulty(format!("cannot be read: {}", with_cause(&error)))),
         };
         let Some(mut archive) = self.archive(diff_id)? else {
-            return Ok(Some(format!("has other files: their digest is {found}")));
+            return Ok(Checked::Faulty(format!("has other files: their digest is {found}")));
         };
+        if self.store.is_read_only() {
+            return Ok(Checked::NotCompared);
+        }
         let again = self.prepare(&[])?;
         if let Err(error) = unpack_whole(&again.upper, &mut *archive, Some(diff_id), None) {
             if is_of_the_moment(&error) {
                 return Err(error);
             }
             tracing::debug!(layer = %row.id, %error, "a layer cannot be compared with its archive");
-            return Ok(None);
+            return Ok(Checked::Sound);
         }
         let (wanted, _) = measure(&again.upper, &row.notes)?;
-        Ok((wanted != found).then(|| "has other files than its archive".to_owned()))
+        Ok(Checked::of((wanted != found).then(|| "has other files than its archive".to_owned())))
     }
 
     /// Makes the tree of a layer again of the archive that it came from; `false` if that is not here. Nothing may be mounted on it.

@@ -40,6 +40,7 @@ mod walk;
 mod whole;
 
 pub use ahead::decompress_ahead;
+pub use check::Checked;
 pub use decompress::{decompress, decompress_unbounded};
 pub use drawing::{Drawing, Pencil};
 pub use error::LayerError;

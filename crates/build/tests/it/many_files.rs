@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use shipway_build::BuildRequest;
+use shipway_layers::Checked;
 use shipway_linux::Root;
 use shipway_testkit::{Need, require};
 
@@ -80,7 +81,7 @@ fn an_image_is_the_same_whether_files_are_written_to_a_tree_or_not() {
         let wanted = usize::from(is_drawn) + usize::from(copy.contains("made"));
         assert!(indexed >= wanted.min(1) && (is_drawn || indexed == 0), "{copy}: {indexed}");
         for row in drawn.2.store.layers().unwrap() {
-            assert_eq!(drawn.2.layers.check(&row).unwrap(), None, "{copy}");
+            assert_eq!(drawn.2.layers.check(&row).unwrap(), Checked::Sound, "{copy}");
         }
         drawn.2.assert_nothing_left();
     }
@@ -158,7 +159,7 @@ fn what_did_not_change_comes_from_the_layer_before() {
         assert_eq!(again.listing(&built), anew.listing(&fresh), "{copy}");
         assert_eq!(built.image_id, fresh.image_id, "{copy}");
         for row in again.store.layers().unwrap() {
-            assert_eq!(again.layers.check(&row).unwrap(), None, "{copy}");
+            assert_eq!(again.layers.check(&row).unwrap(), Checked::Sound, "{copy}");
         }
         again.assert_nothing_left();
     }

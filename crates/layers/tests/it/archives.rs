@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use shipway_layers::{LayerError, LayerStore as _, Unpacked};
+use shipway_layers::{Checked, LayerError, LayerStore as _, Unpacked};
 use shipway_linux::Root;
 use shipway_store::{Packed, Store};
 use shipway_testkit::{Need, require};
@@ -290,19 +290,22 @@ fn a_spoilt_index_or_archive_is_found_and_made_again_of_what_is_left() {
     assert!(layer.id.is_indexed());
     let row = store.layer(&layer.id).unwrap().unwrap();
     let place = dir.path().join("layers").join(layer.id.as_str());
-    let said = || layers.check(&row).unwrap().unwrap_or_default();
+    let said = || match layers.check(&row).unwrap() {
+        Checked::Faulty(reason) => reason,
+        sound => format!("{sound:?}"),
+    };
     let shown = || {
         let mut text = String::new();
         let root = Root::open_layer(&layers.view(std::slice::from_ref(&layer.id))[0]).unwrap();
         root.open_file("f").unwrap().read_to_string(&mut text).unwrap();
         text
     };
-    assert_eq!((said().as_str(), shown().as_str()), ("", "content"));
+    assert_eq!((said().as_str(), shown().as_str()), ("Sound", "content"));
 
     fs_err::write(place.join("index"), "broken").unwrap();
     assert_eq!(said(), "has an index that is not that of its archive");
     assert!(layers.restore(&layer.id, layer.diff_id).unwrap());
-    assert_eq!((said().as_str(), shown().as_str()), ("", "content"));
+    assert_eq!((said().as_str(), shown().as_str()), ("Sound", "content"));
 
     fs_err::write(place.join("tar"), "broken").unwrap();
     assert!(said().starts_with("has another archive: its digest is sha256:"), "{}", said());
@@ -311,6 +314,6 @@ fn a_spoilt_index_or_archive_is_found_and_made_again_of_what_is_left() {
     let form = Packed { digest, size: 1, media_type: "x".to_owned(), packer: String::new() };
     store.record_packed(layer.diff_id, &form).unwrap();
     assert!(layers.restore(&layer.id, layer.diff_id).unwrap());
-    assert_eq!((said().as_str(), shown().as_str()), ("", "content"));
+    assert_eq!((said().as_str(), shown().as_str()), ("Sound", "content"));
     assert_eq!(fs_err::read_dir(&place).unwrap().count(), 2);
 }

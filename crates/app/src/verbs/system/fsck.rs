@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use shipway_layers::Checked;
 use shipway_store::{Fault, LayerRow, Subject, on_all_cores};
 
 use crate::cli::FsckArgs;
@@ -70,17 +71,23 @@ fn check(engine: &Engine, ui: &mut Ui) -> Result<Vec<Fault>, Failure> {
     let is_gone = |row: &LayerRow| faults.iter().any(|fault| fault.subject == Subject::Layer(row.id.clone()));
     let rows: Vec<LayerRow> = engine.store.layers()?.into_iter().filter(|row| !is_gone(row)).collect();
     let checked = on_all_cores(&rows, |row| {
-        let checked = engine.layers.check(row);
+        let checked = engine.layers.check(row).map(|checked| (row.id.clone(), checked));
         meter.heard(row.size);
-        match checked {
-            Ok(None) => None,
-            Ok(Some(reason)) => Some(Ok(Fault { subject: Subject::Layer(row.id.clone()), reason })),
-            Err(error) => Some(Err(error)),
-        }
+        Some(checked)
     });
     meter.end();
-    for fault in checked {
-        faults.push(fault?);
+    let mut skipped = 0;
+    for checked in checked {
+        match checked? {
+            (_, Checked::Sound) => {}
+            (id, Checked::Faulty(reason)) => faults.push(Fault { subject: Subject::Layer(id), reason }),
+            (_, Checked::NotCompared) => skipped += 1,
+        }
+    }
+    if skipped > 0 {
+        ui.note(format!(
+            "layers that were not compared with their archives, which are unpacked for that, as nothing can be written here: {skipped}"
+        ));
     }
     ui.note(format!(
         "checked {} blobs and {} layers ({}), {} images",
