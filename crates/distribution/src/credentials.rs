@@ -5,6 +5,7 @@
 
 mod written;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -272,9 +273,11 @@ impl CredentialStore {
         let key = key_of(registry);
         let mut found = false;
         if let Some(helper) = self.helper_of(&document, registry) {
-            found = helper.get(key)?.is_some();
-            if found {
-                helper.erase(key)?;
+            for key in keys_of(&document, registry) {
+                if helper.get(&key)?.is_some() {
+                    helper.erase(&key)?;
+                    found = true;
+                }
             }
         }
         if let Some(keyring) = &self.keyring {
@@ -307,6 +310,17 @@ fn entry_for<'a>(auths: &'a Map<String, Value>, registry: &str) -> Option<&'a Va
     auths
         .get(key_of(registry))
         .or_else(|| auths.iter().find(|(name, _)| registry_of(name) == registry).map(|(_, entry)| entry))
+}
+
+/// Returns the keys under which programs may have kept the credentials for a registry. Compat: docker, older ones wrote URLs.
+fn keys_of(document: &Map<String, Value>, registry: &str) -> BTreeSet<String> {
+    let auths = document.get("auths").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+    let mut keys: BTreeSet<String> = auths.filter(|name| registry_of(name) == registry).cloned().collect();
+    keys.insert(key_of(registry).to_owned());
+    if registry != DOCKER_HUB {
+        keys.extend(["http", "https"].map(|scheme| format!("{scheme}://{registry}")));
+    }
+    keys
 }
 
 fn key_of(registry: &str) -> &str {
@@ -505,6 +519,15 @@ mod tests {
         CredentialStore::at(&link).put("a.test", &password("me", "pw")).unwrap();
         assert!(fs_err::symlink_metadata(&link).unwrap().is_symlink());
         assert!(fs_err::read_to_string(&target).unwrap().contains("a.test"));
+    }
+
+    #[test]
+    fn whoever_logs_out_is_known_under_no_spelling_any_more() {
+        let document = json!({"auths": {"https://a.test/v1/": {}, "a.test.other": {}, "https://index.docker.io/v1/": {}}});
+        let document = document.as_object().unwrap();
+        let keys: Vec<String> = keys_of(document, "a.test").into_iter().collect();
+        assert_eq!(keys, ["a.test", "http://a.test", "https://a.test", "https://a.test/v1/"]);
+        assert_eq!(keys_of(document, DOCKER_HUB), BTreeSet::from([DOCKER_HUB_KEY.to_owned()]));
     }
 
     #[test]
