@@ -16,6 +16,15 @@ pub(crate) fn resolve(engine: &Engine, name: &str) -> Result<Found, Failure> {
     engine.store.resolve(name).map_err(|error| explain(engine, name, error))
 }
 
+/// Returns all names of images here that are of one repository, in order.
+pub(crate) fn tags_of(engine: &Engine, repository: &Reference) -> Result<Vec<Reference>, Failure> {
+    let names = engine.store.images()?.into_iter().filter_map(|image| image.name);
+    let is_of_it = |name: &Reference| name.name() == repository.name() && name.digest().is_none();
+    let mut found: Vec<Reference> = names.filter(is_of_it).collect();
+    found.sort_by(|one, other| one.tag().cmp(&other.tag()));
+    Ok(found)
+}
+
 /// Says why there is no such image, and which one may be meant.
 pub(crate) fn explain(engine: &Engine, name: &str, error: StoreError) -> Failure {
     let is_missing = matches!(error, StoreError::NoImage(_));

@@ -89,7 +89,7 @@ pub(crate) struct LoginArgs {
     #[arg(short, long)]
     pub(crate) password: Option<String>,
     /// Read the password from the standard input
-    #[arg(long, conflicts_with = "password")]
+    #[arg(long)]
     pub(crate) password_stdin: bool,
     /// Keep the password unencrypted in docker's config.json instead of the kernel's keyring
     #[arg(long)]
@@ -126,7 +126,7 @@ pub(crate) struct HistoryArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SaveArgs {
-    /// Names or ids of the images
+    /// Names or ids of the images; a name without a tag is all of its tags
     #[arg(required = true)]
     pub(crate) names: Vec<String>,
     /// The archive, which is not compressed, whatever its name [default: the standard output]

@@ -45,10 +45,7 @@ pub(crate) fn run(engine: &Engine, args: &PushArgs, ui: &mut Ui) -> Result<u8, F
 /// Returns all names of images here that are of one repository.
 fn all(engine: &Engine, name: &str) -> Result<Vec<Reference>, Failure> {
     let repository = without_tag(name)?;
-    let names = engine.store.images()?.into_iter().filter_map(|image| image.name);
-    let is_of_it = |name: &Reference| name.name() == repository.name() && name.digest().is_none();
-    let mut found: Vec<Reference> = names.filter(is_of_it).collect();
-    found.sort_by(|one, other| one.tag().cmp(&other.tag()));
+    let found = local_names::tags_of(engine, &repository)?;
     if found.is_empty() {
         return Err(not_here(engine, &repository, StoreError::NoImage(repository.familiar())));
     }

@@ -10,7 +10,7 @@ use crate::archive::{self, Saved, Wanted};
 use crate::cli::SaveArgs;
 use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::local_names::resolve;
+use crate::local_names::{self, resolve};
 use crate::part_file;
 use crate::ui::Ui;
 use crate::variants::image_for;
@@ -46,7 +46,8 @@ pub(crate) fn run(engine: &Engine, args: &SaveArgs, ui: &mut Ui) -> Result<u8, F
 /// Returns each image once, with the names that were asked for.
 fn wanted(engine: &Engine, args: &SaveArgs) -> Result<Vec<Wanted>, Failure> {
     let mut images: Vec<Wanted> = Vec::new();
-    for name in &args.names {
+    let names = args.names.iter().map(|name| meant(engine, name)).collect::<Result<Vec<_>, _>>()?;
+    for name in names.iter().flatten() {
         let mut found = image_for(engine, name, resolve(engine, name)?, args.platform.as_ref())?;
         if args.platform.is_some() {
             // Its index would be for all platforms.
@@ -70,6 +71,17 @@ fn wanted(engine: &Engine, args: &SaveArgs) -> Result<Vec<Wanted>, Failure> {
         }
     }
     Ok(images)
+}
+
+/// Returns all names that one stands for. Compat: docker, a repository without a tag is all of its tags.
+fn meant(engine: &Engine, name: &str) -> Result<Vec<String>, Failure> {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    let repository = name.parse::<Reference>().ok().filter(|_| !last.contains([':', '@']));
+    let tags = repository.map(|repository| local_names::tags_of(engine, &repository)).transpose()?;
+    // Where there are none it may be an id.
+    Ok(tags
+        .filter(|tags| !tags.is_empty())
+        .map_or_else(|| vec![name.to_owned()], |tags| tags.iter().map(Reference::to_string).collect()))
 }
 
 fn key(found: &Found) -> (Digest, Digest, Option<Digest>) {
