@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 
-use shipway_distribution::{Credentials, Kept, Secret};
+use shipway_distribution::{Credentials, Kept, Registries, RegistryError, Secret};
 
 use crate::cli::LoginArgs;
 use crate::failure::Failure;
@@ -17,9 +17,14 @@ const LIMIT: u64 = 1 << 20;
 /// Compat: docker's words; what it warns of goes to the standard error.
 pub(crate) fn run(args: &LoginArgs, ui: &mut Ui) -> Result<u8, Failure> {
     let server = server(args.server.as_deref());
+    let registries = pulls::registries()?;
+    let says_nothing = args.username.is_none() && args.password.is_none() && !args.password_stdin;
+    if says_nothing && is_known(&registries, &server, ui)? {
+        ui.line("Login Succeeded");
+        return Ok(0);
+    }
     let (user, password) = ask(args, &server, ui)?;
     let credentials = Credentials::Password { user, password: Secret::new(password) };
-    let registries = pulls::registries()?;
     registries.named_as(&server, credentials.clone())?.log_in()?;
     let store = registries.credentials();
     let kept = if args.to_file {
@@ -42,6 +47,25 @@ pub(crate) fn run(args: &LoginArgs, ui: &mut Ui) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Returns whether the registry takes what is kept for it. Compat: docker, who says nothing logs in with that, and is asked only where it
+/// is not taken.
+fn is_known(registries: &Registries, server: &str, ui: &mut Ui) -> Result<bool, Failure> {
+    let Some(known) = registries.credentials().get(server)? else { return Ok(false) };
+    let of_user = match &known {
+        Credentials::Password { user, .. } => format!(" [Username: {user}]"),
+        Credentials::Identity(_) => String::new(),
+    };
+    ui.note(format!("Authenticating with existing credentials...{of_user}"));
+    match registries.named_as(server, known)?.log_in() {
+        Ok(()) => Ok(true),
+        Err(error @ RegistryError::WrongPassword { .. }) if std::io::stdin().is_terminal() => {
+            ui.note(error);
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Returns the registry that was meant, by the name that images have.
 pub(super) fn server(given: Option<&str>) -> String {
     let text = given.unwrap_or(DEFAULT);
@@ -53,6 +77,18 @@ pub(super) fn server(given: Option<&str>) -> String {
 }
 
 fn ask(args: &LoginArgs, server: &str, ui: &mut Ui) -> Result<(String, String), Failure> {
+    let is_empty = |text: &Option<String>| text.as_deref() == Some("");
+    if is_empty(&args.username) || is_empty(&args.password) {
+        return Err(empty(server));
+    }
+    if args.password.is_some() && args.password_stdin {
+        return Err(Failure::new(
+            "--password and --password-stdin do not go together",
+            format!(
+                "`shipway login -u NAME --password-stdin {server}` reads the password from the standard input"
+            ),
+        ));
+    }
     if args.password.is_some() {
         ui.note("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
     }
@@ -72,17 +108,20 @@ fn ask(args: &LoginArgs, server: &str, ui: &mut Ui) -> Result<(String, String), 
             let mut text = String::new();
             let read = std::io::stdin().lock().take(LIMIT).read_to_string(&mut text);
             read.map_err(|error| unreadable(server, &error))?;
-            text.trim_end_matches(['\r', '\n']).to_owned()
+            // Compat: docker, one end of a line is not of the password, but what stands before it is.
+            let text = text.strip_suffix('\n').unwrap_or(&text);
+            text.strip_suffix('\r').unwrap_or(text).to_owned()
         }
         None => prompt("Password: ", true, server, ui)?,
     };
     if user.is_empty() || password.is_empty() {
-        return Err(Failure::new(
-            "user name and password must not be empty",
-            format!("`shipway login {server}`"),
-        ));
+        return Err(empty(server));
     }
     Ok((user, password))
+}
+
+fn empty(server: &str) -> Failure {
+    Failure::new("user name and password must not be empty", format!("`shipway login {server}`"))
 }
 
 /// Asks a person. What is typed as a secret is not shown.
