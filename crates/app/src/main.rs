@@ -15,6 +15,7 @@ mod disk;
 mod docker_config;
 mod engine;
 mod failure;
+mod filters;
 mod forwards;
 mod host_ca;
 mod image_build;

@@ -5,8 +5,10 @@ mod pattern;
 mod row;
 mod tree;
 
+use std::collections::HashSet;
+
 use serde_json::Value;
-use shipway_oci::Reference;
+use shipway_oci::{Digest, Reference};
 use shipway_store::{ImageRecord, StoreError};
 
 use crate::cli::ImagesArgs;
@@ -14,7 +16,7 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::listing::Listing;
 use crate::ui::Ui;
-use crate::{docker_config, local_names, spelling};
+use crate::{docker_config, filters, local_names, spelling};
 use filter::Filters;
 use row::Row;
 
@@ -83,7 +85,8 @@ fn tree(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<u8, Failure> 
     }
     let mut rows = rows(engine, args, ui)?;
     // Compat: docker, images without a name only where somebody asks for them.
-    let wants_unnamed = args.all || args.filter.iter().any(|filter| filter.starts_with("dangling="));
+    let wants_unnamed = args.all
+        || args.filter.iter().filter_map(|filter| filters::parts(filter)).any(|(key, _)| key == "dangling");
     rows.retain(|row| wants_unnamed || row.image.name.is_some());
     let look = tree::Look { width: ui.width().unwrap_or(TREE_WIDTH), colours: ui.paints() };
     tree::lines(engine, &rows, look, ui)?.iter().for_each(|line| ui.drawn_line(line));
@@ -98,9 +101,10 @@ fn left_out(image: &ImageRecord, error: &StoreError) -> String {
 
 /// Finds the images that are wanted, the newest first.
 fn rows(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<Vec<Row>, Failure> {
+    let containers = engine.store.containers()?;
     let mut rows = Vec::new();
     for image in engine.store.images()? {
-        match Row::find(engine, image.clone()) {
+        match Row::find(engine, image.clone(), &containers) {
             Ok(row) => rows.push(row),
             Err(error) if error.is_of_document() => ui.note(left_out(&image, &error)),
             Err(error) => return Err(error.into()),
@@ -108,9 +112,26 @@ fn rows(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<Vec<Row>, Fai
     }
     let filters = Filters::parse(&args.filter, args.name.as_deref(), |name| created_of(engine, name))?;
     rows.retain(|row| filters.accept(row));
+    hide_digests(&mut rows);
     // Compat: docker.
     rows.sort_by_key(|row| std::cmp::Reverse(row.created));
     Ok(rows)
+}
+
+/// Leaves out the names by digest of an image that has a tag in that repository, and all but one of an image that has none. Compat: docker,
+/// digests have a column, and no row of their own.
+fn hide_digests(rows: &mut Vec<Row>) {
+    let place = |row: &Row| {
+        let name = row.image.name.as_ref()?;
+        Some((row.image.image_id, name.name(), name.digest().is_some()))
+    };
+    let mut shown: HashSet<(Digest, String)> = HashSet::new();
+    let tagged = rows.iter().filter_map(place).filter(|(.., is_digest)| !is_digest);
+    shown.extend(tagged.map(|(id, repository, _)| (id, repository)));
+    rows.retain(|row| match place(row) {
+        Some((id, repository, true)) => shown.insert((id, repository)),
+        _ => true,
+    });
 }
 
 /// Returns how the list is wanted, as it was typed or as docker's configuration says.

@@ -30,6 +30,10 @@ pub(crate) fn run(engine: &Engine, args: &InspectArgs, ui: &mut Ui) -> Result<u8
     let mut failed = false;
     for name in &args.names {
         let filled = one(engine, name, args, with_attested).and_then(|(document, shape)| {
+            // Only images have one.
+            if args.size && document.get("RootFS").is_some() {
+                ui.note("WARNING: --size ignored for image");
+            }
             match &template {
                 Some(template) => shown.push(template.fill_shaped(&document, shape)?),
                 None => found.push(document),

@@ -98,6 +98,9 @@ fn a_history_and_a_list_have_the_form_that_is_wanted() {
     assert_eq!(listed(&["images", "web"]), "web!\n");
     assert_eq!(listed(&["images", "--format", "{{.Tag}}", "web"]), "latest\n");
     assert_eq!(listed(&["images", "-q", "web"]).trim().len(), 12);
+    fs_err::write(config.join("config.json"), "{\"pruneFilters\": [\"label=nobody-has-it\"]}").unwrap();
+    assert_eq!(listed(&["image", "prune", "-af"]), "Total reclaimed space: 0B\n");
+    assert_eq!(machine.ok(&["images", "-aq"]).0.lines().count(), 2);
 }
 
 #[test]
@@ -434,6 +437,19 @@ fn a_store_that_cannot_be_written_is_looked_at_all_the_same() {
             assert_eq!(printed, machine.ok(args).0, "{before}: {args:?}");
         }
     }
+    // A layer that does not tell its digest by its files.
+    let mut archive = tar::Builder::new(Vec::new());
+    for name in ["z", "a"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, std::io::empty()).unwrap();
+    }
+    fs_err::write(machine.context().join("root.tar"), archive.into_inner().unwrap()).unwrap();
+    machine.ok(&["import", "root.tar", "foreign"]);
+    let (code, printed, said) = reading("true", &["system", "fsck"]);
+    assert_eq!((code, printed.as_str()), (Some(0), ""), "{said}");
+    assert!(said.contains("nothing can be written here: 1\n"), "{said}");
     let (code, _, said) = reading("true", &["tag", "box", "other"]);
     assert!(code == Some(1) && said.contains("hint: see that the path is writable"), "{said}");
     // What is in a log alone cannot be read without its index.

@@ -2,7 +2,7 @@
 
 use super::record::{Record, What};
 use crate::failure::Failure;
-use crate::units;
+use crate::{filters, units};
 
 const THERE: &str = "there are until, id, type, shared, private, inuse, mutable, immutable and description";
 
@@ -29,8 +29,8 @@ impl Filters {
     pub(super) fn parse(texts: &[String]) -> Result<Self, Failure> {
         let mut found = Self::default();
         for text in texts {
-            let (key, value) = text.split_once('=').unwrap_or((text, ""));
-            match key {
+            let (key, value) = filters::parts(text).unwrap_or_else(|| (text.clone(), ""));
+            match key.as_str() {
                 "until" | "unused-for" if found.unused.is_some() => {
                     return Err(Failure::new(
                         "there are two times after which to remove",

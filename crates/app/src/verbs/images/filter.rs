@@ -4,7 +4,7 @@ use super::pattern::NamePattern;
 use super::row::Row;
 use crate::failure::Failure;
 use crate::label_filter::LabelFilter;
-use crate::{clock, since, units};
+use crate::{clock, filters, since, units};
 
 /// What all listed images have.
 #[derive(Debug, Default)]
@@ -22,20 +22,20 @@ pub(super) struct Filters {
 impl Filters {
     /// Reads `--filter` and the name that was typed; `created` says when an image was made.
     pub(super) fn parse(
-        filters: &[String],
+        texts: &[String],
         name: Option<&str>,
         created: impl Fn(&str) -> Result<i128, Failure>,
     ) -> Result<Self, Failure> {
         let references = name.map(NamePattern::parse).transpose()?.into_iter().collect();
         let mut found = Self { references, ..Self::default() };
-        for filter in filters {
-            let (key, value) = filter.split_once('=').ok_or_else(|| {
+        for filter in texts {
+            let (key, value) = filters::parts(filter).ok_or_else(|| {
                 Failure::of_flag(
                     format!("filter `{filter}` is no KEY=VALUE"),
                     "write it like `dangling=true`",
                 )
             })?;
-            match key {
+            match key.as_str() {
                 "dangling" => found.dangling = Some(truth(value)?),
                 "label" => found.labels.push(LabelFilter::parse(value)),
                 "before" => found.before = Some(created(value)?),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shipway_oci::{Digest, ImageConfig, Reference};
-use shipway_store::{ImageRecord, StoreError};
+use shipway_store::{ContainerRow, ImageRecord, StoreError};
 
 use crate::clock;
 use crate::engine::Engine;
@@ -24,10 +24,16 @@ pub(super) struct Row {
     size: u64,
     /// What the repository of the name calls it.
     digests: Vec<Digest>,
+    /// That were made of it and are there.
+    containers: usize,
 }
 
 impl Row {
-    pub(super) fn find(engine: &Engine, image: ImageRecord) -> Result<Self, StoreError> {
+    pub(super) fn find(
+        engine: &Engine,
+        image: ImageRecord,
+        containers: &[ContainerRow],
+    ) -> Result<Self, StoreError> {
         let config = engine.store.config(&image.image_id)?;
         let created = created(&config, image.named);
         let known = engine.store.digests(&image.image_id)?.into_iter();
@@ -36,7 +42,9 @@ impl Row {
             .filter(|known| Some(&known.repository) == repository.as_ref())
             .map(|known| known.digest)
             .collect();
-        Ok(Self { created, size: engine.store.image_size(&image.image_id)?, image, config, digests })
+        let containers = containers.iter().filter(|row| row.image_id == image.image_id).count();
+        let size = engine.store.image_size(&image.image_id)?;
+        Ok(Self { created, size, image, config, digests, containers })
     }
 
     /// Returns its fields, for each digest if they are wanted.
@@ -53,7 +61,7 @@ impl Row {
         let created = i64::try_from(self.created.div_euclid(SECOND)).unwrap_or_default();
         let name = self.image.name.as_ref();
         json!({
-            "Containers": "N/A",
+            "Containers": self.containers.to_string(),
             "CreatedAt": clock::moment(created),
             "CreatedSince": clock::since(created),
             "Digest": digest.map_or_else(|| "<none>".to_owned(), Digest::to_string),

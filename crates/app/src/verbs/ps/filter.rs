@@ -8,7 +8,7 @@ use super::row::Row;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::label_filter::LabelFilter;
-use crate::local_names;
+use crate::{filters, local_names};
 
 const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
@@ -34,20 +34,20 @@ pub(super) struct Filters {
 
 impl Filters {
     /// Reads `--filter`.
-    pub(super) fn parse(engine: &Engine, filters: &[String]) -> Result<Self, Failure> {
+    pub(super) fn parse(engine: &Engine, texts: &[String]) -> Result<Self, Failure> {
         let mut found = Self::default();
-        if filters.is_empty() {
+        if texts.is_empty() {
             return Ok(found);
         }
         found.order = engine.store.containers()?.into_iter().map(|row| row.id).collect();
-        for filter in filters {
-            let (key, value) = filter.split_once('=').ok_or_else(|| {
+        for filter in texts {
+            let (key, value) = filters::parts(filter).ok_or_else(|| {
                 Failure::of_flag(
                     format!("filter `{filter}` is no KEY=VALUE"),
                     "write it like `status=exited`",
                 )
             })?;
-            found.add(engine, key, value)?;
+            found.add(engine, &key, value)?;
         }
         Ok(found)
     }

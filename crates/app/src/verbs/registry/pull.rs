@@ -28,6 +28,12 @@ pub(crate) fn run(engine: &Engine, args: &PullArgs, ui: &mut Ui) -> Result<u8, F
         return Ok(0);
     }
     let reference: Reference = args.name.parse()?;
+    if reference.familiar_name() == "scratch" {
+        return Err(Failure::new(
+            "'scratch' is a reserved name: it stands for no files at all, and is in no registry",
+            "a Dockerfile begins with it: `FROM scratch`",
+        ));
+    }
     let last = args.name.rsplit('/').next().unwrap_or_default();
     if !args.quiet && !last.contains([':', '@']) {
         ui.line("Using default tag: latest");

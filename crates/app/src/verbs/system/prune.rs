@@ -14,6 +14,7 @@ use crate::claim::Claim;
 use crate::cli::{PruneArgs, PruneKind};
 use crate::clock;
 use crate::disk::tree;
+use crate::docker_config;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::in_use;
@@ -27,7 +28,8 @@ use crate::verbs::{builder, confirm, rm};
 use filter::Filters;
 
 pub(super) fn run(engine: &Engine, args: &PruneArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let filters = Filters::parse(&args.filter, clock::nanoseconds())?;
+    let texts = filter::with_configured(&args.filter, docker_config::prune_filters());
+    let filters = Filters::parse(&texts, clock::nanoseconds())?;
     if args.volumes && filters.until.is_some() {
         return Err(Failure::new(
             "the filter `until` is not for volumes",
@@ -53,7 +55,7 @@ pub(super) fn run(engine: &Engine, args: &PruneArgs, ui: &mut Ui) -> Result<u8, 
             None => cache(engine, args.all, ui)?,
         };
     }
-    match engine.store.gc(clock::now())? {
+    match engine.store.gc(engine.store.steady(clock::now()))? {
         Some(freed) => bytes += freed.bytes,
         None => ui.note(confirm::LATER),
     }

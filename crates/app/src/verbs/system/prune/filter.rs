@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::failure::Failure;
 use crate::label_filter::LabelFilter;
-use crate::since;
+use crate::{filters, since};
 
 const THERE: &str = "there are `until=24h`, `label=KEY`, `label=KEY=VALUE` and `label!=KEY`";
 
@@ -17,15 +17,27 @@ pub(super) struct Filters {
     labels: Vec<(LabelFilter, bool)>,
 }
 
+/// Returns what was typed, and after it what is configured. Compat: docker, of a label the opposite that was typed wins.
+pub(super) fn with_configured(typed: &[String], configured: Vec<String>) -> Vec<String> {
+    let is_typed = |key: &str, value: &str| {
+        typed.iter().filter_map(|text| filters::parts(text)).any(|typed| typed == (key.to_owned(), value))
+    };
+    let holds = |text: &String| match filters::parts(text) {
+        Some((key, value)) if key == "label" => !is_typed("label!", value),
+        Some((key, value)) if key == "label!" => !is_typed("label", value),
+        parts => parts.is_some(),
+    };
+    typed.iter().cloned().chain(configured.into_iter().filter(holds)).collect()
+}
+
 impl Filters {
     pub(super) fn parse(texts: &[String], now: i128) -> Result<Self, Failure> {
         let mut found = Self::default();
         for text in texts {
             let refuse = |what: String| Failure::new(what, THERE);
-            let (key, value) = text
-                .split_once('=')
+            let (key, value) = filters::parts(text)
                 .ok_or_else(|| Failure::of_flag(format!("filter `{text}` is no KEY=VALUE"), THERE))?;
-            match key {
+            match key.as_str() {
                 "until" if found.until.is_some() => {
                     return Err(refuse("there are two filters `until`".to_owned()));
                 }
@@ -81,6 +93,19 @@ mod tests {
             (&["label=a", "until=1h"], false),
         ] {
             assert_eq!(parse(texts).unwrap().accept(98_000 * SECOND, &labels), want, "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_configured_holds_unless_the_opposite_was_typed() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        for (typed, want) in [
+            (&[][..], &["label!=keep", "until=1h"][..]),
+            (&["label=a"], &["label=a", "label!=keep", "until=1h"]),
+            (&["label = keep"], &["label = keep", "until=1h"]),
+        ] {
+            let configured = texts(&["label!=keep", "until=1h", "nonsense"]);
+            assert_eq!(with_configured(&texts(typed), configured), texts(want), "{typed:?}");
         }
     }
 
