@@ -28,7 +28,7 @@ pub(crate) fn run(engine: &Engine, args: &RmiArgs, ui: &mut Ui) -> Result<u8, Fa
         platforms::run(engine, name, (&wanted, args.force), &mut told, ui)
     })?;
     // One collection for all of them; only then it is known which layers are gone.
-    engine.store.gc(clock::now())?;
+    engine.store.gc(engine.store.steady(clock::now()))?;
     let mut chains = HashSet::new();
     for line in told {
         match line {
@@ -54,25 +54,28 @@ fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<Vec<Told
     let Some(found) = find(engine, name, force, ui)? else { return Ok(Vec::new()) };
     let images = engine.store.images_of(&found.image_id)?;
     let found = meant(name, found, &images)?;
-    let names = images.len();
-    let last = names <= 1 || found.name.is_none();
-    if last {
+    let names: Vec<&Reference> = images.iter().filter_map(|image| image.name.as_ref()).collect();
+    let going = match &found.name {
+        Some(name) => with_digests(name, &names),
+        None if is_one(&names) => names.iter().copied().cloned().collect(),
+        None => Vec::new(),
+    };
+    if found.name.is_none() || going.len() >= names.len() {
         refuse_used(engine, &found, force)?;
     }
-    if found.name.is_none() && names > 1 && !force {
+    if going.is_empty() && !names.is_empty() && !force {
         return Err(Failure::new(
-            format!("image {} has {names} names", found.image_id.short()),
+            format!("image {} has {} names", found.image_id.short(), names.len()),
             "remove it by name, or with all its names: `shipway rmi -f ID`",
         ));
     }
     let known = engine.store.digests(&found.image_id)?;
     let layers = engine.store.config(&found.image_id).map(|config| config.rootfs.diff_ids);
     // Only who insists on an id wants names gone that somebody may be giving the image at this moment.
-    let only = images.first().filter(|_| !force && names == 1).and_then(|image| image.name.as_ref());
-    let removed = match found.name.as_ref().or(only) {
-        Some(name) => engine.store.untag(name)?,
+    let removed = match &found.name {
         None if force => engine.store.remove_image(found.image_id)?,
-        None => engine.store.remove_unnamed(found.image_id)?,
+        None if going.is_empty() => engine.store.remove_unnamed(found.image_id)?,
+        _ => untag(engine, &going)?,
     };
     let mut told = Vec::new();
     let mut left: Vec<Reference> = images.into_iter().filter_map(|image| image.name).collect();
@@ -94,6 +97,32 @@ fn one(engine: &Engine, name: &str, force: bool, ui: &mut Ui) -> Result<Vec<Told
         }
     }
     Ok(told)
+}
+
+/// Returns what goes with a name: where that is the last tag in its repository, names by digest there too. Compat: docker.
+fn with_digests(name: &Reference, names: &[&Reference]) -> Vec<Reference> {
+    let of_it = |other: &&&Reference| other.name() == name.name() && **other != name;
+    let is_last = name.digest().is_none() && names.iter().filter(of_it).all(|other| other.digest().is_some());
+    let digests = names.iter().filter(of_it).filter(|_| is_last);
+    [name].into_iter().chain(digests.copied()).cloned().collect()
+}
+
+/// Returns whether all names are in one repository, and one of them at most is a tag. Compat: docker, an id takes those along.
+fn is_one(names: &[&Reference]) -> bool {
+    names.iter().all(|name| name.name() == names[0].name())
+        && names.iter().filter(|name| name.digest().is_none()).count() <= 1
+}
+
+/// Takes names away, the first of which must be there.
+fn untag(engine: &Engine, names: &[Reference]) -> Result<Vec<Removal>, StoreError> {
+    let mut removed = Vec::new();
+    for name in names {
+        match engine.store.untag(name) {
+            Err(StoreError::NoImage(_)) if !removed.is_empty() => {}
+            done => removed.extend(done?),
+        }
+    }
+    Ok(removed)
 }
 
 /// Returns the image of a name. Compat: docker, who insists that something is not there is content.
@@ -164,6 +193,9 @@ fn meant(text: &str, found: Found, images: &[ImageRecord]) -> Result<Found, Fail
     let names: Vec<&Reference> = images.iter().filter_map(|image| image.name.as_ref()).collect();
     let own: Vec<&Reference> = names.iter().copied().filter(|name| name.name() == reference.name()).collect();
     let short = found.image_id.short();
+    if own.contains(&&reference) {
+        return Ok(Found { name: Some(reference), ..found });
+    }
     match own.as_slice() {
         [name] => Ok(Found { name: Some((*name).clone()), ..found }),
         [] if names.is_empty() => Ok(Found { name: None, ..found }),

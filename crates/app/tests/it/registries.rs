@@ -152,12 +152,16 @@ fn a_registry_that_wants_a_name_gets_it_after_a_login() {
     let file = || fs_err::read_to_string(docker.join("config.json")).unwrap();
     for to_file in [false, true] {
         let args = [&login[..], if to_file { &["--to-file"] } else { &[] }].concat();
-        let (code, printed, said) = run(&args, "secret\n");
+        let (code, printed, said) = run(&args, if to_file { "secret\r\n" } else { "secret\n" });
         assert_eq!((code, printed.as_str()), (Some(0), "Login Succeeded\n"), "{said}");
         let is_clear = said.contains("WARNING! Your credentials are stored unencrypted in");
         // Where the kernel has no keyrings for us they are in the file all the same.
         assert!(is_clear || !to_file && said.contains("in the kernel's keyring until"), "{said}");
         assert_eq!(file().contains(BASIC.trim_start_matches("Basic ")), is_clear, "{}", file());
+        // Who says nothing more is logged in with what is kept.
+        let (code, printed, said) = run(&["login", &registry.address], "");
+        assert_eq!((code, printed.as_str()), (Some(0), "Login Succeeded\n"), "{said}");
+        assert_eq!(said, "Authenticating with existing credentials... [Username: me]\n");
         let out = run(&["push", "-q", &name], "");
         assert_eq!(out, (Some(0), format!("{name}\n"), String::new()));
         machine.ok(&["rmi", &name]);
@@ -165,7 +169,56 @@ fn a_registry_that_wants_a_name_gets_it_after_a_login() {
         assert_eq!(run(&["logout", &registry.address], "").0, Some(0));
         assert!(!file().contains(&registry.address), "{}", file());
         assert_eq!(run(&["pull", "-q", &name], "").0, Some(1));
+        let (code, _, said) = run(&["login", &registry.address], "");
+        assert!(code == Some(1) && said.contains("cannot ask for user name and password"), "{said}");
     }
+    // What is kept may not be right any more.
+    let kept = format!("{{\"auths\":{{\"{}\":{{\"auth\":\"bWU6b2xk\"}}}}}}", registry.address);
+    fs_err::write(docker.join("config.json"), kept).unwrap();
+    let (code, _, said) = run(&["login", &registry.address], "");
+    assert!(code == Some(1) && said.contains("does not take this user name and password"), "{said}");
+}
+
+#[test]
+fn a_digest_is_no_name_of_its_own_beside_a_tag() {
+    if !can_run() {
+        return;
+    }
+    let machine = Machine::with_box();
+    let registry = machine.inside(TestRegistry::start);
+    let name = machine.move_box_to(&registry);
+    let (repository, second) = (name.strip_suffix(":1").unwrap(), registry.name("box:2"));
+    machine.ok(&["pull", "-q", &name]);
+    let document = machine.inspect(&name);
+    let (by_digest, id) = (document["RepoDigests"][0].as_str().unwrap(), document["Id"].as_str().unwrap());
+    machine.ok(&["rmi", &name]);
+    let rows = || machine.ok(&["images", "--format", "{{.Tag}} {{.Digest}}"]).0;
+    let digest = by_digest.rsplit('@').next().unwrap();
+
+    machine.ok(&["pull", "-q", by_digest]);
+    assert_eq!(rows(), format!("<none> {digest}\n"));
+    machine.ok(&["pull", "-q", &name]);
+    assert_eq!(rows(), format!("1 {digest}\n"));
+    machine.ok(&["tag", &name, &second]);
+    machine.ok(&["rmi", &second]);
+    assert_eq!(rows(), format!("1 {digest}\n"));
+    let gone = machine.ok(&["rmi", &name]).0;
+    let want = format!("Untagged: {name}\nUntagged: {repository}@{digest}\nDeleted: {id}\n");
+    assert!(gone.starts_with(&want), "{gone}");
+    assert_eq!(rows(), "");
+
+    machine.ok(&["pull", "-q", by_digest]);
+    machine.ok(&["tag", by_digest, &second]);
+    machine.ok(&["rmi", id]);
+    assert_eq!(rows(), "");
+
+    machine.ok(&["pull", "-q", by_digest]);
+    machine.ok(&["pull", "-q", &name]);
+    assert_eq!(machine.ok(&["rmi", by_digest]).0, format!("Untagged: {by_digest}\n"));
+    assert_eq!(machine.ok(&["images", "--format", "{{.Tag}}"]).0, "1\n");
+    machine.ok(&["tag", &name, "other"]);
+    let said = machine.refused(&["rmi", id], 1);
+    assert!(said.contains("has 2 names"), "{said}");
 }
 
 #[test]
@@ -189,6 +242,14 @@ fn images_travel_in_files() {
     assert_eq!(loaded, "Loaded image: box:latest\nLoaded image: other/box:2\n");
     assert_eq!(machine.inspect("other/box:2")["Id"], id);
     assert_eq!(machine.script(&["--network", "none"], "echo hi"), "hi\n");
+
+    // A repository is all of its tags.
+    machine.ok(&["import", "boxes.tar", "other/box:10"]);
+    machine.ok(&["save", "-o", "all.tar", "other/box"]);
+    machine.ok(&["rmi", "other/box:10"]);
+    let (loaded, _) = machine.ok(&["load", "-i", "all.tar"]);
+    assert_eq!(loaded, "Loaded image: other/box:10\nLoaded image: other/box:2\n");
+    machine.ok(&["rmi", "other/box:10"]);
 
     // A name counts once; a directory is as good as an archive; who stops to read is told so.
     machine.ok(&["save", "-o", "twice.tar", "box", "box"]);
