@@ -3,6 +3,7 @@
 
 mod full_disk;
 mod power_cut;
+mod served;
 
 use std::path::PathBuf;
 use std::process::Output;

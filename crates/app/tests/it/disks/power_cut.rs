@@ -28,7 +28,7 @@ fn cut_after(place: &Place, work: &Work, time: Duration) -> bool {
 }
 
 /// Gives the power back, as a machine that starts finds it.
-fn restart(place: &Place) {
+pub(super) fn restart(place: &Place) {
     place.disk().restart();
     let tables = rusqlite::Connection::open(place.root().join("store.db")).unwrap();
     tables.execute("UPDATE layers SET boot = 'the one before'", []).unwrap();
