@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::keep::Fault;
 use crate::shared::{another, collect, collect_or_fail, objects};
-use crate::world::{World, sha256};
+use crate::world::{IMAGE, World, sha256};
 
 /// Three parts and some.
 fn long() -> Vec<u8> {
@@ -202,4 +202,31 @@ async fn storage_that_heeds_no_conditions_is_not_relied_on() {
     let error = world.kept.keep().secret().await.unwrap_err();
     assert!(error.to_string().contains("does not heed `If-None-Match`"), "{error}");
     assert_eq!(world.kept.keep().secret().await.unwrap(), secret, "it is what it was");
+}
+
+#[tokio::test]
+async fn a_tag_that_has_moved_meanwhile_is_neither_moved_nor_removed() {
+    let world = Arc::new(World::new());
+    for method in ["PUT", "DELETE"] {
+        let there = format!("\"{}\"", world.push_image("web", "1", &format!("before {method}")).await);
+        let late = world.image("web", "late").await.to_string();
+        let soon = world.image("web", &format!("soon {method}")).await.to_string();
+        let headers = [("content-type", IMAGE), ("if-match", there.as_str())];
+        let (come, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        world.kept.objects.fail("put", "tags/", Fault::Held(Arc::clone(&come), Arc::clone(&go)));
+        let line = format!("{method} /v2/web/manifests/1");
+        let (first, ()) = tokio::join!(world.ask(&line, &headers, late), async {
+            come.notified().await;
+            another(&world).ask("PUT /v2/web/manifests/1", &headers, soon.clone()).await.is(201);
+            go.notify_one();
+        });
+        first.is(412);
+        let is_there = format!("\"{}\"", sha256(soon.as_bytes()));
+        assert_eq!(world.get("/v2/web/manifests/1").await.header("etag"), is_there, "{method}");
+        // What was done without an answer is done.
+        world.kept.objects.fail("put", "tags/", Fault::Repeated);
+        let headers = [("content-type", IMAGE), ("if-match", is_there.as_str())];
+        let done = if method == "PUT" { 201 } else { 202 };
+        world.ask(&line, &headers, world.image("web", "after").await.to_string()).await.is(done);
+    }
 }
