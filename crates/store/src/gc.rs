@@ -8,7 +8,7 @@ use shipway_oci::{DiffId, Digest, Index, is_attestation, parse_json};
 
 use crate::chains::drop_chains;
 use crate::images::DOCUMENT_LIMIT;
-use crate::trash::{Trash, remove};
+use crate::trash::{Trash, is_gone, remove};
 use crate::{Found, ImageRecord, LayerId, Store, StoreError};
 
 /// What a collection removed.
@@ -137,7 +137,8 @@ impl Store {
     pub fn sweep(&self) -> Result<(), StoreError> {
         let unfinished = || {
             let mut all = self.unfinished_snapshots()?;
-            all.extend(self.strangers("tmp", |_| false)?);
+            // What a collection has put aside it removes itself, or the next one does.
+            all.extend(self.strangers("tmp", is_gone)?);
             Ok(all)
         };
         if unfinished()?.is_empty() {

@@ -21,7 +21,7 @@ impl Trash {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let aside = store.tmp();
         // Once moved, no work that begins afterwards can have its name.
-        if name.starts_with(GONE) && path.parent() == Some(aside.as_path()) {
+        if is_gone(&name) && path.parent() == Some(aside.as_path()) {
             self.0.push(path);
             return Ok(());
         }
@@ -36,10 +36,15 @@ impl Trash {
     /// Removes all of it, needing no lock: another collection may be at the same. One that cannot be removed keeps none of the others;
     /// the first error is returned.
     pub(crate) fn remove(self) -> Result<(), StoreError> {
-        let is_gone = |error: &StoreError| matches!(error, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+        let was_gone = |error: &StoreError| matches!(error, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
         let removed: Vec<_> = self.0.iter().map(|path| remove(path)).collect();
-        removed.into_iter().find(|done| done.as_ref().is_err_and(|error| !is_gone(error))).unwrap_or(Ok(()))
+        removed.into_iter().find(|done| done.as_ref().is_err_and(|error| !was_gone(error))).unwrap_or(Ok(()))
     }
+}
+
+/// Returns whether a name is of something that was put aside.
+pub(crate) fn is_gone(name: &str) -> bool {
+    name.starts_with(GONE)
 }
 
 /// Removes a file, or a directory with all that is in it.
