@@ -361,6 +361,8 @@ impl Login {
     fn give(&self, command: &mut Command) {
         let count =
             std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(0_u32);
+        // Git would send it along to wherever the server points.
+        command.args(["-c", "http.followRedirects=false"]);
         command
             .env("GIT_CONFIG_COUNT", count.saturating_add(1).to_string())
             .env(format!("GIT_CONFIG_KEY_{count}"), format!("http.{}.extraheader", self.scope))
@@ -394,12 +396,12 @@ impl Calls<'_> {
         ] {
             command.args(["-c", setting]);
         }
+        if let Some(login) = login {
+            login.give(&mut command);
+        }
         command.args(args).current_dir(dir);
         for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"] {
             command.env_remove(name);
-        }
-        if let Some(login) = login {
-            login.give(&mut command);
         }
         command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").stdin(Stdio::null());
         let (mut reader, writer) =

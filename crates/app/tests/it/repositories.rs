@@ -154,6 +154,18 @@ fn secrets_let_a_build_in() {
     }
     let said = machine.refused(&[&flags[..], &["--no-cache", &secret("GIT_AUTH_TOKEN")]].concat(), 1);
     assert!(said.contains("HTTP_AUTH_TOKEN_"), "{said}");
+
+    // A server that points elsewhere does not take the login there.
+    let elsewhere = context.clone();
+    let pointing = machine.inside(|| {
+        TestRegistry::with_fault(move |asked, _| {
+            let rest = asked.target.strip_prefix("/app.git").unwrap_or_default();
+            Some(Reply::new(301, "").header("Location", format!("{elsewhere}{rest}")))
+        })
+    });
+    let context = format!("http://{}/app.git", pointing.address);
+    let said = machine.refused(&["build", "-q", &secret("GIT_AUTH_TOKEN"), &context], 1);
+    assert!(said.contains("301"), "{said}");
 }
 
 #[test]
