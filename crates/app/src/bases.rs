@@ -3,7 +3,7 @@
 use std::io;
 
 use shipway_build::{BaseImage, BaseImages, SeamError};
-use shipway_distribution::{Choice, select};
+use shipway_distribution::select;
 use shipway_layers::LayerStore as _;
 use shipway_oci::{Digest, Index, Platform, Reference};
 use shipway_store::StoreError;
@@ -89,12 +89,7 @@ struct NotAnywhere {
 impl LocalImages {
     fn pull(&self, reference: &Reference, platform: &Platform) -> Result<Digest, SeamError> {
         let arrivals = self.show.arrivals(&reference.familiar());
-        // The name stays that of the image that runs here.
-        let pulled = if is_for(&Platform::host(), &platform.os, &platform.architecture) {
-            pulls::pull(&self.engine, reference, Choice::Rather(platform), &arrivals)
-        } else {
-            pulls::pull_beside(&self.engine, reference, platform, &arrivals)
-        };
+        let pulled = pulls::pull_base(&self.engine, reference, platform, &arrivals);
         arrivals.end(&pulled);
         pulled.map(|pulled| pulled.image_id).map_err(|source| match self.other(reference, platform) {
             Some(has) => {

@@ -18,6 +18,7 @@ use shipway_oci::{Beside, DiffId, ParseReferenceError, Platform, Reference};
 use shipway_registry::Archives;
 use shipway_store::{Found, Store, StoreError};
 
+use crate::bases::is_for;
 use crate::cli::PullPolicy;
 use crate::clock;
 use crate::engine::Engine;
@@ -100,15 +101,31 @@ pub(crate) fn pull(
     pull_from(&registries()?, engine, reference, choice, progress)
 }
 
-/// Pulls an image for another platform than this machine's; its name is its digest, and the tag stays where it is.
-pub(crate) fn pull_beside(
+/// Pulls an image to build on. One for another platform than this machine's has its digest for a name, and the tag stays where it is.
+pub(crate) fn pull_base(
     engine: &Engine,
     reference: &Reference,
     platform: &Platform,
     progress: &dyn Progress,
 ) -> Result<Pulled, PullFailure> {
-    let of_manifest = |pulled: &Pulled| reference.with_digest(pulled.manifest);
-    pull_as(&registries()?, engine, (reference, &of_manifest), Choice::Rather(platform), progress)
+    let host = Platform::host();
+    let runs_here = |pulled: &Pulled| {
+        is_for(&host, &platform.os, &platform.architecture)
+            && engine
+                .store
+                .config(&pulled.image_id)
+                .is_ok_and(|config| is_for(&host, &config.os, &config.architecture))
+    };
+    let name = |pulled: &Pulled| match runs_here(pulled) {
+        true => name_of(reference),
+        false => reference.with_digest(pulled.manifest),
+    };
+    pull_as(&registries()?, engine, (reference, &name), Choice::Rather(platform), progress)
+}
+
+/// Compat: docker, a digest in the name wins over a tag.
+fn name_of(reference: &Reference) -> Reference {
+    reference.digest().map_or_else(|| reference.clone(), |digest| reference.with_digest(digest))
 }
 
 /// Pulls what is missing of an image that has its names already.
@@ -144,8 +161,7 @@ fn pull_from(
     if reference.reads_as_id() {
         return Err(PullFailure::Store(StoreError::NameLikeId(reference.familiar())));
     }
-    // Compat: docker, a digest in the name wins over a tag.
-    let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
+    let name = name_of(reference);
     pull_as(registries, engine, (reference, &|_| name.clone()), choice, progress)
 }
 

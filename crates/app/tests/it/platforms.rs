@@ -457,6 +457,11 @@ fn a_base_that_is_for_another_machine_alone_is_taken_with_a_warning() {
     let said = build();
     assert!(said.contains("WARN: InvalidBaseImagePlatform: "), "{said}");
     assert_eq!(platform_of(&machine, "made"), platform_of(&machine, "box"));
+    // The name stays that of the image that runs here.
+    machine.ok(&["tag", "box", &name]);
+    machine.ok(&["build", "-q", "--pull", "--network", "none", "."]);
+    assert_eq!(platform_of(&machine, &name), platform_of(&machine, "box"));
+    machine.ok(&["rmi", &name]);
     assert!(
         machine.refused(&["pull", "--platform", "linux/pdp11", &name], 1).contains("no image for platform")
     );
