@@ -72,6 +72,8 @@ fn of_images(documents: &dyn Documents, index: &Index) -> Result<CacheContent, S
                 steps.extend(found.steps);
                 layers.extend(found.layers);
             }
+            // Without it all of this machine's steps would be done anew, and nobody knew why.
+            Err(error) if Some(image) == own => return Err(error),
             Err(error) => failure = failure.or(Some(error)),
         }
     }

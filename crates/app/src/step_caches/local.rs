@@ -213,13 +213,8 @@ impl LocalTarget {
     /// Gives a manifest its tag; what had it before is listed no more.
     fn name_it(&self, manifest: Descriptor) -> Result<(), SeamError> {
         // Compat: BuildKit, several builds that fill one directory hold this file.
-        let path = self.directory.join("index.json.lock");
-        if path.metadata().is_ok_and(|found| !found.is_file()) {
-            return Err(no_file(&path));
-        }
-        let lock = File::options().write(true).create(true).truncate(false).open(&path);
-        let lock = lock.map_err(|error| unwritable(&path, &error))?;
-        lock.lock().map_err(|error| unwritable(&path, &error))?;
+        let lock = self.lock("index.json.lock")?;
+        lock.lock().map_err(|error| unwritable(&self.directory, &error))?;
         let index = read_index(&self.directory)?;
         let mut manifests = index.map(|index| index.manifests).unwrap_or_default();
         manifests.retain(|entry| {
@@ -231,32 +226,53 @@ impl LocalTarget {
         let index = json!({ "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": manifests });
         let path = self.directory.join(INDEX);
         shipway_store::atomic_write(&path, index.to_string().as_bytes(), 0o644)
-            .map_err(|error| unwritable(&path, &error))?;
-        if self.style.reset { self.forget_others(&manifests) } else { Ok(()) }
+            .map_err(|error| unwritable(&path, &error))
     }
 
-    /// Removes the blobs that nothing listed needs. Compat: BuildKit, `reset=true`.
-    fn forget_others(&self, listed: &[Descriptor]) -> Result<(), SeamError> {
+    /// Opens a file to lock.
+    fn lock(&self, name: &str) -> Result<File, SeamError> {
+        let path = self.directory.join(name);
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            return Err(no_file(&path));
+        }
+        let lock = File::options().write(true).create(true).truncate(false).open(&path);
+        lock.map_err(|error| unwritable(&path, &error))
+    }
+
+    /// Removes the blobs that nothing listed needs, whoever listed it. Compat: BuildKit, `reset=true`.
+    fn forget_others(&self) -> Result<(), SeamError> {
         let mut needed = HashSet::new();
-        for entry in listed {
+        let mut listed = read_index(&self.directory)?.map(|index| index.manifests).unwrap_or_default();
+        while let Some(entry) = listed.pop() {
             let path = blob_path(&self.directory, &entry.digest);
+            if !needed.insert(entry.digest.hex())
+                || !(entry.media_type.is_manifest() || entry.media_type.is_index())
+            {
+                continue;
+            }
+            // An image of another platform need not be here.
+            if !path.exists() {
+                continue;
+            }
             let wrong = |why: String| CacheError::seam(format!("`{}`: {why}", path.display()), CONTENT_HINT);
             let document = read_document(read(&path)?, entry.media_type.as_str()).map_err(wrong)?;
-            needed.insert(entry.digest.hex());
             match document.content {
                 Content::Manifest(manifest) => {
                     needed.extend(
                         [&manifest.config].into_iter().chain(&manifest.layers).map(|blob| blob.digest.hex()),
                     );
                 }
-                Content::Index(index) => needed.extend(index.manifests.iter().map(|blob| blob.digest.hex())),
+                Content::Index(index) => listed.extend(index.manifests),
             }
         }
         let blobs = self.directory.join(BLOBS);
         let failed = |error: io::Error| unwritable(&blobs, &error);
         for entry in fs_err::read_dir(&blobs).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            if !entry.file_name().to_str().is_some_and(|name| needed.contains(name)) {
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            // Other builders' unfinished files have names that are no digests.
+            if name.len() == 64 && !needed.contains(name) {
                 fs_err::remove_file(entry.path()).map_err(failed)?;
             }
         }
@@ -304,6 +320,9 @@ impl CacheTarget for LocalTarget {
     fn put(&self, export: &CacheExport<'_>, say: &(dyn Fn(&str) + Sync)) -> Result<(), SeamError> {
         let blobs = self.directory.join(BLOBS);
         fs_err::create_dir_all(&blobs).map_err(|error| unwritable(&blobs, &error))?;
+        // Who forgets others waits until nobody fills the directory: what he fills it with is not listed yet.
+        let filling = self.lock("blobs.lock")?;
+        filling.lock_shared().map_err(|error| unwritable(&self.directory, &error))?;
         let outgoing = Outgoing { trees: &self.trees, export };
         let layers = export.layers.iter();
         let layers = layers.map(|(layer, diff_id)| self.layer(&outgoing, (layer, *diff_id), say));
@@ -314,6 +333,10 @@ impl CacheTarget for LocalTarget {
         write(&self.directory.join(MARKER.0), |out| out.write_all(MARKER.1.as_bytes()))?;
         let digest = Digest::of(&artifact.manifest);
         self.name_it(Descriptor::new(artifact.media_type, digest, artifact.manifest.len() as u64))?;
+        if self.style.reset {
+            filling.lock().map_err(|error| unwritable(&self.directory, &error))?;
+            self.forget_others()?;
+        }
         say(&format!("writing cache manifest {digest} done"));
         Ok(())
     }

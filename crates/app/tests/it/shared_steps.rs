@@ -1,7 +1,7 @@
 //! Build steps that machines share through registries, directories and images, by the real program.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flate2::bufread::MultiGzDecoder;
@@ -243,14 +243,21 @@ fn a_directory_that_is_reset_keeps_what_it_lists() {
     let machine = machine();
     let directory = machine.dir.path().join("cache");
     let to = |more: &str| format!("type=local,dest={}{more}", directory.display());
-    build(&machine, &["--cache-to", &to("")]);
+    // What an image has there that an index lists is needed, and another's unfinished file is his.
+    let layout = format!("type=oci,tar=false,dest={}", directory.display());
+    build(&machine, &["--provenance", "mode=min", "-o", &layout]);
+    let blobs = directory.join("blobs/sha256");
+    fs_err::write(blobs.join("somebody.part"), "").unwrap();
+    let kept: Vec<PathBuf> = fs_err::read_dir(&blobs).unwrap().map(|entry| entry.unwrap().path()).collect();
+    build(&machine, &["--cache-to", &to(",tag=one")]);
     build(&machine, &["--no-cache", "--cache-to", &to(",tag=other")]);
-    build(&machine, &["--no-cache", "--cache-to", &to("")]);
-    let there = || fs_err::read_dir(directory.join("blobs/sha256")).unwrap().count();
+    build(&machine, &["--no-cache", "--cache-to", &to(",tag=one")]);
+    let there = || fs_err::read_dir(&blobs).unwrap().count();
     let before = there();
-    build(&machine, &["--cache-to", &to(",reset=true")]);
+    build(&machine, &["--cache-to", &to(",tag=one,reset=true")]);
     assert!(there() < before, "{} of {before}", there());
-    for tag in ["latest", "other"] {
+    assert_eq!(kept.iter().find(|path| !path.exists()), None);
+    for tag in ["one", "other"] {
         forget(&machine);
         let from = format!("type=local,src={},tag={tag}", directory.display());
         let said = build(&machine, &["--cache-from", &from]);
