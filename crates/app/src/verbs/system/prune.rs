@@ -28,9 +28,9 @@ use crate::verbs::{builder, confirm, rm};
 use filter::Filters;
 
 pub(super) fn run(engine: &Engine, args: &PruneArgs, ui: &mut Ui) -> Result<u8, Failure> {
-    let texts = filter::with_configured(&args.filter, docker_config::prune_filters());
+    let texts = filter::with_configured(&args.filter, docker_config::prune_filters()?);
     let filters = Filters::parse(&texts, clock::nanoseconds())?;
-    if args.volumes && filters.until.is_some() {
+    if args.volumes && Filters::parse(&args.filter, clock::nanoseconds())?.until.is_some() {
         return Err(Failure::new(
             "the filter `until` is not for volumes",
             "leave one of `--volumes` and `--filter until=…` out",
