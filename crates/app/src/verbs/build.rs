@@ -145,6 +145,13 @@ pub(crate) fn run(engine: &Engine, args: &BuildArgs, ui: &mut Ui) -> Result<u8, 
     let (request, outputs) = (&mut typed.request, typed.outputs);
     output::fit(&outputs, request)?;
     output::check_places(&outputs)?;
+    let dockerfile = request.context.join(&request.dockerfile);
+    let named = request.contexts.iter().filter_map(|context| match &context.source {
+        ContextSource::Directory(directory) => Some(directory.as_path()),
+        _ => None,
+    });
+    let read = [request.context.as_path(), &dockerfile].into_iter().chain(named);
+    output::check_others(&outputs, &read.chain(typed.caches.directories()).collect::<Vec<_>>())?;
     let mut wanted = Wishes::plan(&mut request.tags, args.push, outputs)?;
     wanted.documents =
         output::Wish { is_inline_only: typed.is_inline_only, epoch: pairs::epoch(&request.build_args) };

@@ -92,6 +92,14 @@ impl Typed {
         self.to.contains(&To::Inline)
     }
 
+    /// Returns the directories that are to be written.
+    pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.to.iter().filter_map(|to| match to {
+            To::Local(directory, ..) => Some(directory.as_path()),
+            _ => None,
+        })
+    }
+
     /// Returns the caches. Nothing is asked or written yet.
     pub(super) fn open(&self, engine: &Engine) -> Result<StepCaches, Failure> {
         if self.from.is_empty() && self.to.is_empty() {

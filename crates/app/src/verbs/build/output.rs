@@ -95,6 +95,15 @@ impl Output {
         }
     }
 
+    /// Returns the file or directory that it is written to.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Local(path, _) | Self::Layout(path, ..) => Some(path),
+            Self::Tar(Place::File(path), _) | Self::Archive(Place::File(path), ..) => Some(path),
+            _ => None,
+        }
+    }
+
     /// Returns whether it is written to the standard output.
     pub(super) fn uses_stdout(&self) -> bool {
         matches!(self, Self::Tar(Place::Stdout, _) | Self::Archive(Place::Stdout, ..))
@@ -125,6 +134,41 @@ pub(super) fn check_places(outputs: &[Output]) -> Result<(), Failure> {
         return Err(Failure::new(format!("could not write `{}`: {why}", path.display()), FORM));
     }
     Ok(())
+}
+
+/// Refuses a directory that is to have nothing beside the result (`mode=delete`) where it would lose what the build reads, or other results:
+/// `others` are what it reads and writes besides.
+pub(super) fn check_others(outputs: &[Output], others: &[&Path]) -> Result<(), Failure> {
+    for output in outputs {
+        let Output::Local(directory, Arrangement { is_alone: true, .. }) = output else { continue };
+        let written = outputs.iter().filter(|other| !std::ptr::eq(*other, output)).filter_map(Output::path);
+        let place = real(directory);
+        let is_lost = |path: &&Path| real(path).starts_with(&place);
+        if let Some(path) = written.chain(others.iter().copied()).find(is_lost) {
+            return Err(Failure::new(
+                format!(
+                    "mode=delete would remove `{}`, which is in `{}`",
+                    path.display(),
+                    directory.display()
+                ),
+                "write to a directory of its own, or leave `mode=delete` out",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Returns where a path leads, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = absolute.ancestors().find_map(|above| Some((above, fs_err::canonicalize(above).ok()?)));
+    match there {
+        Some((above, found)) => match absolute.strip_prefix(above) {
+            Ok(rest) if !rest.as_os_str().is_empty() => found.join(rest),
+            _ => found,
+        },
+        None => absolute,
+    }
 }
 
 /// Makes something where a result is to go, and takes it away again: some places say only then that they take nothing.
@@ -355,6 +399,35 @@ fn not_unpacked(directory: &Path, error: LayerError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_alone_in_its_directory_takes_nothing_else_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs_err::create_dir(at("out")).unwrap();
+        fs_err::os::unix::fs::symlink("out", at("link")).unwrap();
+        let alone = Arrangement { is_alone: true, ..Arrangement::default() };
+        let tar = |name: &str| Output::Tar(Place::File(at(name)), Arrangement::default());
+        for (directory, output, read, is_refused) in [
+            ("out", Output::Nothing, "context", false),
+            ("context/out", tar("x.tar"), "context", false),
+            ("out", tar("out.tar"), "outer", false),
+            ("out", tar("out/x.tar"), "context", true),
+            ("link", tar("out/new/x.tar"), "context", true),
+            ("out", Output::Local(at("out"), Arrangement::default()), "context", true),
+            ("out", Output::Nothing, "out", true),
+            ("out", Output::Nothing, "out/cache", true),
+            ("", Output::Nothing, "context", true),
+        ] {
+            let told = check_others(&[Output::Local(at(directory), alone.clone()), output], &[&at(read)]);
+            let told = told.map_err(|failure| failure.text());
+            assert_eq!(
+                told.is_err_and(|text| text.contains("would remove")),
+                is_refused,
+                "{directory} {read}"
+            );
+        }
+    }
 
     #[test]
     fn places_are_looked_at_before_anything_is_built() {
