@@ -116,14 +116,14 @@ fn mistakes_point_at_their_instruction_and_say_what_to_do() {
         (
             "later stage",
             "FROM debian AS x\nCOPY --from=b /x /\nFROM debian AS b\nFROM x",
-            "stage `b` stands after",
+            "stage `b` is not above",
         ),
-        ("itself", "FROM debian AS a\nCOPY --from=a /x /", "stage `a` stands after"),
+        ("itself", "FROM debian AS a\nCOPY --from=a /x /", "stage `a` is not above"),
         ("number too large", "FROM debian\nCOPY --from=5 /x /", "there is no stage `5`: the file has 1"),
         (
             "number of a later stage",
             "FROM debian AS x\nCOPY --from=1 /x /\nFROM debian\nFROM x",
-            "stage `1` stands after",
+            "stage `1` is not above",
         ),
         (
             "a wildcard in an empty directory",
