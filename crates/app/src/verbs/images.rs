@@ -5,7 +5,7 @@ mod pattern;
 mod row;
 mod tree;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 use shipway_oci::{Digest, Reference};
@@ -101,10 +101,14 @@ fn left_out(image: &ImageRecord, error: &StoreError) -> String {
 
 /// Finds the images that are wanted, the newest first.
 fn rows(engine: &Engine, args: &ImagesArgs, ui: &mut Ui) -> Result<Vec<Row>, Failure> {
-    let containers = engine.store.containers()?;
+    let mut containers: HashMap<Digest, usize> = HashMap::new();
+    for container in engine.store.containers()? {
+        *containers.entry(container.image_id).or_default() += 1;
+    }
     let mut rows = Vec::new();
     for image in engine.store.images()? {
-        match Row::find(engine, image.clone(), &containers) {
+        let of_it = containers.get(&image.image_id).copied().unwrap_or_default();
+        match Row::find(engine, image.clone(), of_it) {
             Ok(row) => rows.push(row),
             Err(error) if error.is_of_document() => ui.note(left_out(&image, &error)),
             Err(error) => return Err(error.into()),

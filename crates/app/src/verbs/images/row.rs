@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shipway_oci::{Digest, ImageConfig, Reference};
-use shipway_store::{ContainerRow, ImageRecord, StoreError};
+use shipway_store::{ImageRecord, StoreError};
 
 use crate::clock;
 use crate::engine::Engine;
@@ -29,11 +29,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn find(
-        engine: &Engine,
-        image: ImageRecord,
-        containers: &[ContainerRow],
-    ) -> Result<Self, StoreError> {
+    pub(super) fn find(engine: &Engine, image: ImageRecord, containers: usize) -> Result<Self, StoreError> {
         let config = engine.store.config(&image.image_id)?;
         let created = created(&config, image.named);
         let known = engine.store.digests(&image.image_id)?.into_iter();
@@ -42,7 +38,6 @@ impl Row {
             .filter(|known| Some(&known.repository) == repository.as_ref())
             .map(|known| known.digest)
             .collect();
-        let containers = containers.iter().filter(|row| row.image_id == image.image_id).count();
         let size = engine.store.image_size(&image.image_id)?;
         Ok(Self { created, size, image, config, digests, containers })
     }
