@@ -1,8 +1,9 @@
 //! Which commit of which repository a directory is, by the program `git`. Compat: buildx, what provenance tells of it.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use crate::remotes::git;
 use crate::units;
 
 /// Whether it is told; it is if this does not say no.
@@ -14,7 +15,7 @@ pub(crate) fn of(context: &Path, dockerfile: &Path) -> Vec<(String, String)> {
     if std::env::var(TOLD).is_ok_and(|told| units::truth(&told) == Some(false)) {
         return Vec::new();
     }
-    let git = |args: &[&str]| git(context, args);
+    let git = |args: &[&str]| said(context, args);
     let Some(top) = git(&["rev-parse", "--show-toplevel"]) else { return Vec::new() };
     let mut told = Vec::new();
     let of_dockerfile = dockerfile.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -37,13 +38,8 @@ pub(crate) fn of(context: &Path, dockerfile: &Path) -> Vec<(String, String)> {
 }
 
 /// Returns what git says, if that is something.
-fn git(directory: &Path, args: &[&str]) -> Option<String> {
-    let mut command = Command::new("git");
-    command.args(["-c", "core.fsmonitor=false"]).args(args).current_dir(directory);
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"] {
-        command.env_remove(name);
-    }
-    let said = command.env("LC_ALL", "C").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+fn said(directory: &Path, args: &[&str]) -> Option<String> {
+    let said = git::command(directory).args(args).stderr(Stdio::null()).output().ok()?;
     let said = String::from_utf8(said.stdout).ok().filter(|_| said.status.success())?;
     Some(said.trim().to_owned()).filter(|said| !said.is_empty())
 }

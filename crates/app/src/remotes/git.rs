@@ -370,7 +370,18 @@ impl Login {
     }
 }
 
-/// How git is called.
+/// Returns git as it is called in a directory: it looks at the repository there, runs nothing of it, reads nothing and speaks English.
+pub(crate) fn command(directory: &Path) -> Command {
+    let mut command = Command::new("git");
+    command.args(["-c", "core.fsmonitor=false"]).current_dir(directory);
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"] {
+        command.env_remove(name);
+    }
+    command.env("LC_ALL", "C").stdin(Stdio::null());
+    command
+}
+
+/// How git is called to fetch.
 struct Calls<'a> {
     dir: &'a Path,
     login: Option<Login>,
@@ -380,7 +391,7 @@ struct Calls<'a> {
 impl Calls<'_> {
     fn run(&self, args: &[&str]) -> Result<String, RemoteError> {
         let Self { dir, login, is_stopped } = self;
-        let mut command = Command::new("git");
+        let mut command = command(dir);
         // What comes from outside may be fetched in these ways only, and nothing of it is run.
         for setting in [
             "protocol.allow=never",
@@ -389,7 +400,6 @@ impl Calls<'_> {
             "protocol.git.allow=always",
             "protocol.ssh.allow=always",
             "core.hooksPath=/dev/null",
-            "core.fsmonitor=false",
             "advice.detachedHead=false",
             "init.defaultBranch=main",
             "submodule.recurse=false",
@@ -399,11 +409,7 @@ impl Calls<'_> {
         if let Some(login) = login {
             login.give(&mut command);
         }
-        command.args(args).current_dir(dir);
-        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"] {
-            command.env_remove(name);
-        }
-        command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").stdin(Stdio::null());
+        command.args(args).env("GIT_TERMINAL_PROMPT", "0");
         let (mut reader, writer) =
             std::io::pipe().map_err(|error| RemoteError::io("talk to git in", dir, &error))?;
         let spawned = command.stdout(Stdio::piped()).stderr(writer).spawn();
