@@ -86,8 +86,9 @@ impl Wishes {
     ) -> Result<Self, Failure> {
         let typed = tags.clone();
         // Compat: buildx, `-t` is for archives, too, whatever they say.
-        let of_archives = outputs.iter_mut().filter_map(Output::archive_names);
-        of_archives.filter(|_| !typed.is_empty()).for_each(Vec::clear);
+        if !typed.is_empty() {
+            outputs.iter_mut().for_each(Output::forget_names);
+        }
         // The flag is for all names; what `-t` names also goes with an output that names nothing.
         let flag = push.then(Departure::default);
         let mut of_typed = flag.map(|how| (how, Form::default()));
@@ -171,10 +172,8 @@ impl Wishes {
             metadata::to_file(file, &arrived.id.to_string(), "--iidfile")?;
         }
         if let Some(file) = &args.metadata_file {
-            let mut outputs = self.outputs.clone();
-            let of_archives = outputs.iter_mut().filter_map(Output::archive_names).flatten();
-            let names: Vec<Reference> =
-                request.tags.iter().chain(of_archives.map(|name| &*name)).cloned().collect();
+            let of_archives = self.outputs.iter().flat_map(Output::archive_names);
+            let names: Vec<Reference> = request.tags.iter().chain(of_archives).cloned().collect();
             metadata::write(file, &metadata::of_build(engine, request, (built, arrived), (args, &names)))?;
         }
         // Compat: buildx, what only goes elsewhere is no image of this machine's.

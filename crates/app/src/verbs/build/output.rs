@@ -88,10 +88,17 @@ impl Output {
     }
 
     /// Returns the names that an archive or a layout says; none if it is another output.
-    pub(super) fn archive_names(&mut self) -> Option<&mut Vec<Reference>> {
+    pub(super) fn archive_names(&self) -> &[Reference] {
         match self {
-            Self::Archive(_, _, names) | Self::Layout(_, _, names) => Some(names),
-            _ => None,
+            Self::Archive(_, _, names) | Self::Layout(_, _, names) => names,
+            _ => &[],
+        }
+    }
+
+    /// Lets an archive or a layout say the names of the result.
+    pub(super) fn forget_names(&mut self) {
+        if let Self::Archive(_, _, names) | Self::Layout(_, _, names) = self {
+            names.clear();
         }
     }
 
